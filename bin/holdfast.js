@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+// Starts the command line. Plain JavaScript that an older Node can read as well: there it hands
+// over to the runtime pinned for development, when that is installed beside it.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+const NODE_MAJOR_MIN = 24;
+const beside = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+
+if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
+  // The thread pool serves the disks; its size can be set only before its first use.
+  process.env.UV_THREADPOOL_SIZE ??= '32';
+  const source = existsSync(beside('../src/cli/main.ts'));
+  const { main } = await import(source ? '../src/cli/main.ts' : '../dist/cli/main.js');
+  process.exitCode = await main(process.argv.slice(2));
+} else {
+  handOver();
+}
+
+function handOver() {
+  const node = [
+    `../node_modules/node-${process.platform}-${process.arch}/bin/node`,
+    '../node_modules/.bin/node',
+  ]
+    .map(beside)
+    .find((file) => existsSync(file));
+  if (!node || process.env.HOLDFAST_HANDED_OVER) {
+    console.error(
+      `holdfast: needs Node.js ${NODE_MAJOR_MIN} or newer, this is ${process.version}; ` +
+        `install it, or run "npm start" in a clone, which brings its own`,
+    );
+    process.exit(1);
+  }
+  const child = spawn(
+    node,
+    [...process.execArgv, beside('./holdfast.js'), ...process.argv.slice(2)],
+    { stdio: 'inherit', env: { ...process.env, HOLDFAST_HANDED_OVER: '1' } },
+  );
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => child.kill(signal));
+  }
+  child.on('error', (error) => {
+    console.error(`holdfast: ${error.message}`);
+    process.exit(1);
+  });
+  child.on('exit', (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
+}

@@ -1,0 +1,79 @@
+/** Bounded concurrency without effects: no timers, no randomness, the same order every time. */
+import { assert } from './assert.ts';
+import { HoldfastError } from './errors.ts';
+
+/**
+ * Runs `work` over `items` with at most `limit` at once; results in the order of the items.
+ * The first failure is thrown after the work already started has settled.
+ */
+export async function mapBounded<Item, Result>(
+  items: Iterable<Item>,
+  limit: number,
+  work: (item: Item, index: number) => Promise<Result>,
+): Promise<Result[]> {
+  assert(limit >= 1, 'the limit is at least one');
+  const results: Result[] = [];
+  const failures: unknown[] = [];
+  const queue = [...items].entries();
+  async function drain(): Promise<void> {
+    for (const [index, item] of queue) {
+      if (failures.length > 0) return;
+      try {
+        results[index] = await work(item, index);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: limit }, drain));
+  if (failures.length > 0) throw failures[0];
+  return results;
+}
+
+/** A count of permits; those who wait are served in order. */
+export class Semaphore {
+  #permits: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(permits: number) {
+    assert(Number.isInteger(permits) && permits >= 1, 'there is at least one permit');
+    this.#permits = permits;
+  }
+
+  /** Resolves when a permit is held; the caller calls the function it gets exactly once. */
+  async acquire(): Promise<() => void> {
+    if (this.#permits > 0) this.#permits -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    let isHeld = true;
+    return () => {
+      assert(isHeld, 'a permit is given back once');
+      isHeld = false;
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#permits += 1;
+    };
+  }
+
+  async run<Result>(work: () => Promise<Result>): Promise<Result> {
+    const release = await this.acquire();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+}
+
+/** One at a time, in order of asking. */
+export class Mutex extends Semaphore {
+  constructor() {
+    super(1);
+  }
+}
+
+/** @throws HF_INTERRUPTED when the caller of `signal` has given up. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new HoldfastError('HF_INTERRUPTED', undefined, { cause: signal.reason });
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Identifiers, branded so that one is never passed for another.
+ *
+ * - {@link StripeId}, 28 bytes: the truncated digest of a stripe's scheme and shard digests.
+ * - {@link ChunkId}, 32 bytes: stripe id ‖ scheme number (u16 BE) ‖ shard index (u16 BE). Metadata
+ *   chunks carry the digest of their bytes, then METADATA_SCHEME_NUMBER, then 0.
+ * - {@link ObjectId}, 32 hexadecimal digits: random, printed by `put`.
+ * - {@link Address}, 64 hexadecimal digits: names content; the same content has the same address.
+ * - {@link DeviceId}, {@link NodeId}, {@link ClusterId}, {@link VolumeId}: 32 hexadecimal digits.
+ */
+import { assert } from './assert.ts';
+import { asBuffer, toHex } from './bytes.ts';
+import { METADATA_SCHEME_NUMBER } from './scheme.ts';
+
+declare const brand: unique symbol;
+type Branded<Base, Name extends string> = Base & { readonly [brand]: Name };
+
+export type StripeId = Branded<Uint8Array, 'StripeId'>;
+export type ChunkId = Branded<Uint8Array, 'ChunkId'>;
+export type ObjectId = Branded<string, 'ObjectId'>;
+export type Address = Branded<string, 'Address'>;
+/** A device is known by the uuid in its superblock. */
+export type DeviceId = Branded<string, 'DeviceId'>;
+export type NodeId = Branded<string, 'NodeId'>;
+export type ClusterId = Branded<string, 'ClusterId'>;
+export type VolumeId = Branded<string, 'VolumeId'>;
+
+export const STRIPE_ID_BYTES = 28;
+export const CHUNK_ID_BYTES = 32;
+
+export function isHexId(text: string): boolean {
+  return /^[0-9a-f]{32}$/.test(text);
+}
+
+export function isAddress(text: string): text is Address {
+  return /^[0-9a-f]{64}$/.test(text);
+}
+
+/** @throws AssertionError when `bytes` is not 16 bytes. */
+export function hexId<Id extends ObjectId | DeviceId | NodeId | ClusterId | VolumeId>(
+  bytes: Uint8Array,
+): Id {
+  assert(bytes.length === 16, 'an id is 16 bytes');
+  return toHex(bytes) as Id;
+}
+
+/** @param digest at least 28 bytes; the first 28 are taken (a copy). */
+export function stripeId(digest: Uint8Array): StripeId {
+  assert(digest.length >= STRIPE_ID_BYTES, 'the digest fills a stripe id');
+  return new Uint8Array(digest.subarray(0, STRIPE_ID_BYTES)) as StripeId;
+}
+
+/** The id of the chunk that holds the shard `shardIndex` of a stripe. */
+export function chunkId(stripe: StripeId, schemeNumber: number, shardIndex: number): ChunkId {
+  assert(shardIndex >= 0 && shardIndex < 0x10000, 'the shard index fits 16 bits');
+  const id = Buffer.alloc(CHUNK_ID_BYTES);
+  id.set(stripe);
+  id.writeUInt16BE(schemeNumber, STRIPE_ID_BYTES);
+  id.writeUInt16BE(shardIndex, STRIPE_ID_BYTES + 2);
+  return new Uint8Array(id.buffer, id.byteOffset, CHUNK_ID_BYTES) as ChunkId;
+}
+
+/** The id of a metadata chunk with this digest of its bytes. */
+export function metadataChunkId(digest: Uint8Array): ChunkId {
+  return chunkId(stripeId(digest), METADATA_SCHEME_NUMBER, 0);
+}
+
+export interface ChunkIdParts {
+  readonly stripe: StripeId;
+  readonly schemeNumber: number;
+  readonly shardIndex: number;
+}
+
+/** The parts of a chunk id; `stripe` is a view of `id`. */
+export function chunkIdParts(id: ChunkId): ChunkIdParts {
+  assert(id.length === CHUNK_ID_BYTES, 'a chunk id is 32 bytes');
+  const buffer = asBuffer(id);
+  return {
+    stripe: id.subarray(0, STRIPE_ID_BYTES) as StripeId,
+    schemeNumber: buffer.readUInt16BE(STRIPE_ID_BYTES),
+    shardIndex: buffer.readUInt16BE(STRIPE_ID_BYTES + 2),
+  };
+}
+
+/** Placement groups of a cluster to begin with (rulings: 4,096, doubling later). */
+export const GROUP_COUNT = 4096;
+
+/** The placement group of a stripe: the leading 12 bits of its id. Works on chunk ids as well. */
+export function groupOf(id: StripeId | ChunkId): number {
+  return asBuffer(id).readUInt16BE(0) >> 4;
+}

@@ -1,0 +1,55 @@
+/** Words without effects that every module uses. */
+export { assert, AssertionError, unreachable } from './assert.ts';
+export {
+  asBuffer,
+  bytesEqual,
+  compareBytes,
+  concatBytes,
+  fromHex,
+  fromUtf8,
+  GiB,
+  KiB,
+  MiB,
+  roundUp,
+  toHex,
+  utf8,
+} from './bytes.ts';
+export { mapBounded, Mutex, Semaphore, throwIfAborted } from './concurrency.ts';
+export { ByteReader, ByteWriter } from './encoding.ts';
+export { ERROR_CODES, type ErrorCode, type ErrorEntry, type Retry } from './error-codes.ts';
+export { errorCode, errorMessage, HoldfastError, type ErrorDetails } from './errors.ts';
+export {
+  CHUNK_ID_BYTES,
+  chunkId,
+  chunkIdParts,
+  GROUP_COUNT,
+  groupOf,
+  hexId,
+  isAddress,
+  isHexId,
+  metadataChunkId,
+  STRIPE_ID_BYTES,
+  stripeId,
+  type Address,
+  type ChunkId,
+  type ChunkIdParts,
+  type ClusterId,
+  type DeviceId,
+  type NodeId,
+  type ObjectId,
+  type StripeId,
+  type VolumeId,
+} from './ids.ts';
+export { LIMITS } from './limits.ts';
+export {
+  formatScheme,
+  METADATA_SCHEME_NUMBER,
+  parseScheme,
+  SHARDS_MAX,
+  schemeNumber,
+  schemeOfNumber,
+  toleranceOf,
+  type Scheme,
+  type SchemeKind,
+} from './scheme.ts';
+export { xxh64 } from './xxh64.ts';

@@ -1,0 +1,53 @@
+/**
+ * Every limit in one table, with its unit in its name and its reason beside it. Relations between
+ * limits are asserted where the modules that depend on them start.
+ */
+import { GiB, KiB, MiB } from './bytes.ts';
+
+export const LIMITS = {
+  /** Content of one stripe in bytes; fls's default width. */
+  stripeBytesMax: 10 * MiB,
+  /** All shards of one stripe together; wide schemes get shorter stripes, so memory stays bounded. */
+  stripeShardBytesMax: 20 * MiB,
+  /** Content below this is stored as n − k + 1 copies: same tolerance, fewer seeks, no decode. */
+  copyContentBytesMax: 64 * KiB,
+  /** Plaintext bytes of one AES-GCM segment: the unit of a verified range read. */
+  segmentBytes: 64 * KiB,
+  /** Content is padded to this before sealing, so that lengths say less. */
+  paddingBytes: 4 * KiB,
+  /** Bytes of one chunk; the store's format allows 4 GiB − 1. */
+  chunkBytesMax: 64 * MiB,
+  /** Unit of a device. */
+  blockBytes: 4 * KiB,
+  /** Smallest device that can be formatted; the journal and two superblock pairs need the room. */
+  deviceBytesMin: 16 * MiB,
+  /** First and largest segment file of a directory store. */
+  segmentFileBytesMin: 16 * MiB,
+  segmentFileBytesMax: GiB,
+  /** Extents of one chunk in a store; gathers free runs up to 95 % full without compaction. */
+  extentsPerChunkMax: 16,
+  /** Records of one journal batch in a store. */
+  journalBatchRecordsMax: 16_000,
+  /** Small chunks of one group commit, staged and written at once. */
+  stagedBytesMax: 4 * MiB,
+  /** Chunk operations in flight per device, so that one hung disk cannot fill the thread pool. */
+  deviceOperationsMax: 16,
+  /** Bytes of one entry of a cell's log. */
+  logEntryBytesMax: 1 * MiB,
+  /** Log of a cell since its snapshot before the next snapshot is due. */
+  logBytesBeforeSnapshot: 8 * MiB,
+  /** A name of a directory entry, in bytes of UTF-8 (POSIX NAME_MAX). */
+  nameBytesMax: 255,
+  /** A key of an object, in bytes of UTF-8 (S3). */
+  keyBytesMax: 1024,
+  /** Objects or directory entries in one answer of the metadata plane. */
+  listPageMax: 1000,
+  /** Stripes of one object that are being encoded or decoded at once. */
+  stripesInFlightMax: 4,
+  /** A control request that is not a stream of content. */
+  controlRequestBytesMax: 1 * MiB,
+  /** Age in ms at which a chunk that nothing ever named may be collected. */
+  unnamedChunkGraceMs: 24 * 3600 * 1000,
+  /** How often a store checks that its folder is still the one it opened. */
+  storeCheckMs: 1000,
+} as const;

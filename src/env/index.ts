@@ -1,0 +1,5 @@
+/** The door of `env`: effects as values. */
+export type { Clock, Env, Log, LogFields, Metrics, Random } from './env.ts';
+export { noMetrics, realEnv, silentLog } from './real.ts';
+export { siblingModule } from './sibling.ts';
+export { serveRequests, WorkerPool } from './worker-pool.ts';

@@ -1,0 +1,47 @@
+/** The real effects. Log and metrics are handed in by `node`, which alone loads their libraries. */
+import { randomBytes, randomInt } from 'node:crypto';
+import { setTimeout as sleepTimer } from 'node:timers/promises';
+import { HoldfastError } from '../base/index.ts';
+import type { Clock, Env, Log, Metrics, Random } from './env.ts';
+
+const realClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  async sleep(ms, { signal } = {}) {
+    try {
+      await sleepTimer(ms, undefined, { signal });
+    } catch (error) {
+      throw new HoldfastError('HF_INTERRUPTED', undefined, { cause: error });
+    }
+  },
+  async *every(ms, { signal }) {
+    while (!signal.aborted) {
+      try {
+        await sleepTimer(ms, undefined, { signal, ref: false });
+      } catch {
+        return; // aborted: the loop is over
+      }
+      yield;
+    }
+  },
+};
+
+const realRandom: Random = {
+  bytes: (count) => new Uint8Array(randomBytes(count)),
+  below: (limit) => randomInt(limit),
+};
+
+/** Drops everything. */
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Drops everything. */
+export const noMetrics: Metrics = { add() {}, set() {} };
+
+export function realEnv(parts: { log?: Log; metrics?: Metrics } = {}): Env {
+  return {
+    clock: realClock,
+    random: realRandom,
+    log: parts.log ?? silentLog,
+    metrics: parts.metrics ?? noMetrics,
+  };
+}

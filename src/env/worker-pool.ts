@@ -1,0 +1,119 @@
+/**
+ * Threads that each run one module and answer requests in order. A request is posted to the worker
+ * with the fewest unanswered ones; more than one may wait at a worker, which hides the hand-over
+ * (about 60 µs a round trip). The worker module calls {@link serveRequests}.
+ */
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { assert, type ErrorCode, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+
+interface Answer<Result> {
+  readonly id: number;
+  readonly result?: Result;
+  readonly failure?: { readonly code: ErrorCode | undefined; readonly message: string };
+}
+
+interface Pending<Result> {
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+}
+
+class PooledWorker<Request, Result> {
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending<Result>>();
+  #nextId = 0;
+  #isClosing = false;
+
+  constructor(module: URL, data: unknown) {
+    this.#worker = new Worker(module, { workerData: data });
+    this.#worker.on('message', (answer: Answer<Result>) => this.#settle(answer));
+    this.#worker.on('error', (error) => this.#failAll(error));
+    this.#worker.on('exit', (code) => {
+      if (!this.#isClosing) this.#failAll(new Error(`a worker thread ended with code ${code}`));
+    });
+    this.#worker.unref();
+  }
+
+  get waiting(): number {
+    return this.#pending.size;
+  }
+
+  async call(request: Request, transfer: readonly ArrayBuffer[]): Promise<Result> {
+    const id = this.#nextId++;
+    // A worker at rest does not keep the process alive; one that owes an answer does.
+    if (this.#pending.size === 0) this.#worker.ref();
+    return await new Promise<Result>((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, request }, transfer as ArrayBuffer[]);
+    });
+  }
+
+  #settle({ id, result, failure }: Answer<Result>): void {
+    const pending = this.#pending.get(id);
+    assert(pending, 'an answer belongs to a request');
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) this.#worker.unref();
+    if (failure?.code) pending.reject(new HoldfastError(failure.code, failure.message));
+    else if (failure) pending.reject(new Error(failure.message));
+    else pending.resolve(result as Result);
+  }
+
+  #failAll(error: unknown): void {
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#failAll(new HoldfastError('HF_CLOSED'));
+    await this.#worker.terminate();
+  }
+}
+
+export class WorkerPool<Request, Result> implements AsyncDisposable {
+  readonly #workers: readonly PooledWorker<Request, Result>[];
+
+  /** @param data given to each worker as it starts; shared memory stays shared. */
+  constructor(options: { module: URL; workerCount: number; data?: unknown }) {
+    assert(options.workerCount >= 1, 'a pool has at least one worker');
+    this.#workers = Array.from(
+      { length: options.workerCount },
+      () => new PooledWorker<Request, Result>(options.module, options.data),
+    );
+  }
+
+  get workerCount(): number {
+    return this.#workers.length;
+  }
+
+  /** @param transfer buffers that move to the worker and are no longer the caller's. */
+  async call(request: Request, transfer: readonly ArrayBuffer[] = []): Promise<Result> {
+    const idlest = this.#workers.reduce((best, worker) =>
+      worker.waiting < best.waiting ? worker : best,
+    );
+    return await idlest.call(request, transfer);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+}
+
+/** The other end, called once by a worker module; `workerData` is what the pool was given. */
+export function serveRequests<Request, Result>(
+  open: (data: unknown) => (request: Request) => Result | Promise<Result>,
+): void {
+  const port = parentPort;
+  assert(port, 'this module runs in a worker thread');
+  const answer = open(workerData);
+  let previous = Promise.resolve();
+  port.on('message', ({ id, request }: { id: number; request: Request }) => {
+    previous = previous.then(async () => {
+      try {
+        port.postMessage({ id, result: await answer(request) });
+      } catch (error) {
+        const failure = { code: errorCode(error), message: errorMessage(error) };
+        port.postMessage({ id, failure });
+      }
+    });
+  });
+}

@@ -1,0 +1,143 @@
+/**
+ * What exists in one volume. A cell orders and compares opaque bytes: names and attributes reach it
+ * sealed, `volume` alone seals and opens them. One steward executes the operations of a cell one
+ * after the other and answers when their log entry is durable.
+ *
+ * An object's life: {@link Namespace.allocateInodes} → references pending (`references.ts`) →
+ * {@link Namespace.stageExtents} while stripes become durable → {@link Namespace.commitObject}, the
+ * commit point → references confirmed. Until the commit nothing of it can be seen. Replacing or
+ * removing an object leaves a *release*, durable in the same commit, which says whose references go.
+ */
+import type { ObjectId, StripeId } from '../base/index.ts';
+
+/** slot (12 bits) ‖ counter (52 bits). */
+export type Inode = bigint;
+
+/** The root directory of every volume. */
+export const ROOT_INODE: Inode = 1n;
+
+export type InodeType = 'file' | 'directory' | 'symlink';
+
+export interface InodeRecord {
+  readonly inode: Inode;
+  readonly type: InodeType;
+  /** Content bytes; 0 for directories. */
+  readonly sizeBytes: number;
+  readonly createdAtMs: number;
+  readonly modifiedAtMs: number;
+  /** Random bytes of a directory, associated data of its entries' sealed names; else empty. */
+  readonly salt: Uint8Array;
+  /** Sealed by `volume`: recorded file name, type, content address. */
+  readonly attributes: Uint8Array;
+  /** Set on objects. */
+  readonly objectId: ObjectId | undefined;
+  /** Number of the object's scheme (`base/scheme.ts`); 0 for directories. */
+  readonly schemeNumber: number;
+}
+
+/** Byte range of an inode → stripe. */
+export interface Extent {
+  /** Position of the first byte in the inode's content. */
+  readonly offset: number;
+  readonly lengthBytes: number;
+  readonly stripe: StripeId;
+  readonly schemeNumber: number;
+  /** The stripe's key, wrapped by `volume`. */
+  readonly wrappedKey: Uint8Array;
+}
+
+export interface Dirent {
+  /** As given: sealed, directories with a trailing '/'. */
+  readonly name: Uint8Array;
+  readonly record: InodeRecord;
+}
+
+/** An inode that is gone, whose references are to be removed. */
+export interface Release {
+  readonly inode: Inode;
+}
+
+export interface ObjectCommit {
+  readonly inode: Inode;
+  readonly objectId: ObjectId;
+  readonly sizeBytes: number;
+  readonly schemeNumber: number;
+  readonly attributes: Uint8Array;
+  /** Keyed hash of the content address, 32 bytes: what look-ups by address ask for. */
+  readonly addressKey: Uint8Array;
+  /** Extents not staged yet, at most 256; with the staged ones they cover the size without gaps. */
+  readonly extents: readonly Extent[];
+  /** Where the object's key points to it. An object without a key has none. */
+  readonly entry?: { readonly directory: Inode; readonly name: Uint8Array } | undefined;
+  /** Whether an object with this id, or an entry with this name, may be replaced. */
+  readonly mayReplace: boolean;
+}
+
+export interface Namespace extends AsyncDisposable {
+  /** Numbers never used before in this volume: `count` of them from the result on. */
+  allocateInodes(count: number): Promise<Inode>;
+
+  record(inode: Inode): Promise<InodeRecord | undefined>;
+  lookup(directory: Inode, name: Uint8Array): Promise<Dirent | undefined>;
+
+  /**
+   * The entry with this name; made when there is none. `isImplicit` directories vanish with their
+   * last entry. @throws HF_NOT_FOUND when the parent is gone.
+   */
+  makeDirectory(request: {
+    readonly parent: Inode;
+    readonly name: Uint8Array;
+    readonly salt: Uint8Array;
+    readonly attributes: Uint8Array;
+    readonly isImplicit: boolean;
+  }): Promise<Dirent>;
+
+  /** Entries after `after` in the order of their name bytes, at most LIMITS.listPageMax. */
+  list(request: {
+    readonly directory: Inode;
+    readonly after?: Uint8Array | undefined;
+    readonly limit?: number;
+  }): Promise<readonly Dirent[]>;
+
+  object(id: ObjectId): Promise<InodeRecord | undefined>;
+  /** All objects with this content, oldest first. */
+  objectsByAddress(addressKey: Uint8Array): Promise<readonly InodeRecord[]>;
+  /** Objects in the order of their ids, with or without a key; pages as {@link list}. */
+  listObjects(request: {
+    readonly after?: ObjectId | undefined;
+    readonly limit?: number;
+  }): Promise<readonly InodeRecord[]>;
+  /** Where an object's key is; `undefined` for one without a key. */
+  entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
+
+  /** Extents with offset ≥ `from`, in order, at most LIMITS.listPageMax. Also of released inodes. */
+  extents(inode: Inode, from?: number): Promise<readonly Extent[]>;
+
+  /** Records extents of an inode that is not committed yet, at most 256 a call. */
+  stageExtents(inode: Inode, extents: readonly Extent[]): Promise<void>;
+
+  /**
+   * Makes the object visible at once and whole.
+   * @returns the releases of what it replaced.
+   * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
+   *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused.
+   */
+  commitObject(commit: ObjectCommit): Promise<readonly Release[]>;
+
+  /** @throws HF_NOT_FOUND. @returns the release of the object. */
+  removeObject(id: ObjectId): Promise<Release>;
+
+  /**
+   * Settles an inode whose writer is gone: `committed` when its object is visible (or was), else
+   * from now on a commit of it is refused, durably, and a release of its staged extents is left.
+   */
+  refuse(inode: Inode): Promise<'committed' | 'refused'>;
+
+  /** Releases that are not finished yet. */
+  releases(): Promise<readonly Release[]>;
+  /** The references of these extents are gone: forget them; the last one ends the release. */
+  finishRelease(release: Release, offsets: readonly number[]): Promise<void>;
+
+  /** What `status` shows. */
+  usage(): Promise<{ objectCount: number; contentBytes: number }>;
+}

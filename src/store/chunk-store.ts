@@ -1,0 +1,114 @@
+/**
+ * What one device holds: chunks, opaque bytes under a 32-byte id, verified on every read. The same
+ * interface is served over the network; callers cannot tell local from remote.
+ *
+ * *Generation*: each put carries the generation of its stripe's record; a delete carries the highest
+ * generation it condemns. A store deletes only what is not newer, so a delayed delete never hits a
+ * fresh put (rulings 13). Generations are whole numbers below 2^24.
+ */
+import type { ChunkId, DeviceId } from '../base/index.ts';
+
+export type StoreState = 'active' | 'draining' | 'failed';
+
+export interface StoreUsage {
+  /** Bytes the store may use (its hard maximum, or the device's capacity). */
+  readonly sizeBytes: number;
+  /** Bytes in use, metadata and reserve included. */
+  readonly usedBytes: number;
+  /** Bytes a put may still take. */
+  readonly freeBytes: number;
+  readonly chunkCount: number;
+}
+
+export interface ChunkEntry {
+  readonly id: ChunkId;
+  readonly lengthBytes: number;
+  readonly generation: number;
+  /** Milliseconds since 1970, to the second. */
+  readonly writtenAtMs: number;
+  /** False when the store knows that the bytes are bad or in doubt. */
+  readonly isGood: boolean;
+}
+
+export type ScrubFinding =
+  /** The chunk's bytes are bad. It stays listed, not readable, until it is put again or removed. */
+  | { readonly kind: 'bad-chunk'; readonly id: ChunkId; readonly reason: string }
+  /** A metadata structure of the store had a bad copy, which was rewritten from a good one. */
+  | { readonly kind: 'mended'; readonly what: string };
+
+export interface ScrubReport {
+  readonly checkedChunks: number;
+  readonly checkedBytes: number;
+  readonly findings: readonly ScrubFinding[];
+}
+
+/** Count and order-free digest of the chunks of one (group, scheme, shard index). */
+export interface GroupDigest {
+  readonly group: number;
+  readonly schemeNumber: number;
+  readonly shardIndex: number;
+  readonly count: number;
+  /** Sum of XXH64 over the stripe ids, modulo 2^64. */
+  readonly digest: bigint;
+}
+
+interface Cancel {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ChunkStore extends AsyncDisposable {
+  readonly id: DeviceId;
+  readonly state: StoreState;
+
+  /**
+   * Stores a chunk durably; resolves after the flush. Storing what is there already is no work: it
+   * resolves when that is durable (a higher generation is recorded). A chunk known bad is replaced.
+   * `chunk` belongs to the store until it settles; aligned memory is written without a copy.
+   * The bytes are checked against the id first.
+   * @throws HF_CORRUPT when bytes and id disagree; HF_NO_SPACE before anything is written;
+   *   HF_DEVICE_FAILED when the store has stopped.
+   */
+  put(id: ChunkId, chunk: Uint8Array, options: { generation: number } & Cancel): Promise<void>;
+
+  /**
+   * The chunk, or a range of it, verified; `undefined` when the store does not have it.
+   * @param options.target page-aligned memory for the answer; else the store allocates. Only the
+   *   array returned holds the answer.
+   * @throws HF_CORRUPT when what is there is bad (the chunk is marked so); HF_IO, HF_DEVICE_FAILED.
+   */
+  get(
+    id: ChunkId,
+    options?: { offset?: number; lengthBytes?: number; target?: Uint8Array } & Cancel,
+  ): Promise<Uint8Array | undefined>;
+
+  /** What is known of the chunk without reading it. */
+  stat(id: ChunkId): Promise<ChunkEntry | undefined>;
+
+  /**
+   * Deletes the chunk unless its generation is above `generationMax`; durable when it resolves.
+   * @returns whether a chunk was deleted.
+   */
+  remove(id: ChunkId, options: { generationMax: number } & Cancel): Promise<boolean>;
+
+  /** All chunks, good and bad, of one placement group or of the store; order is not defined. */
+  list(options?: { group?: number } & Cancel): AsyncIterable<ChunkEntry>;
+
+  /** Count and digest for each (group, scheme, shard index) that the store holds. */
+  digests(): Promise<readonly GroupDigest[]>;
+
+  usage(): Promise<StoreUsage>;
+
+  /**
+   * Reads everything and checks it; changes nothing but marks and mended copies.
+   * @param options.rateBytesPerSecond cap on what is read.
+   */
+  scrub(
+    options?: {
+      rateBytesPerSecond?: number;
+      onProgress?: (checkedBytes: number, totalBytes: number) => void;
+    } & Cancel,
+  ): Promise<ScrubReport>;
+
+  /** Seals the journal, checkpoints, closes the device. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
