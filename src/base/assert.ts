@@ -1,6 +1,7 @@
 /**
- * Assertions for our own bugs, on in production: a process that finds itself wrong stops rather than
- * go on wrong. Input from users, disks and peers is never asserted; it is validated and reported.
+ * Assertions for our own bugs, on in production: a process that finds itself wrong stops rather
+ * than go on wrong. Input from users, disks and peers is never asserted; it is validated and
+ * reported.
  */
 
 /** Thrown by {@link assert}; nothing catches it to carry on. */

@@ -1,7 +1,7 @@
 /**
- * Writes and reads binary records. Integers are little-endian unless a name says otherwise (keys are
- * big-endian, so that their byte order is their number order). A reader never reads past its end:
- * input that is cut or inconsistent is HF_CORRUPT, not an exception of the language.
+ * Writes and reads binary records. Integers are little-endian unless a name says otherwise (keys
+ * are big-endian, so that their byte order is their number order). A reader never reads past its
+ * end: input that is cut or inconsistent is HF_CORRUPT, not an exception of the language.
  */
 import { assert } from './assert.ts';
 import { asBuffer, fromUtf8, utf8 } from './bytes.ts';

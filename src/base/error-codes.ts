@@ -126,7 +126,7 @@ export const ERROR_CODES = {
     'ServiceUnavailable',
     6,
   ]),
-  HF_CLOSED: entry('it has been closed', 'later', ['ESHUTDOWN', 503, 'ServiceUnavailable', 10]),
+  HF_CLOSED: entry('it has been closed', 'later', ['ENOTCONN', 503, 'ServiceUnavailable', 10]),
   HF_FENCED: entry('a newer holder has taken over', 'elsewhere', [
     'ESTALE',
     503,

@@ -32,7 +32,9 @@ export class HoldfastError extends Error {
 /** The code of an error of ours, else `undefined`. */
 export function errorCode(error: unknown): ErrorCode | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' && code in ERROR_CODES ? (code as ErrorCode) : undefined;
+  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)
+    ? (code as ErrorCode)
+    : undefined;
 }
 
 /** One line about any thrown value. */

@@ -3,7 +3,7 @@
  *
  * - {@link StripeId}, 28 bytes: the truncated digest of a stripe's scheme and shard digests.
  * - {@link ChunkId}, 32 bytes: stripe id ‖ scheme number (u16 BE) ‖ shard index (u16 BE). Metadata
- *   chunks carry the digest of their bytes, then METADATA_SCHEME_NUMBER, then 0.
+ *   chunks are named by {@link metadataChunkId}.
  * - {@link ObjectId}, 32 hexadecimal digits: random, printed by `put`.
  * - {@link Address}, 64 hexadecimal digits: names content; the same content has the same address.
  * - {@link DeviceId}, {@link NodeId}, {@link ClusterId}, {@link VolumeId}: 32 hexadecimal digits.
@@ -60,9 +60,14 @@ export function chunkId(stripe: StripeId, schemeNumber: number, shardIndex: numb
   return new Uint8Array(id.buffer, id.byteOffset, CHUNK_ID_BYTES) as ChunkId;
 }
 
-/** The id of a metadata chunk with this digest of its bytes. */
+/** Metadata chunks share a group, so that a store lists them without looking at the others. */
+export const METADATA_GROUP = 0;
+
+/** The id of a metadata chunk: two zero bytes, then the first 26 of the digest of its bytes. */
 export function metadataChunkId(digest: Uint8Array): ChunkId {
-  return chunkId(stripeId(digest), METADATA_SCHEME_NUMBER, 0);
+  const name = new Uint8Array(STRIPE_ID_BYTES);
+  name.set(digest.subarray(0, STRIPE_ID_BYTES - 2), 2);
+  return chunkId(stripeId(name), METADATA_SCHEME_NUMBER, 0);
 }
 
 export interface ChunkIdParts {

@@ -27,6 +27,7 @@ export {
   hexId,
   isAddress,
   isHexId,
+  METADATA_GROUP,
   metadataChunkId,
   STRIPE_ID_BYTES,
   stripeId,

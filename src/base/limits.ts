@@ -7,7 +7,7 @@ import { GiB, KiB, MiB } from './bytes.ts';
 export const LIMITS = {
   /** Content of one stripe in bytes; fls's default width. */
   stripeBytesMax: 10 * MiB,
-  /** All shards of one stripe together; wide schemes get shorter stripes, so memory stays bounded. */
+  /** All shards of one stripe together; wide schemes get shorter stripes: memory stays bounded. */
   stripeShardBytesMax: 20 * MiB,
   /** Content below this is stored as n − k + 1 copies: same tolerance, fewer seeks, no decode. */
   copyContentBytesMax: 64 * KiB,

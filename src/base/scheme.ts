@@ -5,9 +5,9 @@
  * - `ida-KofN`: Rabin's information dispersal; no shard is a piece of the content.
  * - `copy-N`: N full copies, k = 1.
  *
- * A scheme has a 16-bit number, part of every chunk id: bit 15 says `ida`, the rest counts the pairs
- * 1 ≤ k ≤ n ≤ 255 in the order n(n−1)/2 + k − 1. `copy-N` is the Reed–Solomon code with k = 1, whose
- * shards are all equal.
+ * A scheme has a 16-bit number, part of every chunk id: bit 15 says `ida`, the rest counts the
+ * pairs 1 ≤ k ≤ n ≤ 255 in the order n(n−1)/2 + k − 1. `copy-N` is the Reed–Solomon code with
+ * k = 1, whose shards are all equal.
  */
 import { HoldfastError } from './errors.ts';
 

@@ -8,7 +8,10 @@ import type { Scheme } from '../base/index.ts';
 export const MATRIX_IDS = {
   /** Vandermonde made systematic, GF(2^8) modulo 0x11d: the Backblaze and klauspost default. */
   vandermonde: 1,
-  /** Cauchy 1 / (x_i + y_j) with x_i = k + i, y_j = j, modulo 0x11d: every shard is mixed. */
+  /**
+   * Cauchy 1 / (x_i ⊕ y_j) with x_i = k + i and y_j = j for i < n and j < k, modulo 0x11d: every
+   * shard is mixed. The k + n points must be distinct, so k + n ≤ 256.
+   */
   cauchy: 2,
   /** All shards are the content. */
   copy: 3,

@@ -34,7 +34,8 @@ export interface LocalDb extends AsyncDisposable {
   /**
    * Applies deletes, then puts, atomically. Survives a crash of the process; survives a power cut
    * when `isDurable` was asked at open. Transactions take effect in the order of the calls.
-   * @throws HF_NO_SPACE, HF_IO; nothing of it took effect then.
+   * @throws HF_NO_SPACE, HF_IO; nothing of it took effect then, and those called before this was
+   *   known fail with it: a caller that does not wait never leaves a gap.
    */
   transact(changes: Changes): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

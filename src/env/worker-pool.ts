@@ -21,15 +21,14 @@ class PooledWorker<Request, Result> {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending<Result>>();
   #nextId = 0;
-  #isClosing = false;
+  /** Why the thread answers no more. */
+  #ended: { readonly reason: unknown } | undefined;
 
   constructor(module: URL, data: unknown) {
     this.#worker = new Worker(module, { workerData: data });
     this.#worker.on('message', (answer: Answer<Result>) => this.#settle(answer));
-    this.#worker.on('error', (error) => this.#failAll(error));
-    this.#worker.on('exit', (code) => {
-      if (!this.#isClosing) this.#failAll(new Error(`a worker thread ended with code ${code}`));
-    });
+    this.#worker.on('error', (error) => this.#end(error));
+    this.#worker.on('exit', (code) => this.#end(new Error(`a worker ended with code ${code}`)));
     this.#worker.unref();
   }
 
@@ -38,6 +37,7 @@ class PooledWorker<Request, Result> {
   }
 
   async call(request: Request, transfer: readonly ArrayBuffer[]): Promise<Result> {
+    if (this.#ended) throw this.#ended.reason;
     const id = this.#nextId++;
     // A worker at rest does not keep the process alive; one that owes an answer does.
     if (this.#pending.size === 0) this.#worker.ref();
@@ -57,14 +57,15 @@ class PooledWorker<Request, Result> {
     else pending.resolve(result as Result);
   }
 
-  #failAll(error: unknown): void {
-    for (const pending of this.#pending.values()) pending.reject(error);
+  /** The first reason stays: an error is followed by an exit. */
+  #end(reason: unknown): void {
+    this.#ended ??= { reason };
+    for (const pending of this.#pending.values()) pending.reject(this.#ended.reason);
     this.#pending.clear();
   }
 
   async close(): Promise<void> {
-    this.#isClosing = true;
-    this.#failAll(new HoldfastError('HF_CLOSED'));
+    this.#end(new HoldfastError('HF_CLOSED'));
     await this.#worker.terminate();
   }
 }

@@ -9,7 +9,10 @@
  * 3. Entries are gap-free in lsn order; `prevHash` links are checked on reading.
  * 4. HF_UNKNOWN_OUTCOME ⇒ the caller stops using the epoch, seizes again and reads.
  * 5. `confirm` is linearizable.
+ * 6. A snapshot vouches for the entries up to its lsn: they may be trimmed, no others. A cell is
+ *    rebuilt from its newest snapshot and the entries after it, and from nothing else.
  */
+import { LIMITS } from '../base/index.ts';
 
 /** Names a cell: short text, [a-z0-9-]. */
 export type CellId = string;
@@ -32,15 +35,31 @@ export interface LogHead {
   readonly trimmed: Lsn;
 }
 
+/** Bytes of one part of a snapshot; a sealed part still fits a chunk. */
+export const SNAPSHOT_PART_BYTES_MAX = LIMITS.chunkBytesMax - LIMITS.blockBytes;
+
+/** The state of a cell after entry `lsn`; what the parts say is the caller's affair. */
+export interface Snapshot {
+  readonly lsn: Lsn;
+  /** In the order in which they were saved. @throws HF_CORRUPT when one cannot be read. */
+  readonly parts: AsyncIterable<Uint8Array>;
+}
+
 export interface FencedLog extends AsyncDisposable {
   head(cell: CellId): Promise<LogHead>;
-  /** Raises the epoch; older epochs can never append again. */
+  /**
+   * Raises the epoch; older epochs can never append again.
+   * @returns the new epoch and the last entry, which is final.
+   * @throws HF_UNKNOWN_OUTCOME when the epoch may or may not have risen: seize again.
+   */
   seize(cell: CellId): Promise<{ epoch: number; lsn: Lsn }>;
   /**
    * Appends the entry that must become number `lsn`. Appends of one epoch may be pipelined; each is
    * acknowledged only when all lower ones are.
-   * @returns `fenced` when the epoch is no longer the newest: nothing was appended.
-   * @throws HF_UNKNOWN_OUTCOME when it may or may not have been appended.
+   * @param bytes at most LIMITS.logEntryBytesMax.
+   * @returns `fenced` when the epoch may no longer append: nothing was appended.
+   * @throws HF_UNKNOWN_OUTCOME when it may or may not have been appended, or when the entry before
+   *   it is not there; the epoch is of no more use.
    */
   append(
     cell: CellId,
@@ -51,8 +70,21 @@ export interface FencedLog extends AsyncDisposable {
   confirm(cell: CellId, epoch: number): Promise<boolean>;
   /** Entries from `from` to the head as of the call. @throws HF_NOT_FOUND when they were trimmed. */
   read(cell: CellId, from: Lsn): AsyncIterable<LogEntry>;
-  /** Lets go of entries up to `upTo`, for which a durable snapshot vouches. */
+  /** Lets go of entries up to `upTo`, but of none for which the newest snapshot does not vouch. */
   trim(cell: CellId, upTo: Lsn): Promise<void>;
+  /**
+   * Makes the state after the acknowledged entry `position.lsn` durable, whole or not at all; older
+   * snapshots go. One that is not newer than the newest changes nothing.
+   * @param parts each at most SNAPSHOT_PART_BYTES_MAX; read once.
+   * @throws HF_FENCED when the epoch may no longer append.
+   */
+  saveSnapshot(
+    cell: CellId,
+    position: { epoch: number; lsn: Lsn },
+    parts: AsyncIterable<Uint8Array>,
+  ): Promise<void>;
+  /** The newest snapshot; it stays readable until a newer one is saved. */
+  loadSnapshot(cell: CellId): Promise<Snapshot | undefined>;
 }
 
 export interface Versioned {
@@ -69,6 +101,7 @@ export interface Registry extends AsyncDisposable {
   /**
    * Sets the key if its version is `expected` (0: the key must not exist); `undefined` deletes.
    * @returns the new version, or `undefined` when the version was another.
+   * @throws HF_UNKNOWN_OUTCOME when it may or may not have been set: read the key.
    */
   compareAndSet(
     key: string,

@@ -64,7 +64,10 @@ export interface References extends AsyncDisposable {
     readonly stripes: readonly WantedStripe[];
   }): Promise<readonly { readonly generation: number; readonly isStored: boolean }[]>;
 
-  /** The manifest is committed: the references are no longer pending, the stripes are stored. */
+  /**
+   * The manifest is committed: the references are no longer pending, the stripes are stored. One
+   * that was released meanwhile stays gone.
+   */
   confirm(holder: Holder, stripes: readonly StripeId[]): Promise<void>;
 
   /** Removes references. @returns the stripes that lost their last one: condemned, durably. */

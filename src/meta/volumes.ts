@@ -1,5 +1,16 @@
 /** The volumes of a cluster: small public records in the registry. */
-import type { Scheme, VolumeId } from '../base/index.ts';
+import {
+  ByteReader,
+  ByteWriter,
+  fromHex,
+  hexId,
+  HoldfastError,
+  type Scheme,
+  schemeNumber,
+  schemeOfNumber,
+  type VolumeId,
+} from '../base/index.ts';
+import type { Registry } from '../log/index.ts';
 
 export interface VolumeRecord {
   readonly id: VolumeId;
@@ -13,8 +24,78 @@ export interface VolumeRecord {
 export interface Volumes {
   list(): Promise<readonly VolumeRecord[]>;
   get(name: string): Promise<VolumeRecord | undefined>;
-  /** @throws HF_EXISTS. */
+  /** @throws HF_EXISTS; HF_BAD_ARGUMENT when the name is no name. */
   create(record: VolumeRecord): Promise<void>;
   /** Changes the scheme of what is put from now on. @throws HF_NOT_FOUND. */
   setScheme(name: string, scheme: Scheme): Promise<VolumeRecord>;
+}
+
+const KEY_PREFIX = 'volume/';
+const RECORD_VERSION = 1;
+
+/** The volumes over a registry, one key each. */
+export function openVolumes(registry: Registry): Volumes {
+  return {
+    async list() {
+      return (await registry.list(KEY_PREFIX)).map(({ value }) => decodeVolume(value));
+    },
+    async get(name) {
+      const found = await registry.get(KEY_PREFIX + name);
+      return found && decodeVolume(found.value);
+    },
+    async create(record) {
+      checkName(record.name);
+      const version = await registry.compareAndSet(
+        KEY_PREFIX + record.name,
+        0,
+        encodeVolume(record),
+      );
+      if (version === undefined) {
+        throw new HoldfastError('HF_EXISTS', `there is a volume ${record.name} already`);
+      }
+    },
+    async setScheme(name, scheme) {
+      for (;;) {
+        const found = await registry.get(KEY_PREFIX + name);
+        if (!found) throw new HoldfastError('HF_NOT_FOUND', `there is no volume ${name}`);
+        const record = { ...decodeVolume(found.value), scheme };
+        const { key, version } = found;
+        if (await registry.compareAndSet(key, version, encodeVolume(record))) return record;
+      }
+    },
+  };
+}
+
+function checkName(name: string): void {
+  if (/^[a-z0-9][a-z0-9.-]{0,62}$/.test(name)) return;
+  throw new HoldfastError(
+    'HF_BAD_ARGUMENT',
+    `"${name}" names no volume: 1 to 63 of a-z, 0-9, "." and "-", the first a letter or digit`,
+  );
+}
+
+function encodeVolume(record: VolumeRecord): Uint8Array {
+  return new ByteWriter(64)
+    .u8(RECORD_VERSION)
+    .raw(fromHex(record.id))
+    .text(record.name)
+    .u16(schemeNumber(record.scheme))
+    .u8(record.isDeduplicating ? 1 : 0)
+    .u64(record.createdAtMs)
+    .finish();
+}
+
+/** @throws HF_CORRUPT. */
+function decodeVolume(bytes: Uint8Array): VolumeRecord {
+  const reader = new ByteReader(bytes, 'volume record');
+  const version = reader.u8();
+  if (version !== RECORD_VERSION) throw reader.corrupt(`version ${version} is not known`);
+  const id = hexId<VolumeId>(reader.raw(16));
+  const name = reader.text();
+  const scheme = schemeOfNumber(reader.u16());
+  const flags = reader.u8();
+  if (flags > 1) throw reader.corrupt('a flag is not known');
+  const createdAtMs = reader.u64();
+  reader.end();
+  return { id, name, scheme, isDeduplicating: flags === 1, createdAtMs };
 }

@@ -1,4 +1,5 @@
 /** The door of `placement`: layouts as pure functions. */
+export { decodeLayout, decodeTopology, encodeLayout, encodeTopology } from './encoding.ts';
 export {
   NO_DEVICE,
   type DeviceState,
@@ -7,3 +8,6 @@ export {
   type Topology,
   type TopologyDevice,
 } from './layout.ts';
+export { nextLayout, type LayoutOptions } from './next-layout.ts';
+export { handOffOrder, placeStripe, type LayoutAndTopology } from './place.ts';
+export { reportLayout } from './report.ts';

@@ -18,6 +18,8 @@ export interface StoreUsage {
   /** Bytes a put may still take. */
   readonly freeBytes: number;
   readonly chunkCount: number;
+  /** Chunks known bad: repair puts them again. */
+  readonly badChunkCount: number;
 }
 
 export interface ChunkEntry {

@@ -12,14 +12,17 @@ export interface StripeBuffer extends Disposable {
 
 export interface PreparedStripe extends Disposable {
   readonly stripe: StripeId;
+  /** May differ from the scheme asked for: short content becomes copies of the same tolerance. */
   readonly scheme: Scheme;
   readonly schemeNumber: number;
   /** 32 bytes; with it and the stripe's id the content can be read. */
   readonly key: Uint8Array;
   readonly contentBytes: number;
-  /** BLAKE3 of the content, 32 bytes. */
+  /** BLAKE3 of the padded content, 32 bytes. */
   readonly contentDigest: Uint8Array;
   readonly chunkBytes: number;
+  /** The n chunks, in index order; copies share one array. Valid until disposed. */
+  readonly chunks: readonly Uint8Array[];
 }
 
 export interface SpreadReport {
@@ -34,6 +37,11 @@ export interface StripeRef {
   readonly schemeNumber: number;
   readonly key: Uint8Array;
   readonly contentBytes: number;
+}
+
+/** Content read back; `bytes` is valid until disposed. */
+export interface StripeContent extends Disposable {
+  readonly bytes: Uint8Array;
 }
 
 export interface ShardPlace {
@@ -52,6 +60,17 @@ export interface StripeHealth {
   readonly spareCount: number;
 }
 
+export interface WantedShards {
+  readonly stripe: StripeId;
+  readonly schemeNumber: number;
+  readonly generation: number;
+}
+
+export interface RebuildReport {
+  readonly writtenBytes: number;
+  readonly health: StripeHealth;
+}
+
 interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
@@ -64,10 +83,9 @@ export interface StripeStore extends AsyncDisposable {
   lease(scheme: Scheme, options?: Cancel): Promise<StripeBuffer>;
 
   /**
-   * Seals, encodes and names the first `contentBytes` of the buffer (at least 1). The buffer lives on
-   * in the prepared stripe and must not be touched until that is disposed.
-   * Short content becomes copies of the same tolerance (`PreparedStripe.scheme` says).
-   * @param options.secret the volume's secret: the key is derived from it and the content
+   * Seals, encodes and names the first `contentBytes` (at least 1) of the buffer, which lives on in
+   * the prepared stripe and is given back with it.
+   * @param options.secret the volume's content secret: the key is derived from it and the content
    *   (convergent); without it the key is random.
    */
   prepare(
@@ -75,6 +93,12 @@ export interface StripeStore extends AsyncDisposable {
     contentBytes: number,
     options: { readonly scheme: Scheme; readonly secret?: Uint8Array | undefined },
   ): Promise<PreparedStripe>;
+
+  /** As {@link prepare}, for content below LIMITS.copyContentBytesMax; needs no buffer. */
+  prepareShort(
+    content: Uint8Array,
+    options: { readonly scheme: Scheme; readonly secret?: Uint8Array | undefined },
+  ): PreparedStripe;
 
   /**
    * Puts all shards; resolves when all n are durable. A store that does not take its shard is
@@ -91,14 +115,13 @@ export interface StripeStore extends AsyncDisposable {
    * Content of a stripe, authenticated, from any k good shards. Bad shards met on the way are passed
    * over and marked by their stores.
    * @param range bytes of the content; the whole when left out.
-   * @returns bytes owned by the caller.
    * @throws HF_TOO_FEW_SHARDS, HF_FORGED.
    */
   read(
     ref: StripeRef,
     range?: { readonly offset: number; readonly lengthBytes: number },
     options?: Cancel,
-  ): Promise<Uint8Array>;
+  ): Promise<StripeContent>;
 
   /** Where the shards of a stripe are, asked of the stores (nothing is read). */
   inspect(stripe: StripeId, schemeNumber: number): Promise<StripeHealth>;
@@ -106,14 +129,10 @@ export interface StripeStore extends AsyncDisposable {
   /**
    * Brings missing and bad shards back to where the layout wants them, checked against the digest
    * list in the chunk headers; then removes surplus good copies elsewhere.
-   * @returns bytes written, and the health afterwards.
    * @throws HF_TOO_FEW_SHARDS when fewer than k good shards are left.
    */
-  rebuild(
-    wanted: { stripe: StripeId; schemeNumber: number; generation: number },
-    options?: Cancel,
-  ): Promise<{ readonly writtenBytes: number; readonly health: StripeHealth }>;
+  rebuild(wanted: WantedShards, options?: Cancel): Promise<RebuildReport>;
 
   /** Deletes all shards up to a generation on every store alive. @returns whether all could be asked. */
-  remove(wanted: { stripe: StripeId; schemeNumber: number; generation: number }): Promise<boolean>;
+  remove(wanted: WantedShards): Promise<boolean>;
 }

@@ -1,0 +1,229 @@
+/**
+ * The control interface of a node, as its server (`admin`) and its clients (`client`) share it:
+ * HTTP on a unix socket in the data directory.
+ *
+ * - `POST /v1/call/<method>` with a JSON body; the answer is lines of JSON: any number of
+ *   `{"progress": …}` and `{"item": …}`, then one `{"result": …}` or `{"error": {code, message}}`.
+ * - `PUT /v1/content?<ContentPut>` with the content as body; the answer is one {@link PutAnswer}.
+ * - `GET /v1/content?<ContentGet>`: the content; {@link OBJECT_HEADER} holds the {@link ObjectView}.
+ *   A failure in mid-stream cuts the body, and the trailer {@link ERROR_TRAILER} says why.
+ * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
+ */
+import * as v from 'valibot';
+
+/** JSON of an {@link ObjectView}, percent-encoded. */
+export const OBJECT_HEADER = 'x-holdfast-object';
+/** JSON of an {@link ErrorView}, percent-encoded. */
+export const ERROR_TRAILER = 'x-holdfast-error';
+
+export interface ErrorView {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface ProgressView {
+  readonly doneCount: number;
+  readonly totalCount: number;
+  readonly bytes: number;
+}
+
+export interface ObjectView {
+  readonly id: string;
+  readonly key: string | null;
+  readonly fileName: string;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+  readonly address: string;
+  readonly scheme: string;
+  readonly createdAtMs: number;
+}
+
+export interface PutAnswer {
+  readonly object: ObjectView;
+  readonly stripeCount: number;
+  /** Stripes that were stored already. */
+  readonly knownStripes: number;
+  /** How many more stores may be lost, when that is fewer than the scheme promises. */
+  readonly degradedTo: number | null;
+}
+
+export interface PlaceView {
+  readonly offset: number;
+  readonly lengthBytes: number;
+  readonly scheme: string;
+  readonly spareCount: number;
+  readonly shards: readonly {
+    readonly shardIndex: number;
+    readonly wantedAt: string | null;
+    readonly foundAt: readonly string[];
+    readonly badAt: readonly string[];
+  }[];
+}
+
+export type DeviceStateView = 'active' | 'draining' | 'failed' | 'missing';
+
+export interface DeviceView {
+  readonly id: string;
+  readonly path: string;
+  readonly kind: string;
+  readonly state: DeviceStateView;
+  readonly sizeBytes: number;
+  readonly usedBytes: number;
+  /** Why it is not active. */
+  readonly reason?: string;
+}
+
+export interface DeviceDetails extends DeviceView {
+  readonly freeBytes: number;
+  readonly chunkCount: number;
+  readonly badChunkCount: number;
+  readonly isDirect: boolean;
+  /** What the store says of itself: superblock, journal, index. */
+  readonly fields: Readonly<Record<string, string | number | boolean>>;
+}
+
+export interface StatusView {
+  readonly version: string;
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly dataPath: string;
+  readonly startedAtMs: number;
+  readonly processId: number;
+  readonly volumes: readonly VolumeView[];
+  readonly devices: readonly DeviceView[];
+  /** One line each: what the user should know or do. */
+  readonly warnings: readonly string[];
+}
+
+export interface VolumeView {
+  readonly id: string;
+  readonly name: string;
+  readonly scheme: string;
+  readonly isDeduplicating: boolean;
+  readonly objectCount: number;
+  readonly contentBytes: number;
+}
+
+export interface HealthView {
+  readonly stripes: { readonly ok: number; readonly degraded: number; readonly lost: number };
+  readonly bySpare: Readonly<Record<string, number>>;
+  readonly misplaced: number;
+  readonly unnamedChunks: number;
+  readonly badChunks: number;
+  readonly devices: readonly DeviceView[];
+  /** For each level, how many domains may be lost at once. */
+  readonly survives: readonly { readonly level: string; readonly count: number }[];
+  /** What could not be kept, and stores that are away. */
+  readonly warnings: readonly string[];
+}
+
+export interface ScrubView {
+  readonly checked: number;
+  readonly bad: number;
+  readonly checkedBytes: number;
+  readonly mended: number;
+  readonly failedStores: readonly string[];
+}
+
+export interface RepairView {
+  readonly repaired: number;
+  readonly incomplete: number;
+  readonly lost: number;
+  readonly writtenBytes: number;
+  /** Bytes and chunks let go: nothing wanted them. */
+  readonly deletedStripes: number;
+  readonly deletedChunks: number;
+}
+
+const volume = v.optional(v.pipe(v.string(), v.minLength(1)), 'default');
+const text = v.pipe(v.string(), v.minLength(1));
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const nothing = v.strictObject({});
+const oneObject = v.strictObject({ volume, reference: text });
+
+/** Method → what it takes. What it gives is in {@link ControlAnswers}. */
+export const CONTROL_METHODS = {
+  status: nothing,
+  stop: nothing,
+  health: nothing,
+  scrub: nothing,
+  repair: nothing,
+  'object.create': v.strictObject({ volume }),
+  'object.query': oneObject,
+  'object.list': v.strictObject({ volume, prefix: v.optional(v.string(), '') }),
+  'object.remove': oneObject,
+  'object.where': oneObject,
+  'device.list': nothing,
+  'device.add': v.strictObject({
+    path: text,
+    capacityBytes: v.optional(count),
+    /** Whether a folder that is no store yet may be made one. */
+    isNew: v.optional(v.boolean(), true),
+  }),
+  'device.query': v.strictObject({ device: text }),
+  'device.remove': v.strictObject({ device: text, isForced: v.optional(v.boolean(), false) }),
+  'volume.list': nothing,
+  'volume.create': v.strictObject({
+    name: text,
+    scheme: v.optional(text),
+    isDeduplicating: v.optional(v.boolean(), true),
+  }),
+  'volume.policy': v.strictObject({ name: text, scheme: text }),
+  'key.export': nothing,
+} as const;
+
+export type ControlMethod = keyof typeof CONTROL_METHODS;
+export type ControlInput<Method extends ControlMethod> = v.InferInput<
+  (typeof CONTROL_METHODS)[Method]
+>;
+export type ControlRequest<Method extends ControlMethod> = v.InferOutput<
+  (typeof CONTROL_METHODS)[Method]
+>;
+
+/** What each method answers; `item` streams before the result where there are many. */
+export interface ControlAnswers {
+  status: { result: StatusView };
+  stop: { result: { readonly isStopping: true } };
+  health: { result: HealthView };
+  scrub: { result: ScrubView };
+  repair: { result: RepairView };
+  'object.create': { result: ObjectView };
+  'object.query': { result: ObjectView };
+  'object.list': { result: { readonly count: number }; item: ObjectView };
+  'object.remove': { result: ObjectView };
+  'object.where': { result: { readonly count: number }; item: PlaceView };
+  'device.list': { result: readonly DeviceView[] };
+  'device.add': { result: DeviceView };
+  'device.query': { result: DeviceDetails };
+  'device.remove': { result: DeviceView };
+  'volume.list': { result: readonly VolumeView[] };
+  'volume.create': { result: VolumeView };
+  'volume.policy': { result: VolumeView };
+  /** The recovery kit as text. */
+  'key.export': { result: { readonly kit: string } };
+}
+
+/** Query of `PUT /v1/content`. */
+export const ContentPut = v.strictObject({
+  volume,
+  key: v.optional(text),
+  id: v.optional(text),
+  fileName: v.optional(v.string()),
+  mediaType: v.optional(v.string()),
+  scheme: v.optional(text),
+});
+export type ContentPutInput = v.InferInput<typeof ContentPut>;
+
+/** Query of `GET /v1/content`. */
+export const ContentGet = v.strictObject({
+  volume,
+  reference: text,
+  offset: v.optional(v.pipe(v.string(), v.digits(), v.transform(Number))),
+  lengthBytes: v.optional(v.pipe(v.string(), v.digits(), v.transform(Number))),
+});
+export interface ContentGetInput {
+  readonly volume?: string;
+  readonly reference: string;
+  readonly offset?: number;
+  readonly lengthBytes?: number;
+}

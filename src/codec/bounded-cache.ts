@@ -1,0 +1,24 @@
+/** Values made on demand; beyond the bound, the one used longest ago is forgotten. */
+import { assert } from '../base/index.ts';
+
+export class BoundedCache<Key, Value> {
+  /** In order of last use. */
+  readonly #entries = new Map<Key, Value>();
+  readonly #entriesMax: number;
+
+  constructor(entriesMax: number) {
+    assert(entriesMax >= 1, 'the cache holds at least one entry');
+    this.#entriesMax = entriesMax;
+  }
+
+  getOrMake(key: Key, make: () => Value): Value {
+    const value = this.#entries.has(key) ? this.#entries.get(key)! : make();
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    if (this.#entries.size > this.#entriesMax) {
+      const [oldest] = this.#entries.keys();
+      this.#entries.delete(oldest!);
+    }
+    return value;
+  }
+}

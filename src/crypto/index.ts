@@ -1,0 +1,28 @@
+/** The door of `crypto`: digests, sealing, keys, identities. Synchronous; randomness is given. */
+export { KEY_BYTES, NONCE_BYTES, TAG_BYTES } from './aes-gcm.ts';
+export { digest, DIGEST_BYTES, DIGEST_ENGINE, DIGEST_ENGINES, type DigestOnce } from './digest.ts';
+export { decodeKeyring, encodeKeyring, type Keyring } from './keyring.ts';
+export { contentAddress, deriveKey, keyedAddress, type VolumeKeys, volumeKeys } from './keys.ts';
+export { openRecord, RECORD_OVERHEAD_BYTES, sealRecord, unwrapKey, wrapKey } from './key-wrap.ts';
+export { NAME_KEY_BYTES, openName, sealName } from './names.ts';
+export {
+  isSignedBy,
+  NodeKey,
+  nodeIdOf,
+  PUBLIC_KEY_BYTES,
+  SEED_BYTES,
+  SIGNATURE_BYTES,
+  SigningKey,
+} from './node-key.ts';
+export { decodeRecoveryKit, encodeRecoveryKit, type RecoveryKit } from './recovery-kit.ts';
+export {
+  openSegments,
+  padContent,
+  paddedBytes,
+  type Run,
+  sealContent,
+  sealedBytes,
+  segmentRange,
+  type SegmentRange,
+  stripeKey,
+} from './sealing.ts';

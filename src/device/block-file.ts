@@ -1,0 +1,218 @@
+/**
+ * One open file of blocks: the layer under image, directory and later raw devices. *Direct* transfers
+ * bypass the page cache, where the filesystem takes O_DIRECT; else the file is buffered, and
+ * durability is the sync's in both cases.
+ *
+ * Invariants: (1) a short transfer is an error; (2) no more transfers are under way than `permits`
+ * allow, so that one hung disk cannot fill the process's thread pool; (3) memory that the kernel
+ * refuses for its alignment goes through a copy.
+ */
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { asBuffer, concatBytes, HoldfastError, LIMITS, type Semaphore } from '../base/index.ts';
+import { allocatePages } from './pages.ts';
+
+const openFd = promisify(fs.open);
+const closeFd = promisify(fs.close);
+const readFd = promisify(fs.read);
+const writeFd = promisify(fs.write);
+const writevFd = promisify(fs.writev);
+const statFd = promisify(fs.fstat);
+const syncFd = promisify(fs.fdatasync);
+
+export interface BlockFileOptions {
+  readonly path: string;
+  /** Shared by the files of one device. */
+  readonly permits: Semaphore;
+  /** `try` bypasses the page cache where the filesystem lets us; `never` is always buffered. */
+  readonly direct?: DirectMode;
+  /** The file was just made and holds zeros: also probe a write. */
+  readonly isNew?: boolean;
+}
+
+export type DirectMode = 'try' | 'never';
+
+export class BlockFile {
+  readonly path: string;
+  readonly isDirect: boolean;
+  readonly sizeBytes: number;
+  /** Device and inode; sound to compare as long as this file is open. */
+  readonly identity: string;
+  readonly #fd: number;
+  readonly #permits: Semaphore;
+
+  private constructor(
+    { path, permits }: BlockFileOptions,
+    opened: { fd: number; isDirect: boolean; sizeBytes: number; identity: string },
+  ) {
+    this.path = path;
+    this.isDirect = opened.isDirect;
+    this.sizeBytes = opened.sizeBytes;
+    this.identity = opened.identity;
+    this.#fd = opened.fd;
+    this.#permits = permits;
+  }
+
+  /** @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_NOT_OURS when it is no plain file, HF_IO. */
+  static async open(options: BlockFileOptions): Promise<BlockFile> {
+    const { path } = options;
+    try {
+      const { fd, isDirect } = await openProbed(options);
+      const stat = await statFd(fd, { bigint: true });
+      if (!stat.isFile()) {
+        await closeFd(fd);
+        throw new HoldfastError('HF_NOT_OURS', `${path} is not a plain file`);
+      }
+      const sizeBytes = Number(stat.size);
+      return new BlockFile(options, { fd, isDirect, sizeBytes, identity: identityOf(stat) });
+    } catch (error) {
+      throw fileError(error, 'open', path);
+    }
+  }
+
+  /** @throws HF_IO, also when the file ends before the target is full. */
+  async read(target: Uint8Array, offset: number): Promise<void> {
+    await this.#transfer('read', target.length, {
+      needsCopy: this.isDirect && !isOnPage(target),
+      plain: async () => (await readFd(this.#fd, target, 0, target.length, offset)).bytesRead,
+      copied: async () => {
+        const pages = allocatePages(target.length);
+        const { bytesRead } = await readFd(this.#fd, pages, 0, pages.length, offset);
+        target.set(pages);
+        return bytesRead;
+      },
+    });
+  }
+
+  /** @throws HF_IO, HF_NO_SPACE; then any part may have been written. */
+  async write(sources: readonly Uint8Array[], offset: number): Promise<void> {
+    const lengthBytes = sources.reduce((sum, source) => sum + source.length, 0);
+    await this.#transfer('write', lengthBytes, {
+      needsCopy: this.isDirect && !sources.every(isOnPage),
+      plain: async () => {
+        const [first] = sources;
+        const { bytesWritten } =
+          first && sources.length === 1
+            ? await writeFd(this.#fd, first, 0, first.length, offset)
+            : await writevFd(this.#fd, sources, offset);
+        return bytesWritten;
+      },
+      copied: async () => {
+        const pages = allocatePages(lengthBytes);
+        asBuffer(concatBytes(...sources)).copy(pages);
+        return (await writeFd(this.#fd, pages, 0, lengthBytes, offset)).bytesWritten;
+      },
+    });
+  }
+
+  /** Makes completed writes durable. The caller stops using the device when it fails. */
+  async sync(): Promise<void> {
+    await this.#permits.run(async () => {
+      try {
+        await syncFd(this.#fd);
+      } catch (error) {
+        throw fileError(error, 'sync', this.path);
+      }
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await closeFd(this.#fd);
+  }
+
+  async #transfer(task: 'read' | 'write', lengthBytes: number, ways: TransferWays): Promise<void> {
+    if (lengthBytes === 0) return;
+    const done = await this.#permits.run(async () => {
+      try {
+        return await runTransfer(ways, this.isDirect);
+      } catch (error) {
+        throw fileError(error, task, this.path);
+      }
+    });
+    if (done === lengthBytes) return;
+    throw new HoldfastError(
+      'HF_IO',
+      `${this.path}: short ${task}, ${done} of ${lengthBytes} bytes`,
+      { details: { path: this.path } },
+    );
+  }
+}
+
+interface TransferWays {
+  readonly needsCopy: boolean;
+  readonly plain: () => Promise<number>;
+  readonly copied: () => Promise<number>;
+}
+
+/** Where memory starts cannot be seen from here: the kernel says so with EINVAL, before any I/O. */
+async function runTransfer(ways: TransferWays, isDirect: boolean): Promise<number> {
+  if (ways.needsCopy) return await ways.copied();
+  try {
+    return await ways.plain();
+  } catch (error) {
+    if (!isDirect || errnoOf(error) !== 'EINVAL') throw error;
+    return await ways.copied();
+  }
+}
+
+/** Whether the memory may start on a page: necessary, not sufficient. */
+function isOnPage(memory: Uint8Array): boolean {
+  return memory.byteOffset % LIMITS.blockBytes === 0;
+}
+
+/**
+ * Opens a file with O_DIRECT when a real transfer works that way. Filesystems differ in where they
+ * refuse it: some at the open, some at the first transfer, always with EINVAL. A file in use is only
+ * probed by a read: no live block is put at risk for a probe.
+ */
+async function openProbed(options: BlockFileOptions): Promise<{ fd: number; isDirect: boolean }> {
+  const { path, direct = 'try', isNew = false } = options;
+  const { O_RDWR, O_DIRECT } = fs.constants;
+  if (direct === 'try') {
+    let fd: number | undefined;
+    try {
+      fd = await openFd(path, O_RDWR | O_DIRECT);
+      const page = allocatePages(LIMITS.blockBytes);
+      if (isNew) await writeFd(fd, page, 0, page.length, 0);
+      await readFd(fd, page, 0, page.length, 0);
+      return { fd, isDirect: true };
+    } catch (error) {
+      // A block that cannot be read is the store's to handle; it says nothing about O_DIRECT.
+      if (fd !== undefined && errnoOf(error) === 'EIO') return { fd, isDirect: true };
+      if (fd !== undefined) await closeFd(fd);
+      if (errnoOf(error) !== 'EINVAL') throw error;
+    }
+  }
+  return { fd: await openFd(path, O_RDWR), isDirect: false };
+}
+
+export function identityOf(stat: fs.BigIntStats): string {
+  return `${stat.dev}-${stat.ino}`;
+}
+
+/** The system's name of an error, as `ENOENT`; `undefined` for others. */
+export function errnoOf(error: unknown): string | undefined {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return syscall === undefined ? undefined : code;
+}
+
+/** What a failed call on a file is to our callers; errors that are no system errors stay. */
+export function fileError(error: unknown, task: string, path: string): unknown {
+  const errno = errnoOf(error);
+  if (errno === undefined) return error;
+  const options = { cause: error, details: { path, errno } };
+  const message = `${path}: cannot ${task} it: ${errno}`;
+  switch (errno) {
+    case 'ENOENT':
+      return new HoldfastError('HF_NOT_FOUND', `${path} does not exist`, options);
+    case 'EISDIR':
+      return new HoldfastError('HF_IS_DIRECTORY', `${path} is a directory`, options);
+    case 'ENOTDIR':
+      return new HoldfastError('HF_NOT_DIRECTORY', `${path} is not a directory`, options);
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new HoldfastError('HF_NO_SPACE', message, options);
+    default:
+      return new HoldfastError('HF_IO', message, options);
+  }
+}

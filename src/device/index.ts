@@ -1,0 +1,16 @@
+/** The door of `device`: aligned blocks on an image, a directory, memory, or the simulator's device. */
+export type { BlockDevice, DeviceKind } from './block-device.ts';
+export { crashImage, crashImages, type CrashImage } from './crash-images.ts';
+export { Media } from './media.ts';
+export { MemoryDevice } from './memory-device.ts';
+export {
+  SimulatedDevice,
+  type CrashPoint,
+  type FaultHook,
+  type SimulatedEvent,
+  type SimulatedOperation,
+  type SimulatedWrite,
+} from './simulated-device.ts';
+export { DirectoryDevice } from './directory-device.ts';
+export { filesystemOf, type Filesystem } from './filesystem.ts';
+export { ImageDevice } from './image-device.ts';

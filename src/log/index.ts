@@ -1,0 +1,16 @@
+/** The door of `log`: the fenced log and the registry, and their engines. */
+export {
+  SNAPSHOT_PART_BYTES_MAX,
+  type CellId,
+  type FencedLog,
+  type LogEntry,
+  type LogHead,
+  type Lsn,
+  type Registry,
+  type Snapshot,
+  type Versioned,
+} from './fenced-log.ts';
+export { MemoryLog, type MemoryLogBugs, type MemoryLogOptions } from './memory-log.ts';
+export { MemoryRegistry } from './memory-registry.ts';
+export type { MemoryFaults } from './memory-wire.ts';
+export type { Mirror, MirrorRecord, MirrorRef } from './mirror.ts';

@@ -1,0 +1,176 @@
+/**
+ * The engine `memory`: the cells of a whole simulated cluster in one object. Callers on many nodes
+ * share it and reach it over a {@link MemoryWire}; what it does on arrival is one step.
+ *
+ * An append is refused when its epoch is old (`fenced`) and when the entry before it is not there
+ * (unknown to the caller, ruling 16). Each check can be switched off, so that a suite or a simulation
+ * proves that it would notice.
+ */
+import { assert, HoldfastError, LIMITS } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import { AckOrder } from './ack-order.ts';
+import {
+  type CellId,
+  type FencedLog,
+  type LogEntry,
+  type LogHead,
+  type Lsn,
+  type Snapshot,
+  SNAPSHOT_PART_BYTES_MAX,
+} from './fenced-log.ts';
+import { type MemoryFaults, MemoryWire } from './memory-wire.ts';
+
+/** Bugs planted on purpose. */
+export interface MemoryLogBugs {
+  readonly isFenceUnchecked?: boolean;
+  readonly isPredecessorUnchecked?: boolean;
+}
+
+export interface MemoryLogOptions {
+  readonly env?: Pick<Env, 'clock' | 'random'>;
+  readonly faults?: MemoryFaults;
+  readonly bugs?: MemoryLogBugs;
+}
+
+interface StoredSnapshot {
+  readonly lsn: Lsn;
+  readonly parts: readonly Uint8Array[];
+}
+
+/** One cell; every method is one step. */
+class MemoryCell {
+  readonly #bugs: MemoryLogBugs;
+  readonly #entries = new Map<Lsn, LogEntry>();
+  #head: LogHead = { epoch: 0, lsn: 0, trimmed: 0 };
+  #snapshot: StoredSnapshot | undefined;
+  /** Of the caller that holds the epoch. */
+  ackOrder = new AckOrder();
+
+  constructor(bugs: MemoryLogBugs) {
+    this.#bugs = bugs;
+  }
+
+  get head(): LogHead {
+    return this.#head;
+  }
+
+  get snapshot(): StoredSnapshot | undefined {
+    return this.#snapshot;
+  }
+
+  seize(): { epoch: number; lsn: Lsn } {
+    this.#head = { ...this.#head, epoch: this.#head.epoch + 1 };
+    this.ackOrder = new AckOrder();
+    return { epoch: this.#head.epoch, lsn: this.#head.lsn };
+  }
+
+  append(entry: LogEntry): 'ok' | 'fenced' {
+    const { epoch, lsn } = this.#head;
+    if (entry.epoch !== epoch && !this.#bugs.isFenceUnchecked) return 'fenced';
+    const isTaken = entry.lsn <= lsn;
+    const isNext = entry.lsn === lsn + 1 || this.#bugs.isPredecessorUnchecked;
+    if (isTaken || !isNext) {
+      const message = `entry ${entry.lsn} does not follow the last one, ${lsn}`;
+      throw new HoldfastError('HF_UNKNOWN_OUTCOME', message);
+    }
+    this.#entries.set(entry.lsn, entry);
+    this.#head = { ...this.#head, lsn: entry.lsn };
+    return 'ok';
+  }
+
+  entriesFrom(from: Lsn): LogEntry[] {
+    if (from <= this.#head.trimmed) {
+      throw new HoldfastError('HF_NOT_FOUND', `entry ${from} has been trimmed`);
+    }
+    return [...this.#entries.values()].filter((entry) => entry.lsn >= from);
+  }
+
+  trim(upTo: Lsn): void {
+    const trimmed = Math.min(upTo, this.#snapshot?.lsn ?? 0);
+    if (trimmed <= this.#head.trimmed) return;
+    for (const lsn of this.#entries.keys()) if (lsn <= trimmed) this.#entries.delete(lsn);
+    this.#head = { ...this.#head, trimmed };
+  }
+
+  saveSnapshot(epoch: number, snapshot: StoredSnapshot): void {
+    if (epoch !== this.#head.epoch) throw new HoldfastError('HF_FENCED');
+    assert(snapshot.lsn >= 1 && snapshot.lsn <= this.#head.lsn, 'the entry is in the log');
+    if (snapshot.lsn > (this.#snapshot?.lsn ?? 0)) this.#snapshot = snapshot;
+  }
+}
+
+export class MemoryLog implements FencedLog {
+  readonly #wire: MemoryWire;
+  readonly #bugs: MemoryLogBugs;
+  readonly #cells = new Map<CellId, MemoryCell>();
+
+  constructor({ env, faults, bugs = {} }: MemoryLogOptions = {}) {
+    this.#wire = new MemoryWire(env, faults);
+    this.#bugs = bugs;
+  }
+
+  #cell(id: CellId): MemoryCell {
+    let cell = this.#cells.get(id);
+    if (!cell) this.#cells.set(id, (cell = new MemoryCell(this.#bugs)));
+    return cell;
+  }
+
+  async head(cell: CellId): Promise<LogHead> {
+    return await this.#wire.ask(() => this.#cell(cell).head);
+  }
+
+  async seize(cell: CellId): Promise<{ epoch: number; lsn: Lsn }> {
+    return await this.#wire.change(() => this.#cell(cell).seize());
+  }
+
+  async append(
+    cell: CellId,
+    { epoch, lsn }: { epoch: number; lsn: Lsn },
+    bytes: Uint8Array,
+  ): Promise<'ok' | 'fenced'> {
+    assert(bytes.length <= LIMITS.logEntryBytesMax, 'an entry fits its limit');
+    const entry = { epoch, lsn, bytes: new Uint8Array(bytes) };
+    const state = this.#cell(cell);
+    const answer = this.#wire.change(() => state.append(entry), `${cell} ${epoch}`);
+    // An older epoch's answers must not hold up those of the newest.
+    const order = epoch === state.head.epoch ? state.ackOrder : new AckOrder();
+    return await order.add(answer, (outcome) => outcome);
+  }
+
+  async confirm(cell: CellId, epoch: number): Promise<boolean> {
+    return await this.#wire.ask(() => this.#cell(cell).head.epoch === epoch);
+  }
+
+  async *read(cell: CellId, from: Lsn): AsyncGenerator<LogEntry> {
+    const entries = await this.#wire.ask(() => this.#cell(cell).entriesFrom(from));
+    for (const entry of entries) yield { ...entry, bytes: new Uint8Array(entry.bytes) };
+  }
+
+  async trim(cell: CellId, upTo: Lsn): Promise<void> {
+    await this.#wire.change(() => this.#cell(cell).trim(upTo));
+  }
+
+  async saveSnapshot(
+    cell: CellId,
+    { epoch, lsn }: { epoch: number; lsn: Lsn },
+    parts: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    const saved: Uint8Array[] = [];
+    for await (const part of parts) {
+      assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
+      saved.push(new Uint8Array(part));
+    }
+    await this.#wire.change(() => this.#cell(cell).saveSnapshot(epoch, { lsn, parts: saved }));
+  }
+
+  async loadSnapshot(cell: CellId): Promise<Snapshot | undefined> {
+    const snapshot = await this.#wire.ask(() => this.#cell(cell).snapshot);
+    return snapshot && { lsn: snapshot.lsn, parts: inOrder(snapshot.parts) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+async function* inOrder(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for (const part of parts) yield new Uint8Array(part);
+}

@@ -1,0 +1,26 @@
+/** The door of `meta`: what exists in a volume, which stripes are wanted, which volumes there are. */
+export { applyEntry } from './entries.ts';
+export type {
+  Dirent,
+  Extent,
+  Inode,
+  InodeRecord,
+  InodeType,
+  Namespace,
+  ObjectCommit,
+  Release,
+} from './namespace.ts';
+export { ROOT_INODE } from './namespace.ts';
+export { openNamespace } from './namespace-cell.ts';
+export type {
+  Condemned,
+  Holder,
+  PendingReference,
+  References,
+  Session,
+  StripeRecord,
+  WantedStripe,
+} from './references.ts';
+export { openReferences } from './references-cell.ts';
+export type { CellParts } from './steward.ts';
+export { openVolumes, type VolumeRecord, type Volumes } from './volumes.ts';

@@ -1,0 +1,80 @@
+/**
+ * {@link Namespace} over a steward: each method is one operation of `namespace-ops.ts`. A volume has
+ * one cell for now; its key layout is ready for more (docs/formats/rows.md).
+ */
+import { assert, isHexId, LIMITS } from '../base/index.ts';
+import { extentsFrom, stageExtents } from './extent-ops.ts';
+import type { Namespace } from './namespace.ts';
+import * as operations from './namespace-ops.ts';
+import { ADDRESS_KEY_BYTES, recordOf } from './namespace-rows.ts';
+import { type CellParts, Steward } from './steward.ts';
+
+/** Bytes of a directory's salt. */
+const SALT_BYTES = 16;
+/** Inode numbers that one call may take. */
+const ALLOCATION_MAX = 2 ** 20;
+
+/** Opens a volume's cell as its steward, and makes the root directory of a new one. */
+export async function openNamespace(parts: CellParts): Promise<Namespace> {
+  const { env } = parts;
+  const steward = await Steward.open(parts);
+  const salt = env.random.bytes(SALT_BYTES);
+  await steward.execute((rows) => operations.makeRoot(rows, { salt, nowMs: env.clock.now() }));
+  return namespaceOf(steward, () => env.clock.now());
+}
+
+function namespaceOf(steward: Steward, now: () => number): Namespace {
+  return {
+    async allocateInodes(count) {
+      assert(count >= 1 && count <= ALLOCATION_MAX, 'a call takes a bounded count of numbers');
+      return await steward.execute((rows) => operations.allocateInodes(rows, count));
+    },
+    record: (inode) =>
+      steward.execute((rows) => {
+        const row = operations.findInode(rows, inode);
+        return row && recordOf(row);
+      }),
+    lookup: (directory, name) =>
+      steward.execute((rows) => operations.lookup(rows, directory, name)),
+    makeDirectory: (request) =>
+      steward.execute((rows) => operations.makeDirectory(rows, request, now())),
+    list: ({ directory, after, limit }) =>
+      steward.execute((rows) =>
+        operations.list(rows, { directory, after, limit: pageLimit(limit) }),
+      ),
+    async object(id) {
+      assert(isHexId(id), 'an object id is 32 hexadecimal digits');
+      return await steward.execute((rows) => operations.object(rows, id));
+    },
+    async objectsByAddress(addressKey) {
+      assert(addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
+      return await steward.execute((rows) => operations.objectsByAddress(rows, addressKey));
+    },
+    listObjects: ({ after, limit }) =>
+      steward.execute((rows) => operations.listObjects(rows, { after, limit: pageLimit(limit) })),
+    entryOf: (inode) => steward.execute((rows) => operations.entryOf(rows, inode)),
+    extents: (inode, from = 0) =>
+      steward.execute((rows) => extentsFrom(rows, { inode, from, limit: LIMITS.listPageMax })),
+    stageExtents: (inode, extents) => steward.execute((rows) => stageExtents(rows, inode, extents)),
+    async commitObject(commit) {
+      assert(isHexId(commit.objectId), 'an object id is 32 hexadecimal digits');
+      assert(commit.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
+      return await steward.execute((rows) => operations.commitObject(rows, commit, now()));
+    },
+    async removeObject(id) {
+      assert(isHexId(id), 'an object id is 32 hexadecimal digits');
+      return await steward.execute((rows) => operations.removeObject(rows, id));
+    },
+    refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
+    releases: () => steward.execute(operations.releases),
+    finishRelease: (release, offsets) =>
+      steward.execute((rows) => operations.finishRelease(rows, release, offsets)),
+    usage: () => steward.execute(operations.usage),
+    [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
+  };
+}
+
+function pageLimit(limit: number = LIMITS.listPageMax): number {
+  assert(limit >= 1, 'a page has room for one');
+  return Math.min(limit, LIMITS.listPageMax);
+}

@@ -1,0 +1,286 @@
+/**
+ * One cell's steward: executes operations one after the other, synchronously, and answers when the
+ * log has them. Generic over what an operation does with the rows.
+ *
+ *   operation ─ execute ─→ open batch ─ append ─→ log ─ transact ─→ database ─→ answer
+ *
+ * Invariants:
+ * 1. An operation reads the rows as left by all operations before it, durable or not.
+ * 2. It is answered, also with an error or with what it only read, when an append or a confirm that
+ *    began after it has succeeded: then no other steward had taken over when it was executed.
+ * 3. One append at a time; whatever comes meanwhile forms the next entry (group commit).
+ * 4. After anything but `ok`, all that was decided and not appended is dropped, and its callers are
+ *    told. The next operation seizes the cell and reads the log first.
+ */
+import { assert, errorCode, HoldfastError, LIMITS } from '../base/index.ts';
+import type { LocalDb } from '../db/index.ts';
+import type { Env } from '../env/index.ts';
+import type { CellId, FencedLog } from '../log/index.ts';
+import {
+  type Applied,
+  appliedAfter,
+  appliedRow,
+  changeBytes,
+  encodeEntry,
+  ENTRY_OVERHEAD_BYTES,
+  NOTHING_APPLIED,
+} from './entries.ts';
+import { type Change, Overlay } from './overlay.ts';
+import { catchUp } from './catch-up.ts';
+import { isSnapshotDue, knownSnapshotRow, readKnownSnapshot, snapshotParts } from './snapshot.ts';
+
+export interface CellParts {
+  readonly env: Env;
+  readonly cell: CellId;
+  /** Log and database stay the caller's: they are not closed here. */
+  readonly log: FencedLog;
+  readonly db: LocalDb;
+}
+
+/** Decides from the rows and writes rows; all or, when it throws, none. It must not wait. */
+export type Operation<Result> = (rows: Overlay) => Result;
+
+interface Waiter {
+  readonly hasWritten: boolean;
+  settle(): void;
+  fail(error: unknown): void;
+}
+
+/** What goes into one entry; without changes a confirm is enough. */
+class Batch {
+  readonly changes = new Map<string, Change>();
+  readonly waiters: Waiter[] = [];
+  bytes = ENTRY_OVERHEAD_BYTES;
+}
+
+export class Steward implements AsyncDisposable {
+  readonly #parts: CellParts;
+  readonly #rows: Overlay;
+  /** Decided and not sent, oldest first. */
+  #queue: Batch[] = [];
+  #epoch = 0;
+  /** After the last entry that was appended. */
+  #appended: Applied = NOTHING_APPLIED;
+  /** After the last entry whose changes are in the database. */
+  #applied: Applied = NOTHING_APPLIED;
+  #isServing = false;
+  #isClosed = false;
+  #takingOver: Promise<void> | undefined;
+  #draining: Promise<void> | undefined;
+  #snapshotting: Promise<void> | undefined;
+
+  private constructor(parts: CellParts) {
+    this.#parts = parts;
+    this.#rows = new Overlay(parts.db);
+  }
+
+  /** Seizes the cell and brings the database up to the log. */
+  static async open(parts: CellParts): Promise<Steward> {
+    const steward = new Steward(parts);
+    await steward.#serve();
+    return steward;
+  }
+
+  /**
+   * Runs the operation and answers when it is durable.
+   *
+   * @throws what the operation throws; HF_FENCED when it was dropped, HF_UNKNOWN_OUTCOME when it may
+   *   or may not have taken effect; HF_TOO_LARGE when it writes more than an entry holds.
+   */
+  async execute<Result>(operation: Operation<Result>): Promise<Result> {
+    while (!this.#isServing) await this.#serve();
+    const scratch = new Overlay(this.#rows);
+    const outcome = attempt(() => withinEntry(scratch, operation));
+    const changes = 'error' in outcome ? new Map<string, Change>() : scratch.changes;
+    const batch = this.#admit(changes);
+    const answer = new Promise<Result>((resolve, reject) => {
+      batch.waiters.push({
+        hasWritten: changes.size > 0,
+        settle: () => ('error' in outcome ? reject(outcome.error) : resolve(outcome.result)),
+        fail: reject,
+      });
+    });
+    this.#draining ??= this.#drain();
+    return await answer;
+  }
+
+  /** Waits for what has been asked; nothing is asked afterwards. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#isServing = false;
+    await this.#takingOver?.catch(() => undefined); // its callers are told
+    await this.#draining;
+    await this.#snapshotting;
+  }
+
+  /** Lays the changes over the rows and adds them to the entry that is being gathered. */
+  #admit(changes: ReadonlyMap<string, Change>): Batch {
+    let bytes = 0;
+    for (const change of changes.values()) bytes += changeBytes(change);
+    let batch = this.#queue.at(-1);
+    if (!batch || batch.bytes + bytes > LIMITS.logEntryBytesMax) {
+      batch = new Batch();
+      this.#queue.push(batch);
+    }
+    batch.bytes += bytes;
+    for (const [text, change] of changes) {
+      this.#rows.set(change);
+      batch.changes.set(text, change);
+    }
+    return batch;
+  }
+
+  /** Sends batch after batch until none is left. Never fails: the callers are told. */
+  async #drain(): Promise<void> {
+    await Promise.resolve(); // whoever asks in the same turn joins the first entry
+    let applying: Promise<void> = Promise.resolve();
+    let sent: Batch | undefined;
+    try {
+      for (;;) {
+        if (this.#queue.length === 0) await applying;
+        sent = this.#queue.shift();
+        if (!sent) break;
+        const applied = await this.#send(sent);
+        await applying;
+        applying = this.#apply(sent, applied);
+        sent = undefined;
+        applying.catch(() => undefined); // awaited above, in the next round
+      }
+    } catch (error) {
+      this.#isServing = false;
+      await applying.catch(() => undefined); // it has told its callers
+      this.#drop(sent, error);
+    }
+    this.#draining = undefined;
+  }
+
+  /** @throws HF_FENCED, HF_UNKNOWN_OUTCOME, or what else kept the log from appending. */
+  async #send(batch: Batch): Promise<Applied> {
+    const { log, cell } = this.#parts;
+    const epoch = this.#epoch;
+    if (batch.changes.size === 0) {
+      if (!(await log.confirm(cell, epoch))) throw new HoldfastError('HF_FENCED');
+      return this.#appended;
+    }
+    const bytes = encodeEntry(this.#appended, batch.changes.values());
+    assert(bytes.length <= LIMITS.logEntryBytesMax, 'an entry keeps its limit');
+    const applied = appliedAfter(this.#appended, bytes);
+    const outcome = await log.append(cell, { epoch, lsn: applied.lsn }, bytes);
+    if (outcome === 'fenced') throw new HoldfastError('HF_FENCED');
+    this.#appended = applied;
+    return applied;
+  }
+
+  async #apply(batch: Batch, applied: Applied): Promise<void> {
+    try {
+      if (batch.changes.size > 0) await this.#transact(batch, applied);
+    } catch (error) {
+      // The log has the entry, so the rows will be there when the log has been read again.
+      const unknown = new HoldfastError('HF_UNKNOWN_OUTCOME', undefined, { cause: error });
+      for (const waiter of batch.waiters) waiter.fail(unknown);
+      throw unknown;
+    }
+    for (const waiter of batch.waiters) waiter.settle();
+    this.#snapshotWhenDue();
+  }
+
+  async #transact(batch: Batch, applied: Applied): Promise<void> {
+    const puts = [appliedRow(applied)];
+    const deletes: Uint8Array[] = [];
+    for (const { key, value } of batch.changes.values()) {
+      if (value) puts.push({ key, value });
+      else deletes.push(key);
+    }
+    await this.#parts.db.transact({ puts, deletes });
+    assert(applied.lsn === this.#applied.lsn + 1, 'entries are applied in order');
+    this.#applied = applied;
+    this.#rows.forget(batch.changes);
+  }
+
+  /** Tells the callers of what was sent, and of what was not, and forgets both. */
+  #drop(sent: Batch | undefined, error: unknown): void {
+    const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
+    for (const waiter of sent?.waiters ?? []) waiter.fail(waiter.hasWritten ? error : dropped);
+    for (const waiter of this.#queue.flatMap(({ waiters }) => waiters)) waiter.fail(dropped);
+    this.#queue = [];
+    this.#rows.clear();
+    this.#parts.env.log.warn('a steward lost its cell', { cell: this.#parts.cell, error });
+  }
+
+  async #serve(): Promise<void> {
+    if (this.#isClosed) throw new HoldfastError('HF_CLOSED');
+    await this.#draining;
+    if (this.#isServing) return;
+    this.#takingOver ??= this.#takeOver().finally(() => (this.#takingOver = undefined));
+    await this.#takingOver;
+  }
+
+  async #takeOver(): Promise<void> {
+    await this.#snapshotting; // it sees that nobody serves, and ends
+    try {
+      const { epoch, lsn } = await this.#parts.log.seize(this.#parts.cell);
+      const applied = await catchUp(this.#parts, lsn);
+      assert(this.#queue.length === 0, 'nothing is decided before the rows are known');
+      this.#epoch = epoch;
+      this.#appended = applied;
+      this.#applied = applied;
+      this.#isServing = !this.#isClosed;
+    } catch (error) {
+      if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
+      // What waits for this has not been executed.
+      throw new HoldfastError('HF_UNAVAILABLE', 'the cell could not be seized', { cause: error });
+    }
+  }
+
+  #snapshotWhenDue(): void {
+    if (this.#snapshotting || !this.#isServing) return;
+    if (!isSnapshotDue(this.#applied, readKnownSnapshot(this.#parts.db))) return;
+    this.#snapshotting = this.#snapshot().finally(() => (this.#snapshotting = undefined));
+  }
+
+  /** Never fails: a snapshot that could not be made is tried again after the next entry. */
+  async #snapshot(): Promise<void> {
+    const { env, cell, log, db } = this.#parts;
+    const epoch = this.#epoch;
+    const applied = this.#applied;
+    const { lsn, logBytes } = applied;
+    const appliedNow = (): number => {
+      if (!this.#isServing || this.#epoch !== epoch) throw new HoldfastError('HF_FENCED');
+      return this.#applied.lsn;
+    };
+    let snapshotBytes = 0;
+    async function* counted(): AsyncGenerator<Uint8Array> {
+      for await (const part of snapshotParts(db, { applied, appliedNow })) {
+        snapshotBytes += part.length;
+        yield part;
+      }
+    }
+    try {
+      await log.saveSnapshot(cell, { epoch, lsn }, counted());
+      const row = knownSnapshotRow({ atLogBytes: logBytes, snapshotBytes });
+      await db.transact({ puts: [row], deletes: [] });
+      await log.trim(cell, lsn);
+    } catch (error) {
+      env.log.warn('a snapshot was not made', { cell, error });
+    }
+  }
+}
+
+function attempt<Result>(work: () => Result): { result: Result } | { error: unknown } {
+  try {
+    return { result: work() };
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error; // a bug, and no answer
+    return { error };
+  }
+}
+
+function withinEntry<Result>(rows: Overlay, operation: Operation<Result>): Result {
+  const result = operation(rows);
+  let bytes = ENTRY_OVERHEAD_BYTES;
+  for (const change of rows.changes.values()) bytes += changeBytes(change);
+  if (bytes > LIMITS.logEntryBytesMax) {
+    throw new HoldfastError('HF_TOO_LARGE', `one operation writes ${bytes} bytes of rows`);
+  }
+  return result;
+}

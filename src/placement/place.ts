@@ -1,0 +1,60 @@
+/**
+ * From a stripe to its devices: the row of the stripe's placement group says which device has which
+ * shard, and where a shard goes when its device does not answer (ruling 9).
+ */
+import {
+  concatBytes,
+  type DeviceId,
+  fromHex,
+  groupOf,
+  type Scheme,
+  type StripeId,
+  xxh64,
+} from '../base/index.ts';
+import { type Layout, NO_DEVICE, type Topology, type TopologyDevice } from './layout.ts';
+
+/** A topology and the layout that was made for it. */
+export interface LayoutAndTopology {
+  readonly layout: Layout;
+  readonly topology: Topology;
+}
+
+/** The device of each shard index, n in all; `undefined` where the layout has none. */
+export function placeStripe(
+  at: LayoutAndTopology,
+  stripe: StripeId,
+  scheme: Scheme,
+): (DeviceId | undefined)[] {
+  const row = rowOf(at, stripe);
+  return Array.from({ length: scheme.n }, (_, shardIndex) => row[shardIndex]?.id);
+}
+
+/**
+ * Devices for shards whose own device does not answer, in the order to try them: the further
+ * positions of the row, then the other `in` devices by weighted rendezvous hash of the stripe
+ * (Thaler & Ravishankar 1998; weights after Schindelhauer & Schomaker 2005).
+ */
+export function handOffOrder(at: LayoutAndTopology, stripe: StripeId, scheme: Scheme): DeviceId[] {
+  const row = rowOf(at, stripe);
+  const further = row.slice(scheme.n).filter((device) => device !== undefined);
+  const inRow = new Set(row);
+  const others = at.topology.devices
+    .filter((device) => device.state === 'in' && !inRow.has(device))
+    .map((device) => ({ device, distance: rendezvousDistance(stripe, device) }))
+    .toSorted((a, b) => a.distance - b.distance || a.device.number - b.device.number);
+  return [...further, ...others.map(({ device }) => device)].map(({ id }) => id);
+}
+
+function rowOf({ layout, topology }: LayoutAndTopology, stripe: StripeId) {
+  const start = groupOf(stripe) * layout.width;
+  return Array.from(layout.table.subarray(start, start + layout.width), (number) =>
+    number === NO_DEVICE ? undefined : topology.devices.find((each) => each.number === number),
+  );
+}
+
+/** Exponentially distributed with the device's weight as rate: the smallest of all comes first. */
+function rendezvousDistance(stripe: StripeId, device: TopologyDevice): number {
+  const hash = xxh64(concatBytes(stripe, fromHex(device.id)));
+  const uniform = (Number(hash >> 11n) + 0.5) / 2 ** 53;
+  return -Math.log(uniform) / Math.max(device.weightBytes, 1);
+}

@@ -1,0 +1,77 @@
+/**
+ * Meets the shares exactly where no direct move is left: device A gives a position to B in one row,
+ * and B gives one to C in another. The chain is an augmenting path of the flow network that `Rows`
+ * describes: there is one as long as a device is over its share. A *free* slot has got another
+ * device already, so giving it on costs no move; the chain found has the fewest that are not free.
+ */
+import { assert } from '../base/index.ts';
+import type { Rows } from './rows.ts';
+
+export function settle(rows: Rows, isFree: (slot: number) => boolean): void {
+  const surplus = rows.loads.reduce((sum, load, i) => sum + Math.max(0, load - rows.shares[i]!), 0);
+  for (let i = 0; i < surplus; i++) {
+    const chain = new Chain(rows, isFree);
+    chain.apply(chain.find());
+  }
+}
+
+const NONE = -1;
+
+class Chain {
+  readonly #rows: Rows;
+  readonly #isFree: (slot: number) => boolean;
+  /** device → the slot that it would take over; NONE for the first of the chain. */
+  readonly #slots: Int32Array;
+  #unreached: readonly number[];
+
+  constructor(rows: Rows, isFree: (slot: number) => boolean) {
+    this.#rows = rows;
+    this.#isFree = isFree;
+    this.#slots = new Int32Array(rows.loads.length).fill(NONE);
+    this.#unreached = [...rows.loads.keys()].filter((device) => !rows.isOver(device));
+  }
+
+  /** A device short of its share, reached from one over its share. */
+  find(): number {
+    let reached = [...this.#rows.loads.keys()].filter((device) => this.#rows.isOver(device));
+    while (reached.length > 0) {
+      for (const device of reached) reached.push(...this.#reachFrom(device, this.#isFree));
+      const end = reached.find((device) => this.#rows.isShort(device));
+      if (end !== undefined) return end;
+      reached = reached.flatMap((device) => this.#reachFrom(device, () => true));
+    }
+    assert(false, 'every share can be met');
+  }
+
+  /**
+   * The devices that could take over a slot of `device`, each returned once for the whole chain.
+   * All that could take a slot are reached at once, so two moves of a chain in one row never want
+   * the same room.
+   */
+  #reachFrom(device: number, mayGive: (slot: number) => boolean): number[] {
+    const { table } = this.#rows;
+    const reached: number[] = [];
+    for (let slot = table.indexOf(device); slot !== NONE; slot = table.indexOf(device, slot + 1)) {
+      if (this.#unreached.length === 0) break;
+      if (!mayGive(slot)) continue;
+      const row = this.#rows.rowOf(slot);
+      const takers = this.#unreached.filter((next) => this.#rows.mayEnter(row, next, device));
+      if (takers.length === 0) continue;
+      for (const taker of takers) this.#slots[taker] = slot;
+      this.#unreached = this.#unreached.filter((next) => this.#slots[next] === NONE);
+      reached.push(...takers);
+    }
+    return reached;
+  }
+
+  /** Moves one position along the chain that ends at `end`. */
+  apply(end: number): void {
+    for (let next = end; this.#slots[next] !== NONE; ) {
+      const slot = this.#slots[next]!;
+      const device = this.#rows.table[slot]!;
+      assert(this.#rows.mayEnter(this.#rows.rowOf(slot), next, device), 'moves do not meet');
+      this.#rows.set(slot, next);
+      next = device;
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The *share* of a device: how many positions of the whole table it is to have. Shares are
+ * proportional to weight as far as the rooms allow: water is poured over the tree, one position at a
+ * time, into the device that is then the least full, until its domain has all that the rooms give
+ * it. For nested limits this greedy choice is the best there is: it makes the fullest device as
+ * little full as possible, then the next one, and so on (Federgruen & Groenevelt 1986).
+ */
+import { assert, GROUP_COUNT } from '../base/index.ts';
+import type { DomainTree } from './domain-tree.ts';
+
+/**
+ * @param rooms of each level; see `roomsOf`.
+ * @param loads positions that each device has now; between equals the one that has more keeps it.
+ * @returns positions by device index; their sum fills every row.
+ */
+export function fairShares(tree: DomainTree, rooms: Int32Array, loads: Int32Array): Int32Array {
+  const shares = new Int32Array(tree.devices.length);
+  // A weight of 0 is not "nothing": such a device takes what the others must not take.
+  const weights = Float64Array.from(tree.devices, ({ weightBytes }) => Math.max(weightBytes, 1));
+  const left = tree.levels.map((level) => rooms[level]! * GROUP_COUNT);
+  const fullness = weights.map((weight) => 1 / weight);
+  while (left[0]! > 0) {
+    const index = leastFull(fullness, shares, loads);
+    assert(fullness[index]! < Infinity, 'the rooms let every row be filled');
+    if (isFull(tree, left, index)) {
+      fullness[index] = Infinity;
+      continue;
+    }
+    shares[index]! += 1;
+    fullness[index] = (shares[index]! + 1) / weights[index]!;
+    for (let level = 0; level < tree.depth; level++) {
+      left[tree.paths[index * tree.depth + level]!]! -= 1;
+    }
+  }
+  return shares;
+}
+
+/** The device that one more position makes least full. */
+function leastFull(fullness: Float64Array, shares: Int32Array, loads: Int32Array): number {
+  let best = 0;
+  for (let index = 1; index < fullness.length; index++) {
+    if (fullness[index]! > fullness[best]!) continue;
+    const isTie = fullness[index] === fullness[best];
+    if (isTie && loads[index]! - shares[index]! <= loads[best]! - shares[best]!) continue;
+    best = index;
+  }
+  return best;
+}
+
+function isFull(tree: DomainTree, left: Int32Array, index: number): boolean {
+  for (let level = 0; level < tree.depth; level++) {
+    if (left[tree.paths[index * tree.depth + level]!] === 0) return true;
+  }
+  return false;
+}

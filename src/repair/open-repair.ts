@@ -1,0 +1,197 @@
+/** The runner: walks stores and groups, reports progress, bounded in what it does at once. */
+import {
+  GROUP_COUNT,
+  LIMITS,
+  mapBounded,
+  schemeOfNumber,
+  throwIfAborted,
+} from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import type { Inode, Release } from '../meta/index.ts';
+import { type CensusContext, spareCount, stateOf, type StripeCensus, takeCensus } from './census.ts';
+import {
+  type CollectorContext,
+  deleteCondemned,
+  dropReferences,
+  finishRelease,
+  settleStray,
+} from './collector.ts';
+import type {
+  CollectSummary,
+  HealthSummary,
+  Repair,
+  RepairSummary,
+  RunOptions,
+  ScrubSummary,
+} from './repair.ts';
+
+export interface RepairOptions extends CensusContext, CollectorContext {
+  readonly env: Env;
+  /** Volumes that are open. */
+  readonly volumes: () => readonly string[];
+}
+
+export function openRepair(options: RepairOptions): Repair {
+  return new RepairRunner(options);
+}
+
+class RepairRunner implements Repair {
+  readonly #context: RepairOptions;
+
+  constructor(options: RepairOptions) {
+    this.#context = options;
+  }
+
+  async scrub({ signal, onProgress }: RunOptions = {}): Promise<ScrubSummary> {
+    const stores = this.#context.stores();
+    const done = new Map<string, readonly [checked: number, total: number]>();
+    const failedStores: string[] = [];
+    const reports = await mapBounded(stores, stores.length || 1, async (store) => {
+      try {
+        return await store.scrub({
+          signal,
+          onProgress: (checked, total) => {
+            done.set(store.id, [checked, total]);
+            const counts = [...done.values()];
+            const bytes = counts.reduce((sum, [read]) => sum + read, 0);
+            const totalCount = counts.reduce((sum, [, all]) => sum + all, 0);
+            onProgress?.({ doneCount: bytes, totalCount, bytes });
+          },
+        });
+      } catch (error) {
+        throwIfAborted(signal);
+        this.#context.env.log.warn('a store could not be scrubbed', { store: store.id, error });
+        failedStores.push(store.id);
+        return { checkedChunks: 0, checkedBytes: 0, findings: [] };
+      }
+    });
+    const findings = reports.flatMap((report) => report.findings);
+    return {
+      checked: reports.reduce((sum, report) => sum + report.checkedChunks, 0),
+      checkedBytes: reports.reduce((sum, report) => sum + report.checkedBytes, 0),
+      bad: findings.filter(({ kind }) => kind === 'bad-chunk').length,
+      mended: findings.filter(({ kind }) => kind === 'mended').length,
+      failedStores,
+    };
+  }
+
+  async health(options: RunOptions = {}): Promise<HealthSummary> {
+    const stripes = { ok: 0, degraded: 0, lost: 0 };
+    const bySpare: Record<string, number> = {};
+    let misplaced = 0;
+    let unnamedChunks = 0;
+    let badChunks = 0;
+    await this.#eachGroup(options, ({ stripes: counted, unnamed }) => {
+      unnamedChunks += unnamed.length;
+      for (const census of counted) {
+        const state = stateOf(census);
+        stripes[state] += 1;
+        badChunks += census.held.filter(({ entry }) => !entry.isGood).length;
+        if (state === 'ok' && !census.isInPlace) misplaced += 1;
+        if (state === 'ok') continue;
+        const spare = String(Math.max(-1, spareCount(census)));
+        bySpare[spare] = (bySpare[spare] ?? 0) + 1;
+      }
+    });
+    return { stripes, bySpare, misplaced, unnamedChunks, badChunks };
+  }
+
+  async repair(options: RunOptions = {}): Promise<RepairSummary> {
+    const { signal, onProgress } = options;
+    const needy: StripeCensus[] = [];
+    let lost = 0;
+    await this.#eachGroup({ signal }, ({ stripes }) => {
+      for (const census of stripes) {
+        if (spareCount(census) < 0) lost += 1;
+        else if (stateOf(census) !== 'ok' || !census.isInPlace || hasSurplus(census)) {
+          needy.push(census);
+        }
+      }
+    });
+    needy.sort((a, b) => spareCount(a) - spareCount(b));
+    let repaired = 0;
+    let writtenBytes = 0;
+    let doneCount = 0;
+    await mapBounded(needy, LIMITS.stripesInFlightMax, async ({ record }) => {
+      throwIfAborted(signal);
+      const { k, n } = schemeOfNumber(record.schemeNumber);
+      try {
+        const report = await this.#context.stripes.rebuild(record, { signal });
+        writtenBytes += report.writtenBytes;
+        if (report.health.spareCount === n - k) repaired += 1;
+      } catch (error) {
+        throwIfAborted(signal);
+        // One stripe that cannot be repaired now must not keep the others from it.
+        this.#context.env.log.warn('a stripe could not be repaired', { error });
+      }
+      doneCount += 1;
+      onProgress?.({ doneCount, totalCount: needy.length, bytes: writtenBytes });
+    });
+    return { repaired, incomplete: needy.length - repaired, lost, writtenBytes };
+  }
+
+  async collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary> {
+    const context = this.#context;
+    const leftovers = await context.references.condemned();
+    await deleteCondemned(context, leftovers);
+    let deletedStripes = leftovers.length;
+    let releases = 0;
+    const strays = await context.references.strays();
+    for (const { holder, stripe } of strays) {
+      throwIfAborted(options.signal);
+      deletedStripes += await settleStray(context, holder, stripe);
+    }
+    for (const volume of context.volumes()) {
+      for (const release of (await context.namespaceOf(volume)?.releases()) ?? []) {
+        throwIfAborted(options.signal);
+        deletedStripes += await finishRelease(context, volume, release);
+        releases += 1;
+      }
+    }
+    const deletedChunks = await this.#collectUnnamed(options);
+    return { releases, strays: strays.length, deletedStripes, deletedChunks };
+  }
+
+  async #collectUnnamed({ graceMs, ...options }: { graceMs: number } & RunOptions): Promise<number> {
+    const oldest = this.#context.env.clock.now() - graceMs;
+    let deleted = 0;
+    await this.#eachGroup(options, async ({ unnamed }) => {
+      for (const { store, entry } of unnamed) {
+        if (entry.writtenAtMs > oldest) continue;
+        if (await store.remove(entry.id, { generationMax: entry.generation })) deleted += 1;
+      }
+    });
+    return deleted;
+  }
+
+  async release(volume: string, release: Release): Promise<void> {
+    await finishRelease(this.#context, volume, release);
+  }
+
+  async abandon(
+    volume: string,
+    inode: Inode,
+    stripes: Parameters<Repair['abandon']>[2],
+  ): Promise<void> {
+    const outcome = await this.#context.namespaceOf(volume)?.refuse(inode);
+    if (outcome !== 'refused') return;
+    await dropReferences(this.#context, { volume, inode }, stripes);
+    await finishRelease(this.#context, volume, { inode });
+  }
+
+  async #eachGroup(
+    { signal, onProgress }: RunOptions,
+    look: (census: Awaited<ReturnType<typeof takeCensus>>) => void | Promise<void>,
+  ): Promise<void> {
+    for (let group = 0; group < GROUP_COUNT; group++) {
+      throwIfAborted(signal);
+      await look(await takeCensus(this.#context, group));
+      onProgress?.({ doneCount: group + 1, totalCount: GROUP_COUNT, bytes: 0 });
+    }
+  }
+}
+
+/** Good copies beyond one of each shard. */
+function hasSurplus({ held, goodCount }: StripeCensus): boolean {
+  return held.filter(({ entry }) => entry.isGood).length > goodCount;
+}

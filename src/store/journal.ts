@@ -1,0 +1,182 @@
+/**
+ * The journal: batches of index records in a ring of blocks, replayed at mount on top of the images.
+ *
+ * - *batch*: records that become durable together, with one flush. It carries the number after its
+ *   predecessor's, the predecessor's checksum (*chain*), and its own checksum over everything.
+ * - *durable seq*: the last batch whose flush had completed when this one was written. It proves that
+ *   the earlier ones once were whole: a hole among them is damage, not a torn end.
+ * - *mark*: where replay starts.
+ *
+ * Invariants: (1) a batch is written after the flush of its predecessor; (2) it lies in one piece: one
+ * that does not fit before the end of the ring starts at block 0; (3) blocks from the mark to the head
+ * are not written.
+ */
+import { asBuffer, assert, LIMITS, xxh64 } from '../base/index.ts';
+import { BLOCK_BYTES } from './geometry.ts';
+import { SLOT_BYTES, SLOT_WORDS, slotsFor, countOf, kindOf, SLOT_KINDS } from './slot.ts';
+import type { JournalMark } from './superblock.ts';
+
+/** "HFJ1" */
+const MAGIC = 0x314a4648;
+export const BATCH_HEADER_BYTES = 64;
+const CHECKSUM_AT = 48;
+
+export const BATCH_KINDS = { records: 0, seal: 1, mount: 2 } as const;
+
+export interface BatchHead {
+  readonly seq: number;
+  readonly durableSeq: number;
+  readonly chain: bigint;
+  readonly kind: number;
+  readonly mountEpoch: number;
+}
+
+export interface Batch extends BatchHead {
+  readonly blocks: number;
+  readonly checksum: bigint;
+  /** Slots of all records. */
+  readonly words: Uint32Array;
+}
+
+/** Blocks of a batch with so many slots. */
+export function batchBlocks(slots: number): number {
+  return Math.ceil((BATCH_HEADER_BYTES + slots * SLOT_BYTES) / BLOCK_BYTES);
+}
+
+function checksumSeed(seed: bigint, seq: number): bigint {
+  return seed ^ BigInt(seq);
+}
+
+/**
+ * Writes a batch into `target`, which has exactly its blocks.
+ * @returns its checksum, the chain of the next.
+ */
+export function encodeBatch(
+  target: Uint8Array,
+  head: BatchHead & { readonly seed: bigint },
+  records: readonly Uint32Array[],
+): bigint {
+  const block = asBuffer(target);
+  block.fill(0);
+  let at = BATCH_HEADER_BYTES;
+  for (const words of records) {
+    target.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at);
+    at += words.byteLength;
+  }
+  block.writeUInt32LE(MAGIC, 0);
+  block.writeUInt32LE((at - BATCH_HEADER_BYTES) / SLOT_BYTES, 4);
+  block.writeBigUInt64LE(BigInt(head.seq), 8);
+  block.writeBigUInt64LE(BigInt(head.durableSeq), 16);
+  block.writeBigUInt64LE(head.chain, 24);
+  block.writeUInt32LE(target.length, 32);
+  block.writeUInt32LE(head.kind, 36);
+  block.writeBigUInt64LE(BigInt(head.mountEpoch), 40);
+  block.writeBigUInt64LE(head.seed, 56);
+  const checksum = xxh64(block, checksumSeed(head.seed, head.seq));
+  block.writeBigUInt64LE(checksum, CHECKSUM_AT);
+  return checksum;
+}
+
+/** Bytes of the batch that may start with this block; `undefined` when none of this store does. */
+export function batchBytes(firstBlock: Uint8Array, seed: bigint): number | undefined {
+  const block = asBuffer(firstBlock);
+  if (block.readUInt32LE(0) !== MAGIC || block.readBigUInt64LE(56) !== seed) return undefined;
+  const slots = block.readUInt32LE(4);
+  const bytes = block.readUInt32LE(32);
+  const isPlausible = slots <= batchSlotsMax && bytes === batchBlocks(slots) * BLOCK_BYTES;
+  return isPlausible ? bytes : undefined;
+}
+
+/** Slots of the largest batch. */
+export const batchSlotsMax: number = LIMITS.journalBatchRecordsMax;
+
+/** Reads a batch; `undefined` when it is not whole. */
+export function decodeBatch(bytes: Uint8Array, seed: bigint): Batch | undefined {
+  const copy = Buffer.from(new Uint8Array(bytes).buffer);
+  const seq = Number(copy.readBigUInt64LE(8));
+  const checksum = copy.readBigUInt64LE(CHECKSUM_AT);
+  copy.writeBigUInt64LE(0n, CHECKSUM_AT);
+  if (!Number.isSafeInteger(seq) || xxh64(copy, checksumSeed(seed, seq)) !== checksum) {
+    return undefined;
+  }
+  const slots = copy.readUInt32LE(4);
+  return {
+    seq,
+    durableSeq: Number(copy.readBigUInt64LE(16)),
+    chain: copy.readBigUInt64LE(24),
+    kind: copy.readUInt32LE(36),
+    mountEpoch: Number(copy.readBigUInt64LE(40)),
+    blocks: copy.length / BLOCK_BYTES,
+    checksum,
+    words: new Uint32Array(copy.buffer, BATCH_HEADER_BYTES, slots * SLOT_WORDS),
+  };
+}
+
+/** The records of a batch, each as its slots. */
+export function* recordsOf({ words }: Batch): Generator<Uint32Array> {
+  for (let at = 0; at < words.length; ) {
+    const isLong = kindOf(words, at) !== SLOT_KINDS.removed;
+    const slots = isLong ? slotsFor(countOf(words, at)) : 1;
+    const end = at + slots * SLOT_WORDS;
+    yield words.subarray(at, end);
+    at = end;
+  }
+}
+
+/** The writing end of the ring. */
+export class Journal {
+  readonly ringBlocks: number;
+  #mark: JournalMark;
+  /** Blocks from the mark of the last checkpoint to the head, unused ones at the ring's end too. */
+  #usedBlocks: number;
+
+  constructor(ringBlocks: number, head: JournalMark, usedBlocks: number) {
+    this.ringBlocks = ringBlocks;
+    this.#mark = head;
+    this.#usedBlocks = usedBlocks;
+  }
+
+  /** The next batch: its number, where it would go, its chain. */
+  get head(): JournalMark {
+    return this.#mark;
+  }
+
+  get usedBlocks(): number {
+    return this.#usedBlocks;
+  }
+
+  /** Slots of a batch that is sure to fit after a checkpoint. */
+  get batchSlotsMax(): number {
+    const bytes = Math.floor(this.ringBlocks / 4) * BLOCK_BYTES - BATCH_HEADER_BYTES;
+    return Math.min(batchSlotsMax, Math.floor(bytes / SLOT_BYTES));
+  }
+
+  hasRoom(blocks: number): boolean {
+    return this.#usedBlocks + this.#skipped(blocks) + blocks <= this.ringBlocks;
+  }
+
+  /** Where the next batch goes if it has so many blocks. */
+  placeOf(blocks: number): number {
+    return this.#skipped(blocks) > 0 ? 0 : this.#mark.block;
+  }
+
+  /** The batch is durable. */
+  advance(blocks: number, checksum: bigint): void {
+    assert(this.hasRoom(blocks), 'a batch is written where there is room');
+    const end = this.placeOf(blocks) + blocks;
+    this.#usedBlocks += this.#skipped(blocks) + blocks;
+    const block = end === this.ringBlocks ? 0 : end;
+    this.#mark = { seq: this.#mark.seq + 1, block, chain: checksum };
+  }
+
+  /** The blocks before a mark are not needed any more. */
+  giveBack(blocks: number): void {
+    this.#usedBlocks -= blocks;
+    assert(this.#usedBlocks >= 0, 'the journal gives back what it used');
+  }
+
+  #skipped(blocks: number): number {
+    const left = this.ringBlocks - this.#mark.block;
+    return blocks > left ? left : 0;
+  }
+}

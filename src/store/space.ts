@@ -1,0 +1,138 @@
+/**
+ * How much room there is and who may use it, so that a full store is found out before a byte is
+ * written, and deletes and checkpoints always have what they need.
+ *
+ * - *reserved*: blocks promised to chunks that have none yet.
+ * - *metadata*: blocks held by index images and the directory, those being written included.
+ * - *pin*: a reader of a chunk; its extents stay as they are until it is done.
+ *
+ * Invariants: (1) free + metadata ≥ reserved + 2 × (images of the index at its goal, directory), with
+ * both copies each: one set in use and one being written; hence a checkpoint never lacks room.
+ * (2) Extents are given back only when the batch that frees them is durable and no reader is pinned.
+ */
+import { assert, type ChunkId, LIMITS } from '../base/index.ts';
+import { Allocator, type Extent } from './allocator.ts';
+import { BLOCK_BYTES } from './geometry.ts';
+import type { IndexTable } from './index-table.ts';
+import { SLOTS_MAX } from './slot.ts';
+
+/** Kept free beyond what the arithmetic asks for. */
+const MARGIN_BLOCKS = 64;
+
+interface Pin {
+  readers: number;
+  /** To be given back with the last reader. */
+  freed: readonly Extent[] | undefined;
+}
+
+export class Space {
+  readonly allocator: Allocator;
+  readonly #index: IndexTable;
+  readonly #hardMaxBlocks: number;
+  readonly #directoryBlocks: number;
+  /** By the first block of the chunk. */
+  readonly #pins = new Map<number, Pin>();
+  #reservedBlocks = 0;
+  #metadataBlocks = 0;
+
+  constructor(options: {
+    readonly allocator: Allocator;
+    readonly index: IndexTable;
+    /** 0 means no limit. */
+    readonly hardMaxBytes: number;
+    readonly directoryBlocks: number;
+  }) {
+    this.allocator = options.allocator;
+    this.#index = options.index;
+    this.#directoryBlocks = options.directoryBlocks;
+    const { hardMaxBytes } = options;
+    this.#hardMaxBlocks = hardMaxBytes > 0 ? Math.floor(hardMaxBytes / BLOCK_BYTES) : Infinity;
+  }
+
+  /** Blocks in use: taken, reserved, or kept for metadata. */
+  get usedBlocks(): number {
+    const taken = this.allocator.totalBlocks - this.allocator.freeBlocks;
+    const kept = 2 * (this.#index.goalBlocks + this.#directoryBlocks) + MARGIN_BLOCKS;
+    return taken + this.#reservedBlocks + Math.max(kept - this.#metadataBlocks, 0);
+  }
+
+  /** Blocks that the store may use now. */
+  get sizeBlocks(): number {
+    return Math.min(this.allocator.totalBlocks, this.#hardMaxBlocks);
+  }
+
+  get freeBlocks(): number {
+    return Math.max(this.sizeBlocks - this.usedBlocks, 0);
+  }
+
+  /** Blocks by which growing the device would help, at the most. */
+  get growthBlocks(): number {
+    return this.#hardMaxBlocks - this.allocator.totalBlocks;
+  }
+
+  /** Promises room for a chunk and its slots. @returns false when there is none. */
+  reserve(id: ChunkId, blocks: number): boolean {
+    this.#index.plan(id, SLOTS_MAX);
+    if (this.usedBlocks + blocks <= this.sizeBlocks) {
+      this.#reservedBlocks += blocks;
+      return true;
+    }
+    this.#index.unplan(id, SLOTS_MAX);
+    return false;
+  }
+
+  /** Takes back the promise of the slots, when the operation is over either way. */
+  settle(id: ChunkId): void {
+    this.#index.unplan(id, SLOTS_MAX);
+  }
+
+  /** Takes back the promise of blocks that were not taken. */
+  unreserve(blocks: number): void {
+    this.#reservedBlocks -= blocks;
+    assert(this.#reservedBlocks >= 0, 'what is taken back was reserved');
+  }
+
+  /** Turns reserved blocks into one run; `undefined` when no run is so long. */
+  takeRun(blocks: number): Extent | undefined {
+    const run = this.allocator.takeRun(blocks);
+    if (run) this.unreserve(blocks);
+    return run;
+  }
+
+  /** Turns reserved blocks into the extents of one chunk; `undefined` when they are too scattered. */
+  takeExtents(blocks: number): Extent[] | undefined {
+    const extents = this.allocator.takeExtents(blocks, LIMITS.extentsPerChunkMax);
+    if (extents) this.unreserve(blocks);
+    return extents;
+  }
+
+  /** Counts blocks that metadata takes (or, below 0, gives back). */
+  countMetadata(blocks: number): void {
+    this.#metadataBlocks += blocks;
+    assert(this.#metadataBlocks >= 0, 'metadata gives back what it took');
+  }
+
+  pin(extents: readonly Extent[]): void {
+    const { start } = extents[0]!;
+    const pin = this.#pins.get(start);
+    if (pin) pin.readers += 1;
+    else this.#pins.set(start, { readers: 1, freed: undefined });
+  }
+
+  unpin(extents: readonly Extent[]): void {
+    const { start } = extents[0]!;
+    const pin = this.#pins.get(start);
+    assert(pin, 'what is unpinned was pinned');
+    pin.readers -= 1;
+    if (pin.readers > 0) return;
+    this.#pins.delete(start);
+    for (const extent of pin.freed ?? []) this.allocator.release(extent);
+  }
+
+  /** Gives the extents of a chunk back, now or with the last reader. */
+  release(extents: readonly Extent[]): void {
+    const pin = this.#pins.get(extents[0]!.start);
+    if (pin) pin.freed = extents;
+    else for (const extent of extents) this.allocator.release(extent);
+  }
+}

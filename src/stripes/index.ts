@@ -1,0 +1,14 @@
+/** The door of `stripes`: content ⇄ shards on many stores. */
+export { openStripes, type StripesOptions } from './stripes.ts';
+export type {
+  PreparedStripe,
+  RebuildReport,
+  ShardPlace,
+  SpreadReport,
+  StripeBuffer,
+  StripeContent,
+  StripeHealth,
+  StripeRef,
+  StripeStore,
+  WantedShards,
+} from './stripe-store.ts';

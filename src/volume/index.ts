@@ -1,0 +1,11 @@
+/** The door of `volume`: the objects of one namespace. */
+export type {
+  ObjectContent,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  PutReport,
+  StripePlaces,
+} from './object-store.ts';
+export { openObjects, type ObjectsOptions } from './objects.ts';
+export { parseKey } from './keys.ts';

@@ -1,0 +1,172 @@
+/** The object store of one volume: puts the parts of this module together. */
+import {
+  assert,
+  HoldfastError,
+  isAddress,
+  isHexId,
+  type ObjectId,
+  schemeOfNumber,
+} from '../base/index.ts';
+import type { VolumeKeys } from '../crypto/index.ts';
+import type { Inode, InodeRecord, VolumeRecord } from '../meta/index.ts';
+import { Background } from './background.ts';
+import { parseKey } from './keys.ts';
+import { listKeyless, listKeys } from './list.ts';
+import type {
+  ObjectContent,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  PutReport,
+  StripePlaces,
+} from './object-store.ts';
+import { type PutContext, putObject } from './put-object.ts';
+import { extentsFrom, readContent, type ReadRange } from './read-content.ts';
+import { SealedTree } from './sealed-tree.ts';
+import { StripeKeys } from './stripe-keys.ts';
+
+/** Inode numbers taken from the cell at once. */
+const INODES_PER_RANGE = 1024;
+
+export interface ObjectsOptions extends Pick<
+  PutContext,
+  'env' | 'namespace' | 'references' | 'session' | 'stripes' | 'cluster' | 'repair'
+> {
+  /** The volume as it is now: its scheme may change. */
+  readonly volume: () => VolumeRecord;
+  readonly keys: VolumeKeys;
+}
+
+export function openObjects(options: ObjectsOptions): ObjectStore {
+  return new Objects(options);
+}
+
+class Objects implements ObjectStore {
+  readonly #options: ObjectsOptions;
+  readonly #tree: SealedTree;
+  readonly #stripeKeys: StripeKeys;
+  readonly #background: Background;
+  readonly #inodes: Inode[] = [];
+  #refill: Promise<void> | undefined;
+
+  constructor(options: ObjectsOptions) {
+    const { env, keys, namespace } = options;
+    const volume = options.volume().id;
+    this.#options = options;
+    this.#tree = new SealedTree({ env, volume, keys, namespace });
+    this.#stripeKeys = new StripeKeys({ env, volume, keys });
+    this.#background = new Background(env.log);
+  }
+
+  async create(): Promise<ObjectInfo> {
+    const { info } = await this.put(noContent());
+    return info;
+  }
+
+  async put(content: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<PutReport> {
+    if (options.id !== undefined) await this.#find(options.id);
+    const context = {
+      ...this.#options,
+      volume: this.#options.volume(),
+      tree: this.#tree,
+      stripeKeys: this.#stripeKeys,
+      background: this.#background,
+    };
+    return await putObject(context, await this.#takeInode(), { content, options });
+  }
+
+  async #takeInode(): Promise<Inode> {
+    for (;;) {
+      const inode = this.#inodes.pop();
+      if (inode !== undefined) return inode;
+      this.#refill ??= this.#takeRange().finally(() => (this.#refill = undefined));
+      await this.#refill;
+    }
+  }
+
+  async #takeRange(): Promise<void> {
+    const first = await this.#options.namespace.allocateInodes(INODES_PER_RANGE);
+    for (let i = INODES_PER_RANGE - 1; i >= 0; i--) this.#inodes.push(first + BigInt(i));
+  }
+
+  async get(
+    reference: string,
+    options: { range?: ReadRange; signal?: AbortSignal | undefined } = {},
+  ): Promise<ObjectContent> {
+    const record = await this.#find(reference);
+    const info = await this.#tree.info(record);
+    const range = options.range ?? { offset: 0, lengthBytes: record.sizeBytes };
+    if (range.offset + range.lengthBytes > record.sizeBytes) {
+      throw new HoldfastError(
+        'HF_BAD_ARGUMENT',
+        `the range ends after the object's ${record.sizeBytes} bytes`,
+      );
+    }
+    const context = { ...this.#options, stripeKeys: this.#stripeKeys };
+    return { info, bytes: readContent(context, record, { range, signal: options.signal }) };
+  }
+
+  async query(reference: string): Promise<ObjectInfo> {
+    return await this.#tree.info(await this.#find(reference));
+  }
+
+  async *list(prefix = ''): AsyncIterable<ObjectInfo> {
+    const context = { namespace: this.#options.namespace, tree: this.#tree };
+    yield* listKeys(context, prefix);
+    if (prefix === '') yield* listKeyless(context);
+  }
+
+  async remove(reference: string): Promise<ObjectInfo> {
+    const { namespace, repair, volume } = this.#options;
+    const record = await this.#find(reference);
+    const info = await this.#tree.info(record);
+    const release = await namespace.removeObject(info.id);
+    await repair.release(volume().id, release);
+    return info;
+  }
+
+  async *where(reference: string): AsyncIterable<StripePlaces> {
+    const { namespace, stripes } = this.#options;
+    const { inode } = await this.#find(reference);
+    for await (const { offset, lengthBytes, stripe, schemeNumber } of extentsFrom(
+      namespace,
+      inode,
+    )) {
+      const { places, spareCount } = await stripes.inspect(stripe, schemeNumber);
+      const scheme = schemeOfNumber(schemeNumber);
+      yield { offset, lengthBytes, scheme, shards: places, spareCount };
+    }
+  }
+
+  /** By id, by key, by content address: in this order. */
+  async #find(reference: string): Promise<InodeRecord> {
+    const { namespace } = this.#options;
+    if (isHexId(reference)) {
+      const record = await namespace.object(reference as ObjectId);
+      if (record) return record;
+    }
+    const byKey = await this.#findByKey(reference);
+    if (byKey) return byKey;
+    if (isAddress(reference)) {
+      const [oldest] = await namespace.objectsByAddress(this.#tree.addressKey(reference));
+      if (oldest) return oldest;
+    }
+    throw new HoldfastError(
+      'HF_NOT_FOUND',
+      `"${reference}" is no id, key or address of an object in volume "${this.#options.volume().name}"`,
+    );
+  }
+
+  async #findByKey(reference: string): Promise<InodeRecord | undefined> {
+    const path = parseKey(reference);
+    const record = await this.#tree.lookup(path);
+    assert(record?.type !== 'directory', 'names of directories end in /');
+    return record;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#background.settle();
+  }
+}
+
+async function* noContent(): AsyncGenerator<Uint8Array> {}

@@ -1,0 +1,133 @@
+/**
+ * A stream on its way into stripes: cut, sealed, named, spread; several at once, in bounded memory.
+ * Each stripe's reference is durable before its first shard is written (ruling 13), and its extent
+ * is recorded only when all its shards are durable.
+ */
+import { LIMITS, type Scheme, type StripeId, throwIfAborted } from '../base/index.ts';
+import type { Extent, Holder, Namespace, References, Session } from '../meta/index.ts';
+import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
+import { type Cut, cutContent } from './cut-content.ts';
+import type { StripeKeys } from './stripe-keys.ts';
+
+/** Extents that travel in one entry of the log. */
+const EXTENTS_PER_ENTRY = 256;
+
+export interface WriteContext {
+  readonly namespace: Namespace;
+  readonly references: References;
+  readonly stripes: StripeStore;
+  readonly stripeKeys: StripeKeys;
+  readonly session: Session;
+  readonly holder: Holder;
+  readonly scheme: Scheme;
+  /** For keys that follow from the content; without it they are random. */
+  readonly secret: Uint8Array | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface WrittenContent {
+  readonly sizeBytes: number;
+  /** Extents that are not staged yet. */
+  readonly extents: readonly Extent[];
+  /** In the order of the content. */
+  readonly contentDigests: readonly Uint8Array[];
+  readonly knownStripes: number;
+  /** Fewest shards that a stripe may still lose; `undefined` when each has its full number. */
+  readonly degradedTo: number | undefined;
+}
+
+export class ContentWriter {
+  /** Every stripe named so far: for the confirmation, or for undoing it. */
+  readonly named: StripeId[] = [];
+  readonly #context: WriteContext;
+  readonly #contentDigests: Uint8Array[] = [];
+  readonly #underWay = new Set<Promise<void>>();
+  #extents: Extent[] = [];
+  #sizeBytes = 0;
+  #knownStripes = 0;
+  #degradedTo: number | undefined;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(context: WriteContext) {
+    this.#context = context;
+  }
+
+  /** Takes the whole stream. When it throws nothing is under way any more. */
+  async write(content: AsyncIterable<Uint8Array>): Promise<WrittenContent> {
+    const { stripes, scheme, signal } = this.#context;
+    try {
+      for await (const cut of cutContent(content, () => stripes.lease(scheme, { signal }))) {
+        this.#start(cut);
+        if (this.#underWay.size >= LIMITS.stripesInFlightMax) await Promise.race(this.#underWay);
+        if (this.#failure) break;
+        throwIfAborted(signal);
+      }
+    } finally {
+      await Promise.all(this.#underWay);
+    }
+    if (this.#failure) throw this.#failure.error;
+    return {
+      sizeBytes: this.#sizeBytes,
+      extents: this.#extents,
+      contentDigests: this.#contentDigests,
+      knownStripes: this.#knownStripes,
+      degradedTo: this.#degradedTo,
+    };
+  }
+
+  /** Sends one cut on its way; the first failure is kept for `write` to throw. */
+  #start(cut: Cut): void {
+    const position = { offset: this.#sizeBytes, index: this.#contentDigests.length };
+    this.#sizeBytes += 'short' in cut ? cut.short.length : cut.contentBytes;
+    this.#contentDigests.push(new Uint8Array());
+    const stored = this.#store(cut, position)
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#underWay.delete(stored));
+    this.#underWay.add(stored);
+  }
+
+  async #store(cut: Cut, { offset, index }: { offset: number; index: number }): Promise<void> {
+    using prepared = await this.#prepare(cut);
+    const { stripe, schemeNumber, contentBytes, key } = prepared;
+    this.#contentDigests[index] = prepared.contentDigest;
+    await this.#nameAndSpread(prepared);
+    const { stripeKeys, holder } = this.#context;
+    const place = { offset, lengthBytes: contentBytes, stripe, schemeNumber };
+    this.#extents.push(stripeKeys.wrap(holder.inode, place, key));
+    if (this.#extents.length >= EXTENTS_PER_ENTRY) await this.#stage();
+  }
+
+  async #prepare(cut: Cut): Promise<PreparedStripe> {
+    const { stripes, scheme, secret } = this.#context;
+    if ('short' in cut) return stripes.prepareShort(cut.short, { scheme, secret });
+    try {
+      return await stripes.prepare(cut.buffer, cut.contentBytes, { scheme, secret });
+    } catch (error) {
+      cut.buffer[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async #nameAndSpread(prepared: PreparedStripe): Promise<void> {
+    const { references, stripes, session, holder, signal } = this.#context;
+    this.named.push(prepared.stripe);
+    const [answer] = await references.add({ session, holder, stripes: [prepared] });
+    if (answer!.isStored) {
+      this.#knownStripes += 1;
+      return;
+    }
+    const { generation } = answer!;
+    const { durableCount, isDegraded } = await stripes.spread(prepared, { generation, signal });
+    if (!isDegraded) return;
+    const spare = durableCount - prepared.scheme.k;
+    this.#degradedTo = Math.min(spare, this.#degradedTo ?? spare);
+  }
+
+  async #stage(): Promise<void> {
+    const full = this.#extents;
+    this.#extents = [];
+    await this.#context.namespace.stageExtents(this.#context.holder.inode, full);
+  }
+}
