@@ -29,7 +29,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   stripes: ['base', 'env', 'codec', 'crypto', 'placement', 'store', 'cluster'],
   repair: ['base', 'env', 'placement', 'store', 'cluster', 'meta', 'stripes'],
   volume: ['base', 'env', 'crypto', 'store', 'cluster', 'meta', 'stripes', 'repair'],
-  admin: ['base', 'env', 'api', 'store', 'cluster', 'meta', 'repair', 'volume'],
+  admin: ['base', 'env', 'api', 'placement', 'store', 'cluster', 'meta', 'repair', 'volume'],
   client: ['base', 'api'],
   node: [
     'base',

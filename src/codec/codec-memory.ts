@@ -1,7 +1,7 @@
 /**
- * Where a codec computes: one WebAssembly memory with a *scratch* region for the kernel's tables and
- * a *staging* area. Arrays over the memory are used in place; *foreign* arrays (over any other
- * buffer) pass through the staging area in pieces, so that any length works.
+ * Where a codec computes: one WebAssembly memory with a *scratch* region, which holds the kernel's
+ * tables and a *staging* area. Arrays over the memory are used in place; *foreign* arrays (over any
+ * other buffer) pass through the staging area bit by bit, so that any length works.
  *
  * One thread uses a codec memory. Threads that share a WebAssembly memory have a codec memory each,
  * with disjoint scratch regions.
@@ -20,10 +20,10 @@ const PAGE_BYTES = 64 * KiB;
 const TABLE_BYTES = 64 * KiB;
 /** What every length of array is a multiple of: a cache line. */
 const UNIT_BYTES = 64;
-/** Pieces and shards of one call at the most: x and y of a Cauchy matrix are 256 points together. */
+/** Pieces and shards of one call at the most: the points of a Cauchy matrix. */
 const ARRAYS_MAX = 256;
 
-/** The scratch region that one thread should have: tables and a staging area that fits its cache. */
+/** What one thread should have: tables and a staging area that fits its second-level cache. */
 export const SCRATCH_BYTES: number = TABLE_BYTES + 1 * MiB;
 /** The smallest that works. */
 const SCRATCH_BYTES_MIN = TABLE_BYTES + ARRAYS_MAX * 2 * UNIT_BYTES;
@@ -189,21 +189,29 @@ function isSameRange(a: Uint8Array, b: Uint8Array): boolean {
   return a === b || (a.buffer === b.buffer && a.byteOffset === b.byteOffset);
 }
 
+interface Range {
+  readonly buffer: ArrayBufferLike;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Read once, as each of these costs a call. */
+function rangeOf({ buffer, byteOffset, byteLength }: Uint8Array): Range {
+  return { buffer, start: byteOffset, end: byteOffset + byteLength };
+}
+
 function assertDisjoint(sources: readonly Uint8Array[], targets: readonly Uint8Array[]): void {
-  for (const [index, target] of targets.entries()) {
-    for (const source of sources) {
+  const sourceRanges = sources.map(rangeOf);
+  const earlier: Range[] = [];
+  for (const target of targets.map(rangeOf)) {
+    for (const source of sourceRanges) {
       assert(!overlap(source, target), 'a target that is not a copy overlaps no source');
     }
-    for (let other = 0; other < index; other++) {
-      assert(!overlap(targets[other]!, target), 'targets do not overlap');
-    }
+    for (const other of earlier) assert(!overlap(other, target), 'targets do not overlap');
+    earlier.push(target);
   }
 }
 
-function overlap(a: Uint8Array, b: Uint8Array): boolean {
-  return (
-    a.buffer === b.buffer &&
-    a.byteOffset < b.byteOffset + b.length &&
-    b.byteOffset < a.byteOffset + a.length
-  );
+function overlap(a: Range, b: Range): boolean {
+  return a.start < b.end && b.start < a.end && a.buffer === b.buffer;
 }

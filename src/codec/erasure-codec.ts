@@ -24,10 +24,10 @@ export interface ErasureCodec {
   /**
    * Makes all n shards of one stripe.
    *
-   * @param pieces k arrays of equal length (bytes, a multiple of 64): the content cut in order. Read,
-   *   never written.
-   * @param shards n arrays of that length, overwritten. With `rs`, shards[i] for i < k may be the same
-   *   array as pieces[i]. Arrays over the codec's memory are not copied.
+   * @param pieces k arrays of equal length (bytes, a multiple of 64): the content cut in order.
+   *   Read, never written.
+   * @param shards n arrays of that length, overwritten. With `rs`, shards[i] for i < k may be the
+   *   same array as pieces[i]. Arrays over the codec's memory are not copied.
    */
   encode(pieces: readonly Uint8Array[], shards: readonly Uint8Array[]): void;
 

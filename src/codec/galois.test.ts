@@ -1,7 +1,7 @@
 /**
  * Aim: the field and its matrices are the published ones. Method: values from FIPS 197 (for 0x11b)
- * and from the tests of Backblaze's JavaReedSolomon and klauspost/reedsolomon (for 0x11d); then every
- * product against arithmetic by logarithms.
+ * and from the tests of klauspost/reedsolomon, after Backblaze's JavaReedSolomon (for 0x11d); then
+ * every product against arithmetic by logarithms.
  */
 import { describe, expect, it } from 'vitest';
 import { logArithmetic } from '../../test/vectors/codec/oracle.ts';

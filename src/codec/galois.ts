@@ -1,10 +1,10 @@
 /**
  * Arithmetic in GF(2^8), the field of 256 elements: addition is XOR, multiplication is that of
  * polynomials over GF(2) modulo an irreducible one of degree 8, written as its bits (0x11d is
- * x^8 + x^4 + x^3 + x^2 + 1). A field is a value, as shares of other programs use other polynomials.
+ * x^8 + x^4 + x^3 + x^2 + 1). A field is a value, since other programs use other polynomials.
  *
- * A *matrix* is an array of rows of equal length. Matrices here are small (at most 255 rows) and are
- * worked out byte by byte; content goes through the kernel.
+ * A *matrix* is an array of rows of equal length. Matrices here are small (at most 255 rows) and
+ * are worked out byte by byte; content goes through the kernel.
  */
 import { assert } from '../base/index.ts';
 

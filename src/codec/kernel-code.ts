@@ -1,12 +1,12 @@
 /**
  * The inner loop: for k sources and up to four targets, target j = Σ coefficient(j, i) × source i
- * over GF(2^8). Unrolled over sources and targets, since k is small and each k gets its own function.
+ * over GF(2^8). Unrolled over sources and targets: each pair of counts gets its own function.
  *
  * A product by a fixed coefficient is linear, so it is the XOR of two look-ups: one by the low and
- * one by the high four bits of the byte. A *nibble table* is these 16 + 16 products; a swizzle looks
- * up 16 bytes at once. Plank, Greenan, Miller, "Screaming fast Galois field arithmetic using Intel
- * SIMD instructions", FAST 2013. Coefficients lie in memory, not in the code, so that encoding and
- * every pattern of loss run the same function.
+ * one by the high four bits of the byte. A *nibble table* is these 16 + 16 products; a swizzle
+ * looks up 16 bytes at once. Plank, Greenan, Miller, "Screaming fast Galois field arithmetic using
+ * Intel SIMD instructions", FAST 2013. Coefficients lie in memory, not in the code, so that
+ * encoding and every pattern of loss run the same function.
  */
 import { encodeModule, FunctionBody, type Local, VALUE_TYPES } from './wasm-emitter.ts';
 

@@ -154,7 +154,8 @@ describe('one shared memory', () => {
     const expected = expectedTargets(memory);
     const targets = [6, 7].map((page) => offsetsFrom(page * PAGE_BYTES, 5, 4096));
     const code = `
-      const { workerData: { memory, urls, multiplications, scratchOffset } } = require('worker_threads');
+      const { workerData } = require('node:worker_threads');
+      const { memory, urls, multiplications, scratchOffset } = workerData;
       void (async () => {
         const { galoisField } = await import(urls.galois);
         const { GaloisKernel } = await import(urls.kernel);

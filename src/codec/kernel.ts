@@ -26,7 +26,7 @@ const TARGET_LIST_BYTES = 4 * TARGETS_MAX;
 /** One group of the widest matrix must fit. */
 export const KERNEL_SCRATCH_BYTES_MIN: number = SOURCE_LIST_BYTES + groupBytes(SOURCES_MAX);
 
-/** With several groups, sources of this length stay in the first-level cache from group to group. */
+/** With several groups: sources of this length stay in the first-level cache between groups. */
 const BLOCK_BYTES = 1 * KiB;
 /** Functions kept; each is 1 to 100 KB of machine code and takes about a millisecond to compile. */
 const FUNCTIONS_MAX = 64;

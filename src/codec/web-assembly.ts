@@ -1,6 +1,6 @@
 /**
- * The part of the WebAssembly interface that Holdfast uses, for the compiler only: it comes with the
- * library of browsers, which this project leaves out, and Node's types lack it.
+ * The part of the WebAssembly interface that Holdfast uses, for the compiler only: it comes with
+ * the library of browsers, which this project leaves out, and Node's types lack it.
  * Source: https://webassembly.github.io/threads/js-api/
  */
 declare global {

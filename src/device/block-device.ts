@@ -1,10 +1,11 @@
 /**
- * A run of blocks that outlives the process: a raw disk, an image file, a directory of segment files,
- * memory, or the simulator's device. All kinds carry the same bytes and pass one conformance suite
- * (test/suites/block-device.ts).
+ * A run of blocks that outlives the process: a raw disk, an image file, a directory of segment
+ * files, memory, or the simulator's device. All kinds carry the same bytes and pass one conformance
+ * suite (test/suites/block-device.ts).
  *
- * Offsets, lengths and memory are multiples of LIMITS.blockBytes; memory comes from `allocate`, or
- * is any array that starts on a page (shared WebAssembly memory does).
+ * Offsets and lengths are multiples of LIMITS.blockBytes and inside the device; else it is our own
+ * bug, and an assertion. Memory comes from `allocate`, or is any array that starts on a page
+ * (shared WebAssembly memory does); other memory works too, through a copy.
  */
 
 export type DeviceKind = 'raw' | 'image' | 'directory' | 'memory' | 'simulated';
@@ -27,8 +28,8 @@ export interface BlockDevice extends AsyncDisposable {
   read(target: Uint8Array, offset: number): Promise<void>;
 
   /**
-   * Writes the sources one after the other from `offset`. They belong to the device until it settles.
-   * Nothing is durable before the next {@link flush}.
+   * Writes the sources one after the other from `offset`. They belong to the device until it
+   * settles. Nothing is durable before the next {@link flush}.
    * @throws HF_IO, HF_NO_SPACE; HF_DEVICE_FAILED once the device is dead.
    */
   write(sources: readonly Uint8Array[], offset: number): Promise<void>;
@@ -36,10 +37,11 @@ export interface BlockDevice extends AsyncDisposable {
   /**
    * Makes every write that completed before this call durable. It fails at most once: from then on
    * the device is dead and everything is HF_DEVICE_FAILED, since a retried flush proves nothing.
+   * @throws HF_DEVICE_FAILED.
    */
   flush(): Promise<void>;
 
-  /** Adds preallocated room, at least `bytes` more. @throws HF_NO_SPACE when none is to be had. */
+  /** Adds preallocated room, at least `bytes`. @throws HF_NO_SPACE; some may have been added. */
   grow(bytes: number): Promise<void>;
 
   /** Page-aligned, zeroed memory for transfers. */

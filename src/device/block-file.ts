@@ -1,7 +1,7 @@
 /**
- * One open file of blocks: the layer under image, directory and later raw devices. *Direct* transfers
- * bypass the page cache, where the filesystem takes O_DIRECT; else the file is buffered, and
- * durability is the sync's in both cases.
+ * One open file of blocks: the layer under image, directory and later raw devices. *Direct*
+ * transfers bypass the page cache, where the filesystem takes O_DIRECT; else the file is buffered,
+ * and durability is the sync's in both cases.
  *
  * Invariants: (1) a short transfer is an error; (2) no more transfers are under way than `permits`
  * allow, so that one hung disk cannot fill the process's thread pool; (3) memory that the kernel
@@ -73,7 +73,6 @@ export class BlockFile {
   /** @throws HF_IO, also when the file ends before the target is full. */
   async read(target: Uint8Array, offset: number): Promise<void> {
     await this.#transfer('read', target.length, {
-      needsCopy: this.isDirect && !isOnPage(target),
       plain: async () => (await readFd(this.#fd, target, 0, target.length, offset)).bytesRead,
       copied: async () => {
         const pages = allocatePages(target.length);
@@ -88,7 +87,6 @@ export class BlockFile {
   async write(sources: readonly Uint8Array[], offset: number): Promise<void> {
     const lengthBytes = sources.reduce((sum, source) => sum + source.length, 0);
     await this.#transfer('write', lengthBytes, {
-      needsCopy: this.isDirect && !sources.every(isOnPage),
       plain: async () => {
         const [first] = sources;
         const { bytesWritten } =
@@ -124,7 +122,7 @@ export class BlockFile {
     if (lengthBytes === 0) return;
     const done = await this.#permits.run(async () => {
       try {
-        return await runTransfer(ways, this.isDirect);
+        return this.isDirect ? await runTransfer(ways, lengthBytes) : await ways.plain();
       } catch (error) {
         throw fileError(error, task, this.path);
       }
@@ -139,31 +137,28 @@ export class BlockFile {
 }
 
 interface TransferWays {
-  readonly needsCopy: boolean;
   readonly plain: () => Promise<number>;
   readonly copied: () => Promise<number>;
 }
 
-/** Where memory starts cannot be seen from here: the kernel says so with EINVAL, before any I/O. */
-async function runTransfer(ways: TransferWays, isDirect: boolean): Promise<number> {
-  if (ways.needsCopy) return await ways.copied();
+/**
+ * Where memory starts cannot be seen from here. The kernel says that it minds by EINVAL, or stops
+ * short where it has found out on the way; then once more through aligned memory.
+ */
+async function runTransfer(ways: TransferWays, lengthBytes: number): Promise<number> {
   try {
-    return await ways.plain();
+    const done = await ways.plain();
+    if (done === lengthBytes) return done;
   } catch (error) {
-    if (!isDirect || errnoOf(error) !== 'EINVAL') throw error;
-    return await ways.copied();
+    if (errnoOf(error) !== 'EINVAL') throw error;
   }
-}
-
-/** Whether the memory may start on a page: necessary, not sufficient. */
-function isOnPage(memory: Uint8Array): boolean {
-  return memory.byteOffset % LIMITS.blockBytes === 0;
+  return await ways.copied();
 }
 
 /**
  * Opens a file with O_DIRECT when a real transfer works that way. Filesystems differ in where they
- * refuse it: some at the open, some at the first transfer, always with EINVAL. A file in use is only
- * probed by a read: no live block is put at risk for a probe.
+ * refuse it: some at the open, some at the first transfer, always with EINVAL. A file in use is
+ * only probed by a read: no live block is put at risk for a probe.
  */
 async function openProbed(options: BlockFileOptions): Promise<{ fd: number; isDirect: boolean }> {
   const { path, direct = 'try', isNew = false } = options;

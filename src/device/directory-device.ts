@@ -9,7 +9,7 @@ import fs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { assert, HoldfastError, isHexId, LIMITS, Mutex, type DeviceId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import { BlockFile, identityOf, type DirectMode } from './block-file.ts';
+import { BlockFile, fileError, identityOf, type DirectMode } from './block-file.ts';
 import {
   devicePermits,
   FileDevice,
@@ -81,8 +81,8 @@ export class DirectoryDevice extends FileDevice {
 
   /**
    * @param options.capacityBytes another limit than the one of the format, for this run.
-   * @throws HF_NOT_FOUND without a folder, HF_NOT_OURS without a label, HF_CORRUPT when segments are
-   *   missing or cut, HF_UNSUPPORTED, HF_BUSY, HF_IO.
+   * @throws HF_NOT_FOUND without a folder, HF_NOT_OURS without a label, HF_CORRUPT when segments
+   *   are missing or cut, HF_UNSUPPORTED, HF_BUSY, HF_IO.
    */
   static async open(
     options: DirectoryOptions & { readonly capacityBytes?: number },
@@ -101,7 +101,11 @@ export class DirectoryDevice extends FileDevice {
     const pieces: Piece[] = [];
     const numbers = await listSegments(folder);
     for (const number of numbers) {
-      const file = await BlockFile.open({ path: join(folder, segmentName(number)), permits, direct });
+      const file = await BlockFile.open({
+        path: join(folder, segmentName(number)),
+        permits,
+        direct,
+      });
       resources.use(file);
       const isLast = number === numbers.length - 1;
       pieces.push(checkedPiece(file, number, isLast ? capacityBytes : Infinity));
@@ -199,6 +203,10 @@ function checkedPiece(file: BlockFile, number: number, capacityBytes: number): P
 
 /** Keeps a path open, so that its inode number stays its own. */
 async function holdOpen(path: string, resources: AsyncDisposableStack): Promise<Anchor> {
-  const handle = resources.use(await fs.open(path, 'r'));
-  return { path, identity: identityOf(await handle.stat({ bigint: true })) };
+  try {
+    const handle = resources.use(await fs.open(path, 'r'));
+    return { path, identity: identityOf(await handle.stat({ bigint: true })) };
+  } catch (error) {
+    throw fileError(error, 'open', path);
+  }
 }

@@ -188,7 +188,7 @@ export class FileDevice implements BlockDevice {
     return last;
   }
 
-  /** The parts of a transfer, one per piece: `bytes` of it, starting `from`, go `at` in the file. */
+  /** A transfer by pieces: `bytes` of it, starting `from`, go `at` in the file. */
   *#split(
     offset: number,
     lengthBytes: number,

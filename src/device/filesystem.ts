@@ -7,6 +7,7 @@ export interface Filesystem {
   readonly id: string;
   /** What an ordinary user may still fill. */
   readonly freeBytes: number;
+  /** 0 where the filesystem does not say; then `freeBytes` means nothing. */
   readonly sizeBytes: number;
 }
 

@@ -19,7 +19,9 @@ export class ImageDevice extends FileDevice {
    * Makes the file, zeros that have room on the disk, and opens it.
    * @throws HF_EXISTS, HF_NOT_FOUND for its folder, HF_NO_SPACE, HF_IO.
    */
-  static async create(options: ImageOptions & { readonly sizeBytes: number }): Promise<ImageDevice> {
+  static async create(
+    options: ImageOptions & { readonly sizeBytes: number },
+  ): Promise<ImageDevice> {
     const path = resolve(options.path);
     assert(isBlockMultiple(options.sizeBytes), 'a device is whole blocks');
     assert(options.sizeBytes > 0, 'a device has room');
@@ -49,7 +51,7 @@ export class ImageDevice extends FileDevice {
       what: `the image ${path}`,
       capacityBytes: sizeBytes,
       pieces: [{ file, startOffset: 0, sizeBytes }],
-      anchors: [],
+      anchors: [file],
       permits,
       resources: resources.move(),
     });

@@ -1,4 +1,4 @@
-/** The door of `device`: aligned blocks on an image, a directory, memory, or the simulator's device. */
+/** The door of `device`: aligned blocks in an image, a directory, memory or a simulation. */
 export type { BlockDevice, DeviceKind } from './block-device.ts';
 export { crashImage, crashImages, type CrashImage } from './crash-images.ts';
 export { Media } from './media.ts';
@@ -14,3 +14,4 @@ export {
 export { DirectoryDevice } from './directory-device.ts';
 export { filesystemOf, type Filesystem } from './filesystem.ts';
 export { ImageDevice } from './image-device.ts';
+export { holdLock } from './lock.ts';

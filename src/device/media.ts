@@ -1,7 +1,7 @@
 /**
  * Content of a simulated device as an overlay, so that a crash test can make thousands of images of
- * a large device: blocks by number, a block that is absent is zeros. A *fork* shares all blocks with
- * its origin.
+ * a large device: blocks by number, a block that is absent is zeros. A *fork* shares all blocks
+ * with its origin.
  *
  * Invariant: the bytes of a block never change; a write puts other bytes in its place. Only so may
  * forks and the writes themselves share them.

@@ -1,6 +1,6 @@
 /**
- * Memory and transfers of all devices: page-aligned memory, and the rules that every transfer keeps.
- * A transfer that breaks them is our own bug, hence assertions.
+ * Memory and transfers of all devices: page-aligned memory, and the rules that every transfer
+ * keeps. A transfer that breaks them is our own bug, hence assertions.
  */
 import { assert, LIMITS } from '../base/index.ts';
 

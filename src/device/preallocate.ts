@@ -49,8 +49,9 @@ async function createEmpty(path: string): Promise<void> {
 
 /** Says no before the disk is filled to its last byte and emptied again. */
 async function checkRoom(path: string, { fromBytes, toBytes }: Room): Promise<void> {
-  const { bavail, bsize } = await fs.statfs(path);
-  if (bavail * bsize < toBytes - fromBytes) throw noSpace(path, toBytes - fromBytes);
+  const { blocks, bavail, bsize } = await fs.statfs(path);
+  const isKnown = blocks > 0;
+  if (isKnown && bavail * bsize < toBytes - fromBytes) throw noSpace(path, toBytes - fromBytes);
 }
 
 /** @returns false when there is no such tool or the filesystem cannot. */

@@ -1,7 +1,7 @@
 /**
- * Segments: the files of a directory store, `seg.00000`, `seg.00001`, … Sizes follow from the number
- * alone: 16, 16, 32, 64, … MiB, doubling the device each time up to 1 GiB; from number 7 on each has
- * 1 GiB. So a store on a laptop starts small, and a full disk has few files.
+ * Segments: the files of a directory store, `seg.00000`, `seg.00001`, … Sizes follow from the
+ * number alone: 16, 16, 32, 64, … MiB, doubling the device each time up to 1 GiB; from number 7 on
+ * each has 1 GiB. So a store on a laptop starts small, and a full disk has few files.
  *
  *   number   0   1   2   3    4    5    6     7     8 …
  *   MiB     16  16  32  64  128  256  512  1024  1024 …

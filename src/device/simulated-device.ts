@@ -3,14 +3,14 @@
  *
  * - *durable*: what is on the media for certain. *pending*: writes that were started and that no
  *   completed flush covers, oldest first; after a power cut any subset of them may be on the media,
- *   each whole or torn by sectors of 512 bytes. A flush covers the writes that had completed when it
- *   started, and no others.
- * - Observe: `onEvent` is called at each start and end of a write and a flush, synchronously, so that
- *   `crashPoint()` can be taken exactly there. A log is `onEvent: (event) => events.push(event)`.
- * - Crash: `crashPoint()` → {durable, pending}, cheap, keeps what it holds. `crashImage(point, kept)`
- *   is the media with one subset, `crashImages(point, …)` walks all subsets or a sample, torn ones
- *   too (crash-images.ts). Mount one with `new SimulatedDevice({ media })`. `powerOff()` is a crash
- *   point after which this device is dead; what was under way fails.
+ *   each whole or torn by sectors of 512 bytes. A flush covers the writes that had completed when
+ *   it started, and no others.
+ * - Observe: `onEvent` is called at each start and end of a write and a flush, synchronously, so
+ *   that `crashPoint()` can be taken exactly there. A log is an `onEvent` that pushes to a list.
+ * - Crash: `crashPoint()` → {durable, pending}, cheap, keeps what it holds.
+ *   `crashImage(point, kept)` is the media with one subset; `crashImages(point, …)` walks all
+ *   subsets or a sample, torn ones too (crash-images.ts). `new SimulatedDevice({ media })` mounts
+ *   one. `powerOff()` is a crash point after which this device is dead, with what was under way.
  * - Faults: `fault` is asked at the start of each operation and names the error that it ends with.
  *   A write that fails leaves its first half. `flipBit` damages what is stored.
  * - Time: an operation takes one microtask, or as long as `delay` says.
@@ -80,6 +80,7 @@ export class SimulatedDevice implements BlockDevice {
   #pending: SimulatedWrite[] = [];
   readonly #underWay = new Set<SimulatedWrite>();
   #writeCount = 0;
+  #hasPower = true;
 
   constructor(options: SimulatedDeviceOptions) {
     const sizeBytes = options.sizeBytes ?? options.media?.sizeBytes;
@@ -123,7 +124,10 @@ export class SimulatedDevice implements BlockDevice {
       this.#start(write);
       try {
         await settle();
-        assert(bytesEqual(concatBytes(...sources), given), 'sources stay until their write settles');
+        assert(
+          bytesEqual(concatBytes(...sources), given),
+          'sources stay until their write settles',
+        );
       } finally {
         this.#end(write);
       }
@@ -175,6 +179,7 @@ export class SimulatedDevice implements BlockDevice {
   /** Cuts the power: everything fails from now on, also what is under way. */
   powerOff(): CrashPoint {
     const point = this.crashPoint();
+    this.#hasPower = false;
     this.#state.fail('the power is off');
     return point;
   }
@@ -233,6 +238,6 @@ export class SimulatedDevice implements BlockDevice {
   }
 
   #emit(event: SimulatedEvent): void {
-    this.#onEvent?.(event, this);
+    if (this.#hasPower) this.#onEvent?.(event, this);
   }
 }

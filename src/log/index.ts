@@ -10,6 +10,8 @@ export {
   type Snapshot,
   type Versioned,
 } from './fenced-log.ts';
+export { LocalLog, type LocalLogOptions } from './local-log.ts';
+export { LogRegistry, type LogRegistryOptions, REGISTRY_CELL } from './log-registry.ts';
 export { MemoryLog, type MemoryLogBugs, type MemoryLogOptions } from './memory-log.ts';
 export { MemoryRegistry } from './memory-registry.ts';
 export type { MemoryFaults } from './memory-wire.ts';

@@ -10,7 +10,7 @@ import { assert, ByteReader, ByteWriter, HoldfastError, xxh64 } from '../base/in
 import type { Changes, Row } from '../db/index.ts';
 import type { LogEntry, Lsn } from '../log/index.ts';
 import type { Change } from './overlay.ts';
-import { APPLIED_KEY } from './rows.ts';
+import { APPLIED_KEY, copyOf } from './rows.ts';
 
 const VERSION = 1;
 
@@ -77,8 +77,8 @@ export function decodeEntry(entry: LogEntry): DecodedEntry {
   const puts: Row[] = [];
   const deletes: Uint8Array[] = [];
   for (let kind = reader.u8(); kind !== 0; kind = reader.u8()) {
-    if (kind === 1) puts.push({ key: reader.bytes(), value: reader.bytes() });
-    else if (kind === 2) deletes.push(reader.bytes());
+    if (kind === 1) puts.push({ key: copyOf(reader.bytes()), value: copyOf(reader.bytes()) });
+    else if (kind === 2) deletes.push(copyOf(reader.bytes()));
     else throw reader.corrupt(`there is no change of kind ${kind}`);
   }
   reader.end();
@@ -146,7 +146,7 @@ export function decodeSnapshotPart(bytes: Uint8Array): SnapshotPart {
   if (kind === 2) {
     const rows: Row[] = [];
     for (let count = reader.u32(); count > 0; count -= 1) {
-      rows.push({ key: reader.bytes(), value: reader.bytes() });
+      rows.push({ key: copyOf(reader.bytes()), value: copyOf(reader.bytes()) });
     }
     reader.end();
     return { kind: 'rows', rows };

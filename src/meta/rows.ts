@@ -22,10 +22,9 @@ const VALUE_VERSION = 1;
 export function rowKey(slot: number, tag: string, ...parts: (bigint | Uint8Array)[]): Uint8Array {
   let size = 3;
   for (const part of parts) size += typeof part === 'bigint' ? 8 : part.length;
-  const key = Buffer.allocUnsafeSlow(size);
-  key.writeUInt16BE(slot, 0);
-  key.writeUInt8(tag.charCodeAt(0), 2);
-  let at = 3;
+  const key = Buffer.allocUnsafe(size);
+  let at = key.writeUInt16BE(slot, 0);
+  at = key.writeUInt8(tag.charCodeAt(0), at);
   for (const part of parts) {
     if (typeof part === 'bigint') at = key.writeBigUInt64BE(part, at);
     else {
@@ -33,7 +32,7 @@ export function rowKey(slot: number, tag: string, ...parts: (bigint | Uint8Array
       at += part.length;
     }
   }
-  return new Uint8Array(key.buffer, 0, size);
+  return key;
 }
 
 /** What has been applied to this copy: `entries.ts`. */

@@ -46,7 +46,13 @@ export function domainTree(topology: Topology): DomainTree {
     }
   }
   assert(new Set(devices.map(({ number }) => number)).size === devices.length, 'numbers differ');
-  return { devices, depth, paths, parents: Int32Array.from(parents), levels: Int32Array.from(levels) };
+  return {
+    devices,
+    depth,
+    paths,
+    parents: Int32Array.from(parents),
+    levels: Int32Array.from(levels),
+  };
 }
 
 /**

@@ -51,7 +51,13 @@ function readDevice(reader: ByteReader, levelCount: number): TopologyDevice {
   const weightBytes = reader.u64();
   const state = STATES[reader.u8()];
   if (!state) throw reader.corrupt('a device has no known state');
-  return { id, number, weightBytes, state, labels: Array.from({ length: levelCount }, () => reader.text()) };
+  return {
+    id,
+    number,
+    weightBytes,
+    state,
+    labels: Array.from({ length: levelCount }, () => reader.text()),
+  };
 }
 
 export function encodeLayout({ epoch, width, table }: Layout): Uint8Array {

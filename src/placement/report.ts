@@ -68,7 +68,10 @@ function survey(
       if (node === undefined) spare -= 1;
       else counts[node]! += 1;
     }
-    const largest = counts.filter((count) => count > 0).sort().reverse();
+    const largest = counts
+      .filter((count) => count > 0)
+      .sort()
+      .reverse();
     let lost = 0;
     while (lost < largest.length && spare >= largest[lost]!) spare -= largest[lost++]!;
     if (lost < largest.length || spare < 0) survived = Math.min(survived, lost);
@@ -125,7 +128,9 @@ function wasteLine({ table }: Layout, { devices }: DomainTree): string[] {
   const wastedPart = 1 - positions / fullest / weight;
   if (!(wastedPart > WASTED_PART_MAX)) return [];
   const percent = Math.round(wastedPart * 100);
-  return [`${percent} % of the space stays empty: too much of it is in too few places; even it out`];
+  return [
+    `${percent} % of the space stays empty: too much of it is in too few places; even it out`,
+  ];
 }
 
 function plural(word: string, count: number): string {

@@ -22,7 +22,7 @@ class Chain {
   readonly #isFree: (slot: number) => boolean;
   /** device → the slot that it would take over; NONE for the first of the chain. */
   readonly #slots: Int32Array;
-  #unreached: readonly number[];
+  readonly #unreached: number[];
 
   constructor(rows: Rows, isFree: (slot: number) => boolean) {
     this.#rows = rows;
@@ -35,38 +35,48 @@ class Chain {
   find(): number {
     let reached = [...this.#rows.loads.keys()].filter((device) => this.#rows.isOver(device));
     while (reached.length > 0) {
-      for (const device of reached) reached.push(...this.#reachFrom(device, this.#isFree));
-      const end = reached.find((device) => this.#rows.isShort(device));
-      if (end !== undefined) return end;
-      reached = reached.flatMap((device) => this.#reachFrom(device, () => true));
+      for (const device of reached) {
+        reached.push(...this.#reachFrom(device, this.#isFree));
+        if (this.#rows.isShort(reached.at(-1)!)) return reached.at(-1)!;
+      }
+      const paid: number[] = [];
+      for (const device of reached) {
+        paid.push(...this.#reachFrom(device, () => true));
+        if (paid.length > 0 && this.#rows.isShort(paid.at(-1)!)) return paid.at(-1)!;
+      }
+      reached = paid;
     }
     assert(false, 'every share can be met');
   }
 
   /**
-   * The devices that could take over a slot of `device`, each returned once for the whole chain.
-   * All that could take a slot are reached at once, so two moves of a chain in one row never want
-   * the same room.
+   * The devices that could take over a slot of `device`, each once for the whole chain; up to the
+   * first that is short. Otherwise all that could take a slot are reached at once, so two moves of a
+   * chain in one row never want the same room.
    */
   #reachFrom(device: number, mayGive: (slot: number) => boolean): number[] {
-    const { table } = this.#rows;
+    const rows = this.#rows;
     const reached: number[] = [];
-    for (let slot = table.indexOf(device); slot !== NONE; slot = table.indexOf(device, slot + 1)) {
+    let slot = rows.table.indexOf(device);
+    for (; slot !== NONE; slot = rows.table.indexOf(device, slot + 1)) {
       if (this.#unreached.length === 0) break;
       if (!mayGive(slot)) continue;
-      const row = this.#rows.rowOf(slot);
-      const takers = this.#unreached.filter((next) => this.#rows.mayEnter(row, next, device));
-      if (takers.length === 0) continue;
-      for (const taker of takers) this.#slots[taker] = slot;
-      this.#unreached = this.#unreached.filter((next) => this.#slots[next] === NONE);
-      reached.push(...takers);
+      const row = rows.rowOf(slot);
+      for (let i = this.#unreached.length - 1; i >= 0; i--) {
+        const next = this.#unreached[i]!;
+        if (!rows.mayEnter(row, next, device)) continue;
+        this.#slots[next] = slot;
+        this.#unreached.splice(i, 1);
+        reached.push(next);
+        if (rows.isShort(next)) return reached;
+      }
     }
     return reached;
   }
 
   /** Moves one position along the chain that ends at `end`. */
   apply(end: number): void {
-    for (let next = end; this.#slots[next] !== NONE; ) {
+    for (let next = end; this.#slots[next] !== NONE;) {
       const slot = this.#slots[next]!;
       const device = this.#rows.table[slot]!;
       assert(this.#rows.mayEnter(this.#rows.rowOf(slot), next, device), 'moves do not meet');

@@ -4,14 +4,14 @@
  */
 import { errorCode } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { ChunkStore } from '../store/index.ts';
 import type { Repair } from './repair.ts';
 
 export interface HealerOptions {
   readonly env: Env;
   readonly repair: Repair;
-  readonly stores: () => readonly ChunkStore[];
-  /** How often it looks whether a store knows of bad chunks. */
+  /** Whether something is known that repair would mend. */
+  readonly needsRepair: () => Promise<boolean>;
+  /** How often it asks that. */
   readonly lookEveryMs: number;
   readonly collectEveryMs: number;
   readonly scrubEveryMs: number;
@@ -34,19 +34,11 @@ export async function runHealer(options: HealerOptions, signal: AbortSignal): Pr
         await options.repair.scrub({ signal });
         scrubAt = clock.monotonic() + options.scrubEveryMs;
       }
-      if (await hasBadChunks(options.stores())) await options.repair.repair({ signal });
+      if (await options.needsRepair()) await options.repair.repair({ signal });
     } catch (error) {
       if (errorCode(error) === 'HF_INTERRUPTED') return;
       // The next round tries again; a healer that stops would be worse than one that fails.
       log.warn('a round of healing failed', { error });
     }
   }
-}
-
-async function hasBadChunks(stores: readonly ChunkStore[]): Promise<boolean> {
-  for (const store of stores) {
-    if (store.state === 'failed') continue;
-    if ((await store.usage()).badChunkCount > 0) return true;
-  }
-  return false;
 }

@@ -148,6 +148,21 @@ export class IndexTable {
     this.#setGoal(partition);
   }
 
+  /** Takes over the slots that are left of a table with lost pages. */
+  salvage(partitionNumber: number, damaged: Uint32Array): void {
+    const partition = this.partitions[partitionNumber]!;
+    this.load(partitionNumber, new Uint32Array(damaged.length));
+    for (let at = 0; at < damaged.length; at += SLOT_WORDS) {
+      const kind = kindOf(damaged, at);
+      if (kind !== SLOT_KINDS.live && kind !== SLOT_KINDS.bad) continue;
+      if (countOf(damaged, at) > 1) continue; // its continuations may be on a lost page
+      insert(partition.words, damaged.subarray(at, at + SLOT_WORDS));
+      partition.usedSlots += 1;
+    }
+    partition.isDirty = true;
+    this.#setGoal(partition);
+  }
+
   /** Says that an operation may add so many slots; {@link unplan} takes it back when it is over. */
   plan(id: ChunkId, slots: number): void {
     const partition = this.#partition(id);

@@ -125,15 +125,23 @@ export function* recordsOf({ words }: Batch): Generator<Uint32Array> {
 
 /** The writing end of the ring. */
 export class Journal {
+  /** Block of the device. */
+  readonly ringStart: number;
   readonly ringBlocks: number;
   #mark: JournalMark;
   /** Blocks from the mark of the last checkpoint to the head, unused ones at the ring's end too. */
   #usedBlocks: number;
 
-  constructor(ringBlocks: number, head: JournalMark, usedBlocks: number) {
-    this.ringBlocks = ringBlocks;
-    this.#mark = head;
-    this.#usedBlocks = usedBlocks;
+  constructor(options: {
+    readonly ringStart: number;
+    readonly ringBlocks: number;
+    readonly head: JournalMark;
+    readonly usedBlocks: number;
+  }) {
+    this.ringStart = options.ringStart;
+    this.ringBlocks = options.ringBlocks;
+    this.#mark = options.head;
+    this.#usedBlocks = options.usedBlocks;
   }
 
   /** The next batch: its number, where it would go, its chain. */

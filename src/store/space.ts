@@ -26,7 +26,7 @@ interface Pin {
 }
 
 export class Space {
-  readonly allocator: Allocator;
+  #allocator: Allocator;
   readonly #index: IndexTable;
   readonly #hardMaxBlocks: number;
   readonly #directoryBlocks: number;
@@ -42,11 +42,20 @@ export class Space {
     readonly hardMaxBytes: number;
     readonly directoryBlocks: number;
   }) {
-    this.allocator = options.allocator;
+    this.#allocator = options.allocator;
     this.#index = options.index;
     this.#directoryBlocks = options.directoryBlocks;
     const { hardMaxBytes } = options;
     this.#hardMaxBlocks = hardMaxBytes > 0 ? Math.floor(hardMaxBytes / BLOCK_BYTES) : Infinity;
+  }
+
+  get allocator(): Allocator {
+    return this.#allocator;
+  }
+
+  /** For the mount only, which may have to begin anew. */
+  replaceAllocator(allocator: Allocator): void {
+    this.#allocator = allocator;
   }
 
   /** Blocks in use: taken, reserved, or kept for metadata. */

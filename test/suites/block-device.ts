@@ -16,7 +16,7 @@ export interface BlockDeviceHarness extends AsyncDisposable {
   failFlush?(device: BlockDevice): void;
 }
 
-/** Two blocks more than the first segment of a directory could be a whole device; this is one. */
+/** The size of a directory with one segment. */
 export const SUITE_SIZE_BYTES: number = 16 * MiB;
 /** What a device of the suite that grows may grow to; ends inside a segment of a directory. */
 export const SUITE_CAPACITY_BYTES: number = 40 * MiB;
@@ -81,6 +81,11 @@ export function blockDeviceSuite(
       const target = new Uint8Array(4 * blockBytes + 5).subarray(5);
       await device.read(target, blockBytes);
       expect(Buffer.concat([source, shared]).equals(target)).toBe(true);
+
+      const large = new Uint8Array(MiB).fill(7);
+      await device.write([device.allocate(blockBytes), large, shared], 0);
+      await device.read(large.fill(0), blockBytes);
+      expect(large.every((byte) => byte === 7)).toBe(true);
     });
 
     it('transfers the memory of WebAssembly', async () => {

@@ -1,6 +1,7 @@
 /**
- * Writes the vectors beside this file anew: `node test/vectors/codec/make.ts`. See README.md. It does
- * not use src/codec; the matrix is read off by encoding pieces that are columns of the identity.
+ * Writes the vectors beside this file anew: `node test/vectors/codec/make.ts`. See README.md. It
+ * does not use src/codec; the matrix is read off by encoding pieces that are columns of the
+ * identity.
  */
 import { writeFileSync } from 'node:fs';
 import {

@@ -1,0 +1,287 @@
+/**
+ * One cell of the engine `local`: its index in memory, its records on the mirror.
+ *
+ * Invariants:
+ * 1. The *owner* is the one epoch that may append. There is none after opening, during and after a
+ *    seizure that failed, and after an append that failed: an epoch does not outlive its process or
+ *    a doubt, so each record has one possible successor in its epoch.
+ * 2. Entries are put side by side and acknowledged in lsn order; the index has acknowledged ones only.
+ * 3. A seizure waits for the appends under way, puts what a crash left in doubt once more, then puts
+ *    the fence. An epoch number is used for one attempt.
+ * 4. Records are removed only when something durable makes them needless: a snapshot (trimmed
+ *    entries, older snapshots) or a fence (what it left out).
+ */
+import { assert, errorMessage, HoldfastError, LIMITS, Mutex } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import { AckOrder } from './ack-order.ts';
+import {
+  type CellId,
+  type LogEntry,
+  type LogHead,
+  type Lsn,
+  type Snapshot,
+  SNAPSHOT_PART_BYTES_MAX,
+} from './fenced-log.ts';
+import {
+  encodePartHashes,
+  hashOf,
+  type RecordHash,
+  type RecordHeader,
+  type RecordSealer,
+} from './local-record.ts';
+import type { CellIndex, IndexedSnapshot, StoredRecord } from './local-recovery.ts';
+import type { Mirror, MirrorRef } from './mirror.ts';
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What all cells of a log share. */
+export interface LocalLogParts {
+  readonly mirror: Mirror;
+  readonly sealer: RecordSealer;
+  readonly generation: number;
+  readonly env: Pick<Env, 'clock' | 'log'>;
+}
+
+export class LocalCell {
+  readonly #id: CellId;
+  readonly #parts: LocalLogParts;
+  readonly #entries: StoredRecord[];
+  readonly #seizing = new Mutex();
+  readonly #saving = new Mutex();
+  #head: LogHead;
+  #epochMax: number;
+  /** The newest epoch if it may still append. */
+  #owner: number | undefined;
+  /** The last record that was given out, acknowledged or not. */
+  #last: { readonly lsn: Lsn; readonly hash: RecordHash };
+  /** Hash of the last record that counts. */
+  #tip: RecordHash;
+  #order = new AckOrder();
+  #fences: StoredRecord[];
+  #snapshot: IndexedSnapshot | undefined;
+  /** Entries after this one may lack copies; a crash left them so. */
+  #copied: Lsn;
+  #garbage: MirrorRef[];
+
+  constructor(id: CellId, index: CellIndex, parts: LocalLogParts) {
+    this.#id = id;
+    this.#parts = parts;
+    this.#entries = [...index.entries];
+    this.#head = index.head;
+    this.#epochMax = index.epochMax;
+    this.#last = { lsn: index.head.lsn, hash: index.tip };
+    this.#tip = index.tip;
+    this.#fences = [...index.fences];
+    this.#snapshot = index.snapshot;
+    this.#copied = index.acknowledged;
+    this.#garbage = index.voids.map(({ ref }) => ref);
+  }
+
+  get head(): LogHead {
+    return this.#head;
+  }
+
+  confirm(epoch: number): boolean {
+    return epoch === this.#owner;
+  }
+
+  #entryAt(lsn: Lsn): StoredRecord {
+    const entry = this.#entries[lsn - this.#head.trimmed - 1];
+    assert(entry?.header.lsn === lsn, 'the index has every entry from the trim point to the head');
+    return entry;
+  }
+
+  async seize(): Promise<{ epoch: number; lsn: Lsn }> {
+    return await this.#seizing.run(async () => {
+      this.#owner = undefined;
+      await this.#order.settled();
+      await this.#copyDoubtful();
+      const { lsn } = this.#head;
+      this.#epochMax += 1;
+      const epoch = this.#epochMax;
+      const stamp = this.#parts.env.clock.now();
+      let fence: StoredRecord;
+      try {
+        fence = await this.#put({ kind: 'fence', epoch, lsn, stamp, link: this.#tip }, NO_BYTES);
+      } catch (cause) {
+        throw this.#unknown(`whether epoch ${epoch} has begun is not known`, cause);
+      }
+      this.#fences.push(fence);
+      this.#head = { ...this.#head, epoch };
+      this.#tip = fence.hash;
+      this.#last = { lsn, hash: fence.hash };
+      this.#order = new AckOrder();
+      this.#owner = epoch;
+      await this.#collect([]);
+      return { epoch, lsn };
+    });
+  }
+
+  /** A fence vouches for all before it, so all before it must have all its copies. */
+  async #copyDoubtful(): Promise<void> {
+    while (this.#copied < this.#head.lsn) {
+      const entry = this.#entryAt(this.#copied + 1);
+      await this.#parts.mirror.put(await this.#bytesOf(entry));
+      this.#copied += 1;
+    }
+  }
+
+  async append(
+    { epoch, lsn }: { epoch: number; lsn: Lsn },
+    bytes: Uint8Array,
+  ): Promise<'ok' | 'fenced'> {
+    assert(bytes.length <= LIMITS.logEntryBytesMax, 'an entry fits its limit');
+    if (epoch !== this.#owner) return 'fenced';
+    if (lsn !== this.#last.lsn + 1) {
+      throw this.#unknown(`entry ${lsn} does not follow the last one, ${this.#last.lsn}`);
+    }
+    const record = this.#seal(
+      { kind: 'entry', epoch, lsn, stamp: 0, link: this.#last.hash },
+      bytes,
+    );
+    this.#last = { lsn, hash: record.hash };
+    const put = this.#parts.mirror.put(record.bytes);
+    try {
+      await this.#order.add(put, (ref) => this.#accept({ ...record, ref }));
+      return 'ok';
+    } catch (cause) {
+      if (this.#owner === epoch) this.#owner = undefined;
+      const [outcome] = await Promise.allSettled([put]);
+      if (outcome.status === 'fulfilled') this.#garbage.push(outcome.value);
+      throw this.#unknown(`whether entry ${lsn} was appended is not known`, cause);
+    }
+  }
+
+  #accept({ header, hash, ref }: StoredRecord): void {
+    assert(header.lsn === this.#head.lsn + 1, 'entries are acknowledged in order');
+    this.#entries.push({ header, hash, ref });
+    this.#head = { ...this.#head, lsn: header.lsn };
+    this.#tip = hash;
+    this.#copied = header.lsn;
+  }
+
+  /** Entries from `from` to the head as of now. */
+  read(from: Lsn): AsyncGenerator<LogEntry> {
+    assert(from >= 1, 'the first entry has number 1');
+    return this.#readRange(from, this.#head.lsn);
+  }
+
+  async *#readRange(from: Lsn, last: Lsn): AsyncGenerator<LogEntry> {
+    for (let lsn = from; lsn <= Math.max(from, last); lsn++) {
+      if (lsn <= this.#head.trimmed) {
+        throw new HoldfastError('HF_NOT_FOUND', `cell ${this.#id}: entry ${lsn} was trimmed`);
+      }
+      if (lsn > last) return;
+      const entry = this.#entryAt(lsn);
+      const body = this.#parts.sealer.open(await this.#bytesOf(entry));
+      yield { lsn, epoch: entry.header.epoch, bytes: body };
+    }
+  }
+
+  async trim(upTo: Lsn): Promise<void> {
+    const trimmed = Math.min(upTo, this.#snapshot?.record.header.lsn ?? 0);
+    if (trimmed <= this.#head.trimmed) return;
+    const gone = this.#entries.splice(0, trimmed - this.#head.trimmed);
+    // A fence at the trim point stays: it may be the newest, and the next entry links to it.
+    gone.push(...this.#fences.filter(({ header }) => header.lsn < trimmed));
+    this.#fences = this.#fences.filter(({ header }) => header.lsn >= trimmed);
+    this.#head = { ...this.#head, trimmed };
+    await this.#collect(gone);
+  }
+
+  async saveSnapshot(
+    { epoch, lsn }: { epoch: number; lsn: Lsn },
+    parts: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    await this.#saving.run(async () => {
+      this.#throwIfFenced(epoch);
+      const older = this.#snapshot;
+      if (lsn <= (older?.record.header.lsn ?? 0)) return;
+      assert(lsn <= this.#head.lsn, 'the entry is acknowledged');
+      const position = { epoch, lsn, link: this.#entryAt(lsn).hash };
+      const saved: StoredRecord[] = [];
+      try {
+        for await (const part of parts) {
+          assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
+          const header = { ...position, kind: 'snapshot part', stamp: saved.length } as const;
+          saved.push(await this.#put(header, part));
+        }
+        this.#throwIfFenced(epoch);
+        const body = encodePartHashes(saved.map(({ hash }) => hash));
+        const header = { ...position, kind: 'snapshot', stamp: saved.length } as const;
+        this.#snapshot = { record: await this.#put(header, body), parts: saved };
+      } catch (error) {
+        await this.#collect(saved);
+        throw error;
+      }
+      await this.#collect(older ? [older.record, ...older.parts] : []);
+    });
+  }
+
+  #throwIfFenced(epoch: number): void {
+    if (epoch === this.#owner) return;
+    throw new HoldfastError('HF_FENCED', `cell ${this.#id}: epoch ${epoch} may no longer append`);
+  }
+
+  loadSnapshot(): Snapshot | undefined {
+    const snapshot = this.#snapshot;
+    return snapshot && { lsn: snapshot.record.header.lsn, parts: this.#readParts(snapshot) };
+  }
+
+  async *#readParts({ parts }: IndexedSnapshot): AsyncGenerator<Uint8Array> {
+    for (const part of parts) yield this.#parts.sealer.open(await this.#bytesOf(part));
+  }
+
+  async settled(): Promise<void> {
+    await this.#order.settled();
+    await this.#seizing.run(async () => {});
+    await this.#saving.run(async () => {});
+  }
+
+  #seal(
+    fields: Pick<RecordHeader, 'kind' | 'epoch' | 'lsn' | 'stamp' | 'link'>,
+    body: Uint8Array,
+  ): { header: RecordHeader; bytes: Uint8Array; hash: RecordHash } {
+    const { generation, sealer } = this.#parts;
+    const header = { ...fields, generation, cell: this.#id, acknowledged: this.#head.lsn };
+    return { header, ...sealer.seal(header, body) };
+  }
+
+  async #put(
+    fields: Pick<RecordHeader, 'kind' | 'epoch' | 'lsn' | 'stamp' | 'link'>,
+    body: Uint8Array,
+  ): Promise<StoredRecord> {
+    const { header, bytes, hash } = this.#seal(fields, body);
+    return { header, hash, ref: await this.#parts.mirror.put(bytes) };
+  }
+
+  /** The record's bytes, with the hash that the next one links to. @throws HF_CORRUPT. */
+  async #bytesOf({ header, hash, ref }: StoredRecord): Promise<Uint8Array> {
+    const bytes = await this.#parts.mirror.get(ref);
+    if (bytes && hashOf(bytes) === hash) return bytes;
+    const { kind, lsn } = header;
+    if (kind === 'entry' && lsn <= this.#head.trimmed) {
+      throw new HoldfastError('HF_NOT_FOUND', `cell ${this.#id}: entry ${lsn} was trimmed`);
+    }
+    const message = `log of cell ${this.#id}: the ${kind} ${lsn} cannot be read from any store`;
+    throw new HoldfastError('HF_CORRUPT', message, { details: { cell: this.#id, lsn } });
+  }
+
+  /** Removes records, and those that could not be removed before. What stays now goes later. */
+  async #collect(records: readonly StoredRecord[]): Promise<void> {
+    const refs = [...this.#garbage, ...records.map(({ ref }) => ref)];
+    this.#garbage = [];
+    if (refs.length === 0) return;
+    try {
+      await this.#parts.mirror.remove(refs);
+    } catch (error) {
+      this.#garbage.push(...refs);
+      const fields = { cell: this.#id, count: refs.length, reason: errorMessage(error) };
+      this.#parts.env.log.warn('old records of the log could not be removed yet', fields);
+    }
+  }
+
+  #unknown(reason: string, cause?: unknown): HoldfastError {
+    return new HoldfastError('HF_UNKNOWN_OUTCOME', `cell ${this.#id}: ${reason}`, { cause });
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The engine `local`: one instance serves all cells of this machine. It has no file of its own; what
+ * is durable are the records on the mirror (ruling 10), read once when it is opened.
+ */
+import { assert, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import type { CellId, FencedLog, LogEntry, LogHead, Lsn, Snapshot } from './fenced-log.ts';
+import { LocalCell, type LocalLogParts } from './local-cell.ts';
+import { decodePartHashes, hashOf, readHeader, RecordSealer } from './local-record.ts';
+import { NEW_CELL, recoverCell, type StoredRecord } from './local-recovery.ts';
+import type { Mirror, MirrorRecord, MirrorRef } from './mirror.ts';
+
+export interface LocalLogOptions {
+  readonly mirror: Mirror;
+  /** 32 bytes. */
+  readonly metadataKey: Uint8Array;
+  /** Of the registry, from 1; rises when the engine is changed. */
+  readonly generation: number;
+  readonly env: Env;
+}
+
+export class LocalLog implements FencedLog {
+  readonly #parts: LocalLogParts;
+  readonly #cells: Map<CellId, LocalCell>;
+  #isClosed = false;
+
+  private constructor(parts: LocalLogParts, cells: Map<CellId, LocalCell>) {
+    this.#parts = parts;
+    this.#cells = cells;
+  }
+
+  /**
+   * Reads every record on the mirror. No epoch of an earlier run may append: seize first.
+   * @throws HF_CORRUPT when acknowledged entries of a cell are lost; HF_FENCED when a newer
+   *   generation has taken over; HF_WRONG_KEY when the key opens none of the records.
+   */
+  static async open({ mirror, metadataKey, generation, env }: LocalLogOptions): Promise<LocalLog> {
+    const sealer = new RecordSealer(metadataKey, env.random);
+    const parts: LocalLogParts = { mirror, sealer, generation, env };
+    const cells = new Map<CellId, LocalCell>();
+    for (const [id, records] of await readCells(parts)) {
+      cells.set(id, new LocalCell(id, recoverCell(id, records), parts));
+    }
+    return new LocalLog(parts, cells);
+  }
+
+  #cell(id: CellId): LocalCell {
+    assert(/^[a-z0-9-]+$/.test(id), 'a cell has a short name');
+    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', 'the log is closed');
+    let cell = this.#cells.get(id);
+    if (!cell) this.#cells.set(id, (cell = new LocalCell(id, NEW_CELL, this.#parts)));
+    return cell;
+  }
+
+  async head(cell: CellId): Promise<LogHead> {
+    return this.#cell(cell).head;
+  }
+
+  async seize(cell: CellId): Promise<{ epoch: number; lsn: Lsn }> {
+    return await this.#cell(cell).seize();
+  }
+
+  async append(
+    cell: CellId,
+    position: { epoch: number; lsn: Lsn },
+    bytes: Uint8Array,
+  ): Promise<'ok' | 'fenced'> {
+    return await this.#cell(cell).append(position, bytes);
+  }
+
+  async confirm(cell: CellId, epoch: number): Promise<boolean> {
+    return this.#cell(cell).confirm(epoch);
+  }
+
+  read(cell: CellId, from: Lsn): AsyncIterable<LogEntry> {
+    return this.#cell(cell).read(from);
+  }
+
+  async trim(cell: CellId, upTo: Lsn): Promise<void> {
+    await this.#cell(cell).trim(upTo);
+  }
+
+  async saveSnapshot(
+    cell: CellId,
+    position: { epoch: number; lsn: Lsn },
+    parts: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    await this.#cell(cell).saveSnapshot(position, parts);
+  }
+
+  async loadSnapshot(cell: CellId): Promise<Snapshot | undefined> {
+    return this.#cell(cell).loadSnapshot();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    for (const cell of this.#cells.values()) await cell.settled();
+  }
+}
+
+/** The records of each cell. Those of older generations are left alone and not read. */
+async function readCells(parts: LocalLogParts): Promise<Map<CellId, StoredRecord[]>> {
+  const { mirror, generation, env } = parts;
+  const cells = new Map<CellId, StoredRecord[]>();
+  let refused: unknown;
+  for await (const stored of mirror.list()) {
+    let record: StoredRecord;
+    try {
+      record = readRecord(stored, parts);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_CORRUPT' && errorCode(error) !== 'HF_FORGED') throw error;
+      // What it stood for, if anything, shows as a gap.
+      env.log.warn('a record of the log was refused', { reason: errorMessage(error) });
+      if (errorCode(error) === 'HF_FORGED') refused = error;
+      continue;
+    }
+    const { header } = record;
+    if (header.generation > generation) {
+      const message = `the log belongs to generation ${header.generation}, not ${generation}`;
+      throw new HoldfastError('HF_FENCED', message);
+    }
+    if (header.generation < generation) continue;
+    cells.getOrInsertComputed(header.cell, () => []).push(record);
+  }
+  if (refused && cells.size === 0) {
+    const message = 'the metadata key opens no record of the log';
+    throw new HoldfastError('HF_WRONG_KEY', message, { cause: refused });
+  }
+  return cells;
+}
+
+/** @throws HF_CORRUPT, HF_FORGED. */
+function readRecord({ id, bytes }: MirrorRef & MirrorRecord, parts: LocalLogParts): StoredRecord {
+  const header = readHeader(bytes);
+  const record: StoredRecord = { header, hash: hashOf(bytes), ref: { id } };
+  // Parts are long and need no look: their snapshot names their hashes.
+  if (header.kind === 'snapshot part') return record;
+  const body = parts.sealer.open(bytes);
+  return header.kind === 'snapshot' ? { ...record, partHashes: decodePartHashes(body) } : record;
+}

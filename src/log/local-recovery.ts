@@ -1,0 +1,181 @@
+/**
+ * From the records that the stores still have to the state of a cell: pure, in any order of records.
+ *
+ * 1. The newest whole snapshot stands for all entries up to its lsn.
+ * 2. The newest fence decides what is older than it: the chain that ends in it is the log. (A fence
+ *    may have been made twice with one epoch where the first was never acknowledged; later wins.)
+ *    Where that fence was trimmed, the snapshot stands for it.
+ * 3. Entries of the newest epoch follow as far as the chain goes. What comes after a gap was never
+ *    acknowledged, as entries are acknowledged in order, unless a record says that it was.
+ * 4. A gap before the newest fence, or in what was acknowledged, is a loss: HF_CORRUPT.
+ * 5. Everything else is void: appends that failed, entries trimmed but not yet gone, old snapshots.
+ */
+import { HoldfastError } from '../base/index.ts';
+import type { CellId, LogHead, Lsn } from './fenced-log.ts';
+import { NO_RECORD, type RecordHash, type RecordHeader } from './local-record.ts';
+import type { MirrorRef } from './mirror.ts';
+
+/** A record and where it is. */
+export interface StoredRecord {
+  readonly header: RecordHeader;
+  readonly hash: RecordHash;
+  readonly ref: MirrorRef;
+  /** Of a snapshot: the hashes of its parts. */
+  readonly partHashes?: readonly RecordHash[];
+}
+
+export interface IndexedSnapshot {
+  readonly record: StoredRecord;
+  readonly parts: readonly StoredRecord[];
+}
+
+/** What is known of a cell without reading a store. */
+export interface CellIndex {
+  readonly head: LogHead;
+  /** The highest that any record names. */
+  readonly epochMax: number;
+  /** The last record of the chain. */
+  readonly tip: RecordHash;
+  /** From `head.trimmed + 1` to `head.lsn`. */
+  readonly entries: readonly StoredRecord[];
+  readonly fences: readonly StoredRecord[];
+  readonly snapshot: IndexedSnapshot | undefined;
+  /** Entries up to here are known to have all their copies. */
+  readonly acknowledged: Lsn;
+  /** Records without meaning, to be removed after the next seizure. */
+  readonly voids: readonly StoredRecord[];
+}
+
+export const NEW_CELL: CellIndex = {
+  head: { epoch: 0, lsn: 0, trimmed: 0 },
+  epochMax: 0,
+  tip: NO_RECORD,
+  entries: [],
+  fences: [],
+  snapshot: undefined,
+  acknowledged: 0,
+  voids: [],
+};
+
+/** @throws HF_CORRUPT when acknowledged entries are lost; says which cell and which entry. */
+export function recoverCell(cell: CellId, records: readonly StoredRecord[]): CellIndex {
+  const byHash = new Map(records.map((record) => [record.hash, record]));
+  const snapshot = newestSnapshot(records, byHash);
+  const anchor = findAnchor(records, snapshot?.record);
+  const before = chainBefore(cell, { byHash, anchor, snapshot: snapshot?.record });
+  const chain = [...before, ...chainAfter(records, anchor)];
+  const entries = chain.filter(({ header }) => header.kind === 'entry');
+  const lsn = Math.max(anchor.lsn, entries.at(-1)?.header.lsn ?? 0);
+  const acknowledged = maxOf(records, ({ header }) => header.acknowledged);
+  const epochMax = maxOf(records, ({ header }) => header.epoch);
+  if (acknowledged > lsn) throw lost(cell, lsn + 1);
+  const entryEpoch = maxOf(records, ({ header }) => (header.kind === 'entry' ? header.epoch : 0));
+  if (entryEpoch > anchor.epoch) throw lost(cell, lsn + 1, `the fence of epoch ${entryEpoch}`);
+  const trimmed = (entries[0]?.header.lsn ?? lsn + 1) - 1;
+  const used = new Set([...chain, ...(snapshot ? [snapshot.record, ...snapshot.parts] : [])]);
+  return {
+    head: { epoch: anchor.epoch, lsn, trimmed },
+    epochMax,
+    tip: chain.at(-1)?.hash ?? anchor.hash,
+    entries,
+    fences: chain.filter(({ header }) => header.kind === 'fence'),
+    snapshot,
+    acknowledged,
+    voids: records.filter((record) => !used.has(record)),
+  };
+}
+
+function maxOf(
+  records: readonly StoredRecord[],
+  valueOf: (record: StoredRecord) => number,
+): number {
+  return records.reduce((max, record) => Math.max(max, valueOf(record)), 0);
+}
+
+function lost(cell: CellId, lsn: Lsn, what = `entry ${lsn}`): HoldfastError {
+  const message = `log of cell ${cell}: ${what} is missing or unreadable on every store`;
+  return new HoldfastError('HF_CORRUPT', message, { details: { cell, lsn } });
+}
+
+function newestSnapshot(
+  records: readonly StoredRecord[],
+  byHash: ReadonlyMap<RecordHash, StoredRecord>,
+): IndexedSnapshot | undefined {
+  let newest: IndexedSnapshot | undefined;
+  for (const record of records) {
+    if (record.header.kind !== 'snapshot' || !record.partHashes) continue;
+    if (newest && newest.record.header.lsn >= record.header.lsn) continue;
+    const parts = record.partHashes.map((hash) => byHash.get(hash));
+    if (parts.every((part) => part !== undefined)) newest = { record, parts };
+  }
+  return newest;
+}
+
+/** The record from which the chain is followed, back and on. */
+interface Anchor {
+  readonly epoch: number;
+  readonly lsn: Lsn;
+  readonly hash: RecordHash;
+}
+
+function findAnchor(records: readonly StoredRecord[], snapshot: StoredRecord | undefined): Anchor {
+  const base: Anchor = snapshot
+    ? { epoch: snapshot.header.epoch, lsn: snapshot.header.lsn, hash: snapshot.header.link }
+    : { epoch: 0, lsn: 0, hash: NO_RECORD };
+  let newest: StoredRecord | undefined;
+  for (const record of records) {
+    const { kind, lsn, epoch, stamp } = record.header;
+    if (kind !== 'fence' || lsn < base.lsn || epoch < base.epoch) continue;
+    const other = newest?.header;
+    if (!other || epoch > other.epoch || (epoch === other.epoch && stamp > other.stamp)) {
+      newest = record;
+    }
+  }
+  return newest ? { ...newest.header, hash: newest.hash } : base;
+}
+
+/** The chain up to the anchor, oldest first, as far back as it goes or is needed. */
+function chainBefore(
+  cell: CellId,
+  known: {
+    readonly byHash: ReadonlyMap<RecordHash, StoredRecord>;
+    readonly anchor: Anchor;
+    readonly snapshot: StoredRecord | undefined;
+  },
+): StoredRecord[] {
+  const { byHash, anchor } = known;
+  const vouched = known.snapshot?.header;
+  const chain: StoredRecord[] = [];
+  let { lsn, hash } = anchor;
+  while (hash !== NO_RECORD) {
+    const record = byHash.get(hash);
+    if (!record) {
+      if (lsn <= (vouched?.lsn ?? 0)) break;
+      throw lost(cell, lsn);
+    }
+    const { kind, link } = record.header;
+    if (record.header.lsn !== lsn) throw lost(cell, lsn);
+    if (kind === 'entry' && lsn === vouched?.lsn && hash !== vouched.link) {
+      throw lost(cell, lsn, `the entry ${lsn} that the snapshot stands for`);
+    }
+    chain.push(record);
+    if (kind === 'entry') lsn -= 1;
+    hash = link;
+  }
+  if (hash === NO_RECORD && lsn !== 0) throw lost(cell, lsn);
+  return chain.reverse();
+}
+
+/** The entries of the anchor's epoch that follow it. */
+function chainAfter(records: readonly StoredRecord[], anchor: Anchor): StoredRecord[] {
+  const byLink = new Map<RecordHash, StoredRecord>();
+  for (const record of records) {
+    const { kind, epoch, link } = record.header;
+    if (kind === 'entry' && epoch === anchor.epoch) byLink.set(link, record);
+  }
+  const chain: StoredRecord[] = [];
+  for (let next = byLink.get(anchor.hash); next; next = byLink.get(next.hash)) {
+    chain.push(next);
+  }
+  return chain;
+}

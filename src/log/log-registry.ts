@@ -1,0 +1,131 @@
+/**
+ * A registry as one more cell of a fenced log: its entries are single changes. It holds the cell's
+ * epoch; when another instance has taken over, or an outcome is in doubt, it seizes again and reads.
+ */
+import { concatBytes, errorMessage, LIMITS, Mutex } from '../base/index.ts';
+import type { Log } from '../env/index.ts';
+import {
+  type CellId,
+  type FencedLog,
+  type Lsn,
+  type Registry,
+  SNAPSHOT_PART_BYTES_MAX,
+  type Versioned,
+} from './fenced-log.ts';
+import { decodeChange, encodeChange, RegistryState } from './registry-state.ts';
+
+/** The cell is reserved: no other state machine may use it. */
+export const REGISTRY_CELL: CellId = 'registry';
+
+export interface LogRegistryOptions {
+  /** Stays the caller's. */
+  readonly log: FencedLog;
+  readonly report: Pick<Log, 'warn'>;
+  /** Bytes of entries before a snapshot is due. */
+  readonly snapshotAfterBytes?: number;
+}
+
+/** The state as of entry `lsn`, and the right to append the next. */
+interface Held {
+  readonly epoch: number;
+  readonly state: RegistryState;
+  lsn: Lsn;
+  bytesSinceSnapshot: number;
+}
+
+export class LogRegistry implements Registry {
+  readonly #log: FencedLog;
+  readonly #report: Pick<Log, 'warn'>;
+  readonly #snapshotAfterBytes: number;
+  readonly #mutex = new Mutex();
+  #held: Held | undefined;
+
+  private constructor(options: LogRegistryOptions) {
+    this.#log = options.log;
+    this.#report = options.report;
+    this.#snapshotAfterBytes = options.snapshotAfterBytes ?? LIMITS.logBytesBeforeSnapshot;
+  }
+
+  static async open(options: LogRegistryOptions): Promise<LogRegistry> {
+    const registry = new LogRegistry(options);
+    await registry.#mutex.run(() => registry.#hold());
+    return registry;
+  }
+
+  /** The newest state. Held under the mutex. */
+  async #hold(): Promise<Held> {
+    const held = this.#held;
+    if (held && (await this.#log.confirm(REGISTRY_CELL, held.epoch))) return held;
+    this.#held = undefined;
+    const { epoch, lsn } = await this.#log.seize(REGISTRY_CELL);
+    const snapshot = await this.#log.loadSnapshot(REGISTRY_CELL);
+    const parts = snapshot ? await Array.fromAsync(snapshot.parts) : [];
+    const state = snapshot ? RegistryState.decode(concatBytes(...parts)) : new RegistryState();
+    let bytesSinceSnapshot = 0;
+    for await (const { bytes } of this.#log.read(REGISTRY_CELL, (snapshot?.lsn ?? 0) + 1)) {
+      state.apply(decodeChange(bytes));
+      bytesSinceSnapshot += bytes.length;
+    }
+    return (this.#held = { epoch, state, lsn, bytesSinceSnapshot });
+  }
+
+  async get(key: string): Promise<Versioned | undefined> {
+    return await this.#mutex.run(async () => (await this.#hold()).state.get(key));
+  }
+
+  async list(prefix: string): Promise<readonly Versioned[]> {
+    return await this.#mutex.run(async () => (await this.#hold()).state.list(prefix));
+  }
+
+  async compareAndSet(
+    key: string,
+    expected: number,
+    value: Uint8Array | undefined,
+  ): Promise<number | undefined> {
+    return await this.#mutex.run(async () => {
+      const change = { key, value: value && new Uint8Array(value) };
+      for (;;) {
+        const held = await this.#hold();
+        if (held.state.versionOf(key) !== expected) return undefined;
+        if (await this.#append(held, encodeChange(change))) {
+          const version = held.state.apply(change);
+          await this.#saveSnapshotIfDue(held);
+          return version;
+        }
+      }
+    });
+  }
+
+  /** @returns false when another instance holds the cell now. @throws HF_UNKNOWN_OUTCOME. */
+  async #append(held: Held, bytes: Uint8Array): Promise<boolean> {
+    const position = { epoch: held.epoch, lsn: held.lsn + 1 };
+    this.#held = undefined; // in doubt until acknowledged
+    if ((await this.#log.append(REGISTRY_CELL, position, bytes)) === 'fenced') return false;
+    held.lsn += 1;
+    held.bytesSinceSnapshot += bytes.length;
+    this.#held = held;
+    return true;
+  }
+
+  async #saveSnapshotIfDue(held: Held): Promise<void> {
+    if (held.bytesSinceSnapshot <= this.#snapshotAfterBytes) return;
+    held.bytesSinceSnapshot = 0;
+    try {
+      await this.#log.saveSnapshot(REGISTRY_CELL, held, slices(held.state.encode()));
+      await this.#log.trim(REGISTRY_CELL, held.lsn);
+    } catch (error) {
+      // The change is durable all the same; the log is only longer than it should be.
+      this.#report.warn('no snapshot of the registry was made', { reason: errorMessage(error) });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#mutex.run(async () => {});
+  }
+}
+
+async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < bytes.length; start += SNAPSHOT_PART_BYTES_MAX) {
+    yield bytes.subarray(start, start + SNAPSHOT_PART_BYTES_MAX);
+  }
+}

@@ -1,0 +1,324 @@
+// Aim: what a steward answers is durable, in order, and no other steward's; whatever stops it, the
+// next one has the same rows. Method: a cell of counters over the memory engines, with a log and a
+// database that fail where a test says so.
+import { describe, expect, it } from 'vitest';
+import { errorCode, HoldfastError, LIMITS, utf8 } from '../base/index.ts';
+import { type Changes, MemoryDb } from '../db/index.ts';
+import { realEnv } from '../env/index.ts';
+import { type FencedLog, MemoryLog } from '../log/index.ts';
+import type { Rows } from './overlay.ts';
+import { type CellParts, type Operation, Steward } from './steward.ts';
+
+const env = realEnv();
+const KEY = rowOf('counter');
+const ALL = { from: new Uint8Array(), to: new Uint8Array([0xff, 0xff]) };
+
+function rowOf(name: string): Uint8Array {
+  return utf8(`\0\0T${name}`);
+}
+
+function counter(rows: Rows): number {
+  return Number(rows.get(KEY)?.[0] ?? 0);
+}
+
+const increment: Operation<number> = (rows) => {
+  const next = counter(rows) + 1;
+  rows.put(KEY, new Uint8Array([next]));
+  return next;
+};
+
+function fill(name: string, bytes: number): Operation<void> {
+  return (rows) => rows.put(rowOf(name), new Uint8Array(bytes).fill(7));
+}
+
+function partsOf(overrides: Partial<CellParts> = {}): CellParts {
+  return { env, cell: 'cell', log: new MemoryLog(), db: new MemoryDb(), ...overrides };
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
+  return await work.then(
+    () => undefined,
+    (error: unknown) => errorCode(error) ?? 'another error',
+  );
+}
+
+/** The log, with some methods replaced. */
+function logLike(log: FencedLog, overrides: Partial<FencedLog>): FencedLog {
+  const methods: FencedLog = {
+    head: (cell) => log.head(cell),
+    seize: (cell) => log.seize(cell),
+    append: (cell, position, bytes) => log.append(cell, position, bytes),
+    confirm: (cell, epoch) => log.confirm(cell, epoch),
+    read: (cell, from) => log.read(cell, from),
+    trim: (cell, upTo) => log.trim(cell, upTo),
+    saveSnapshot: (cell, position, parts) => log.saveSnapshot(cell, position, parts),
+    loadSnapshot: (cell) => log.loadSnapshot(cell),
+    [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
+  };
+  return { ...methods, ...overrides };
+}
+
+describe('Steward', () => {
+  it('executes in order and answers with what each operation saw', async () => {
+    await using steward = await Steward.open(partsOf());
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => steward.execute(increment)),
+    );
+    expect(answers).toEqual(Array.from({ length: 100 }, (_, index) => index + 1));
+  });
+
+  it('commits in groups what waits for an append', async () => {
+    const parts = partsOf();
+    await using steward = await Steward.open(parts);
+    await Promise.all(Array.from({ length: 100 }, () => steward.execute(increment)));
+    expect((await parts.log.head('cell')).lsn).toBeLessThan(5);
+  });
+
+  it('splits what does not fit one entry, and refuses an operation that fits none', async () => {
+    const parts = partsOf();
+    await using steward = await Steward.open(parts);
+    const bytes = LIMITS.logEntryBytesMax / 2;
+    await Promise.all(['a', 'b', 'c'].map((name) => steward.execute(fill(name, bytes))));
+    expect((await parts.log.head('cell')).lsn).toBeGreaterThanOrEqual(3);
+    const tooLarge = steward.execute(fill('d', LIMITS.logEntryBytesMax));
+    expect(await codeOf(tooLarge)).toBe('HF_TOO_LARGE');
+    expect(await steward.execute((rows) => rows.get(rowOf('d')))).toBeUndefined();
+  });
+
+  it('drops all rows of an operation that throws', async () => {
+    await using steward = await Steward.open(partsOf());
+    const failing = steward.execute((rows) => {
+      increment(rows);
+      throw new HoldfastError('HF_EXISTS');
+    });
+    expect(await codeOf(failing)).toBe('HF_EXISTS');
+    expect(await steward.execute(counter)).toBe(0);
+  });
+
+  it('reports a bug of an operation at once and goes on', async () => {
+    await using steward = await Steward.open(partsOf());
+    const bug = steward.execute(() => {
+      throw new TypeError('a bug');
+    });
+    await expect(bug).rejects.toThrow('a bug');
+    expect(await steward.execute(increment)).toBe(1);
+  });
+
+  it('answers no read, and no refusal, once another steward has taken over', async () => {
+    const parts = partsOf();
+    await using old = await Steward.open(parts);
+    await old.execute(increment);
+    await using next = await Steward.open({ ...parts, db: new MemoryDb() });
+    const read = codeOf(old.execute(counter));
+    const refusal = codeOf(
+      old.execute(() => {
+        throw new HoldfastError('HF_EXISTS');
+      }),
+    );
+    const write = codeOf(old.execute(increment));
+    expect([await read, await refusal, await write]).toEqual(Array(3).fill('HF_FENCED'));
+    expect(await next.execute(counter)).toBe(1);
+  });
+
+  it('takes its cell back when it is asked again, with what the other one did', async () => {
+    const parts = partsOf();
+    await using first = await Steward.open(parts);
+    await using second = await Steward.open({ ...parts, db: new MemoryDb() });
+    await second.execute(increment);
+    expect(await codeOf(first.execute(increment))).toBe('HF_FENCED');
+    expect(await first.execute(increment)).toBe(2);
+    expect(await codeOf(second.execute(counter))).toBe('HF_FENCED');
+    expect(await second.execute(counter)).toBe(2);
+  });
+
+  it('waits for what it was asked before it closes, and takes nothing afterwards', async () => {
+    const parts = partsOf();
+    const steward = await Steward.open(parts);
+    const last = steward.execute(increment);
+    await steward[Symbol.asyncDispose]();
+    expect(await last).toBe(1);
+    expect(await codeOf(steward.execute(counter))).toBe('HF_CLOSED');
+  });
+});
+
+describe('a steward whose log does not answer', () => {
+  it.each([true, false])('reports an unknown outcome (it was appended: %s)', async (isAppended) => {
+    const memory = new MemoryLog();
+    let isFailing = false;
+    const log = logLike(memory, {
+      async append(cell, position, bytes) {
+        if (!isFailing) return await memory.append(cell, position, bytes);
+        isFailing = false;
+        if (isAppended) await memory.append(cell, position, bytes);
+        throw new HoldfastError('HF_UNKNOWN_OUTCOME');
+      },
+    });
+    await using steward = await Steward.open(partsOf({ log }));
+    await steward.execute(increment);
+    isFailing = true;
+    const sent = codeOf(steward.execute(increment));
+    const sentRead = codeOf(steward.execute(counter));
+    await Promise.resolve(); // the entry is on its way
+    await Promise.resolve();
+    const unsent = codeOf(steward.execute(increment));
+    expect(await sent).toBe('HF_UNKNOWN_OUTCOME');
+    expect(await sentRead).toBe('HF_FENCED');
+    expect(await unsent).toBe('HF_FENCED');
+    expect(await steward.execute(counter)).toBe(isAppended ? 2 : 1);
+  });
+
+  it('says so when the cell cannot be seized, and tries again', async () => {
+    const memory = new MemoryLog();
+    let failures = 0;
+    const log = logLike(memory, {
+      async seize(cell) {
+        if (failures-- > 0) throw new HoldfastError('HF_UNKNOWN_OUTCOME');
+        return await memory.seize(cell);
+      },
+    });
+    failures = 1;
+    expect(await codeOf(Steward.open(partsOf({ log })))).toBe('HF_UNAVAILABLE');
+    await using steward = await Steward.open(partsOf({ log }));
+    expect(await steward.execute(increment)).toBe(1);
+  });
+});
+
+describe('a steward whose database fails', () => {
+  it('does not know the outcome, and finds it in the log', async () => {
+    class FullDb extends MemoryDb {
+      isFull = false;
+      override async transact(changes: Changes): Promise<void> {
+        if (this.isFull) throw new HoldfastError('HF_NO_SPACE');
+        await super.transact(changes);
+      }
+    }
+    const db = new FullDb();
+    await using steward = await Steward.open(partsOf({ db }));
+    await steward.execute(increment);
+    db.isFull = true;
+    expect(await codeOf(steward.execute(increment))).toBe('HF_UNKNOWN_OUTCOME');
+    expect(await codeOf(steward.execute(counter))).toBe('HF_NO_SPACE');
+    db.isFull = false;
+    expect(await steward.execute(counter)).toBe(2);
+  });
+});
+
+describe('reopening', () => {
+  /** Enough log for a snapshot, and rows after it. */
+  async function filled(parts: CellParts): Promise<void> {
+    await using steward = await Steward.open(parts);
+    const bytes = LIMITS.logEntryBytesMax - 200;
+    const count = Math.ceil(LIMITS.logBytesBeforeSnapshot / bytes) + 3;
+    for (let index = 0; index < count; index++) {
+      await steward.execute(fill(`big${index % 4}`, bytes));
+      await steward.execute(increment);
+    }
+    await steward.execute((rows) => rows.delete(rowOf('big0')));
+  }
+
+  it('comes to the same rows from a snapshot, the log, or a database that is behind', async () => {
+    const parts = partsOf();
+    await filled(parts);
+    const { trimmed, lsn } = await parts.log.head('cell');
+    expect(trimmed).toBeGreaterThan(0);
+    expect(trimmed).toBeLessThan(lsn);
+    const [before, emptyDb] = [parts.db, new MemoryDb()];
+    for (const db of [before, emptyDb]) await (await Steward.open({ ...parts, db }))[dispose]();
+    expect(cellRows(emptyDb)).toEqual(cellRows(before));
+    await using steward = await Steward.open({ ...parts, db: emptyDb });
+    expect(await steward.execute(increment)).toBe(counter(before) + 1);
+    const behind = await Steward.open({ ...parts, db: before });
+    expect(await behind.execute(counter)).toBe(counter(emptyDb));
+    await behind[dispose]();
+  });
+
+  it('makes the rows again when they are those of another log', async () => {
+    const parts = partsOf();
+    await filled(parts);
+    const other = partsOf({ cell: 'other' });
+    await using steward = await Steward.open(other);
+    await steward.execute(increment);
+    await using mixed = await Steward.open({ ...parts, db: other.db });
+    expect(await mixed.execute(counter)).toBe(counter(parts.db));
+  });
+
+  it('refuses a log that ends before the rows, and a damaged snapshot', async () => {
+    const parts = partsOf();
+    await filled(parts);
+    expect(await codeOf(Steward.open({ ...parts, log: new MemoryLog() }))).toBe('HF_CORRUPT');
+    const damaged = logLike(parts.log, {
+      async loadSnapshot(cell) {
+        const snapshot = await parts.log.loadSnapshot(cell);
+        return snapshot && { ...snapshot, parts: withoutOne(snapshot.parts) };
+      },
+    });
+    const open = Steward.open({ ...parts, log: damaged, db: new MemoryDb() });
+    expect(await codeOf(open)).toBe('HF_CORRUPT');
+  });
+
+  it('begins again when a crash interrupted the loading of a snapshot', async () => {
+    const parts = partsOf();
+    await filled(parts);
+    const cut = logLike(parts.log, {
+      async loadSnapshot(cell) {
+        const snapshot = await parts.log.loadSnapshot(cell);
+        return snapshot && { ...snapshot, parts: failingAfter(snapshot.parts, 2) };
+      },
+    });
+    const db = new MemoryDb();
+    expect(await codeOf(Steward.open({ ...parts, log: cut, db }))).toBe('HF_IO');
+    expect(cellRows(db).length).toBeGreaterThan(0);
+    await using steward = await Steward.open({ ...parts, db: db.crash() });
+    expect(await steward.execute(counter)).toBe(counter(parts.db));
+  });
+
+  it('keeps what is written while a snapshot is taken', async () => {
+    const memory = new MemoryLog();
+    let steward: Steward | undefined;
+    let written = 0;
+    const log = logLike(memory, {
+      async saveSnapshot(cell, position, parts) {
+        async function* slow(): AsyncGenerator<Uint8Array> {
+          for await (const part of parts) {
+            yield part;
+            written = (await steward?.execute(increment)) ?? 0;
+          }
+        }
+        await memory.saveSnapshot(cell, position, slow());
+      },
+    });
+    const parts = partsOf({ log });
+    steward = await Steward.open(parts);
+    const count = LIMITS.logBytesBeforeSnapshot / 500_000 + 4;
+    for (let index = 0; index < count; index++) await steward.execute(fill(`${index}`, 500_000));
+    while ((await memory.head('cell')).trimmed === 0) await steward.execute(counter);
+    await steward[dispose]();
+    const db = new MemoryDb();
+    await using next = await Steward.open({ ...parts, db });
+    expect(written).toBeGreaterThan(3);
+    expect(await next.execute(counter)).toBe(counter(parts.db));
+    expect(cellRows(db)).toEqual(cellRows(parts.db));
+  });
+});
+
+const dispose: typeof Symbol.asyncDispose = Symbol.asyncDispose;
+
+function cellRows(db: MemoryDb | CellParts['db']): unknown[] {
+  return db.range(ALL);
+}
+
+async function* withoutOne(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let index = 0;
+  for await (const part of parts) if (index++ !== 1) yield part;
+}
+
+async function* failingAfter(
+  parts: AsyncIterable<Uint8Array>,
+  count: number,
+): AsyncGenerator<Uint8Array> {
+  let left = count;
+  for await (const part of parts) {
+    if (left-- === 0) throw new HoldfastError('HF_IO');
+    yield part;
+  }
+}

@@ -1,0 +1,16 @@
+/** Small makers for the tests of this module. */
+import { stripeId, type StripeId, utf8 } from '../base/index.ts';
+import type { Extent } from './namespace.ts';
+
+/** A stripe id that begins with the two bytes of `seed`. */
+export function stripeOf(seed: number): StripeId {
+  const digest = new Uint8Array(32).fill(seed & 0xff);
+  digest[0] = (seed >> 8) & 0xff;
+  digest[1] = seed & 0xff;
+  return stripeId(digest);
+}
+
+export function extentOf(offset: number, lengthBytes: number, seed: number): Extent {
+  const wrappedKey = utf8('wrapped');
+  return { offset, lengthBytes, stripe: stripeOf(seed), schemeNumber: 3, wrappedKey };
+}

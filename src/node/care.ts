@@ -1,0 +1,104 @@
+/** Looks after the stores while the node runs: notices losses, writes off, heals. */
+import { errorCode } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import { type Repair, runHealer } from '../repair/index.ts';
+import type { Core } from './core.ts';
+import type { StoreSet } from './store-set.ts';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** How often lost stores are looked for. */
+const LOOK_EVERY_MS = 5000;
+/** A store away for longer is written off, and what it held is made again elsewhere. */
+const AWAY_GRACE_MS = 10 * MINUTE_MS;
+
+const HEALER_PACE = {
+  lookEveryMs: 10_000,
+  collectEveryMs: 60 * MINUTE_MS,
+  scrubEveryMs: 14 * DAY_MS,
+  graceMs: DAY_MS,
+};
+
+export interface CareOptions {
+  readonly env: Env;
+  readonly core: Core;
+  readonly stores: StoreSet;
+  readonly repair: Repair;
+}
+
+/** Starts the loops; disposing ends them and waits. */
+export function startCare(options: CareOptions): AsyncDisposable {
+  const { env, core, stores, repair } = options;
+  const end = new AbortController();
+  const { signal } = end;
+  let healedEpoch = core.cluster.layout().epoch;
+  const healer = runHealer(
+    {
+      env,
+      repair: {
+        ...repair,
+        async repair(run) {
+          const { epoch } = core.cluster.layout();
+          const summary = await repair.repair(run);
+          healedEpoch = epoch;
+          return summary;
+        },
+      },
+      needsRepair: async () =>
+        core.cluster.layout().epoch !== healedEpoch || (await hasBadChunks(stores)),
+      ...HEALER_PACE,
+    },
+    signal,
+  );
+  const watch = watchStores(options, signal);
+  return {
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await Promise.all([healer, watch]);
+    },
+  };
+}
+
+async function hasBadChunks(stores: StoreSet): Promise<boolean> {
+  for (const store of stores.alive()) {
+    if ((await store.usage()).badChunkCount > 0) return true;
+  }
+  return false;
+}
+
+async function watchStores(
+  { env, core, stores }: CareOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const _ of env.clock.every(LOOK_EVERY_MS, { signal })) {
+    try {
+      const hasChanged = await stores.refresh();
+      const longAway = stores.awayFor(AWAY_GRACE_MS);
+      for (const id of longAway) stores.setState(id, 'out');
+      if (hasChanged || longAway.length > 0) await core.cluster.setDevices(stores.devices());
+    } catch (error) {
+      if (errorCode(error) === 'HF_INTERRUPTED') return;
+      env.log.warn('looking after the stores failed', { error });
+    }
+  }
+}
+
+/** Repair as a user asks for it: stores that are away are written off now. */
+export function repairWithWriteOff({ core, stores }: { core: Core; stores: StoreSet }): Repair {
+  const { repair } = core;
+  return {
+    scrub: (run) => repair.scrub(run),
+    health: (run) => repair.health(run),
+    collect: (run) => repair.collect(run),
+    release: (volume, release) => repair.release(volume, release),
+    abandon: (volume, inode, stripes) => repair.abandon(volume, inode, stripes),
+    async repair(run) {
+      await stores.refresh();
+      for (const id of stores.awayFor(0)) stores.setState(id, 'out');
+      await core.cluster.setDevices(stores.devices());
+      await core.mirror.repair();
+      return await repair.repair(run);
+    },
+  };
+}

@@ -1,0 +1,97 @@
+/**
+ * The heart of a node, put together from stores and keys: the log on its mirror, the cells, the
+ * stripes, the volumes, repair. The daemon and the simulator open the same one; only what they hand
+ * in differs.
+ */
+import { type NodeId, type VolumeId } from '../base/index.ts';
+import { type Cluster, openCluster } from '../cluster/index.ts';
+import type { LocalDb } from '../db/index.ts';
+import type { Env } from '../env/index.ts';
+import { LocalLog } from '../log/index.ts';
+import { openNamespace, openReferences, openVolumes, type References } from '../meta/index.ts';
+import type { TopologyDevice } from '../placement/index.ts';
+import { openRepair, type Repair } from '../repair/index.ts';
+import type { ChunkStore } from '../store/index.ts';
+import { openStripes, type StripeStore } from '../stripes/index.ts';
+import { StoreMirror } from './store-mirror.ts';
+import { type VolumeSecrets, VolumeSet } from './volume-set.ts';
+
+export interface CoreOptions {
+  readonly env: Env;
+  readonly nodeId: NodeId;
+  readonly metadataKey: Uint8Array;
+  readonly secrets: VolumeSecrets;
+  /** The stores that are alive, as of the call. */
+  readonly stores: () => readonly ChunkStore[];
+  /** The devices of this node, dead ones included. */
+  readonly devices: readonly Omit<TopologyDevice, 'number'>[];
+  /** Losses that metadata must survive. */
+  readonly tolerance: number;
+  /** The cache of a cell's rows. */
+  readonly openDb: (cell: string) => Promise<LocalDb>;
+  readonly threadCount: number;
+  readonly slotCount: number;
+}
+
+export interface Core extends AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly references: References;
+  readonly stripes: StripeStore;
+  readonly volumes: VolumeSet;
+  readonly repair: Repair;
+  readonly mirror: StoreMirror;
+}
+
+export async function openCore(options: CoreOptions): Promise<Core> {
+  const { env, stores, tolerance, openDb } = options;
+  await using stack = new AsyncDisposableStack();
+  const mirror = new StoreMirror({ stores, tolerance });
+  const log = stack.use(await LocalLog.open({ env, mirror, key: options.metadataKey }));
+  const cluster = await openCluster({ env, registry: log.registry, tolerance });
+  await cluster.setDevices(options.devices);
+
+  /** What a cell needs; its database closes with `owner`, after the cell itself. */
+  const cellParts = async (cell: string, owner: AsyncDisposableStack) => ({
+    env,
+    cell,
+    log,
+    db: owner.use(await openDb(cell)),
+  });
+  const references = stack.use(await openReferences(await cellParts('references', stack)));
+  const session = await references.openSession(options.nodeId);
+  const { threadCount, slotCount } = options;
+  const stripes = stack.use(openStripes({ env, cluster, stores, threadCount, slotCount }));
+
+  const repair = openRepair({
+    env,
+    cluster,
+    references,
+    stripes,
+    stores,
+    volumes: () => volumes.ids(),
+    namespaceOf: (volume) => volumes.namespaceOf(volume),
+  });
+  const volumeOptions = {
+    env,
+    volumes: openVolumes(log.registry),
+    secrets: options.secrets,
+    references,
+    session,
+    stripes,
+    cluster,
+    openNamespace: async (volume: VolumeId, owner: AsyncDisposableStack) =>
+      owner.use(await openNamespace(await cellParts(`volume-${volume}`, owner))),
+  };
+  const volumes = stack.use(new VolumeSet(volumeOptions, repair));
+  await volumes.openAll();
+  const resources = stack.move();
+  return {
+    cluster,
+    references,
+    stripes,
+    volumes,
+    repair,
+    mirror,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * The data directory of a node: its keys, which stores it has, the caches of its cells, its control
+ * socket. Everything but the keyring can be lost without losing a byte: the rest comes back from the
+ * stores, and the keyring from the recovery kit.
+ *
+ *     keyring.json        secrets, 0600
+ *     stores.json         paths of the stores
+ *     kit-exported.json   which volumes the last exported recovery kit opens
+ *     cells/              databases of rows, one a cell: caches of the mirrored log
+ *     control.sock        control interface, 0600
+ *     holdfast.log        what the daemon did, a line of JSON each
+ */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import * as v from 'valibot';
+import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+import { decodeKeyring, encodeKeyring, type Keyring } from '../crypto/index.ts';
+import { holdLock } from '../device/index.ts';
+
+const StoreList = v.strictObject({
+  version: v.literal(1),
+  stores: v.array(v.strictObject({ id: v.string(), path: v.string() })),
+});
+export type StoreEntry = v.InferOutput<typeof StoreList>['stores'][number];
+
+const KitMark = v.strictObject({ version: v.literal(1), volumes: v.array(v.string()) });
+
+export class DataDirectory implements AsyncDisposable {
+  readonly path: string;
+  readonly #lock: AsyncDisposable;
+
+  private constructor(dataPath: string, lock: AsyncDisposable) {
+    this.path = dataPath;
+    this.#lock = lock;
+  }
+
+  /**
+   * Makes the directory where there is none, and holds it for this process.
+   * @throws HF_BUSY when another node runs on it; HF_NOT_DIRECTORY, HF_IO.
+   */
+  static async open(dataPath: string): Promise<DataDirectory> {
+    const full = path.resolve(dataPath);
+    await fs.mkdir(path.join(full, 'cells'), { recursive: true, mode: 0o700 }).catch((error) => {
+      throw fileProblem(error, `cannot make the data directory ${full}`);
+    });
+    const real = await fs.realpath(full);
+    const { dev, ino } = await fs.stat(real);
+    const lock = await holdLock(`data-${dev}-${ino}`, `the data directory ${full}`);
+    return new DataDirectory(full, lock);
+  }
+
+  get socketPath(): string {
+    return controlSocketPath(this.path);
+  }
+
+  get logPath(): string {
+    return path.join(this.path, 'holdfast.log');
+  }
+
+  /** Where the stores of a first run go. */
+  get storesPath(): string {
+    return path.join(this.path, 'stores');
+  }
+
+  cellPath(cell: string): string {
+    return path.join(this.path, 'cells', `${cell}.sqlite`);
+  }
+
+  /** `undefined` before the first run. @throws HF_WRONG_KEY, HF_CORRUPT. */
+  async readKeyring(): Promise<Keyring | undefined> {
+    const text = await this.#read('keyring.json');
+    if (text === undefined) return undefined;
+    try {
+      return decodeKeyring(text);
+    } catch (error) {
+      const code = errorCode(error) ?? 'HF_CORRUPT';
+      const file = path.join(this.path, 'keyring.json');
+      throw new HoldfastError(code, `${file}: ${errorMessage(error)}`, { cause: error });
+    }
+  }
+
+  async writeKeyring(keyring: Keyring): Promise<void> {
+    await this.#write('keyring.json', encodeKeyring(keyring));
+  }
+
+  async readStores(): Promise<readonly StoreEntry[]> {
+    return (await this.#readJson('stores.json', StoreList))?.stores ?? [];
+  }
+
+  async writeStores(stores: readonly StoreEntry[]): Promise<void> {
+    await this.#write('stores.json', JSON.stringify({ version: 1, stores }, undefined, 2) + '\n');
+  }
+
+  /** Volumes that the last exported kit opens. */
+  async readKitMark(): Promise<readonly string[]> {
+    return (await this.#readJson('kit-exported.json', KitMark))?.volumes ?? [];
+  }
+
+  async writeKitMark(volumes: readonly string[]): Promise<void> {
+    await this.#write('kit-exported.json', JSON.stringify({ version: 1, volumes }) + '\n');
+  }
+
+  async #readJson<Shape extends v.GenericSchema>(
+    name: string,
+    shape: Shape,
+  ): Promise<v.InferOutput<Shape> | undefined> {
+    const text = await this.#read(name);
+    if (text === undefined) return undefined;
+    try {
+      return v.parse(shape, JSON.parse(text));
+    } catch (error) {
+      const file = path.join(this.path, name);
+      throw new HoldfastError('HF_CORRUPT', `${file}: ${errorMessage(error)}`, { cause: error });
+    }
+  }
+
+  async #read(name: string): Promise<string | undefined> {
+    try {
+      return await fs.readFile(path.join(this.path, name), 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw fileProblem(error, `cannot read ${path.join(this.path, name)}`);
+    }
+  }
+
+  /** Replaces a file whole: a crash leaves the old one or the new one. */
+  async #write(name: string, text: string): Promise<void> {
+    const target = path.join(this.path, name);
+    const temporary = `${target}.new`;
+    try {
+      await using file = await fs.open(temporary, 'w', 0o600);
+      await file.writeFile(text);
+      await file.sync();
+      await fs.rename(temporary, target);
+      await using directory = await fs.open(this.path, 'r');
+      await directory.sync();
+    } catch (error) {
+      throw fileProblem(error, `cannot write ${target}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lock[Symbol.asyncDispose]();
+  }
+}
+
+/** Where a client finds the node of a data directory. */
+export function controlSocketPath(dataPath: string): string {
+  return path.join(path.resolve(dataPath), 'control.sock');
+}
+
+function fileProblem(error: unknown, what: string): HoldfastError {
+  const { code } = error as NodeJS.ErrnoException;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  const kind = isFull ? 'HF_NO_SPACE' : code === 'ENOTDIR' ? 'HF_NOT_DIRECTORY' : 'HF_IO';
+  return new HoldfastError(kind, `${what}: ${errorMessage(error)}`, { cause: error });
+}

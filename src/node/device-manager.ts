@@ -1,0 +1,106 @@
+/** Stores as the control interface sees them: list, add, query, drain and remove. */
+import type { DeviceManager } from '../admin/index.ts';
+import type { DeviceDetails, DeviceView } from '../api/index.ts';
+import { chunkIdParts, HoldfastError, METADATA_SCHEME_NUMBER } from '../base/index.ts';
+import type { Cluster } from '../cluster/index.ts';
+import type { ChunkStore } from '../store/index.ts';
+import type { Slot, StoreSet } from './store-set.ts';
+
+export interface LocalDevicesOptions {
+  readonly stores: StoreSet;
+  readonly cluster: Cluster;
+  /** Writes the list of stores down. */
+  readonly saveList: () => Promise<void>;
+  /** Moves what a store holds to where the layout wants it now. */
+  readonly moveOff: () => Promise<void>;
+}
+
+export class LocalDevices implements DeviceManager {
+  readonly #options: LocalDevicesOptions;
+
+  constructor(options: LocalDevicesOptions) {
+    this.#options = options;
+  }
+
+  async list(): Promise<readonly DeviceView[]> {
+    return await Promise.all(this.#options.stores.slots.map(viewOf));
+  }
+
+  async add(request: {
+    path: string;
+    capacityBytes?: number;
+    isNew: boolean;
+  }): Promise<DeviceView> {
+    const { stores, cluster, saveList } = this.#options;
+    const { path, capacityBytes, isNew } = request;
+    const slot = isNew ? await stores.create(path, capacityBytes) : await stores.attach(path);
+    await saveList();
+    await cluster.setDevices(stores.devices());
+    return await viewOf(slot);
+  }
+
+  async query(device: string): Promise<DeviceDetails> {
+    const slot = this.#options.stores.find(device);
+    const { store } = slot;
+    if (!store) {
+      throw new HoldfastError('HF_UNAVAILABLE', `the store ${slot.path} is away: ${slot.reason}`);
+    }
+    const usage = await store.usage();
+    const { isDirect, fields } = store.describe();
+    return {
+      ...(await viewOf(slot)),
+      freeBytes: usage.freeBytes,
+      chunkCount: usage.chunkCount,
+      badChunkCount: usage.badChunkCount,
+      isDirect,
+      fields,
+    };
+  }
+
+  async remove({ device, isForced }: { device: string; isForced: boolean }): Promise<DeviceView> {
+    const { stores, cluster, saveList, moveOff } = this.#options;
+    const slot = stores.find(device);
+    stores.setState(slot.id, 'draining');
+    await cluster.setDevices(stores.devices());
+    try {
+      await moveOff();
+      if (slot.store && !isForced) await assertDrained(slot.store, slot.path);
+    } catch (error) {
+      if (!isForced) {
+        stores.setState(slot.id, 'in');
+        await cluster.setDevices(stores.devices());
+        throw error;
+      }
+    }
+    const view = await viewOf(slot);
+    stores.setState(slot.id, 'out');
+    await cluster.setDevices(stores.devices());
+    await stores.detach(slot.id);
+    await saveList();
+    return view;
+  }
+}
+
+/** Metadata copies need not move: the mirror makes them again from the others. */
+async function assertDrained(store: ChunkStore, path: string): Promise<void> {
+  let left = 0;
+  for await (const { id } of store.list()) {
+    if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) left += 1;
+  }
+  if (left === 0) return;
+  throw new HoldfastError(
+    'HF_TOO_FEW_STORES',
+    `${left} shards of ${path} have no other place; add a store first, or use --force`,
+  );
+}
+
+async function viewOf(slot: Slot): Promise<DeviceView> {
+  const { id, path, store, reason } = slot;
+  if (!store) {
+    const away = { state: 'missing' as const, sizeBytes: 0, usedBytes: 0 };
+    return { id, path, kind: 'directory', ...away, reason: reason ?? 'it is not open' };
+  }
+  const { sizeBytes, usedBytes } = await store.usage();
+  const state = slot.state === 'draining' ? 'draining' : store.state;
+  return { id, path, kind: 'directory', state, sizeBytes, usedBytes };
+}

@@ -1,0 +1,149 @@
+/** What happens when a data directory is new: keys, stores and the first volume; or a recovery. */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { HoldfastError, mapBounded, parseScheme, type Scheme } from '../base/index.ts';
+import { decodeRecoveryKit, type RecoveryKit } from '../crypto/index.ts';
+import type { Env } from '../env/index.ts';
+import type { Core } from './core.ts';
+import type { DataDirectory, StoreEntry } from './data-directory.ts';
+import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
+import { shareOfSpace, type StoreSet } from './store-set.ts';
+
+/** Stores of a first run: what rs-4+2 needs. */
+const FIRST_STORE_COUNT = 6;
+
+const DEFAULT_VOLUME = 'default';
+
+export interface StartOptions {
+  readonly recoverKitText?: string | undefined;
+  readonly storePaths?: readonly string[] | undefined;
+}
+
+/** How this start differs from any other. */
+export interface Start {
+  readonly keeper: Keeper;
+  readonly isFirstRun: boolean;
+  readonly kit: RecoveryKit | undefined;
+}
+
+/** Reads the keys; makes them on a first run, takes them from the kit in a recovery. */
+export async function openKeys(
+  env: Env,
+  data: DataDirectory,
+  options: StartOptions,
+): Promise<Start> {
+  const known = await data.readKeyring();
+  if (options.recoverKitText !== undefined) {
+    if (known) {
+      throw new HoldfastError(
+        'HF_EXISTS',
+        `${data.path} has its keys: start it without --recover, or recover into an empty directory`,
+      );
+    }
+    const kit = decodeRecoveryKit(options.recoverKitText);
+    const keyring = recoveredKeyring(env, kit);
+    await data.writeKeyring(keyring);
+    return { keeper: new Keeper(data, keyring), isFirstRun: false, kit };
+  }
+  if (known) return { keeper: new Keeper(data, known), isFirstRun: false, kit: undefined };
+  await refuseOrphans(data);
+  const keyring = newKeyring(env);
+  await data.writeKeyring(keyring);
+  return { keeper: new Keeper(data, keyring), isFirstRun: true, kit: undefined };
+}
+
+/** Stores without keys are somebody's data: a first run must not pass them by. */
+async function refuseOrphans({ path: dataPath, storesPath }: DataDirectory): Promise<void> {
+  const orphans = await storeFoldersIn(storesPath);
+  if (orphans.length === 0) return;
+  throw new HoldfastError(
+    'HF_WRONG_KEY',
+    `${storesPath} holds ${orphans.length} stores, but ${dataPath} has no keys for them; ` +
+      `recover with: holdfast up --recover KIT`,
+  );
+}
+
+async function storeFoldersIn(folder: string): Promise<string[]> {
+  const names = await fs.readdir(folder).catch(() => []);
+  const folders = names.map((name) => path.join(folder, name));
+  const areStores = await mapBounded(folders, FIRST_STORE_COUNT, isStoreFolder);
+  return folders.filter((_, index) => areStores[index]).toSorted();
+}
+
+async function isStoreFolder(folder: string): Promise<boolean> {
+  return await fs.access(path.join(folder, 'holdfast.json')).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Opens the stores that this data directory knows, or those of a first run or a recovery. */
+export async function openStores(
+  stores: StoreSet,
+  data: DataDirectory,
+  { kit }: Start,
+  options: StartOptions,
+): Promise<void> {
+  const known = await data.readStores();
+  if (known.length > 0) {
+    await stores.openKnown(known);
+    return;
+  }
+  if (kit) await attachFound(stores, await foldersToRecover(data, kit, options));
+  else await makeStores(stores, data, options.storePaths);
+  await data.writeStores(stores.entries());
+}
+
+async function makeStores(
+  stores: StoreSet,
+  { storesPath }: DataDirectory,
+  chosen: readonly string[] | undefined,
+): Promise<void> {
+  const names = Array.from({ length: FIRST_STORE_COUNT }, (_, index) =>
+    path.join(storesPath, `disk-${index + 1}`),
+  );
+  const folders = chosen && chosen.length > 0 ? chosen : names;
+  for (const [index, folder] of folders.entries()) {
+    // An interrupted first run left some of them.
+    if (await isStoreFolder(folder)) await stores.attach(folder);
+    else await stores.create(folder, await shareOfSpace(folder, folders.length - index));
+  }
+}
+
+/** Folders named by the user, else those beside the data, and those that the kit remembers. */
+async function foldersToRecover(
+  { storesPath }: DataDirectory,
+  kit: RecoveryKit,
+  { storePaths = [] }: StartOptions,
+): Promise<string[]> {
+  if (storePaths.length > 0) return [...storePaths];
+  const found = new Set(await storeFoldersIn(storesPath));
+  for (const folder of kit.storePaths) if (await isStoreFolder(folder)) found.add(folder);
+  return [...found];
+}
+
+async function attachFound(stores: StoreSet, folders: readonly string[]): Promise<void> {
+  const problems: unknown[] = [];
+  for (const folder of folders) await stores.attach(folder).catch((error) => problems.push(error));
+  if (stores.alive().length > 0) return;
+  throw new HoldfastError(
+    'HF_NOT_FOUND',
+    folders.length === 0
+      ? 'no stores found to recover from; name their folders with --store'
+      : `none of ${folders.length} stores could be opened`,
+    { cause: problems[0] },
+  );
+}
+
+/** The first volume, under the best scheme that the stores allow. */
+export async function makeDefaultVolume({ volumes }: Core, stores: StoreSet): Promise<void> {
+  const known = await volumes.list();
+  if (known.length > 0) return;
+  const scheme = schemeFor(stores.entries());
+  await volumes.create({ name: DEFAULT_VOLUME, scheme, isDeduplicating: true });
+}
+
+function schemeFor({ length: count }: readonly StoreEntry[]): Scheme {
+  if (count >= 4) return parseScheme(`rs-${Math.min(4, count - 2)}+2`);
+  return parseScheme(`copy-${count}`);
+}

@@ -1,0 +1,90 @@
+/**
+ * What a node keeps secret, in memory and in its keyring file, and the recovery kit made from it.
+ */
+import { hexId, type ClusterId, type NodeId, type VolumeId } from '../base/index.ts';
+import { encodeRecoveryKit, type Keyring, NodeKey, type RecoveryKit } from '../crypto/index.ts';
+import type { Env } from '../env/index.ts';
+import type { DataDirectory } from './data-directory.ts';
+import type { VolumeSecrets } from './volume-set.ts';
+
+const KEY_BYTES = 32;
+
+export class Keeper implements VolumeSecrets {
+  readonly #data: DataDirectory;
+  #keyring: Keyring;
+
+  constructor(data: DataDirectory, keyring: Keyring) {
+    this.#data = data;
+    this.#keyring = keyring;
+  }
+
+  get clusterId(): ClusterId {
+    return this.#keyring.clusterId;
+  }
+
+  get metadataKey(): Uint8Array {
+    return this.#keyring.metadataKey;
+  }
+
+  get nodeId(): NodeId {
+    return new NodeKey(this.#keyring.nodeSeed).nodeId;
+  }
+
+  get(volume: VolumeId): Uint8Array | undefined {
+    return this.#keyring.volumes.get(volume);
+  }
+
+  async add(volume: VolumeId, secret: Uint8Array): Promise<void> {
+    const volumes = new Map(this.#keyring.volumes).set(volume, secret);
+    const keyring = { ...this.#keyring, volumes };
+    await this.#data.writeKeyring(keyring);
+    this.#keyring = keyring;
+  }
+
+  /** The recovery kit as of now; from here on `status` no longer asks for it. */
+  async exportKit(about: {
+    names: ReadonlyMap<VolumeId, string>;
+    storePaths: readonly string[];
+    nowMs: number;
+  }): Promise<string> {
+    const { clusterId, clusterKey, metadataKey, volumes } = this.#keyring;
+    const kit = encodeRecoveryKit({
+      clusterId,
+      clusterKey,
+      metadataKey,
+      volumes: [...volumes].map(([id, secret]) => ({ id, name: about.names.get(id) ?? '', secret })),
+      storePaths: about.storePaths,
+      madeAtMs: about.nowMs,
+    });
+    await this.#data.writeKitMark([...volumes.keys()]);
+    return kit;
+  }
+
+  /** Whether some volume cannot be opened with any kit exported so far. */
+  async needsExport(): Promise<boolean> {
+    const exported = new Set(await this.#data.readKitMark());
+    return [...this.#keyring.volumes.keys()].some((volume) => !exported.has(volume));
+  }
+}
+
+/** Fresh secrets for a new cluster. */
+export function newKeyring({ random }: Env): Keyring {
+  return {
+    clusterId: hexId<ClusterId>(random.bytes(16)),
+    clusterKey: random.bytes(KEY_BYTES),
+    metadataKey: random.bytes(KEY_BYTES),
+    nodeSeed: random.bytes(KEY_BYTES),
+    volumes: new Map(),
+  };
+}
+
+/** The secrets of a kit, for a node with a new identity. */
+export function recoveredKeyring({ random }: Env, kit: RecoveryKit): Keyring {
+  return {
+    clusterId: kit.clusterId,
+    clusterKey: kit.clusterKey,
+    metadataKey: kit.metadataKey,
+    nodeSeed: random.bytes(KEY_BYTES),
+    volumes: new Map(kit.volumes.map(({ id, secret }) => [id, secret])),
+  };
+}

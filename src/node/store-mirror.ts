@@ -1,0 +1,148 @@
+/**
+ * The log's mirror on the stores of this machine (ruling 10): each record is a metadata chunk on as
+ * many stores as keep it safe from the losses that content bears. Which stores follows from the
+ * record's id, as for shards that are handed off, so records spread evenly.
+ */
+import {
+  asBuffer,
+  type ChunkId,
+  chunkIdParts,
+  errorCode,
+  HoldfastError,
+  mapBounded,
+  METADATA_GROUP,
+  METADATA_SCHEME_NUMBER,
+  metadataChunkId,
+  toHex,
+  xxh64,
+} from '../base/index.ts';
+import { digest } from '../crypto/index.ts';
+import type { Mirror, MirrorRecord, MirrorRef } from '../log/index.ts';
+import type { ChunkStore } from '../store/index.ts';
+
+/** Records are never put again after a delete, so one generation does. */
+const GENERATION = 1;
+
+const READS_AT_ONCE = 16;
+
+export interface StoreMirrorOptions {
+  /** The stores that are alive, as of the call. */
+  readonly stores: () => readonly ChunkStore[];
+  /** Losses that a record must survive. */
+  readonly tolerance: number;
+}
+
+export class StoreMirror implements Mirror {
+  readonly #options: StoreMirrorOptions;
+
+  constructor(options: StoreMirrorOptions) {
+    this.#options = options;
+  }
+
+  async put(bytes: Uint8Array): Promise<MirrorRef> {
+    const id = metadataChunkId(digest(bytes));
+    const copies = await this.#putCopies(id, bytes);
+    const alive = this.#options.stores().length;
+    // One copy would be no mirror, unless one store is all there is.
+    if (copies < Math.min(2, alive) || copies === 0) {
+      throw new HoldfastError(
+        'HF_TOO_FEW_STORES',
+        `metadata could be stored on ${copies} of ${alive} stores only`,
+      );
+    }
+    return { id };
+  }
+
+  /** Puts copies on the first stores of the record's order that take it. @returns how many did. */
+  async #putCopies(id: ChunkId, bytes: Uint8Array): Promise<number> {
+    const order = rendezvous(this.#options.stores(), id);
+    const wanted = Math.min(this.#options.tolerance + 1, order.length);
+    const candidates = order.values();
+    let full: unknown;
+    const taken = await mapBounded(Array.from({ length: wanted }), wanted, async () => {
+      for (const store of candidates) {
+        try {
+          await store.put(id, bytes, { generation: GENERATION });
+          return true;
+        } catch (error) {
+          if (errorCode(error) === 'HF_NO_SPACE') full = error;
+          else if (errorCode(error) === undefined) throw error;
+        }
+      }
+      return false;
+    });
+    const copies = taken.filter(Boolean).length;
+    if (copies < wanted && full) throw full;
+    return copies;
+  }
+
+  async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
+    for (const store of rendezvous(this.#options.stores(), id as ChunkId)) {
+      try {
+        const bytes = await store.get(id as ChunkId);
+        if (bytes) return bytes;
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error; // a bad or failed copy: ask the next
+      }
+    }
+    return undefined;
+  }
+
+  async remove(refs: readonly MirrorRef[]): Promise<void> {
+    await mapBounded(this.#options.stores(), READS_AT_ONCE, async (store) => {
+      await mapBounded(refs, READS_AT_ONCE, async ({ id }) => {
+        try {
+          await store.remove(id as ChunkId, { generationMax: GENERATION });
+        } catch (error) {
+          if (errorCode(error) === undefined) throw error; // the store is going; so is its copy
+        }
+      });
+    });
+  }
+
+  async *list(): AsyncIterable<MirrorRef & MirrorRecord> {
+    const ids = new Map<string, ChunkId>();
+    for (const store of this.#options.stores()) {
+      for await (const { id } of metadataEntries(store)) ids.set(toHex(id), id);
+    }
+    for (const id of ids.values()) {
+      const bytes = await this.get({ id });
+      if (bytes) yield { id, bytes };
+    }
+  }
+
+  /** Brings records back to their full number of copies. @returns how many lacked some. */
+  async repair(): Promise<number> {
+    const holders = new Map<string, { id: ChunkId; good: number }>();
+    for (const store of this.#options.stores()) {
+      for await (const { id, isGood } of metadataEntries(store)) {
+        const key = toHex(id);
+        const known = holders.get(key) ?? { id, good: 0 };
+        holders.set(key, { id, good: known.good + (isGood ? 1 : 0) });
+      }
+    }
+    const wanted = Math.min(this.#options.tolerance + 1, this.#options.stores().length);
+    const short = [...holders.values()].filter(({ good }) => good < wanted);
+    for (const { id } of short) {
+      const bytes = await this.get({ id });
+      if (bytes) await this.#putCopies(id, bytes);
+    }
+    return short.length;
+  }
+}
+
+async function* metadataEntries(store: ChunkStore) {
+  for await (const entry of store.list({ group: METADATA_GROUP })) {
+    if (chunkIdParts(entry.id).schemeNumber === METADATA_SCHEME_NUMBER) yield entry;
+  }
+}
+
+/** Stores in the order in which this record prefers them. */
+function rendezvous(stores: readonly ChunkStore[], id: ChunkId): ChunkStore[] {
+  const weigh = (store: ChunkStore): bigint =>
+    xxh64(asBuffer(id), BigInt(`0x${store.id.slice(0, 16)}`));
+  return stores
+    .map((store) => ({ store, weight: weigh(store) }))
+    .toSorted((a, b) => (a.weight < b.weight ? -1 : 1))
+    .map(({ store }) => store);
+}

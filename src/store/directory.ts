@@ -1,0 +1,74 @@
+/**
+ * The partition directory: where the image of each partition starts. Its blocks are pairs that the
+ * superblock names (index-image.ts has the chain of trust).
+ *
+ * Entry, 64 bytes: pair of the first map (24), journal batch contained (u64), slots (u32).
+ */
+import { asBuffer, assert } from '../base/index.ts';
+import type { BlockDevice } from '../device/index.ts';
+import type { Allocator, Extent } from './allocator.ts';
+import { type BlockPair, type BlockPairs, readPair, writePair } from './block-pairs.ts';
+import { BLOCK_BYTES, blocksFor } from './geometry.ts';
+import { blockNumbers, type IndexImage, takeCopies, writeExtents } from './index-image.ts';
+
+const ENTRY_BYTES = 64;
+const ENTRIES_PER_BLOCK: number = BLOCK_BYTES / ENTRY_BYTES;
+
+/** Blocks of one copy. */
+export function directoryBlocks(partitionCount: number): number {
+  return blocksFor(partitionCount * ENTRY_BYTES);
+}
+
+export interface Directory {
+  readonly pairs: readonly BlockPair[];
+  /** Both copies. */
+  readonly extents: readonly Extent[];
+}
+
+/** Writes the directory to free blocks; durable after the next flush. */
+export async function writeDirectory(
+  { device, allocator, pairs }: { device: BlockDevice; allocator: Allocator; pairs: BlockPairs },
+  images: readonly (IndexImage | undefined)[],
+): Promise<Directory> {
+  const count = directoryBlocks(images.length);
+  const content = asBuffer(device.allocate(count * BLOCK_BYTES));
+  images.forEach((image, index) => {
+    if (!image) return;
+    const at = index * ENTRY_BYTES;
+    writePair(content, at, image.map);
+    content.writeBigUInt64LE(BigInt(image.seq), at + 24);
+    content.writeUInt32LE(image.slots, at + 32);
+  });
+  const copies = takeCopies(allocator, count);
+  for (const extents of copies) await writeExtents(device, extents, content);
+  const [first, second] = copies.map(blockNumbers) as [number[], number[]];
+  assert(first.length === second.length, 'each block has two copies');
+  return {
+    pairs: first.map((block, index) => ({
+      first: block,
+      second: second[index]!,
+      checksum: pairs.checksum(content.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES)),
+    })),
+    extents: copies.flat(),
+  };
+}
+
+export type DirectoryEntry = Pick<IndexImage, 'map' | 'seq' | 'slots'>;
+
+/** Entries by partition: `undefined` without an image, 'lost' when both copies of the block are bad. */
+export async function readDirectory(
+  pairs: BlockPairs,
+  directory: readonly BlockPair[],
+  partitionCount: number,
+): Promise<(DirectoryEntry | undefined | 'lost')[]> {
+  const blocks = await pairs.read(directory);
+  return Array.from({ length: directory.length > 0 ? partitionCount : 0 }, (_, index) => {
+    const block = blocks[Math.floor(index / ENTRIES_PER_BLOCK)];
+    if (!block) return 'lost';
+    const buffer = asBuffer(block);
+    const at = (index % ENTRIES_PER_BLOCK) * ENTRY_BYTES;
+    const slots = buffer.readUInt32LE(at + 32);
+    if (slots === 0) return undefined;
+    return { map: readPair(buffer, at), seq: Number(buffer.readBigUInt64LE(at + 24)), slots };
+  });
+}

@@ -1,0 +1,179 @@
+/**
+ * Chunks on their extents: writes large ones, reads and verifies all. Small ones are written by the
+ * committer together with others.
+ *
+ * - Payload first, at a block's start, so that aligned memory goes to the device as it is; the last
+ *   block, with the footer, comes from lent memory.
+ * - What is read is verified before it is handed out, whole or by pages of 64 KiB.
+ */
+import { assert, HoldfastError, LIMITS, Semaphore, xxh64 } from '../base/index.ts';
+import type { BlockDevice } from '../device/index.ts';
+import type { Extent } from './allocator.ts';
+import type { BufferPool } from './buffer-pool.ts';
+import { checkFooter, checkPages, chunkBlocks, encodeFooter, footerBytes } from './footer.ts';
+import type { FooterSubject } from './footer.ts';
+import { BLOCK_BYTES, PAGE_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
+import type { ChunkRecord } from './slot.ts';
+
+/**
+ * Whether memory starts on a page, so that a direct transfer may use it. A program cannot see
+ * addresses; but resizable and growable buffers get pages of their own from the engine, and so does
+ * shared WebAssembly memory, whose buffer is the only frozen kind.
+ */
+export function isPageAligned({ buffer, byteOffset }: Uint8Array): boolean {
+  if (byteOffset % BLOCK_BYTES !== 0) return false;
+  if (buffer instanceof SharedArrayBuffer) return buffer.growable || Object.isFrozen(buffer);
+  return buffer.resizable;
+}
+
+/** Bytes [from, from + count) of the sources laid end to end, as views. */
+function sliceSources(sources: readonly Uint8Array[], from: number, count: number): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  let skip = from;
+  let left = count;
+  for (const source of sources) {
+    const part = source.subarray(Math.min(skip, source.length), Math.min(skip + left, source.length));
+    skip -= Math.min(skip, source.length);
+    left -= part.length;
+    if (part.length > 0) parts.push(part);
+  }
+  return parts;
+}
+
+export class ExtentIo {
+  readonly #device: BlockDevice;
+  readonly #pool: BufferPool;
+  readonly #operations = new Semaphore(LIMITS.deviceOperationsMax);
+
+  constructor(device: BlockDevice, pool: BufferPool) {
+    this.#device = device;
+    this.#pool = pool;
+  }
+
+  /** Writes a large chunk; durable after the next flush. @returns the footer's checksum. */
+  async writeLarge(
+    extents: readonly Extent[],
+    chunk: Uint8Array,
+    subject: FooterSubject,
+  ): Promise<bigint> {
+    const blocks = chunkBlocks(chunk.length);
+    assert(extents.reduce((sum, extent) => sum + extent.blocks, 0) === blocks, 'it fits exactly');
+    const isDirect = isPageAligned(chunk);
+    const directBlocks = isDirect ? Math.floor(chunk.length / BLOCK_BYTES) : 0;
+    const direct = chunk.subarray(0, directBlocks * BLOCK_BYTES);
+    using lent = this.#pool.lend(blocks - directBlocks);
+    const tail = lent.bytes;
+    tail.set(chunk.subarray(direct.length));
+    const footerAt = tail.length - footerBytes(chunk.length);
+    tail.fill(0, chunk.length - direct.length, footerAt);
+    const checksum = encodeFooter(tail.subarray(footerAt), chunk, subject);
+    let at = 0;
+    for (const { start, blocks: count } of extents) {
+      const parts = sliceSources([direct, tail], at, count * BLOCK_BYTES);
+      await this.#operations.run(() => this.#device.write(parts, start * BLOCK_BYTES));
+      at += count * BLOCK_BYTES;
+    }
+    return checksum;
+  }
+
+  /**
+   * The chunk or a range of it, verified.
+   * @param range inside the chunk.
+   * @param target page-aligned memory that is used when it is large enough.
+   * @throws HF_CORRUPT, HF_IO.
+   */
+  async read(
+    record: ChunkRecord,
+    range: { readonly offset: number; readonly lengthBytes: number },
+    target: Uint8Array | undefined,
+  ): Promise<Uint8Array> {
+    const { lengthBytes } = record;
+    if (lengthBytes <= SMALL_CHUNK_BYTES) return await this.#readSmall(record, range, target);
+    const firstPage = Math.floor(range.offset / PAGE_BYTES);
+    const endPage = Math.ceil((range.offset + range.lengthBytes) / PAGE_BYTES);
+    const isWhole = (endPage - firstPage) * PAGE_BYTES >= lengthBytes / 2;
+    return isWhole
+      ? await this.#readWhole(record, range, target)
+      : await this.#readPages(record, range, { firstPage, endPage, target });
+  }
+
+  async #readSmall(
+    record: ChunkRecord,
+    range: { readonly offset: number; readonly lengthBytes: number },
+    target: Uint8Array | undefined,
+  ): Promise<Uint8Array> {
+    using lent = this.#pool.lend(chunkBlocks(record.lengthBytes));
+    await this.#readBlocks(record.extents, 0, lent.bytes);
+    const payload = lent.bytes.subarray(0, record.lengthBytes);
+    if (xxh64(payload) !== record.checksum) {
+      throw new HoldfastError('HF_CORRUPT', 'the payload does not match its checksum');
+    }
+    const wanted = payload.subarray(range.offset, range.offset + range.lengthBytes);
+    if (!target || target.length < wanted.length) return new Uint8Array(wanted);
+    target.set(wanted);
+    return target.subarray(0, wanted.length);
+  }
+
+  async #readWhole(
+    record: ChunkRecord,
+    range: { readonly offset: number; readonly lengthBytes: number },
+    target: Uint8Array | undefined,
+  ): Promise<Uint8Array> {
+    const bytes = chunkBlocks(record.lengthBytes) * BLOCK_BYTES;
+    const memory = this.#memory(bytes, target);
+    await this.#readBlocks(record.extents, 0, memory);
+    const footer = memory.subarray(bytes - footerBytes(record.lengthBytes));
+    checkFooter(footer, record);
+    checkPages(memory.subarray(0, record.lengthBytes), 0, footer);
+    return memory.subarray(range.offset, range.offset + range.lengthBytes);
+  }
+
+  async #readPages(
+    record: ChunkRecord,
+    range: { readonly offset: number; readonly lengthBytes: number },
+    pages: {
+      readonly firstPage: number;
+      readonly endPage: number;
+      readonly target: Uint8Array | undefined;
+    },
+  ): Promise<Uint8Array> {
+    const blocks = chunkBlocks(record.lengthBytes);
+    const footerLength = footerBytes(record.lengthBytes);
+    const footerBlocks = Math.ceil(footerLength / BLOCK_BYTES);
+    using lent = this.#pool.lend(footerBlocks);
+    await this.#readBlocks(record.extents, blocks - footerBlocks, lent.bytes);
+    const footer = lent.bytes.subarray(lent.bytes.length - footerLength);
+    checkFooter(footer, record);
+    const from = pages.firstPage * PAGE_BYTES;
+    const to = Math.min(pages.endPage * PAGE_BYTES, record.lengthBytes);
+    const memory = this.#memory(Math.ceil((to - from) / BLOCK_BYTES) * BLOCK_BYTES, pages.target);
+    await this.#readBlocks(record.extents, from / BLOCK_BYTES, memory);
+    checkPages(memory.subarray(0, to - from), pages.firstPage, footer);
+    return memory.subarray(range.offset - from, range.offset - from + range.lengthBytes);
+  }
+
+  #memory(bytes: number, target: Uint8Array | undefined): Uint8Array {
+    const isUsable = target && target.length >= bytes && isPageAligned(target);
+    return isUsable ? target.subarray(0, bytes) : this.#device.allocate(bytes);
+  }
+
+  /** Fills `target` from block `from` of the extents laid end to end. */
+  async #readBlocks(
+    extents: readonly Extent[],
+    from: number,
+    target: Uint8Array,
+  ): Promise<void> {
+    let skip = from;
+    let filled = 0;
+    for (const { start, blocks } of extents) {
+      const skipped = Math.min(skip, blocks);
+      skip -= skipped;
+      const bytes = Math.min((blocks - skipped) * BLOCK_BYTES, target.length - filled);
+      if (bytes <= 0) continue;
+      const part = target.subarray(filled, filled + bytes);
+      await this.#operations.run(() => this.#device.read(part, (start + skipped) * BLOCK_BYTES));
+      filled += bytes;
+    }
+    assert(filled === target.length, 'the extents hold what is read');
+  }
+}

@@ -1,0 +1,278 @@
+/**
+ * Mount: from what is on the device to the state in memory.
+ *
+ *   flush ──▶ superblock ──▶ directory, images ──▶ replay ──▶ verify the last batch ──▶ gap check
+ *         ──▶ bitmap and digests derived from the index
+ *
+ * - *damage*: findings after which the store may lack chunks that it held; its peers have to be asked.
+ *
+ * Invariants: (1) the flush comes first, so that nothing is decided on what a cache may still lose;
+ * (2) the data of the last batch is read before it counts, since nobody has confirmed that batch: bad
+ * chunks there were not acknowledged, or are rotten; they stay as known bad; (3) nothing is written.
+ */
+import { assert, errorCode, HoldfastError, LIMITS, mapBounded } from '../base/index.ts';
+import type { BlockDevice } from '../device/index.ts';
+import { Allocator, type Extent } from './allocator.ts';
+import { BlockPairs } from './block-pairs.ts';
+import { directoryBlocks, readDirectory } from './directory.ts';
+import type { ExtentIo } from './extent-io.ts';
+import { chunkBlocks } from './footer.ts';
+import { BLOCK_BYTES, SUPERBLOCK_BLOCKS } from './geometry.ts';
+import { GroupDigests } from './group-digests.ts';
+import { type IndexImage, readImage, runsOf } from './index-image.ts';
+import { IndexTable } from './index-table.ts';
+import { Inventory } from './inventory.ts';
+import { type Batch, recordsOf } from './journal.ts';
+import { JournalReader } from './journal-reader.ts';
+import { dropOverlaps } from './overlaps.ts';
+import type { PlantedFault } from './planted-fault.ts';
+import {
+  type ChunkRecord,
+  decodeRecord,
+  encodeRecord,
+  SLOT_WORDS,
+} from './slot.ts';
+import { Space } from './space.ts';
+import { type JournalMark, readSuperblock, seedOf, type Superblock } from './superblock.ts';
+
+const PARTITIONS_AT_ONCE = 8;
+
+export interface MountedStore {
+  readonly superblock: Superblock;
+  readonly badSuperblockCopies: number;
+  readonly inventory: Inventory;
+  readonly images: readonly (IndexImage | undefined)[];
+  readonly directoryExtents: readonly Extent[];
+  readonly pairs: BlockPairs;
+  readonly head: JournalMark;
+  readonly journalUsedBlocks: number;
+  /** Records of the last batch whose chunks are bad, as such, to be journaled. */
+  readonly doubtful: readonly Uint32Array[];
+  readonly damage: readonly string[];
+}
+
+interface MountOptions {
+  readonly device: BlockDevice;
+  readonly io: ExtentIo;
+  readonly plantedFault: PlantedFault | undefined;
+}
+
+/** @throws as {@link readSuperblock}; HF_CORRUPT when the device is smaller than it was. */
+export async function mountStore(options: MountOptions): Promise<MountedStore> {
+  const { device } = options;
+  await device.flush();
+  const { superblock, badCopies } = await readSuperblock(device);
+  if (superblock.sizeBytes > device.sizeBytes) {
+    throw new HoldfastError('HF_CORRUPT', `${device.name} is smaller than the store on it`);
+  }
+  const damage: string[] = [];
+  const pairs = new BlockPairs({ device, seed: seedOf(superblock.id) });
+  const index = new IndexTable(superblock.partitionBits);
+  const images = await loadImages({ pairs, superblock, index, damage });
+  const replayed = await replay(options, { superblock, index, images, damage });
+  const { space, metadata } = openSpace(device, { superblock, index, images });
+  const inventory = new Inventory({ index, digests: new GroupDigests(), space });
+  await derive(options, { inventory, metadata, damage });
+  return {
+    superblock,
+    badSuperblockCopies: badCopies,
+    inventory,
+    images,
+    directoryExtents: runsOf(superblock.directory.flatMap(({ first, second }) => [first, second])),
+    pairs,
+    damage,
+    ...replayed,
+  };
+}
+
+interface LoadContext {
+  readonly pairs: BlockPairs;
+  readonly superblock: Superblock;
+  readonly index: IndexTable;
+  readonly damage: string[];
+}
+
+async function loadImages(context: LoadContext): Promise<(IndexImage | undefined)[]> {
+  const { pairs, superblock, index, damage } = context;
+  const count = index.partitions.length;
+  const entries = await readDirectory(pairs, superblock.directory, count);
+  return await mapBounded(index.partitions, PARTITIONS_AT_ONCE, async (partition, number) => {
+    const entry = entries[number];
+    if (!entry) return undefined;
+    if (entry === 'lost') {
+      damage.push(`partition ${number}: its directory entry is lost`);
+      partition.isDirty = true;
+      return undefined;
+    }
+    const { words, image, lostPages } = await readImage(pairs, entry);
+    if (lostPages === 0) {
+      index.load(number, words);
+    } else {
+      damage.push(`partition ${number}: ${lostPages} pages of its index are lost`);
+      index.salvage(number, words);
+    }
+    return image;
+  });
+}
+
+interface ReplayContext {
+  readonly superblock: Superblock;
+  readonly index: IndexTable;
+  readonly images: readonly (IndexImage | undefined)[];
+  readonly damage: string[];
+}
+
+/** Applies the journal to the index. @returns where it ended. */
+async function replay(
+  options: MountOptions,
+  context: ReplayContext,
+): Promise<Pick<MountedStore, 'head' | 'journalUsedBlocks' | 'doubtful'>> {
+  const { superblock, damage } = context;
+  const reader = new JournalReader({
+    device: options.device,
+    ringStart: superblock.journalStart,
+    ringBlocks: superblock.journalBlocks,
+    seed: seedOf(superblock.id),
+  });
+  let head = superblock.mark;
+  let journalUsedBlocks = 0;
+  let last: Batch | undefined;
+  if (superblock.isClean) return { head, journalUsedBlocks, doubtful: [] };
+  for (let step = await reader.next(head); step; step = await reader.next(head)) {
+    // A batch is confirmed by the one that follows it.
+    if (last) applyBatch(last, context);
+    last = step.batch;
+    head = step.after;
+    journalUsedBlocks += step.usedBlocks;
+  }
+  const behind = await reader.behindGap(head.seq);
+  if (behind.length > 0) {
+    if (last) applyBatch(last, context);
+    for (const batch of behind) applyBatch(batch, context);
+    damage.push(`journal: batches from ${head.seq} to ${behind[0]!.seq - 1} are lost`);
+    // Numbers beyond all that is in the ring, so that nothing there is taken for new.
+    const seq = behind.at(-1)!.seq + 1;
+    return { head: { ...head, seq }, journalUsedBlocks: 0, doubtful: [] };
+  }
+  const doubtful = last ? await applyUnconfirmed(last, options, context) : [];
+  return { head, journalUsedBlocks, doubtful };
+}
+
+/** Whether the image of the record's partition lacks what this batch says. */
+function isNews(record: Uint32Array, seq: number, { index, images }: ReplayContext): boolean {
+  const firstByte = record[0]! & 0xff;
+  return seq > (images[index.partitionOf(firstByte)]?.seq ?? -1);
+}
+
+function applyBatch(batch: Batch, context: ReplayContext): void {
+  for (const record of recordsOf(batch)) {
+    if (isNews(record, batch.seq, context)) context.index.apply(record.slice());
+  }
+}
+
+/** Applies the last batch; chunks that are not whole become known bad. @returns their records. */
+async function applyUnconfirmed(
+  batch: Batch,
+  { device, io, plantedFault }: MountOptions,
+  context: ReplayContext,
+): Promise<Uint32Array[]> {
+  const records = [...recordsOf(batch)].filter((record) => isNews(record, batch.seq, context));
+  const verified = await mapBounded(records, LIMITS.deviceOperationsMax, async (words) => {
+    const record = recordOf(words);
+    if (record?.kind !== 'live' || plantedFault === 'tail-not-verified') return words.slice();
+    const isWhole = isPlausible(record, device.sizeBytes / BLOCK_BYTES) && (await isGood(io, record));
+    return isWhole ? words.slice() : encodeRecord({ ...record, kind: 'bad' });
+  });
+  for (const words of verified) context.index.apply(words);
+  return verified.filter((words, at) => recordOf(records[at]!)?.kind !== recordOf(words)?.kind);
+}
+
+function recordOf(words: Uint32Array): ChunkRecord | undefined {
+  const offsets = Array.from({ length: words.length / SLOT_WORDS }, (_, at) => at * SLOT_WORDS);
+  return decodeRecord({ words, offsets });
+}
+
+/** Whether a chunk's bytes are what its record says. */
+export async function isGood(io: ExtentIo, record: ChunkRecord): Promise<boolean> {
+  try {
+    await io.read(record, { offset: 0, lengthBytes: record.lengthBytes }, undefined);
+    return true;
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== 'HF_CORRUPT' && code !== 'HF_IO') throw error;
+    return false;
+  }
+}
+
+function isPlausible(record: ChunkRecord, totalBlocks: number): boolean {
+  const blocks = record.extents.reduce((sum, extent) => sum + extent.blocks, 0);
+  const isInside = record.extents.every(({ start, blocks: count }) => start + count <= totalBlocks);
+  return isInside && record.lengthBytes > 0 && blocks === chunkBlocks(record.lengthBytes);
+}
+
+interface SpaceContext {
+  readonly superblock: Superblock;
+  readonly index: IndexTable;
+  readonly images: readonly (IndexImage | undefined)[];
+}
+
+function openSpace(
+  device: BlockDevice,
+  { superblock, index, images }: SpaceContext,
+): { space: Space; metadata: readonly Extent[] } {
+  const space = new Space({
+    allocator: new Allocator(device.sizeBytes / BLOCK_BYTES),
+    index,
+    hardMaxBytes: superblock.limits.hardMaxBytes,
+    directoryBlocks: 2 * directoryBlocks(index.partitions.length),
+  });
+  const directory = superblock.directory.flatMap(({ first, second }) => [first, second]);
+  const owned = [...runsOf(directory), ...images.flatMap((image) => image?.extents ?? [])];
+  space.countMetadata(owned.reduce((sum, { blocks }) => sum + blocks, 0));
+  const journal = { start: superblock.journalStart, blocks: superblock.journalBlocks };
+  return { space, metadata: [...runsOf([...SUPERBLOCK_BLOCKS]), journal, ...owned] };
+}
+
+/** Takes the blocks of everything that the index names, and counts it. */
+async function derive(
+  { io }: MountOptions,
+  parts: {
+    readonly inventory: Inventory;
+    readonly metadata: readonly Extent[];
+    readonly damage: string[];
+  },
+): Promise<void> {
+  const { inventory, metadata, damage } = parts;
+  const { index, space } = inventory;
+  const { allocator } = space;
+  for (const extent of metadata) allocator.take(extent);
+  const isTakeable = (record: ChunkRecord): boolean =>
+    isPlausible(record, allocator.totalBlocks) && areFree(allocator, record.extents);
+  let isConsistent = true;
+  for (const number of index.partitions.keys()) {
+    for (const record of index.recordsOf(number)) {
+      if (isTakeable(record)) for (const extent of record.extents) allocator.take(extent);
+      else isConsistent = false;
+    }
+  }
+  if (!isConsistent) {
+    // Only after damage: a lost delete leaves a chunk whose blocks others have now.
+    damage.push('index: chunks shared blocks; those that are not whole were dropped');
+    const fresh = await dropOverlaps({ index, metadata, totalBlocks: allocator.totalBlocks, io });
+    space.replaceAllocator(fresh);
+  }
+  for (const number of index.partitions.keys()) {
+    for (const record of index.recordsOf(number)) inventory.count(record);
+  }
+}
+
+/** Whether all extents are free, and none overlaps another. */
+export function areFree(allocator: Allocator, extents: readonly Extent[]): boolean {
+  const sorted = extents.toSorted((a, b) => a.start - b.start);
+  assert(sorted.length > 0, 'a chunk has extents');
+  return sorted.every((extent, at) => {
+    const before = sorted[at - 1];
+    const isApart = !before || before.start + before.blocks <= extent.start;
+    return isApart && allocator.isFree(extent);
+  });
+}
