@@ -60,4 +60,3 @@ export interface AdminParts {
   /** Asks the node to drain and stop; returns at once. */
   stop(): void;
 }
-

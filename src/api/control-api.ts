@@ -11,6 +11,8 @@
  */
 import * as v from 'valibot';
 
+/** Name of the socket in the data directory. */
+export const CONTROL_SOCKET = 'control.sock';
 /** JSON of an {@link ObjectView}, percent-encoded. */
 export const OBJECT_HEADER = 'x-holdfast-object';
 /** JSON of an {@link ErrorView}, percent-encoded. */

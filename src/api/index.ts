@@ -1,6 +1,7 @@
 /** The door of `api`: what the control interface takes and gives. */
 export {
   CONTROL_METHODS,
+  CONTROL_SOCKET,
   ContentGet,
   ContentPut,
   ERROR_TRAILER,

@@ -153,6 +153,12 @@ export const ERROR_CODES = {
     'NotImplemented',
     2,
   ]),
+  HF_INTERNAL: entry('the program found a fault of its own', 'never', [
+    'EIO',
+    500,
+    'InternalError',
+    70,
+  ]),
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -98,6 +98,7 @@ class RegistryCluster implements Cluster {
   async ensureWidth(width: number): Promise<void> {
     if (width > SHARDS_MAX)
       throw new HoldfastError('HF_BAD_SCHEME', `${width} shards are too many`);
+    if (this.layout().width >= width) return; // widths only grow
     await this.#change((before) => {
       if (before.layout.width >= width) return undefined;
       const count = topologyOf(before).devices.filter(({ state }) => state === 'in').length;

@@ -35,7 +35,7 @@ import type { Mirror, MirrorRef } from './mirror.ts';
 const NO_BYTES = new Uint8Array(0);
 
 /** What all cells of a log share. */
-export interface LocalLogParts {
+export interface LocalLogShared {
   readonly mirror: Mirror;
   readonly sealer: RecordSealer;
   readonly generation: number;
@@ -44,7 +44,7 @@ export interface LocalLogParts {
 
 export class LocalCell {
   readonly #id: CellId;
-  readonly #parts: LocalLogParts;
+  readonly #shared: LocalLogShared;
   readonly #entries: StoredRecord[];
   readonly #seizing = new Mutex();
   readonly #saving = new Mutex();
@@ -63,9 +63,9 @@ export class LocalCell {
   #copied: Lsn;
   #garbage: MirrorRef[];
 
-  constructor(id: CellId, index: CellIndex, parts: LocalLogParts) {
+  constructor(id: CellId, index: CellIndex, shared: LocalLogShared) {
     this.#id = id;
-    this.#parts = parts;
+    this.#shared = shared;
     this.#entries = [...index.entries];
     this.#head = index.head;
     this.#epochMax = index.epochMax;
@@ -99,7 +99,7 @@ export class LocalCell {
       const { lsn } = this.#head;
       this.#epochMax += 1;
       const epoch = this.#epochMax;
-      const stamp = this.#parts.env.clock.now();
+      const stamp = Math.floor(this.#shared.env.clock.now());
       let fence: StoredRecord;
       try {
         fence = await this.#put({ kind: 'fence', epoch, lsn, stamp, link: this.#tip }, NO_BYTES);
@@ -121,7 +121,7 @@ export class LocalCell {
   async #copyDoubtful(): Promise<void> {
     while (this.#copied < this.#head.lsn) {
       const entry = this.#entryAt(this.#copied + 1);
-      await this.#parts.mirror.put(await this.#bytesOf(entry));
+      await this.#shared.mirror.put(await this.#bytesOf(entry));
       this.#copied += 1;
     }
   }
@@ -140,7 +140,7 @@ export class LocalCell {
       bytes,
     );
     this.#last = { lsn, hash: record.hash };
-    const put = this.#parts.mirror.put(record.bytes);
+    const put = this.#shared.mirror.put(record.bytes);
     try {
       await this.#order.add(put, (ref) => this.#accept({ ...record, ref }));
       return 'ok';
@@ -167,13 +167,13 @@ export class LocalCell {
   }
 
   async *#readRange(from: Lsn, last: Lsn): AsyncGenerator<LogEntry> {
-    for (let lsn = from; lsn <= Math.max(from, last); lsn++) {
+    for (let lsn = from; ; lsn++) {
       if (lsn <= this.#head.trimmed) {
         throw new HoldfastError('HF_NOT_FOUND', `cell ${this.#id}: entry ${lsn} was trimmed`);
       }
       if (lsn > last) return;
       const entry = this.#entryAt(lsn);
-      const body = this.#parts.sealer.open(await this.#bytesOf(entry));
+      const body = this.#shared.sealer.open(await this.#bytesOf(entry));
       yield { lsn, epoch: entry.header.epoch, bytes: body };
     }
   }
@@ -229,7 +229,7 @@ export class LocalCell {
   }
 
   async *#readParts({ parts }: IndexedSnapshot): AsyncGenerator<Uint8Array> {
-    for (const part of parts) yield this.#parts.sealer.open(await this.#bytesOf(part));
+    for (const part of parts) yield this.#shared.sealer.open(await this.#bytesOf(part));
   }
 
   async settled(): Promise<void> {
@@ -242,7 +242,7 @@ export class LocalCell {
     fields: Pick<RecordHeader, 'kind' | 'epoch' | 'lsn' | 'stamp' | 'link'>,
     body: Uint8Array,
   ): { header: RecordHeader; bytes: Uint8Array; hash: RecordHash } {
-    const { generation, sealer } = this.#parts;
+    const { generation, sealer } = this.#shared;
     const header = { ...fields, generation, cell: this.#id, acknowledged: this.#head.lsn };
     return { header, ...sealer.seal(header, body) };
   }
@@ -252,12 +252,12 @@ export class LocalCell {
     body: Uint8Array,
   ): Promise<StoredRecord> {
     const { header, bytes, hash } = this.#seal(fields, body);
-    return { header, hash, ref: await this.#parts.mirror.put(bytes) };
+    return { header, hash, ref: await this.#shared.mirror.put(bytes) };
   }
 
   /** The record's bytes, with the hash that the next one links to. @throws HF_CORRUPT. */
   async #bytesOf({ header, hash, ref }: StoredRecord): Promise<Uint8Array> {
-    const bytes = await this.#parts.mirror.get(ref);
+    const bytes = await this.#shared.mirror.get(ref);
     if (bytes && hashOf(bytes) === hash) return bytes;
     const { kind, lsn } = header;
     if (kind === 'entry' && lsn <= this.#head.trimmed) {
@@ -273,11 +273,11 @@ export class LocalCell {
     this.#garbage = [];
     if (refs.length === 0) return;
     try {
-      await this.#parts.mirror.remove(refs);
+      await this.#shared.mirror.remove(refs);
     } catch (error) {
       this.#garbage.push(...refs);
       const fields = { cell: this.#id, count: refs.length, reason: errorMessage(error) };
-      this.#parts.env.log.warn('old records of the log could not be removed yet', fields);
+      this.#shared.env.log.warn('old records of the log could not be removed yet', fields);
     }
   }
 

@@ -5,7 +5,7 @@
 import { assert, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { CellId, FencedLog, LogEntry, LogHead, Lsn, Snapshot } from './fenced-log.ts';
-import { LocalCell, type LocalLogParts } from './local-cell.ts';
+import { LocalCell, type LocalLogShared } from './local-cell.ts';
 import { decodePartHashes, hashOf, readHeader, RecordSealer } from './local-record.ts';
 import { NEW_CELL, recoverCell, type StoredRecord } from './local-recovery.ts';
 import type { Mirror, MirrorRecord, MirrorRef } from './mirror.ts';
@@ -20,12 +20,12 @@ export interface LocalLogOptions {
 }
 
 export class LocalLog implements FencedLog {
-  readonly #parts: LocalLogParts;
+  readonly #shared: LocalLogShared;
   readonly #cells: Map<CellId, LocalCell>;
   #isClosed = false;
 
-  private constructor(parts: LocalLogParts, cells: Map<CellId, LocalCell>) {
-    this.#parts = parts;
+  private constructor(shared: LocalLogShared, cells: Map<CellId, LocalCell>) {
+    this.#shared = shared;
     this.#cells = cells;
   }
 
@@ -36,19 +36,19 @@ export class LocalLog implements FencedLog {
    */
   static async open({ mirror, metadataKey, generation, env }: LocalLogOptions): Promise<LocalLog> {
     const sealer = new RecordSealer(metadataKey, env.random);
-    const parts: LocalLogParts = { mirror, sealer, generation, env };
+    const shared: LocalLogShared = { mirror, sealer, generation, env };
     const cells = new Map<CellId, LocalCell>();
-    for (const [id, records] of await readCells(parts)) {
-      cells.set(id, new LocalCell(id, recoverCell(id, records), parts));
+    for (const [id, records] of await readCells(shared)) {
+      cells.set(id, new LocalCell(id, recoverCell(id, records), shared));
     }
-    return new LocalLog(parts, cells);
+    return new LocalLog(shared, cells);
   }
 
   #cell(id: CellId): LocalCell {
     assert(/^[a-z0-9-]+$/.test(id), 'a cell has a short name');
     if (this.#isClosed) throw new HoldfastError('HF_CLOSED', 'the log is closed');
     let cell = this.#cells.get(id);
-    if (!cell) this.#cells.set(id, (cell = new LocalCell(id, NEW_CELL, this.#parts)));
+    if (!cell) this.#cells.set(id, (cell = new LocalCell(id, NEW_CELL, this.#shared)));
     return cell;
   }
 
@@ -99,14 +99,14 @@ export class LocalLog implements FencedLog {
 }
 
 /** The records of each cell. Those of older generations are left alone and not read. */
-async function readCells(parts: LocalLogParts): Promise<Map<CellId, StoredRecord[]>> {
-  const { mirror, generation, env } = parts;
+async function readCells(shared: LocalLogShared): Promise<Map<CellId, StoredRecord[]>> {
+  const { mirror, generation, env } = shared;
   const cells = new Map<CellId, StoredRecord[]>();
   let refused: unknown;
   for await (const stored of mirror.list()) {
     let record: StoredRecord;
     try {
-      record = readRecord(stored, parts);
+      record = readRecord(stored, shared);
     } catch (error) {
       if (errorCode(error) !== 'HF_CORRUPT' && errorCode(error) !== 'HF_FORGED') throw error;
       // What it stood for, if anything, shows as a gap.
@@ -120,7 +120,9 @@ async function readCells(parts: LocalLogParts): Promise<Map<CellId, StoredRecord
       throw new HoldfastError('HF_FENCED', message);
     }
     if (header.generation < generation) continue;
-    cells.getOrInsertComputed(header.cell, () => []).push(record);
+    const known = cells.get(header.cell);
+    if (known) known.push(record);
+    else cells.set(header.cell, [record]);
   }
   if (refused && cells.size === 0) {
     const message = 'the metadata key opens no record of the log';
@@ -130,11 +132,11 @@ async function readCells(parts: LocalLogParts): Promise<Map<CellId, StoredRecord
 }
 
 /** @throws HF_CORRUPT, HF_FORGED. */
-function readRecord({ id, bytes }: MirrorRef & MirrorRecord, parts: LocalLogParts): StoredRecord {
+function readRecord({ id, bytes }: MirrorRef & MirrorRecord, shared: LocalLogShared): StoredRecord {
   const header = readHeader(bytes);
   const record: StoredRecord = { header, hash: hashOf(bytes), ref: { id } };
   // Parts are long and need no look: their snapshot names their hashes.
   if (header.kind === 'snapshot part') return record;
-  const body = parts.sealer.open(bytes);
+  const body = shared.sealer.open(bytes);
   return header.kind === 'snapshot' ? { ...record, partHashes: decodePartHashes(body) } : record;
 }

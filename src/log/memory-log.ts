@@ -64,9 +64,14 @@ class MemoryCell {
     return { epoch: this.#head.epoch, lsn: this.#head.lsn };
   }
 
+  /** Epoch 0 is nobody's. */
+  isNewest(epoch: number): boolean {
+    return epoch === this.#head.epoch && epoch > 0;
+  }
+
   append(entry: LogEntry): 'ok' | 'fenced' {
-    const { epoch, lsn } = this.#head;
-    if (entry.epoch !== epoch && !this.#bugs.isFenceUnchecked) return 'fenced';
+    const { lsn } = this.#head;
+    if (!this.isNewest(entry.epoch) && !this.#bugs.isFenceUnchecked) return 'fenced';
     const isTaken = entry.lsn <= lsn;
     const isNext = entry.lsn === lsn + 1 || this.#bugs.isPredecessorUnchecked;
     if (isTaken || !isNext) {
@@ -93,7 +98,7 @@ class MemoryCell {
   }
 
   saveSnapshot(epoch: number, snapshot: StoredSnapshot): void {
-    if (epoch !== this.#head.epoch) throw new HoldfastError('HF_FENCED');
+    if (!this.isNewest(epoch)) throw new HoldfastError('HF_FENCED');
     assert(snapshot.lsn >= 1 && snapshot.lsn <= this.#head.lsn, 'the entry is in the log');
     if (snapshot.lsn > (this.#snapshot?.lsn ?? 0)) this.#snapshot = snapshot;
   }
@@ -138,7 +143,7 @@ export class MemoryLog implements FencedLog {
   }
 
   async confirm(cell: CellId, epoch: number): Promise<boolean> {
-    return await this.#wire.ask(() => this.#cell(cell).head.epoch === epoch);
+    return await this.#wire.ask(() => this.#cell(cell).isNewest(epoch));
   }
 
   async *read(cell: CellId, from: Lsn): AsyncGenerator<LogEntry> {

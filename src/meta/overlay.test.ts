@@ -48,7 +48,7 @@ describe('Overlay', () => {
         expect(high.get(at.from)).toEqual(model.get(toHex(at.from))?.value);
       },
     );
-    await fc.assert(property, { numRuns: 300 });
+    await fc.assert(property, { numRuns: 1500 });
   });
 
   it('forgets changes that are applied, but not newer ones of the same key', () => {

@@ -9,7 +9,7 @@ const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /** How often lost stores are looked for. */
-const LOOK_EVERY_MS = 5000;
+const LOOK_EVERY_MS = 1000;
 /** A store away for longer is written off, and what it held is made again elsewhere. */
 const AWAY_GRACE_MS = 10 * MINUTE_MS;
 
@@ -89,7 +89,10 @@ export function repairWithWriteOff({ core, stores }: { core: Core; stores: Store
   const { repair } = core;
   return {
     scrub: (run) => repair.scrub(run),
-    health: (run) => repair.health(run),
+    async health(run) {
+      await stores.refresh();
+      return await repair.health(run);
+    },
     collect: (run) => repair.collect(run),
     release: (volume, release) => repair.release(volume, release),
     abandon: (volume, inode, stripes) => repair.abandon(volume, inode, stripes),

@@ -7,13 +7,14 @@ import { type NodeId, type VolumeId } from '../base/index.ts';
 import { type Cluster, openCluster } from '../cluster/index.ts';
 import type { LocalDb } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
-import { LocalLog } from '../log/index.ts';
+import { LocalLog, LogRegistry } from '../log/index.ts';
 import { openNamespace, openReferences, openVolumes, type References } from '../meta/index.ts';
 import type { TopologyDevice } from '../placement/index.ts';
 import { openRepair, type Repair } from '../repair/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import { openStripes, type StripeStore } from '../stripes/index.ts';
 import { StoreMirror } from './store-mirror.ts';
+import { LEVELS } from './store-set.ts';
 import { type VolumeSecrets, VolumeSet } from './volume-set.ts';
 
 export interface CoreOptions {
@@ -46,8 +47,10 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   const { env, stores, tolerance, openDb } = options;
   await using stack = new AsyncDisposableStack();
   const mirror = new StoreMirror({ stores, tolerance });
-  const log = stack.use(await LocalLog.open({ env, mirror, key: options.metadataKey }));
-  const cluster = await openCluster({ env, registry: log.registry, tolerance });
+  const { metadataKey, nodeId } = options;
+  const log = stack.use(await LocalLog.open({ env, mirror, metadataKey, generation: 1 }));
+  const registry = stack.use(await LogRegistry.open({ log, report: env.log }));
+  const cluster = await openCluster({ env, registry, node: nodeId, tolerance, levels: LEVELS });
   await cluster.setDevices(options.devices);
 
   /** What a cell needs; its database closes with `owner`, after the cell itself. */
@@ -58,7 +61,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     db: owner.use(await openDb(cell)),
   });
   const references = stack.use(await openReferences(await cellParts('references', stack)));
-  const session = await references.openSession(options.nodeId);
+  const session = await references.openSession(nodeId);
   const { threadCount, slotCount } = options;
   const stripes = stack.use(openStripes({ env, cluster, stores, threadCount, slotCount }));
 
@@ -73,7 +76,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   });
   const volumeOptions = {
     env,
-    volumes: openVolumes(log.registry),
+    volumes: openVolumes(registry),
     secrets: options.secrets,
     references,
     session,

@@ -3,7 +3,7 @@ import type { DeviceManager } from '../admin/index.ts';
 import type { DeviceDetails, DeviceView } from '../api/index.ts';
 import { chunkIdParts, HoldfastError, METADATA_SCHEME_NUMBER } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
-import type { ChunkStore } from '../store/index.ts';
+import type { ChunkStore, StoreDescription } from '../store/index.ts';
 import type { Slot, StoreSet } from './store-set.ts';
 
 export interface LocalDevicesOptions {
@@ -23,7 +23,9 @@ export class LocalDevices implements DeviceManager {
   }
 
   async list(): Promise<readonly DeviceView[]> {
-    return await Promise.all(this.#options.stores.slots.map(viewOf));
+    const { stores } = this.#options;
+    await stores.refresh();
+    return await Promise.all(stores.slots.map(viewOf));
   }
 
   async add(request: {
@@ -41,19 +43,19 @@ export class LocalDevices implements DeviceManager {
 
   async query(device: string): Promise<DeviceDetails> {
     const slot = this.#options.stores.find(device);
-    const { store } = slot;
+    const store = slot.open?.store;
     if (!store) {
       throw new HoldfastError('HF_UNAVAILABLE', `the store ${slot.path} is away: ${slot.reason}`);
     }
     const usage = await store.usage();
-    const { isDirect, fields } = store.describe();
+    const description = await store.describe();
     return {
       ...(await viewOf(slot)),
       freeBytes: usage.freeBytes,
       chunkCount: usage.chunkCount,
       badChunkCount: usage.badChunkCount,
-      isDirect,
-      fields,
+      isDirect: description.isDirect,
+      fields: fieldsOf(description),
     };
   }
 
@@ -64,7 +66,7 @@ export class LocalDevices implements DeviceManager {
     await cluster.setDevices(stores.devices());
     try {
       await moveOff();
-      if (slot.store && !isForced) await assertDrained(slot.store, slot.path);
+      if (slot.open && !isForced) await assertDrained(slot.open.store, slot.path);
     } catch (error) {
       if (!isForced) {
         stores.setState(slot.id, 'in');
@@ -94,13 +96,23 @@ async function assertDrained(store: ChunkStore, path: string): Promise<void> {
   );
 }
 
+/** What a store says of itself, as plain numbers and words. */
+function fieldsOf(description: StoreDescription): DeviceDetails['fields'] {
+  const fields: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(description)) {
+    if (typeof value === 'bigint') fields[name] = value.toString();
+    else if (['string', 'number', 'boolean'].includes(typeof value)) fields[name] = value;
+  }
+  return fields;
+}
+
 async function viewOf(slot: Slot): Promise<DeviceView> {
-  const { id, path, store, reason } = slot;
-  if (!store) {
+  const { id, path, open, reason } = slot;
+  if (!open) {
     const away = { state: 'missing' as const, sizeBytes: 0, usedBytes: 0 };
     return { id, path, kind: 'directory', ...away, reason: reason ?? 'it is not open' };
   }
-  const { sizeBytes, usedBytes } = await store.usage();
-  const state = slot.state === 'draining' ? 'draining' : store.state;
+  const { sizeBytes, usedBytes } = await open.store.usage();
+  const state = slot.state === 'draining' ? 'draining' : open.store.state;
   return { id, path, kind: 'directory', state, sizeBytes, usedBytes };
 }

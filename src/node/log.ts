@@ -5,7 +5,7 @@ import type { Log, LogFields } from '../env/index.ts';
 
 export function fileLog(path: string): Log & AsyncDisposable {
   const destination = pino.destination({ dest: path, mkdir: true, mode: 0o600, sync: false });
-  const logger = pino({ base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   return {
     debug: (message, fields) => logger.debug(plain(fields), message),
     info: (message, fields) => logger.info(plain(fields), message),

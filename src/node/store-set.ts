@@ -12,9 +12,10 @@ import {
   HoldfastError,
   LIMITS,
   mapBounded,
+  Mutex,
   type NodeId,
 } from '../base/index.ts';
-import { DirectoryDevice, filesystemOf } from '../device/index.ts';
+import { type BlockDevice, DirectoryDevice, filesystemOf } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DeviceState, TopologyDevice } from '../placement/index.ts';
 import { type ChunkStore, type ExtentStore, formatStore, openStore } from '../store/index.ts';
@@ -32,10 +33,18 @@ export interface StoreSetOptions {
   readonly clusterId: ClusterId;
 }
 
+/** A store that is open, and what it lies on. */
+interface OpenSlot {
+  readonly store: ExtentStore;
+  readonly device: BlockDevice;
+}
+
 export interface Slot {
   readonly id: DeviceId;
   readonly path: string;
-  readonly store: ExtentStore | undefined;
+  readonly open: OpenSlot | undefined;
+  /** What it may grow to, as last seen. */
+  readonly sizeBytes: number;
   /** Why it is away. */
   readonly reason: string | undefined;
   /** When it was first seen to be away, by the monotonic clock. */
@@ -48,6 +57,7 @@ export interface Slot {
 export class StoreSet implements AsyncDisposable {
   readonly #options: StoreSetOptions;
   readonly #slots = new Map<DeviceId, Slot>();
+  readonly #refreshing = new Mutex();
 
   constructor(options: StoreSetOptions) {
     this.#options = options;
@@ -59,7 +69,9 @@ export class StoreSet implements AsyncDisposable {
 
   /** Stores that are alive now. */
   alive(): readonly ChunkStore[] {
-    return this.slots.flatMap(({ store }) => (store && store.state !== 'failed' ? [store] : []));
+    return this.slots.flatMap(({ open }) =>
+      open && open.store.state !== 'failed' ? [open.store] : [],
+    );
   }
 
   entries(): readonly StoreEntry[] {
@@ -68,9 +80,9 @@ export class StoreSet implements AsyncDisposable {
 
   /** The devices as the topology has them. */
   devices(): readonly Omit<TopologyDevice, 'number'>[] {
-    return this.slots.map(({ id, store, disk, state }) => ({
+    return this.slots.map(({ id, sizeBytes, disk, state }) => ({
       id,
-      weightBytes: store?.describe().sizeBytes ?? LIMITS.deviceBytesMin,
+      weightBytes: sizeBytes,
       state,
       labels: [this.#options.nodeId, disk],
     }));
@@ -85,12 +97,12 @@ export class StoreSet implements AsyncDisposable {
 
   async #openSlot(id: DeviceId, where: string): Promise<void> {
     try {
-      const store = await this.#openStore(where);
-      if (store.id !== id) {
-        await store[Symbol.asyncDispose]();
+      const open = await this.#openStore(where);
+      if (open.store.id !== id) {
+        await open.store[Symbol.asyncDispose]();
         throw new HoldfastError('HF_NOT_OURS', `${where} is another store than before`);
       }
-      await this.#take(store, where);
+      await this.#take(open, where);
     } catch (error) {
       this.#markAway(id, where, errorMessage(error));
     }
@@ -102,7 +114,8 @@ export class StoreSet implements AsyncDisposable {
     this.#slots.set(id, {
       id,
       path: where,
-      store: undefined,
+      open: undefined,
+      sizeBytes: before?.sizeBytes ?? LIMITS.deviceBytesMin,
       reason,
       awaySinceMs: before?.awaySinceMs ?? this.#options.env.clock.monotonic(),
       disk: before?.disk ?? 'unknown',
@@ -110,22 +123,24 @@ export class StoreSet implements AsyncDisposable {
     });
   }
 
-  async #openStore(where: string): Promise<ExtentStore> {
+  async #openStore(where: string): Promise<OpenSlot> {
     const { env, clusterId } = this.#options;
     const device = await DirectoryDevice.open({ env, path: where });
     try {
-      return await openStore({ env, device, clusterId });
+      return { device, store: await openStore({ env, device, clusterId }) };
     } catch (error) {
       await device[Symbol.asyncDispose]();
       throw error;
     }
   }
 
-  async #take(store: ExtentStore, where: string): Promise<Slot> {
+  async #take(open: OpenSlot, where: string): Promise<Slot> {
+    const { store } = open;
     const slot: Slot = {
       id: store.id,
       path: where,
-      store,
+      open,
+      sizeBytes: (await store.usage()).sizeBytes,
       reason: undefined,
       awaySinceMs: undefined,
       disk: `disk-${(await filesystemOf(where)).id}`,
@@ -143,7 +158,8 @@ export class StoreSet implements AsyncDisposable {
     const device = await DirectoryDevice.create({ env, path: where, uuid, capacityBytes: capacity });
     try {
       await formatStore({ env, device, clusterId, nodeId });
-      return await this.#take(await openStore({ env, device, clusterId }), where);
+      const store = await openStore({ env, device, clusterId });
+      return await this.#take({ store, device }, where);
     } catch (error) {
       await device[Symbol.asyncDispose]();
       throw error;
@@ -152,24 +168,34 @@ export class StoreSet implements AsyncDisposable {
 
   /** Takes an existing store into use. @throws HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY. */
   async attach(where: string): Promise<Slot> {
-    const store = await this.#openStore(where);
-    return await this.#take(store, where);
+    return await this.#take(await this.#openStore(where), where);
   }
 
-  /** Looks after the stores: notices those that failed, takes back those that returned. */
+  /** Notices stores that are gone, takes back those that returned. @returns whether any changed. */
   async refresh(): Promise<boolean> {
-    let hasChanged = false;
-    for (const { id, path: where, store } of this.slots) {
-      if (store?.state === 'failed') {
-        await closeQuietly(store);
-        this.#markAway(id, where, store.describe().failure ?? 'the store failed');
-        hasChanged = true;
-      } else if (!store) {
-        await this.#openSlot(id, where);
-        if (this.#slots.get(id)?.store) hasChanged = true;
+    // One at a time: two that open the same store would find it busy.
+    return await this.#refreshing.run(() => this.#refresh());
+  }
+
+  async #refresh(): Promise<boolean> {
+    const changes = await mapBounded(this.slots, this.slots.length || 1, async (slot) => {
+      if (!slot.open) {
+        await this.#openSlot(slot.id, slot.path);
+        return this.#slots.get(slot.id)?.open !== undefined;
       }
-    }
-    return hasChanged;
+      const { store, device } = slot.open;
+      try {
+        // A flush of nothing is cheap, and the device makes sure that its folder is still there.
+        await device.flush();
+        if (store.state !== 'failed') return false;
+        this.#markAway(slot.id, slot.path, 'it stopped after a failed write');
+      } catch (error) {
+        this.#markAway(slot.id, slot.path, errorMessage(error));
+      }
+      await closeQuietly(store);
+      return true;
+    });
+    return changes.includes(true);
   }
 
   /** Stores that have been away for at least this long and still count as `in`. */
@@ -189,7 +215,7 @@ export class StoreSet implements AsyncDisposable {
   async detach(id: DeviceId): Promise<void> {
     const slot = this.#slots.get(id);
     this.#slots.delete(id);
-    if (slot?.store) await closeQuietly(slot.store);
+    if (slot?.open) await closeQuietly(slot.open.store);
   }
 
   /** @param name an id, the unique beginning of one, or a path. @throws HF_NOT_FOUND. */
@@ -208,8 +234,8 @@ export class StoreSet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await mapBounded(this.slots, this.slots.length || 1, async ({ store }) => {
-      if (store) await store[Symbol.asyncDispose]();
+    await mapBounded(this.slots, this.slots.length || 1, async ({ open }) => {
+      await open?.store[Symbol.asyncDispose]();
     });
   }
 }

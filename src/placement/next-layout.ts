@@ -8,6 +8,7 @@
  * (`Sweep`), then settle the few positions that need a chain of moves.
  */
 import { assert, GROUP_COUNT, SHARDS_MAX } from '../base/index.ts';
+import { arrange } from './arrange.ts';
 import { domainTree, type DomainTree, roomsOf } from './domain-tree.ts';
 import { type Layout, type LayoutReport, NO_DEVICE, type Topology } from './layout.ts';
 import { reportLayout } from './report.ts';
@@ -35,11 +36,14 @@ export function nextLayout(
   const tree = domainTree(topology);
   const kept = keptTable(previous, tree, width);
   const rooms = roomsOf(tree, Math.min(width, tree.devices.length), tolerance);
-  const rows = new Rows(tree, width, fairShares(tree, rooms, loadsOf(kept, tree)));
+  const shares = fairShares(tree, rooms, loadsOf(kept, tree));
+  const rows = new Rows(tree, { width, shares, rooms });
   for (const [slot, device] of kept.entries()) if (device !== EMPTY) rows.set(slot, device);
-  rows.evict(rooms);
+  rows.evict();
   for (const care of ['prefix', 'even', 'share', 'rest'] as const) new Sweep(rows, care).run();
-  settle(rows, (slot) => rows.table[slot] !== kept[slot]);
+  const isFree = (slot: number) => rows.table[slot] !== kept[slot];
+  settle(rows, isFree);
+  arrange(rows, isFree);
 
   const numbers = Uint16Array.from(tree.devices, ({ number }) => number);
   const table = rows.table.map((device) => (device === EMPTY ? NO_DEVICE : numbers[device]!));

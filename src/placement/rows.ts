@@ -6,13 +6,22 @@
  * ⌈X⌉ of a row, and where it costs nothing at least ⌊X⌋. Shares respect the rooms, so ⌈X⌉ does: one
  * position on a device, no more than the room in a domain, and beyond that the most even spread that
  * the weights allow. Rows and shares form a flow network, so a table that keeps the rule and meets
- * every share exactly always exists.
+ * every share exactly always exists. Only to save moves may a row have more than ⌈X⌉, up to the room.
  */
 import { assert, GROUP_COUNT } from '../base/index.ts';
 import type { DomainTree } from './domain-tree.ts';
+import { sumOverNodes } from './shares.ts';
 
 /** In place of a device index. */
 export const EMPTY = 0xffff;
+
+export interface RowsOptions {
+  readonly width: number;
+  /** Positions that each device is to have. */
+  readonly shares: Int32Array;
+  /** Room of each level. */
+  readonly rooms: Int32Array;
+}
 
 export class Rows {
   readonly tree: DomainTree;
@@ -25,21 +34,25 @@ export class Rows {
   readonly table: Uint16Array;
   /** row × nodes + node → positions of the row in the node. */
   readonly counts: Uint8Array;
-  readonly #most: Uint8Array;
+  /** column × nodes + node → most positions of the row up to the column in the node: ⌈n X / F⌉. */
+  readonly prefixMost: Uint8Array;
+  /** node → ⌈X⌉. */
+  readonly evenMost: Uint8Array;
+  /** node → the room of its level, never passed. */
+  readonly roomMost: Uint8Array;
   readonly #least: Uint8Array;
 
-  constructor(tree: DomainTree, width: number, shares: Int32Array) {
+  constructor(tree: DomainTree, { width, shares, rooms }: RowsOptions) {
     this.tree = tree;
     this.width = width;
     this.shares = shares;
     this.loads = new Int32Array(shares.length);
     this.table = new Uint16Array(GROUP_COUNT * width).fill(EMPTY);
     this.counts = new Uint8Array(GROUP_COUNT * tree.parents.length);
-    this.nodeShares = new Int32Array(tree.parents.length);
-    for (const [slot, node] of tree.paths.entries()) {
-      this.nodeShares[node]! += shares[Math.floor(slot / tree.depth)]!;
-    }
-    this.#most = Uint8Array.from(this.nodeShares, (share) => Math.ceil(share / GROUP_COUNT));
+    this.nodeShares = sumOverNodes(tree, shares);
+    this.prefixMost = prefixMost(this);
+    this.roomMost = Uint8Array.from(tree.levels, (level) => rooms[level]!);
+    this.evenMost = Uint8Array.from(this.nodeShares, (share) => Math.ceil(share / GROUP_COUNT));
     this.#least = Uint8Array.from(this.nodeShares, (share) => Math.floor(share / GROUP_COUNT));
   }
 
@@ -72,14 +85,17 @@ export class Rows {
     return this.loads[device]! < this.shares[device]!;
   }
 
-  /** May the row take `device` when `leaving` (or EMPTY) goes? Domains of both do not change. */
-  mayEnter(row: number, device: number, leaving: number): boolean {
+  /**
+   * May the row take `device` when `leaving` (or EMPTY) goes? Domains of both do not change.
+   * @param most `evenMost` or `roomMost`.
+   */
+  mayEnter(row: number, [leaving, device]: readonly [number, number], most: Uint8Array): boolean {
     const { depth, paths, parents } = this.tree;
     const base = row * parents.length;
     for (let level = depth - 1; level >= 0; level--) {
       const node = paths[device * depth + level]!;
       if (leaving !== EMPTY && paths[leaving * depth + level] === node) return true;
-      if (this.counts[base + node]! >= this.#most[node]!) return false;
+      if (this.counts[base + node]! >= most[node]!) return false;
     }
     return true;
   }
@@ -97,13 +113,13 @@ export class Rows {
   }
 
   /** Takes away positions beyond the rooms, where the topology has changed under a row. */
-  evict(rooms: Int32Array): void {
-    const { tree, counts } = this;
+  evict(): void {
+    const { tree, counts, roomMost } = this;
     const nodes = tree.parents.length;
     for (let row = 0; row < GROUP_COUNT; row++) {
       // Children have larger numbers than their parents: narrow domains are set right first.
       for (let node = nodes - 1; node > 0; node--) {
-        while (counts[row * nodes + node]! > rooms[tree.levels[node]!]!) {
+        while (counts[row * nodes + node]! > roomMost[node]!) {
           this.set(this.#fullestIn(row, node), EMPTY);
         }
       }
@@ -126,4 +142,21 @@ export class Rows {
     assert(best >= 0, 'a crowded domain has a device in the row');
     return best;
   }
+}
+
+function prefixMost({ tree, width, nodeShares }: Rows): Uint8Array {
+  const nodes = tree.parents.length;
+  const most = new Uint8Array(width * nodes);
+  const deviceCounts = sumOverNodes(tree, new Int32Array(tree.devices.length).fill(1));
+  const positions = nodeShares[0]!;
+  for (let column = 0; column < width; column++) {
+    const part = Math.min(column + 1, positions / GROUP_COUNT);
+    for (let node = 0; node < nodes; node++) {
+      // Shares are whole numbers: up to one position per device is rounding, not a right to more.
+      const share = (nodeShares[node]! - deviceCounts[node]!) * part;
+      most[column * nodes + node] = Math.max(1, Math.ceil(share / positions));
+    }
+    most[column * nodes] = part; // the root
+  }
+  return most;
 }

@@ -8,37 +8,56 @@ import { assert } from '../base/index.ts';
 import type { Rows } from './rows.ts';
 
 export function settle(rows: Rows, isFree: (slot: number) => boolean): void {
-  const surplus = rows.loads.reduce((sum, load, i) => sum + Math.max(0, load - rows.shares[i]!), 0);
-  for (let i = 0; i < surplus; i++) {
-    const chain = new Chain(rows, isFree);
-    chain.apply(chain.find());
+  // Even rows are worth any number of free moves, but none that is paid for.
+  const free: Terms = { isFree, mayPay: false, most: rows.evenMost };
+  const paid: Terms = { isFree, mayPay: true, most: rows.roomMost };
+  for (const terms of [free, paid]) {
+    let isMoving = true;
+    while (isMoving) isMoving = new Chain(rows, terms).move();
   }
+  assert(!rows.loads.some((_, device) => rows.isOver(device)), 'every share is met');
+}
+
+interface Terms {
+  readonly isFree: (slot: number) => boolean;
+  /** May slots that are not free be given on? */
+  readonly mayPay: boolean;
+  /** See `Rows.mayEnter`. */
+  readonly most: Uint8Array;
 }
 
 const NONE = -1;
 
 class Chain {
   readonly #rows: Rows;
-  readonly #isFree: (slot: number) => boolean;
+  readonly #terms: Terms;
   /** device → the slot that it would take over; NONE for the first of the chain. */
   readonly #slots: Int32Array;
   readonly #unreached: number[];
 
-  constructor(rows: Rows, isFree: (slot: number) => boolean) {
+  constructor(rows: Rows, terms: Terms) {
     this.#rows = rows;
-    this.#isFree = isFree;
+    this.#terms = terms;
     this.#slots = new Int32Array(rows.loads.length).fill(NONE);
     this.#unreached = [...rows.loads.keys()].filter((device) => !rows.isOver(device));
   }
 
+  /** Moves one position from a device over its share to one short of it, if there is a way. */
+  move(): boolean {
+    const end = this.#find();
+    if (end !== undefined) this.#apply(end);
+    return end !== undefined;
+  }
+
   /** A device short of its share, reached from one over its share. */
-  find(): number {
+  #find(): number | undefined {
     let reached = [...this.#rows.loads.keys()].filter((device) => this.#rows.isOver(device));
     while (reached.length > 0) {
       for (const device of reached) {
-        reached.push(...this.#reachFrom(device, this.#isFree));
+        reached.push(...this.#reachFrom(device, this.#terms.isFree));
         if (this.#rows.isShort(reached.at(-1)!)) return reached.at(-1)!;
       }
+      if (!this.#terms.mayPay) return undefined;
       const paid: number[] = [];
       for (const device of reached) {
         paid.push(...this.#reachFrom(device, () => true));
@@ -46,7 +65,7 @@ class Chain {
       }
       reached = paid;
     }
-    assert(false, 'every share can be met');
+    return undefined;
   }
 
   /**
@@ -64,7 +83,7 @@ class Chain {
       const row = rows.rowOf(slot);
       for (let i = this.#unreached.length - 1; i >= 0; i--) {
         const next = this.#unreached[i]!;
-        if (!rows.mayEnter(row, next, device)) continue;
+        if (!rows.mayEnter(row, [device, next], this.#terms.most)) continue;
         this.#slots[next] = slot;
         this.#unreached.splice(i, 1);
         reached.push(next);
@@ -75,11 +94,16 @@ class Chain {
   }
 
   /** Moves one position along the chain that ends at `end`. */
-  apply(end: number): void {
+  #apply(end: number): void {
     for (let next = end; this.#slots[next] !== NONE;) {
       const slot = this.#slots[next]!;
       const device = this.#rows.table[slot]!;
-      assert(this.#rows.mayEnter(this.#rows.rowOf(slot), next, device), 'moves do not meet');
+      const mayEnter = this.#rows.mayEnter(
+        this.#rows.rowOf(slot),
+        [device, next],
+        this.#terms.most,
+      );
+      assert(mayEnter, 'the moves of a chain do not meet');
       this.#rows.set(slot, next);
       next = device;
     }

@@ -14,14 +14,43 @@ import type { DomainTree } from './domain-tree.ts';
  * @returns positions by device index; their sum fills every row.
  */
 export function fairShares(tree: DomainTree, rooms: Int32Array, loads: Int32Array): Int32Array {
+  const limits = tree.levels.map((level) => rooms[level]! * GROUP_COUNT);
+  const shares = pour(tree, limits, loads);
+  assert(shares, 'the rooms let every row be filled');
+  return pour(tree, trimmed(tree, limits, shares), loads) ?? shares;
+}
+
+/**
+ * Limits without the crumbs of rounding: a domain whose share is a hair above m positions per row
+ * is held to m, else a few rows would have m + 1 and promise less than all the others.
+ */
+function trimmed(tree: DomainTree, limits: Int32Array, shares: Int32Array): Int32Array {
+  const nodeShares = sumOverNodes(tree, shares);
+  const deviceCounts = sumOverNodes(tree, new Int32Array(shares.length).fill(1));
+  return limits.map((limit, node) => {
+    const crumbs = nodeShares[node]! % GROUP_COUNT;
+    const whole = nodeShares[node]! - crumbs;
+    return whole > 0 && crumbs <= deviceCounts[node]! ? Math.min(limit, whole) : limit;
+  });
+}
+
+/** Sums of a figure of the devices for each node of the tree. */
+export function sumOverNodes(tree: DomainTree, figures: Int32Array): Int32Array {
+  const sums = new Int32Array(tree.parents.length);
+  for (const [i, node] of tree.paths.entries()) sums[node]! += figures[Math.floor(i / tree.depth)]!;
+  return sums;
+}
+
+/** @returns `undefined` when the limits do not let every row be filled. */
+function pour(tree: DomainTree, limits: Int32Array, loads: Int32Array): Int32Array | undefined {
   const shares = new Int32Array(tree.devices.length);
   // A weight of 0 is not "nothing": such a device takes what the others must not take.
   const weights = Float64Array.from(tree.devices, ({ weightBytes }) => Math.max(weightBytes, 1));
-  const left = tree.levels.map((level) => rooms[level]! * GROUP_COUNT);
+  const left = limits.slice();
   const fullness = weights.map((weight) => 1 / weight);
   while (left[0]! > 0) {
     const index = leastFull(fullness, shares, loads);
-    assert(fullness[index]! < Infinity, 'the rooms let every row be filled');
+    if (fullness[index] === Infinity) return undefined;
     if (isFull(tree, left, index)) {
       fullness[index] = Infinity;
       continue;

@@ -46,7 +46,6 @@ export class Sweep {
   readonly #prefixLoads: Int32Array;
   /** As `Rows.counts`, of the columns before the present one. */
   readonly #prefixCounts: Uint8Array;
-  readonly #prefixMost: Uint8Array;
   #prefixPart = 0;
   #column = 0;
 
@@ -55,7 +54,6 @@ export class Sweep {
     this.#care = CARES[care];
     this.#prefixLoads = new Int32Array(rows.loads.length);
     this.#prefixCounts = new Uint8Array(rows.counts.length);
-    this.#prefixMost = new Uint8Array(rows.nodeShares.length);
   }
 
   run(): void {
@@ -72,14 +70,11 @@ export class Sweep {
   }
 
   #openColumn(column: number, part: number): void {
-    const { table, width, nodeShares } = this.#rows;
+    const { table, width } = this.#rows;
     this.#column = column;
     this.#prefixPart = part;
     for (let slot = column; slot < table.length; slot += width) {
       if (table[slot] !== EMPTY) this.#prefixLoads[table[slot]!]! += 1;
-    }
-    for (const [node, share] of nodeShares.entries()) {
-      this.#prefixMost[node] = Math.ceil((share * part) / GROUP_COUNT);
     }
   }
 
@@ -146,15 +141,30 @@ export class Sweep {
 
   #fits(row: number, device: number, leaving: number, wish: Wish): boolean {
     const rows = this.#rows;
-    if (!rows.mayEnter(row, device, leaving)) return false;
+    if (!rows.mayEnter(row, [leaving, device], rows.evenMost)) return false;
     if (wish.keepsEven && !rows.mayLeave(row, leaving, device)) return false;
     if (!wish.fitsPrefix) return true;
     if (leaving !== EMPTY && this.#isPrefixOver(device)) return false;
-    const { depth, paths, parents } = rows.tree;
-    const base = row * parents.length;
-    for (let level = 0; level < depth; level++) {
-      const node = paths[device * depth + level]!;
-      if (this.#prefixCounts[base + node]! >= this.#prefixMost[node]!) return false;
+    for (let level = 0; level < rows.tree.depth; level++) {
+      if (!this.#fitsPrefixes(row, device, level)) return false;
+    }
+    return true;
+  }
+
+  /** With `device` in this column, is every prefix of the row spread well at this level? */
+  #fitsPrefixes(row: number, device: number, level: number): boolean {
+    const { table, width, counts, prefixMost, tree } = this.#rows;
+    const { depth, paths, parents } = tree;
+    const node = paths[device * depth + level]!;
+    const at = row * parents.length + node;
+    let count = this.#prefixCounts[at]! + 1;
+    if (count > prefixMost[this.#column * parents.length + node]!) return false;
+    if (counts[at] === this.#prefixCounts[at]) return true; // nothing of the node comes later
+    for (let column = this.#column + 1; column < width; column++) {
+      const later = table[row * width + column]!;
+      if (later === EMPTY || paths[later * depth + level] !== node) continue;
+      count += 1;
+      if (count > prefixMost[column * parents.length + node]!) return false;
     }
     return true;
   }

@@ -68,6 +68,16 @@ export class Allocator {
     return true;
   }
 
+  /** Whether all are free, and none overlaps another. */
+  areFree(extents: readonly Extent[]): boolean {
+    const sorted = extents.toSorted((a, b) => a.start - b.start);
+    return sorted.every((extent, index) => {
+      const before = sorted[index - 1];
+      const isApart = !before || before.start + before.blocks <= extent.start;
+      return isApart && this.isInside(extent) && this.isFree(extent);
+    });
+  }
+
   take(extent: Extent): void {
     assert(this.isInside(extent), 'an extent lies inside the device');
     this.#set(extent, true);

@@ -18,11 +18,12 @@ import { assert, type ChunkId, LIMITS } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Extent } from './allocator.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import { BLOCK_BYTES, blocksFor } from './geometry.ts';
 import type { Health } from './health.ts';
 import type { Inventory } from './inventory.ts';
-import { BATCH_HEADER_BYTES, BATCH_KINDS, batchBlocks, encodeBatch, type Journal } from './journal.ts';
-import { encodeRecord, SLOT_BYTES, SLOT_WORDS, SLOTS_MAX } from './slot.ts';
+import { BATCH_KINDS, batchBlocks, encodeBatch, type Journal } from './journal.ts';
+import { encodeRecord, SLOT_WORDS, SLOTS_MAX } from './slot.ts';
 import type { PlantedFault } from './planted-fault.ts';
 
 const IDLE_SEAL_MS = 50;
@@ -60,6 +61,11 @@ function slotsOf(submission: Submission): number {
   return 'record' in submission ? submission.record.length / SLOT_WORDS : 0;
 }
 
+/** Blocks in the staging area. */
+function blocksOf(submission: Submission): number {
+  return 'staged' in submission ? blocksFor(submission.staged.chunk.length) : 0;
+}
+
 export class Committer {
   readonly #device: BlockDevice;
   readonly #env: Env;
@@ -71,8 +77,7 @@ export class Committer {
   readonly #makeRoom: () => Promise<void>;
   readonly #afterCommit: () => void;
   readonly #plantedFault: PlantedFault | undefined;
-  readonly #staging: Uint8Array;
-  readonly #batchMemory: Uint8Array;
+  readonly #pool: BufferPool;
   readonly #sealStop = new AbortController();
   #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
@@ -86,6 +91,7 @@ export class Committer {
    */
   constructor(options: {
     readonly device: BlockDevice;
+    readonly pool: BufferPool;
     readonly env: Env;
     readonly health: Health;
     readonly inventory: Inventory;
@@ -107,9 +113,7 @@ export class Committer {
     this.#afterCommit = options.afterCommit;
     this.#plantedFault = options.plantedFault;
     this.#durableSeq = options.journal.head.seq - 1;
-    this.#staging = options.device.allocate(LIMITS.stagedBytesMax);
-    const batchBytes = BATCH_HEADER_BYTES + options.journal.batchSlotsMax * SLOT_BYTES;
-    this.#batchMemory = options.device.allocate(blocksFor(batchBytes) * BLOCK_BYTES);
+    this.#pool = options.pool;
   }
 
   /** Resolves when it is durable and in the index. @throws HF_DEVICE_FAILED. */
@@ -154,10 +158,8 @@ export class Committer {
     let count = 0;
     for (const { submission } of this.#waiting) {
       slots += slotsOf(submission);
-      if ('staged' in submission) {
-        stagedBytes += blocksFor(submission.staged.chunk.length) * BLOCK_BYTES;
-      }
-      if (slots > this.#journal.batchSlotsMax || stagedBytes > this.#staging.length) break;
+      stagedBytes += blocksOf(submission) * BLOCK_BYTES;
+      if (slots > this.#journal.batchSlotsMax || stagedBytes > LIMITS.stagedBytesMax) break;
       count += 1;
     }
     assert(count > 0, 'any one submission fits a batch');
@@ -167,11 +169,14 @@ export class Committer {
   async #commit(submissions: readonly Submission[]): Promise<void> {
     const slotsMax = submissions.reduce((sum, submission) => sum + slotsOf(submission), 0);
     while (!this.#journal.hasRoom(batchBlocks(slotsMax))) await this.#makeRoom();
+    const stagedBlocks = submissions.reduce((sum, submission) => sum + blocksOf(submission), 0);
+    using staging = this.#pool.lend(Math.max(stagedBlocks, 1));
     const writes: Promise<void>[] = [];
-    const records = this.#stage(submissions, writes);
+    const records = this.#stage(submissions, staging.bytes, writes);
     const slots = records.reduce((sum, words) => sum + words.length / SLOT_WORDS, 0);
     const blocks = batchBlocks(slots);
-    const bytes = this.#batchMemory.subarray(0, blocks * BLOCK_BYTES);
+    using lent = this.#pool.lend(blocks);
+    const { bytes } = lent;
     const { seq, chain } = this.#journal.head;
     const kinds = submissions.map((submission) => ('kind' in submission ? submission.kind : 0));
     const checksum = encodeBatch(
@@ -199,12 +204,21 @@ export class Committer {
   }
 
   /** Gives staged chunks their blocks, starts their writes; the records of all in order. */
-  #stage(submissions: readonly Submission[], writes: Promise<void>[]): Uint32Array[] {
+  #stage(
+    submissions: readonly Submission[],
+    staging: Uint8Array,
+    writes: Promise<void>[],
+  ): Uint32Array[] {
     const staged = submissions.flatMap((submission) =>
       'staged' in submission ? [submission.staged] : [],
     );
     const placements = this.#place(staged);
-    this.#copyToStaging(staged, placements, writes);
+    staged.forEach(({ chunk }, index) => {
+      const { at } = placements[index]!;
+      staging.set(chunk, at);
+      staging.fill(0, at + chunk.length, at + blocksFor(chunk.length) * BLOCK_BYTES);
+    });
+    this.#writeStaged(staging, placements, writes);
     let next = 0;
     return submissions.flatMap((submission) => {
       if ('record' in submission) return [submission.record];
@@ -233,22 +247,16 @@ export class Committer {
     });
   }
 
-  #copyToStaging(
-    staged: readonly StagedChunk[],
+  #writeStaged(
+    staging: Uint8Array,
     placements: readonly Placement[],
     writes: Promise<void>[],
   ): void {
-    staged.forEach(({ chunk }, index) => {
-      const { at } = placements[index]!;
-      this.#staging.set(chunk, at);
-      const end = at + blocksFor(chunk.length) * BLOCK_BYTES;
-      this.#staging.fill(0, at + chunk.length, end);
-    });
     // Neighbours on the device that are neighbours in the staging area go in one transfer.
     let open: { start: number; blocks: number; at: number } | undefined;
     const write = (): void => {
       if (!open) return;
-      const bytes = this.#staging.subarray(open.at, open.at + open.blocks * BLOCK_BYTES);
+      const bytes = staging.subarray(open.at, open.at + open.blocks * BLOCK_BYTES);
       writes.push(this.#device.write([bytes], open.start * BLOCK_BYTES));
     };
     for (const { extents, at } of placements) {

@@ -6,7 +6,7 @@
  *   block, with the footer, comes from lent memory.
  * - What is read is verified before it is handed out, whole or by pages of 64 KiB.
  */
-import { assert, HoldfastError, LIMITS, Semaphore, xxh64 } from '../base/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS, Semaphore, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Extent } from './allocator.ts';
 import type { BufferPool } from './buffer-pool.ts';
@@ -95,6 +95,18 @@ export class ExtentIo {
     return isWhole
       ? await this.#readWhole(record, range, target)
       : await this.#readPages(record, range, { firstPage, endPage, target });
+  }
+
+  /** Whether the chunk's bytes are what its record says. */
+  async isWhole(record: ChunkRecord): Promise<boolean> {
+    try {
+      await this.read(record, { offset: 0, lengthBytes: record.lengthBytes }, undefined);
+      return true;
+    } catch (error) {
+      const code = errorCode(error);
+      if (code !== 'HF_CORRUPT' && code !== 'HF_IO') throw error;
+      return false;
+    }
   }
 
   async #readSmall(

@@ -16,3 +16,8 @@ export type {
   StoreState,
   StoreUsage,
 } from './chunk-store.ts';
+export { ExtentStore, type OpenOptions, openStore, type StoreDescription } from './extent-store.ts';
+export { chunkMemoryBytes } from './footer.ts';
+export { formatStore, type FormatOptions } from './format.ts';
+export type { StoreLimits } from './superblock.ts';
+export { MemoryChunkStore, type MemoryStoreOptions } from './memory-store.ts';

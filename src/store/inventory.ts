@@ -16,6 +16,7 @@ export class Inventory {
   readonly digests: GroupDigests;
   readonly space: Space;
   #chunkCount = 0;
+  #badChunkCount = 0;
 
   constructor(parts: { index: IndexTable; digests: GroupDigests; space: Space }) {
     this.index = parts.index;
@@ -27,10 +28,16 @@ export class Inventory {
     return this.#chunkCount;
   }
 
+  /** Chunks known bad; they count as chunks too. */
+  get badChunkCount(): number {
+    return this.#badChunkCount;
+  }
+
   /** Counts a chunk that is in the index already: the mount derives the rest from the index. */
   count(record: ChunkRecord): void {
     this.#chunkCount += 1;
     if (record.kind === 'live') this.digests.add(record.id);
+    else this.#badChunkCount += 1;
   }
 
   /** Takes a record into the index; what it replaces gives its blocks back. */
@@ -41,7 +48,8 @@ export class Inventory {
     const after = this.index.find(id);
     if (before?.kind === 'live') this.digests.remove(id);
     if (after?.kind === 'live') this.digests.add(id);
-    this.#chunkCount += (after ? 1 : 0) - (before ? 1 : 0);
+    this.#chunkCount += Number(after !== undefined) - Number(before !== undefined);
+    this.#badChunkCount += Number(after?.kind === 'bad') - Number(before?.kind === 'bad');
     const isKept = before?.extents[0]?.start === after?.extents[0]?.start;
     if (before && !isKept) this.space.release(before.extents);
   }

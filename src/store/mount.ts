@@ -10,13 +10,12 @@
  * (2) the data of the last batch is read before it counts, since nobody has confirmed that batch: bad
  * chunks there were not acknowledged, or are rotten; they stay as known bad; (3) nothing is written.
  */
-import { assert, errorCode, HoldfastError, LIMITS, mapBounded } from '../base/index.ts';
+import { HoldfastError, LIMITS, mapBounded } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import { Allocator, type Extent } from './allocator.ts';
 import { BlockPairs } from './block-pairs.ts';
 import { directoryBlocks, readDirectory } from './directory.ts';
 import type { ExtentIo } from './extent-io.ts';
-import { chunkBlocks } from './footer.ts';
 import { BLOCK_BYTES, SUPERBLOCK_BLOCKS } from './geometry.ts';
 import { GroupDigests } from './group-digests.ts';
 import { type IndexImage, readImage, runsOf } from './index-image.ts';
@@ -24,7 +23,7 @@ import { IndexTable } from './index-table.ts';
 import { Inventory } from './inventory.ts';
 import { type Batch, recordsOf } from './journal.ts';
 import { JournalReader } from './journal-reader.ts';
-import { dropOverlaps } from './overlaps.ts';
+import { dropOverlaps, isPlausible } from './overlaps.ts';
 import type { PlantedFault } from './planted-fault.ts';
 import {
   type ChunkRecord,
@@ -180,7 +179,7 @@ async function applyUnconfirmed(
   const verified = await mapBounded(records, LIMITS.deviceOperationsMax, async (words) => {
     const record = recordOf(words);
     if (record?.kind !== 'live' || plantedFault === 'tail-not-verified') return words.slice();
-    const isWhole = isPlausible(record, device.sizeBytes / BLOCK_BYTES) && (await isGood(io, record));
+    const isWhole = isPlausible(record, device.sizeBytes / BLOCK_BYTES) && (await io.isWhole(record));
     return isWhole ? words.slice() : encodeRecord({ ...record, kind: 'bad' });
   });
   for (const words of verified) context.index.apply(words);
@@ -190,24 +189,6 @@ async function applyUnconfirmed(
 function recordOf(words: Uint32Array): ChunkRecord | undefined {
   const offsets = Array.from({ length: words.length / SLOT_WORDS }, (_, at) => at * SLOT_WORDS);
   return decodeRecord({ words, offsets });
-}
-
-/** Whether a chunk's bytes are what its record says. */
-export async function isGood(io: ExtentIo, record: ChunkRecord): Promise<boolean> {
-  try {
-    await io.read(record, { offset: 0, lengthBytes: record.lengthBytes }, undefined);
-    return true;
-  } catch (error) {
-    const code = errorCode(error);
-    if (code !== 'HF_CORRUPT' && code !== 'HF_IO') throw error;
-    return false;
-  }
-}
-
-function isPlausible(record: ChunkRecord, totalBlocks: number): boolean {
-  const blocks = record.extents.reduce((sum, extent) => sum + extent.blocks, 0);
-  const isInside = record.extents.every(({ start, blocks: count }) => start + count <= totalBlocks);
-  return isInside && record.lengthBytes > 0 && blocks === chunkBlocks(record.lengthBytes);
 }
 
 interface SpaceContext {
@@ -247,7 +228,7 @@ async function derive(
   const { allocator } = space;
   for (const extent of metadata) allocator.take(extent);
   const isTakeable = (record: ChunkRecord): boolean =>
-    isPlausible(record, allocator.totalBlocks) && areFree(allocator, record.extents);
+    isPlausible(record, allocator.totalBlocks) && allocator.areFree(record.extents);
   let isConsistent = true;
   for (const number of index.partitions.keys()) {
     for (const record of index.recordsOf(number)) {
@@ -264,15 +245,4 @@ async function derive(
   for (const number of index.partitions.keys()) {
     for (const record of index.recordsOf(number)) inventory.count(record);
   }
-}
-
-/** Whether all extents are free, and none overlaps another. */
-export function areFree(allocator: Allocator, extents: readonly Extent[]): boolean {
-  const sorted = extents.toSorted((a, b) => a.start - b.start);
-  assert(sorted.length > 0, 'a chunk has extents');
-  return sorted.every((extent, at) => {
-    const before = sorted[at - 1];
-    const isApart = !before || before.start + before.blocks <= extent.start;
-    return isApart && allocator.isFree(extent);
-  });
 }

@@ -7,12 +7,18 @@ import { Allocator, type Extent } from './allocator.ts';
 import type { ExtentIo } from './extent-io.ts';
 import { chunkBlocks } from './footer.ts';
 import type { IndexTable } from './index-table.ts';
-import { areFree, isGood } from './mount.ts';
 import type { ChunkRecord } from './slot.ts';
 
 interface Claim {
   readonly extent: Extent;
   readonly record: ChunkRecord | undefined;
+}
+
+/** Whether a record is one that a store of this size may have. */
+export function isPlausible(record: ChunkRecord, totalBlocks: number): boolean {
+  const blocks = record.extents.reduce((sum, extent) => sum + extent.blocks, 0);
+  const isInside = record.extents.every(({ start, blocks: count }) => start + count <= totalBlocks);
+  return isInside && record.lengthBytes > 0 && blocks === chunkBlocks(record.lengthBytes);
 }
 
 /** Removes the chunks that are not whole from the index. @returns the bitmap of what is left. */
@@ -33,12 +39,10 @@ export async function dropOverlaps(options: {
   for (const extent of metadata) allocator.take(extent);
   // Chunks beyond doubt first, so that a doubtful one never takes their blocks.
   for (const record of records.toSorted((a, b) => rank(a, suspects) - rank(b, suspects))) {
-    const blocks = record.extents.reduce((sum, extent) => sum + extent.blocks, 0);
     const isWhole =
-      blocks === chunkBlocks(record.lengthBytes) &&
-      record.extents.every((extent) => allocator.isInside(extent)) &&
-      areFree(allocator, record.extents) &&
-      (!suspects.has(record) || (await isGood(io, record)));
+      isPlausible(record, totalBlocks) &&
+      allocator.areFree(record.extents) &&
+      (!suspects.has(record) || (await io.isWhole(record)));
     if (isWhole) for (const extent of record.extents) allocator.take(extent);
     else index.remove(record.id);
   }

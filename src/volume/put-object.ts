@@ -52,7 +52,9 @@ export async function putObject(
   const { content, options } = put;
   const path = options.key === undefined ? undefined : parseKey(options.key);
   const scheme = options.scheme ?? volume.scheme;
-  await cluster.ensureWidth(scheme.n);
+  // The volume's own scheme was looked at when it was set: losing stores since then makes puts
+  // degraded, not wrong.
+  if (options.scheme) await cluster.ensureWidth(scheme.n);
   const holder = { volume: volume.id, inode };
   const secret = volume.isDeduplicating ? keys.contentSecret : undefined;
   const writer = new ContentWriter({ ...context, holder, scheme, secret, signal: options.signal });

@@ -1,0 +1,219 @@
+/**
+ * Virtual time. Nothing waits for real: when every promise that can go on has gone on, the clock
+ * jumps to the next *timer* and wakes it; timers of one moment wake in the order they were set.
+ *
+ * A {@link Process} is one life of a node: its own Env over the shared clock. When it is killed its
+ * timers never wake, so whatever it was doing stays where it is for ever, as in a crash.
+ */
+import { assert, errorMessage, HoldfastError } from '../src/base/index.ts';
+import type { Clock, Env, Log, LogFields, Metrics } from '../src/env/index.ts';
+import { SeededRandom } from './random.ts';
+import type { Trace } from './trace.ts';
+
+/** Any moment will do; tests of dates see a real one. */
+const START_MS = 1_800_000_000_000;
+
+/** A run that takes longer is stuck in a circle. */
+const EVENTS_MAX = 5_000_000;
+
+interface Timer {
+  readonly atMs: number;
+  readonly order: number;
+  readonly process: Process | undefined;
+  readonly wake: () => void;
+}
+
+export class VirtualTime {
+  readonly #heap: Timer[] = [];
+  #nowMs = 0;
+  #order = 0;
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** @param process whose death takes the timer with it. */
+  after(ms: number, wake: () => void, process?: Process): void {
+    assert(ms >= 0, 'time does not go back');
+    this.#push({ atMs: this.#nowMs + ms, order: this.#order++, process, wake });
+  }
+
+  /** Ends when `main` does. @throws when nothing is left that could ever wake it. */
+  async run<Result>(main: () => Promise<Result>): Promise<Result> {
+    let isOver = false;
+    const result = main().finally(() => (isOver = true));
+    result.catch(() => {}); // thrown below
+    for (let events = 0; !(await quiet(() => isOver)); events++) {
+      const timer = this.#pop();
+      if (!timer) throw new Error('stuck: everybody waits and no timer is left');
+      if (events === EVENTS_MAX) throw new Error(`stuck: ${EVENTS_MAX} timers and no end`);
+      this.#nowMs = timer.atMs;
+      timer.wake();
+    }
+    return await result;
+  }
+
+  #push(timer: Timer): void {
+    const heap = this.#heap;
+    let at = heap.push(timer) - 1;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      if (!isBefore(timer, heap[above]!)) break;
+      heap[at] = heap[above]!;
+      at = above;
+    }
+    heap[at] = timer;
+  }
+
+  /** The next timer of a living process. */
+  #pop(): Timer | undefined {
+    for (;;) {
+      const first = this.#heap[0];
+      const last = this.#heap.pop();
+      if (!first || !last) return undefined;
+      if (this.#heap.length > 0) this.#sink(last);
+      if (!first.process?.isDead) return first;
+    }
+  }
+
+  #sink(timer: Timer): void {
+    const heap = this.#heap;
+    let at = 0;
+    for (;;) {
+      let below = 2 * at + 1;
+      if (below >= heap.length) break;
+      if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below += 1;
+      if (!isBefore(heap[below]!, timer)) break;
+      heap[at] = heap[below]!;
+      at = below;
+    }
+    heap[at] = timer;
+  }
+}
+
+function isBefore(a: Timer, b: Timer): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+/**
+ * Resolves with `ask()` when no promise can go on any more. Node runs its tick queue only once the
+ * queue of promises is empty; a tick asked for by the last promise therefore comes after all others.
+ */
+function quiet<Answer>(ask: () => Answer): Promise<Answer> {
+  return new Promise((resolve) => {
+    queueMicrotask(() => process.nextTick(() => resolve(ask())));
+  });
+}
+
+export interface ProcessOptions {
+  readonly name: string;
+  readonly time: VirtualTime;
+  readonly random: SeededRandom;
+  readonly trace: Trace;
+}
+
+export class Process {
+  readonly name: string;
+  readonly env: Env;
+  readonly random: SeededRandom;
+  readonly counters = new Map<string, number>();
+  readonly #time: VirtualTime;
+  readonly #trace: Trace;
+  #isDead = false;
+
+  constructor({ name, time, random, trace }: ProcessOptions) {
+    this.name = name;
+    this.random = random.fork(name);
+    this.#time = time;
+    this.#trace = trace;
+    this.env = {
+      clock: this.#clock(),
+      random: this.random,
+      log: this.#log(),
+      metrics: this.#metrics(),
+    };
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  kill(): void {
+    this.#isDead = true;
+  }
+
+  note(what: string): void {
+    if (!this.#isDead) this.#trace.add(this.#time.nowMs, this.name, what);
+  }
+
+  async sleep(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => this.#time.after(ms, resolve, this));
+  }
+
+  #clock(): Clock {
+    const time = this.#time;
+    const sleep = async (
+      ms: number,
+      { signal }: { signal?: AbortSignal | undefined } = {},
+    ): Promise<void> => {
+      if (signal?.aborted) throw new HoldfastError('HF_INTERRUPTED');
+      await new Promise<void>((resolve, reject) => {
+        const stop = (): void => reject(new HoldfastError('HF_INTERRUPTED'));
+        signal?.addEventListener('abort', stop, { once: true });
+        const wake = (): void => {
+          signal?.removeEventListener('abort', stop);
+          resolve();
+        };
+        time.after(ms, wake, this);
+      });
+    };
+    return {
+      now: () => START_MS + time.nowMs,
+      monotonic: () => time.nowMs,
+      sleep,
+      async *every(ms, { signal }) {
+        while (!signal.aborted) {
+          try {
+            await sleep(ms, { signal });
+          } catch {
+            return; // aborted: the loop is over
+          }
+          yield;
+        }
+      },
+    };
+  }
+
+  #log(): Log {
+    const write =
+      (level: string) =>
+      (message: string, fields: LogFields = {}): void => {
+        const texts = Object.entries(fields).map(([name, value]) => `${name}=${textOf(value)}`);
+        this.note(`${level} ${message} ${texts.join(' ')}`);
+      };
+    return {
+      debug: write('debug'),
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+    };
+  }
+
+  #metrics(): Metrics {
+    return {
+      add: (counter, count) => {
+        this.counters.set(counter, (this.counters.get(counter) ?? 0) + count);
+      },
+      set: (gauge, value) => {
+        this.counters.set(gauge, value);
+      },
+    };
+  }
+}
+
+/** Errors with their causes, as one line without stack or address. */
+export function textOf(value: unknown): string {
+  if (!(value instanceof Error)) return String(value);
+  const cause = value.cause === undefined ? '' : ` ← ${textOf(value.cause)}`;
+  return `${errorMessage(value)}${cause}`;
+}

@@ -1,0 +1,81 @@
+/**
+ * Aim: a stripe's devices and hand-off order follow the row of its group and the weights. Method:
+ * a small topology and stripe ids counted up.
+ */
+import { describe, expect, it } from 'vitest';
+import { type DeviceId, groupOf, parseScheme, stripeId, xxh64 } from '../base/index.ts';
+import { handOffOrder, nextLayout, NO_DEVICE, placeStripe, type TopologyDevice } from './index.ts';
+
+const SCHEME = parseScheme('rs-2+1');
+
+function device(number: number, state: TopologyDevice['state'] = 'in'): TopologyDevice {
+  const id = number.toString(16).padStart(32, '0') as DeviceId;
+  return { id, number, weightBytes: number % 2 ? 3000 : 1000, state, labels: [] };
+}
+
+function clusterOf(devices: TopologyDevice[], width: number) {
+  const topology = { epoch: 1, levels: [], devices };
+  return { topology, layout: nextLayout(undefined, topology, { width, tolerance: 1 }).layout };
+}
+
+const stripes = Array.from({ length: 2000 }, (_, i) => {
+  const digest = new Uint8Array(28);
+  new DataView(digest.buffer).setBigUint64(0, xxh64(Uint8Array.of(i >> 8, i & 255)));
+  return stripeId(digest);
+});
+
+const devices = Array.from({ length: 10 }, (_, i) =>
+  device(i, i === 8 ? 'draining' : i === 9 ? 'out' : 'in'),
+);
+const idOf = (number: number) => devices[number]!.id;
+
+describe('placeStripe', () => {
+  it('gives the first n devices of the row', () => {
+    const at = clusterOf(devices, 5);
+    for (const stripe of stripes) {
+      const start = groupOf(stripe) * 5;
+      const row = [...at.layout.table.subarray(start, start + 3)];
+      expect(placeStripe(at, stripe, SCHEME)).toEqual(row.map(idOf));
+    }
+  });
+
+  it('leaves out what the layout does not have', () => {
+    const two = clusterOf(devices.slice(0, 2), 4);
+    expect(two.layout.table.includes(NO_DEVICE)).toBe(true);
+    const places = placeStripe(two, stripes[0]!, parseScheme('rs-4+2'));
+    expect(places.length).toBe(6);
+    expect(new Set(places)).toEqual(new Set([idOf(0), idOf(1), undefined]));
+  });
+});
+
+describe('handOffOrder', () => {
+  it('is the rest of the row, then every other device that takes shards, each once', () => {
+    const at = clusterOf(devices, 5);
+    for (const stripe of stripes.slice(0, 200)) {
+      const start = groupOf(stripe) * 5;
+      const further = [...at.layout.table.subarray(start + 3, start + 5)].map(idOf);
+      const order = handOffOrder(at, stripe, SCHEME);
+      expect(order.slice(0, 2)).toEqual(further);
+      const all = [...placeStripe(at, stripe, SCHEME), ...order];
+      expect(all.toSorted()).toEqual(devices.slice(0, 8).map(({ id }) => id));
+    }
+  });
+
+  it('spreads stripes over the others by weight, whatever order they are listed in', () => {
+    const at = clusterOf(devices, 3);
+    const reversed = { ...at, topology: { ...at.topology, devices: devices.toReversed() } };
+    const counts = [0, 0];
+    for (const stripe of stripes) {
+      const order = handOffOrder(at, stripe, SCHEME);
+      expect(handOffOrder(reversed, stripe, SCHEME)).toEqual(order);
+      const others = new Set(order.map((id) => parseInt(id, 16)));
+      // Where a light and a heavy device are both among the others, which comes first?
+      if (others.has(0) && others.has(1)) {
+        counts[order.indexOf(idOf(0)) < order.indexOf(idOf(1)) ? 0 : 1]! += 1;
+      }
+    }
+    // Weights 1 : 3.
+    expect(counts[1]! / (counts[0]! + counts[1]!)).toBeGreaterThan(0.7);
+    expect(counts[1]! / (counts[0]! + counts[1]!)).toBeLessThan(0.8);
+  });
+});

@@ -1,0 +1,434 @@
+/**
+ * The extent store "HFS1": chunks on one device. It puts the parts together; each has its own file
+ * with its invariants: journal, committer, checkpoint, mount, space, index-table, extent-io.
+ *
+ *   put    check ▸ lock the id ▸ reserve ▸ (large: write) ▸ commit ▸ index
+ *   get    index ▸ pin ▸ read ▸ verify ▸ unpin
+ *   remove lock the id ▸ commit ▸ index ▸ blocks given back
+ *
+ * Invariants: (1) nothing is written before there is room for it and for what it entails; (2) one put,
+ * remove or mark of a chunk at a time; (3) bytes leave the store only after they were verified.
+ */
+import {
+  assert,
+  type ChunkId,
+  type ClusterId,
+  type DeviceId,
+  errorCode,
+  errorMessage,
+  groupOf,
+  HoldfastError,
+  LIMITS,
+  Mutex,
+  throwIfAborted,
+  toHex,
+  xxh64,
+} from '../base/index.ts';
+import type { BlockDevice } from '../device/index.ts';
+import type { Env } from '../env/index.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { Checkpointer } from './checkpoint.ts';
+import { checkChunk } from './chunk-format.ts';
+import type {
+  ChunkEntry,
+  ChunkStore,
+  GroupDigest,
+  ScrubReport,
+  StoreState,
+  StoreUsage,
+} from './chunk-store.ts';
+import { Committer } from './committer.ts';
+import { ExtentIo } from './extent-io.ts';
+import { chunkBlocks } from './footer.ts';
+import { BLOCK_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
+import { Health } from './health.ts';
+import { BATCH_KINDS, Journal } from './journal.ts';
+import { KeyedLock } from './keyed-lock.ts';
+import { type MountedStore, mountStore } from './mount.ts';
+import { Operations } from './operations.ts';
+import type { PlantedFault } from './planted-fault.ts';
+import { scrubStore } from './scrub.ts';
+import { type ChunkRecord, encodeRecord, GENERATION_MAX, type RecordKind } from './slot.ts';
+import { seedOf, type Superblock } from './superblock.ts';
+
+export interface OpenOptions {
+  readonly env: Env;
+  /** Belongs to the store from now on; it is closed with it, also when opening fails. */
+  readonly device: BlockDevice;
+  /** Refuses a store of another cluster. */
+  readonly clusterId?: ClusterId | undefined;
+  /** For tests. */
+  readonly plantedFault?: PlantedFault | undefined;
+}
+
+/** What `dev query` shows. */
+export interface StoreDescription extends Superblock {
+  readonly deviceName: string;
+  readonly deviceKind: BlockDevice['kind'];
+  readonly isDirect: boolean;
+  readonly usage: StoreUsage;
+  /** Blocks of the journal that the next checkpoint gives back. */
+  readonly journalUsedBlocks: number;
+  /** Why chunks may be missing since this mount; empty when nothing was lost. */
+  readonly damage: readonly string[];
+}
+
+/** @throws HF_NOT_OURS, HF_CORRUPT, HF_UNSUPPORTED, HF_IO, HF_DEVICE_FAILED. */
+export async function openStore(options: OpenOptions): Promise<ExtentStore> {
+  return await ExtentStore.open(options);
+}
+
+export class ExtentStore implements ChunkStore {
+  readonly id: DeviceId;
+  readonly #device: BlockDevice;
+  readonly #env: Env;
+  readonly #health: Health;
+  readonly #mounted: MountedStore;
+  readonly #journal: Journal;
+  readonly #checkpointer: Checkpointer;
+  readonly #committer: Committer;
+  readonly #io: ExtentIo;
+  readonly #locks = new KeyedLock();
+  readonly #growing = new Mutex();
+  readonly #operations: Operations;
+
+  private constructor(
+    options: OpenOptions,
+    mounted: MountedStore,
+    { pool, io }: { readonly pool: BufferPool; readonly io: ExtentIo },
+  ) {
+    const { device, env, plantedFault } = options;
+    const { superblock, inventory } = mounted;
+    this.id = superblock.id;
+    this.#device = device;
+    this.#env = env;
+    this.#mounted = mounted;
+    this.#io = io;
+    this.#health = new Health(device.name, env.log);
+    this.#operations = new Operations(device.name);
+    this.#journal = new Journal({
+      ringStart: superblock.journalStart,
+      ringBlocks: superblock.journalBlocks,
+      head: mounted.head,
+      usedBlocks: mounted.journalUsedBlocks,
+    });
+    const shared = { device, health: this.#health, inventory, journal: this.#journal, plantedFault };
+    this.#checkpointer = new Checkpointer({ ...shared, ...mounted });
+    this.#committer = new Committer({
+      ...shared,
+      pool,
+      env,
+      seed: seedOf(superblock.id),
+      mountEpoch: superblock.mountEpoch + 1,
+      makeRoom: async () => await this.#checkpointer.start(),
+      afterCommit: () => this.#checkpointWhenDue(),
+    });
+  }
+
+  static async open(options: OpenOptions): Promise<ExtentStore> {
+    const { device, env } = options;
+    try {
+      const pool = new BufferPool(device);
+      const io = new ExtentIo(device, pool);
+      const mounted = await mountStore({ device, io, plantedFault: options.plantedFault });
+      const { clusterId } = mounted.superblock;
+      if (options.clusterId && clusterId !== options.clusterId) {
+        const message = `${device.name} holds a store of another cluster, ${clusterId}`;
+        throw new HoldfastError('HF_NOT_OURS', message);
+      }
+      for (const finding of mounted.damage) {
+        env.log.error('a store is damaged', { device: device.name, finding });
+      }
+      const store = new ExtentStore(options, mounted, { pool, io });
+      await store.#begin();
+      return store;
+    } catch (error) {
+      await device[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The first writes after the mount: from now on its state is this process's. */
+  async #begin(): Promise<void> {
+    const { superblock, pairs, damage, doubtful } = this.#mounted;
+    const mountEpoch = superblock.mountEpoch + 1;
+    await this.#checkpointer.writeSuperblock({ mountEpoch, isClean: false });
+    await pairs.mend();
+    // After a gap old batches lie ahead in the ring; the new mark puts them behind.
+    if (damage.length > 0) await this.#checkpointer.start();
+    await Promise.all([
+      this.#committer.submit({ kind: BATCH_KINDS.mount }),
+      ...doubtful.map((record) => this.#committer.submit({ record })),
+    ]);
+  }
+
+  get state(): StoreState {
+    return this.#health.hasFailed ? 'failed' : this.#checkpointer.superblock.state;
+  }
+
+  async put(
+    id: ChunkId,
+    chunk: Uint8Array,
+    { generation, signal }: { generation: number; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    assert(generation >= 0 && generation <= GENERATION_MAX, 'a generation has 24 bits');
+    throwIfAborted(signal);
+    if (chunk.length === 0) throw new HoldfastError('HF_BAD_ARGUMENT', 'a chunk has bytes');
+    using _ = this.#operations.begin();
+    this.#health.check();
+    checkChunk(id, chunk);
+    using _lock = await this.#locks.acquire(id);
+    throwIfAborted(signal);
+    const present = this.#inventory.index.find(id);
+    if (present?.kind === 'live') {
+      if (present.generation >= generation) return;
+      await this.#commit({ ...present, generation });
+      return;
+    }
+    const highest = Math.max(generation, present?.generation ?? 0);
+    const blocks = chunkBlocks(chunk.length);
+    await this.#reserve(id, blocks);
+    try {
+      if (chunk.length <= SMALL_CHUNK_BYTES) await this.#putSmall(id, chunk, highest);
+      else await this.#putLarge(id, chunk, highest);
+    } finally {
+      this.#inventory.space.settle(id);
+    }
+  }
+
+  async #putSmall(id: ChunkId, chunk: Uint8Array, generation: number): Promise<void> {
+    const checksum = xxh64(chunk);
+    const writtenAt = this.#nowSeconds();
+    await this.#committer.submit({ staged: { id, chunk, generation, checksum, writtenAt } });
+  }
+
+  async #putLarge(id: ChunkId, chunk: Uint8Array, generation: number): Promise<void> {
+    const { space } = this.#inventory;
+    const blocks = chunkBlocks(chunk.length);
+    const extents = space.takeExtents(blocks);
+    if (!extents) {
+      space.unreserve(blocks);
+      throw new HoldfastError('HF_NO_SPACE', `${this.#device.name}: what is free is too scattered`);
+    }
+    const writtenAt = this.#nowSeconds();
+    let checksum: bigint;
+    try {
+      const subject = { id, writtenAt, seed: seedOf(this.id) };
+      checksum = await this.#io.writeLarge(extents, chunk, subject);
+    } catch (error) {
+      space.release(extents);
+      throw error;
+    }
+    const times = { writtenAt, verifiedAt: writtenAt };
+    const lengthBytes = chunk.length;
+    await this.#commit({ id, kind: 'live', lengthBytes, generation, extents, checksum, ...times });
+  }
+
+  async get(
+    id: ChunkId,
+    options: {
+      offset?: number;
+      lengthBytes?: number;
+      target?: Uint8Array;
+      signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<Uint8Array | undefined> {
+    throwIfAborted(options.signal);
+    using _ = this.#operations.begin();
+    this.#health.check();
+    const record = this.#inventory.index.find(id);
+    if (!record) return undefined;
+    if (record.kind === 'bad') throw badChunk(id, 'it is known to be bad');
+    const { offset = 0, lengthBytes = record.lengthBytes - offset } = options;
+    if (offset < 0 || lengthBytes < 0 || offset + lengthBytes > record.lengthBytes) {
+      throw new HoldfastError('HF_BAD_ARGUMENT', 'the range is not inside the chunk');
+    }
+    const { space } = this.#inventory;
+    space.pin(record.extents);
+    let reason: unknown;
+    try {
+      return await this.#io.read(record, { offset, lengthBytes }, options.target);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_CORRUPT') throw error;
+      reason = error;
+    } finally {
+      space.unpin(record.extents);
+    }
+    await this.#markBad(record);
+    throw badChunk(id, errorMessage(reason), reason);
+  }
+
+  async stat(id: ChunkId): Promise<ChunkEntry | undefined> {
+    using _ = this.#operations.begin();
+    const record = this.#inventory.index.find(id);
+    return record && entryOf(record);
+  }
+
+  async remove(
+    id: ChunkId,
+    { generationMax, signal }: { generationMax: number; signal?: AbortSignal | undefined },
+  ): Promise<boolean> {
+    throwIfAborted(signal);
+    using _ = this.#operations.begin();
+    this.#health.check();
+    using _lock = await this.#locks.acquire(id);
+    const record = this.#inventory.index.find(id);
+    if (!record || record.generation > generationMax) return false;
+    await this.#commit({ ...record, kind: 'removed', lengthBytes: 0, extents: [], checksum: 0n });
+    return true;
+  }
+
+  async *list(
+    options: { group?: number; signal?: AbortSignal | undefined } = {},
+  ): AsyncIterable<ChunkEntry> {
+    const { index } = this.#inventory;
+    const { group, signal } = options;
+    const numbers =
+      group === undefined ? index.partitions.keys() : [index.partitionOf(Math.floor(group / 16))];
+    for (const number of numbers) {
+      throwIfAborted(signal);
+      this.#operations.check();
+      for (const record of index.recordsOf(number)) {
+        if (group === undefined || groupOf(record.id) === group) yield entryOf(record);
+      }
+    }
+  }
+
+  async digests(): Promise<readonly GroupDigest[]> {
+    this.#operations.check();
+    return this.#inventory.digests.list();
+  }
+
+  async usage(): Promise<StoreUsage> {
+    const { space } = this.#inventory;
+    const growthBlocks = Math.max(Math.min(space.growthBlocks, this.#ungrownBlocks), 0);
+    return {
+      sizeBytes: (space.sizeBlocks + growthBlocks) * BLOCK_BYTES,
+      usedBytes: space.usedBlocks * BLOCK_BYTES,
+      freeBytes: (space.freeBlocks + growthBlocks) * BLOCK_BYTES,
+      chunkCount: this.#inventory.chunkCount,
+      badChunkCount: this.#inventory.badChunkCount,
+    };
+  }
+
+  async describe(): Promise<StoreDescription> {
+    const usage = await this.usage();
+    return {
+      ...this.#checkpointer.superblock,
+      deviceName: this.#device.name,
+      deviceKind: this.#device.kind,
+      isDirect: this.#device.isDirect,
+      sizeBytes: usage.sizeBytes,
+      chunkCount: usage.chunkCount,
+      usedBlocks: this.#inventory.space.usedBlocks,
+      usage,
+      journalUsedBlocks: this.#journal.usedBlocks,
+      damage: this.#mounted.damage,
+    };
+  }
+
+  async scrub(
+    options: {
+      rateBytesPerSecond?: number;
+      onProgress?: (checkedBytes: number, totalBytes: number) => void;
+      signal?: AbortSignal | undefined;
+    } = {},
+  ): Promise<ScrubReport> {
+    using _ = this.#operations.begin();
+    this.#health.check();
+    return await scrubStore(
+      {
+        env: this.#env,
+        device: this.#device,
+        io: this.#io,
+        inventory: this.#inventory,
+        journal: this.#journal,
+        checkpointer: this.#checkpointer,
+        markBad: async (record) => await this.#markBad(record),
+      },
+      options,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!(await this.#operations.close())) return;
+    await this.#committer.close();
+    try {
+      if (!this.#health.hasFailed) await this.#checkpointer.close();
+    } finally {
+      await this.#device[Symbol.asyncDispose]();
+    }
+  }
+
+  get #inventory(): MountedStore['inventory'] {
+    return this.#mounted.inventory;
+  }
+
+  get #ungrownBlocks(): number {
+    return (this.#device.capacityBytes - this.#device.sizeBytes) / BLOCK_BYTES;
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#env.clock.now() / 1000);
+  }
+
+  async #commit(record: ChunkRecord & { readonly kind: RecordKind }): Promise<void> {
+    await this.#committer.submit({ record: encodeRecord(record) });
+  }
+
+  /** Marks a chunk as known bad, unless other bytes have taken its place meanwhile. */
+  async #markBad(record: ChunkRecord): Promise<void> {
+    using _lock = await this.#locks.acquire(record.id);
+    const present = this.#inventory.index.find(record.id);
+    if (present?.kind !== 'live' || present.checksum !== record.checksum) return;
+    if (present.extents[0]!.start !== record.extents[0]!.start) return;
+    await this.#commit({ ...present, kind: 'bad' });
+    this.#env.log.warn('a chunk is bad', { device: this.#device.name, chunk: toHex(record.id) });
+  }
+
+  /** Promises room for a chunk, growing the device when it has to. @throws HF_NO_SPACE. */
+  async #reserve(id: ChunkId, blocks: number): Promise<void> {
+    const { space } = this.#inventory;
+    while (!space.reserve(id, blocks)) {
+      const release = await this.#growing.acquire();
+      try {
+        // Another put may have grown it while this one waited.
+        if (space.freeBlocks < blocks) await this.#grow(blocks);
+      } finally {
+        release();
+      }
+    }
+  }
+
+  async #grow(blocks: number): Promise<void> {
+    const { space } = this.#inventory;
+    const possible = Math.min(this.#ungrownBlocks, space.growthBlocks);
+    const missing = space.usedBlocks + blocks - space.sizeBlocks;
+    if (possible < missing) {
+      throw new HoldfastError('HF_NO_SPACE', `${this.#device.name} is full`);
+    }
+    const step = Math.max(missing, LIMITS.segmentFileBytesMin / BLOCK_BYTES);
+    await this.#device.grow(Math.min(step, possible) * BLOCK_BYTES);
+    space.allocator.grow(this.#device.sizeBytes / BLOCK_BYTES);
+  }
+
+  #checkpointWhenDue(): void {
+    if (this.#journal.usedBlocks * 2 < this.#journal.ringBlocks || this.#health.hasFailed) return;
+    // A failure has stopped the store, and whoever asks next is told.
+    this.#checkpointer.start().catch(() => undefined);
+  }
+}
+
+function entryOf(record: ChunkRecord): ChunkEntry {
+  return {
+    id: record.id,
+    lengthBytes: record.lengthBytes,
+    generation: record.generation,
+    writtenAtMs: record.writtenAt * 1000,
+    isGood: record.kind === 'live',
+  };
+}
+
+function badChunk(id: ChunkId, reason: string, cause?: unknown): HoldfastError {
+  return new HoldfastError('HF_CORRUPT', `${toHex(id)}: ${reason}`, { cause });
+}

@@ -1,0 +1,420 @@
+/**
+ * What every FencedLog must do, whatever its engine: the contract's points one by one, then three
+ * stewards at once on a log with faults. Aim: no acknowledged entry is lost or moved, no entry of an
+ * older epoch appears after a seizure. Method: examples; seeded random runs checked against what the
+ * stewards were told. Checks are a table, so that an engine with a planted bug can be shown to fail.
+ */
+import { describe, expect, it } from 'vitest';
+import { errorCode, fromUtf8, HoldfastError, LIMITS, utf8 } from '../../src/base/index.ts';
+import type { Env } from '../../src/env/index.ts';
+import type { FencedLog, LogEntry, Lsn, Registry } from '../../src/log/index.ts';
+import { virtualEnv } from './virtual-env.ts';
+
+/** How the next messages go wrong. */
+export type LogFault = 'lost before' | 'lost after' | 'random' | 'none';
+
+/** What a log of one engine lives on. */
+export interface LogMedium {
+  /** Every `open` after the first finds what was there, as another process would. */
+  open(): Promise<FencedLog>;
+  openRegistry(log: FencedLog): Promise<Registry>;
+  /** From now on, appends go wrong like this. `random`: now and then, in every way, and slowly. */
+  setFault(fault: LogFault): void;
+}
+
+export type MakeMedium = (env: Env) => LogMedium;
+
+type Check = (medium: LogMedium, env: Env) => Promise<void>;
+
+const CELL = 'cell-1';
+
+async function entriesOf(log: FencedLog, from: Lsn = 1, cell = CELL): Promise<string[]> {
+  const entries = await Array.fromAsync(log.read(cell, from));
+  return entries.map(({ lsn, epoch, bytes }) => `${lsn}@${epoch} ${fromUtf8(bytes)}`);
+}
+
+async function codeOf(work: Promise<unknown>): Promise<unknown> {
+  return await work.then((value) => value, errorCode);
+}
+
+async function* partsOf(...texts: readonly string[]): AsyncGenerator<Uint8Array> {
+  for (const text of texts) yield utf8(text);
+}
+
+async function snapshotOf(log: FencedLog, cell = CELL): Promise<string | undefined> {
+  const snapshot = await log.loadSnapshot(cell);
+  if (!snapshot) return undefined;
+  return `${snapshot.lsn}: ${(await Array.fromAsync(snapshot.parts, fromUtf8)).join('|')}`;
+}
+
+/** Seizes and appends entries named by their number. @returns the epoch. */
+async function fill(log: FencedLog, count: number): Promise<number> {
+  const { epoch, lsn } = await log.seize(CELL);
+  for (let next = lsn + 1; next <= lsn + count; next++) {
+    expect(await log.append(CELL, { epoch, lsn: next }, utf8(`e${next}`))).toBe('ok');
+  }
+  return epoch;
+}
+
+/** Tries again until it is clear that it was done. */
+async function seizeForSure(log: FencedLog): Promise<{ epoch: number; lsn: Lsn }> {
+  for (;;) {
+    try {
+      return await log.seize(CELL);
+    } catch (error) {
+      if (!['HF_UNKNOWN_OUTCOME', 'HF_TOO_FEW_STORES'].includes(errorCode(error) ?? ''))
+        throw error;
+    }
+  }
+}
+
+const EXAMPLES: Record<string, Check> = {
+  async 'a new cell is empty'(medium) {
+    const log = await medium.open();
+    expect(await log.head(CELL)).toEqual({ epoch: 0, lsn: 0, trimmed: 0 });
+    expect(await entriesOf(log)).toEqual([]);
+    expect(await snapshotOf(log)).toBeUndefined();
+    expect(await log.append(CELL, { epoch: 0, lsn: 1 }, utf8('x'))).toBe('fenced');
+    expect(await log.confirm(CELL, 0)).toBe(false);
+  },
+
+  async 'entries are read in order, with their epochs'(medium) {
+    const log = await medium.open();
+    const first = await fill(log, 2);
+    const second = await fill(log, 1);
+    expect(second).toBeGreaterThan(first);
+    expect(await entriesOf(log)).toEqual([`1@${first} e1`, `2@${first} e2`, `3@${second} e3`]);
+    expect(await entriesOf(log, 3)).toEqual([`3@${second} e3`]);
+    expect(await entriesOf(log, 4)).toEqual([]);
+    expect(await log.head(CELL)).toEqual({ epoch: second, lsn: 3, trimmed: 0 });
+  },
+
+  async 'the largest entry and an empty one come back as they were'(medium) {
+    const log = await medium.open();
+    const { epoch } = await log.seize(CELL);
+    const large = new Uint8Array(LIMITS.logEntryBytesMax).fill(7);
+    await log.append(CELL, { epoch, lsn: 1 }, large);
+    await log.append(CELL, { epoch, lsn: 2 }, new Uint8Array(0));
+    const [first, second] = await Array.fromAsync(log.read(CELL, 1));
+    expect(Buffer.compare(first!.bytes, large)).toBe(0);
+    expect(second!.bytes).toHaveLength(0);
+  },
+
+  async 'an older epoch is fenced, and not confirmed'(medium) {
+    const log = await medium.open();
+    const older = await fill(log, 1);
+    expect(await log.confirm(CELL, older)).toBe(true);
+    const { epoch, lsn } = await log.seize(CELL);
+    expect(lsn).toBe(1);
+    expect(await log.confirm(CELL, older)).toBe(false);
+    expect(await log.confirm(CELL, epoch)).toBe(true);
+    expect(await log.append(CELL, { epoch: older, lsn: 2 }, utf8('late'))).toBe('fenced');
+    expect(await log.append(CELL, { epoch, lsn: 2 }, utf8('new'))).toBe('ok');
+    expect(await entriesOf(log)).toEqual([`1@${older} e1`, `2@${epoch} new`]);
+  },
+
+  async 'an entry without the one before it is refused, and so is a taken number'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 2);
+    const unknown = 'HF_UNKNOWN_OUTCOME';
+    expect(await codeOf(log.append(CELL, { epoch, lsn: 4 }, utf8('gap')))).toBe(unknown);
+    expect(await codeOf(log.append(CELL, { epoch, lsn: 2 }, utf8('again')))).toBe(unknown);
+    await log.seize(CELL);
+    expect(await entriesOf(log)).toEqual([`1@${epoch} e1`, `2@${epoch} e2`]);
+  },
+
+  async 'pipelined appends are acknowledged in order'(medium) {
+    const log = await medium.open();
+    const { epoch } = await log.seize(CELL);
+    const acknowledged: Lsn[] = [];
+    const appends = Array.from({ length: 20 }, async (_, index) => {
+      const lsn = index + 1;
+      expect(await log.append(CELL, { epoch, lsn }, utf8(`e${lsn}`))).toBe('ok');
+      acknowledged.push(lsn);
+    });
+    await Promise.all(appends);
+    expect(acknowledged).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    expect(await entriesOf(log)).toEqual(acknowledged.map((lsn) => `${lsn}@${epoch} e${lsn}`));
+  },
+
+  async 'cells know nothing of each other'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 1);
+    const other = await log.seize('cell-2');
+    await log.append('cell-2', { epoch: other.epoch, lsn: 1 }, utf8('other'));
+    expect(await log.confirm(CELL, epoch)).toBe(true);
+    expect(await entriesOf(log, 1, 'cell-2')).toEqual([`1@${other.epoch} other`]);
+    expect(await entriesOf(log)).toEqual([`1@${epoch} e1`]);
+  },
+
+  async 'an append of unknown outcome is settled by a seizure, for good'(medium) {
+    for (const fault of ['lost before', 'lost after'] as const) {
+      const log = await medium.open();
+      const { epoch, lsn } = await log.seize(CELL);
+      await log.append(CELL, { epoch, lsn: lsn + 1 }, utf8('before'));
+      medium.setFault(fault);
+      const append = log.append(CELL, { epoch, lsn: lsn + 2 }, utf8('doubt'));
+      expect(await codeOf(append)).toBe('HF_UNKNOWN_OUTCOME');
+      medium.setFault('none');
+      const next = await log.seize(CELL);
+      const settled = await entriesOf(log, lsn + 1);
+      expect(settled).toHaveLength(next.lsn - lsn);
+      expect(settled[0]).toBe(`${lsn + 1}@${epoch} before`);
+      await log.append(CELL, { epoch: next.epoch, lsn: next.lsn + 1 }, utf8('after'));
+      const after = [...settled, `${next.lsn + 1}@${next.epoch} after`];
+      expect(await entriesOf(log, lsn + 1)).toEqual(after);
+      expect(await entriesOf(await medium.open(), lsn + 1)).toEqual(after);
+    }
+  },
+
+  async 'nothing is trimmed without a snapshot, and no more than it vouches for'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 5);
+    await log.trim(CELL, 5);
+    expect((await log.head(CELL)).trimmed).toBe(0);
+    await log.saveSnapshot(CELL, { epoch, lsn: 3 }, partsOf('state after 3'));
+    await log.trim(CELL, 5);
+    expect(await log.head(CELL)).toEqual({ epoch, lsn: 5, trimmed: 3 });
+    expect(await codeOf(entriesOf(log, 3))).toBe('HF_NOT_FOUND');
+    expect(await entriesOf(log, 4)).toEqual([`4@${epoch} e4`, `5@${epoch} e5`]);
+    await log.trim(CELL, 1);
+    expect((await log.head(CELL)).trimmed).toBe(3);
+  },
+
+  async 'the newest snapshot counts, in all its parts'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 3);
+    await log.saveSnapshot(CELL, { epoch, lsn: 2 }, partsOf('a', 'b', 'c'));
+    expect(await snapshotOf(log)).toBe('2: a|b|c');
+    await log.saveSnapshot(CELL, { epoch, lsn: 1 }, partsOf('older'));
+    expect(await snapshotOf(log)).toBe('2: a|b|c');
+    await log.saveSnapshot(CELL, { epoch, lsn: 3 }, partsOf());
+    expect(await snapshotOf(log)).toBe('3: ');
+  },
+
+  async 'a snapshot that fails on the way leaves the one before'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 3);
+    await log.saveSnapshot(CELL, { epoch, lsn: 1 }, partsOf('one'));
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield utf8('half');
+      throw new HoldfastError('HF_IO', 'the caller failed');
+    }
+    expect(await codeOf(log.saveSnapshot(CELL, { epoch, lsn: 2 }, broken()))).toBe('HF_IO');
+    expect(await snapshotOf(log)).toBe('1: one');
+    expect(await snapshotOf(await medium.open())).toBe('1: one');
+  },
+
+  async 'an older epoch saves no snapshot'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 2);
+    await log.seize(CELL);
+    const save = log.saveSnapshot(CELL, { epoch, lsn: 2 }, partsOf('late'));
+    expect(await codeOf(save)).toBe('HF_FENCED');
+    expect(await snapshotOf(log)).toBeUndefined();
+  },
+
+  async 'everything is still there after it was opened again'(medium) {
+    let log = await medium.open();
+    const epochs = [await fill(log, 2), await fill(log, 3)];
+    await log.saveSnapshot(CELL, { epoch: epochs[1]!, lsn: 3 }, partsOf('state', 'of 3'));
+    await log.trim(CELL, 3);
+    log = await medium.open();
+    expect(await log.head(CELL)).toEqual({ epoch: epochs[1], lsn: 5, trimmed: 3 });
+    expect(await snapshotOf(log)).toBe('3: state|of 3');
+    expect(await entriesOf(log, 4)).toEqual([`4@${epochs[1]} e4`, `5@${epochs[1]} e5`]);
+    const next = await log.seize(CELL);
+    expect(next.lsn).toBe(5);
+    expect(next.epoch).toBeGreaterThan(epochs[1]!);
+    await log.append(CELL, { epoch: next.epoch, lsn: 6 }, utf8('e6'));
+    log = await medium.open();
+    expect(await entriesOf(log, 6)).toEqual([`6@${next.epoch} e6`]);
+  },
+
+  async 'a log that was trimmed to its end keeps its head'(medium) {
+    let log = await medium.open();
+    const epoch = await fill(log, 4);
+    await log.saveSnapshot(CELL, { epoch, lsn: 4 }, partsOf('all'));
+    await log.trim(CELL, 4);
+    log = await medium.open();
+    expect(await log.head(CELL)).toEqual({ epoch, lsn: 4, trimmed: 4 });
+    const next = await fill(log, 1);
+    expect(next).toBeGreaterThan(epoch);
+    expect(await entriesOf(await medium.open(), 5)).toEqual([`5@${next} e5`]);
+  },
+};
+
+const REGISTRY_EXAMPLES: Record<string, Check> = {
+  async 'sets a key only at the expected version'(medium) {
+    const registry = await medium.openRegistry(await medium.open());
+    expect(await registry.get('a')).toBeUndefined();
+    const first = await registry.compareAndSet('a', 0, utf8('1'));
+    expect(first).toBeGreaterThan(0);
+    expect(await registry.compareAndSet('a', 0, utf8('2'))).toBeUndefined();
+    const second = await registry.compareAndSet('a', first!, utf8('2'));
+    expect(second).toBeGreaterThan(first!);
+    expect(await registry.get('a')).toEqual({ key: 'a', version: second, value: utf8('2') });
+  },
+
+  async 'deletes, lists in key order, and never gives a version twice'(medium) {
+    const registry = await medium.openRegistry(await medium.open());
+    const versions = new Set<number | undefined>();
+    for (const key of ['n/b', 'n/a', 'o/a']) {
+      versions.add(await registry.compareAndSet(key, 0, utf8(key)));
+    }
+    const { version } = (await registry.get('n/b'))!;
+    versions.add(await registry.compareAndSet('n/b', version, undefined));
+    expect(await registry.get('n/b')).toBeUndefined();
+    versions.add(await registry.compareAndSet('n/b', 0, utf8('back')));
+    expect(versions.size).toBe(5);
+    expect((await registry.list('n/')).map(({ key }) => key)).toEqual(['n/a', 'n/b']);
+  },
+
+  async 'counts right under concurrent compare-and-set, from two doors'(medium) {
+    const log = await medium.open();
+    const doors = [await medium.openRegistry(log), await medium.openRegistry(log)];
+    async function countUp(registry: Registry): Promise<void> {
+      for (let done = 0; done < 5;) {
+        const now = await registry.get('count');
+        const next = utf8(String(Number(now ? fromUtf8(now.value) : 0) + 1));
+        if (await registry.compareAndSet('count', now?.version ?? 0, next)) done += 1;
+      }
+    }
+    await Promise.all([...doors, ...doors].map(countUp));
+    for (const registry of doors) {
+      expect(fromUtf8((await registry.get('count'))!.value)).toBe('20');
+    }
+  },
+
+  async 'remembers everything, versions too, when opened again'(medium) {
+    const registry = await medium.openRegistry(await medium.open());
+    for (let round = 0; round < 40; round++) {
+      const version = (await registry.get('k'))?.version ?? 0;
+      await registry.compareAndSet('k', version, utf8(`${round}`));
+      await registry.compareAndSet(`only/${round}`, 0, new Uint8Array(50));
+    }
+    const before = await registry.list('');
+    const again = await medium.openRegistry(await medium.open());
+    expect(await again.list('')).toEqual(before);
+    const next = await again.compareAndSet('new', 0, utf8(''));
+    expect(next).toBeGreaterThan(Math.max(...before.map(({ version }) => version)));
+  },
+
+  async 'a change of unknown outcome is settled by reading'(medium) {
+    const registry = await medium.openRegistry(await medium.open());
+    let version = (await registry.compareAndSet('a', 0, utf8('old')))!;
+    for (const fault of ['lost before', 'lost after'] as const) {
+      medium.setFault(fault);
+      const change = registry.compareAndSet('a', version, utf8('new'));
+      expect(await codeOf(change)).toBe('HF_UNKNOWN_OUTCOME');
+      medium.setFault('none');
+      const now = (await registry.get('a'))!;
+      const isOld = fromUtf8(now.value) === 'old';
+      expect(now.version === version).toBe(isOld);
+      if (!isOld) expect(fromUtf8(now.value)).toBe('new');
+      version = (await registry.compareAndSet('a', now.version, utf8('old')))!;
+      expect(version).toBeGreaterThan(now.version);
+    }
+  },
+};
+
+/** What the stewards of a random run were told. */
+interface History {
+  readonly seizures: { readonly epoch: number; readonly lsn: Lsn }[];
+  readonly acknowledged: Map<Lsn, string>;
+}
+
+/** One steward: seizes, appends a few entries at once, until something is amiss; `rounds` times. */
+async function runSteward(log: FencedLog, env: Env, history: History): Promise<void> {
+  for (let round = 0; round < 4; round++) {
+    await env.clock.sleep(env.random.below(30));
+    const { epoch, lsn: end } = await seizeForSure(log);
+    history.seizures.push({ epoch, lsn: end });
+    let isMine = true;
+    for (let lsn = end + 1; isMine && lsn <= end + 9; lsn += 3) {
+      const batch = [lsn, lsn + 1, lsn + 2].map(async (each) => {
+        const text = `${each}@${epoch} by ${round}`;
+        const position = { epoch, lsn: each };
+        const outcome = await codeOf(log.append(CELL, position, utf8(`by ${round}`)));
+        if (outcome === 'ok') history.acknowledged.set(each, text);
+        return outcome === 'ok';
+      });
+      isMine = (await Promise.all(batch)).every((isOk) => isOk);
+      await env.clock.sleep(env.random.below(5));
+    }
+  }
+}
+
+function checkHistory(entries: readonly LogEntry[], history: History): void {
+  expect(entries.map(({ lsn }) => lsn)).toEqual(entries.map((_, index) => index + 1));
+  for (const [lsn, text] of history.acknowledged) {
+    const entry = entries[lsn - 1];
+    expect(entry && `${lsn}@${entry.epoch} ${fromUtf8(entry.bytes)}`).toBe(text);
+  }
+  for (const { epoch, lsn } of history.seizures) {
+    for (const entry of entries) expect(entry.epoch < epoch).toBe(entry.lsn <= lsn);
+  }
+}
+
+/** Three stewards at once with faults; then all is read, by this process and by the next. */
+const randomRun: Check = async (medium, env) => {
+  const history: History = { seizures: [], acknowledged: new Map() };
+  const log = await medium.open();
+  medium.setFault('random');
+  await Promise.all([1, 2, 3].map(() => runSteward(log, env, history)));
+  medium.setFault('none');
+  history.seizures.push(await log.seize(CELL));
+  checkHistory(await Array.fromAsync(log.read(CELL, 1)), history);
+  const next = await medium.open();
+  checkHistory(await Array.fromAsync(next.read(CELL, 1)), history);
+  history.seizures.push(await next.seize(CELL));
+  checkHistory(await Array.fromAsync(next.read(CELL, 1)), history);
+};
+
+export function testFencedLog(engine: string, makeMedium: MakeMedium, seedCount = 60): void {
+  describe(`FencedLog, engine ${engine}`, () => {
+    for (const [name, check] of Object.entries(EXAMPLES)) {
+      it(name, async () => {
+        const env = virtualEnv(1);
+        await check(makeMedium(env), env);
+      });
+    }
+    it(`keeps its contract in ${seedCount} random runs`, async () => {
+      expect(await firstFailingSeed(makeMedium, seedCount)).toBeUndefined();
+    });
+  });
+  describe(`Registry, engine ${engine}`, () => {
+    for (const [name, check] of Object.entries(REGISTRY_EXAMPLES)) {
+      it(name, async () => {
+        const env = virtualEnv(1);
+        await check(makeMedium(env), env);
+      });
+    }
+  });
+}
+
+/** The first random run that breaks the contract, and how. */
+export async function firstFailingSeed(
+  makeMedium: MakeMedium,
+  seedCount: number,
+): Promise<string | undefined> {
+  for (let seed = 1; seed <= seedCount; seed++) {
+    const env = virtualEnv(seed);
+    try {
+      await randomRun(makeMedium(env), env);
+    } catch (error) {
+      return `seed ${seed}: ${String(error)}`;
+    }
+  }
+  return undefined;
+}
+
+/** Names of the examples that an engine fails. */
+export async function failingExamples(makeMedium: MakeMedium): Promise<string[]> {
+  const failing: string[] = [];
+  for (const [name, check] of Object.entries(EXAMPLES)) {
+    const env = virtualEnv(1);
+    await check(makeMedium(env), env).catch(() => failing.push(name));
+  }
+  return failing;
+}
