@@ -38,6 +38,10 @@ export class VirtualTime {
     this.#push({ atMs: this.#nowMs + ms, order: this.#order++, process, wake });
   }
 
+  async sleep(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => this.after(ms, resolve));
+  }
+
   /** Ends when `main` does. @throws when nothing is left that could ever wake it. */
   async run<Result>(main: () => Promise<Result>): Promise<Result> {
     let isOver = false;
@@ -168,7 +172,7 @@ export class Process {
       });
     };
     return {
-      now: () => START_MS + time.nowMs,
+      now: () => START_MS + Math.floor(time.nowMs),
       monotonic: () => time.nowMs,
       sleep,
       async *every(ms, { signal }) {

@@ -97,7 +97,8 @@ class AdminServer implements AsyncDisposable {
 
   async #route(exchange: Exchange): Promise<void> {
     const { request, response, signal } = exchange;
-    const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://holdfast');
+    const [pathname = '', search] = (request.url ?? '').split('?', 2);
+    const query = new URLSearchParams(search);
     const { parts } = this.#options;
     if (request.method === 'POST' && pathname.startsWith(CALL_PATH)) {
       return await this.#call(pathname.slice(CALL_PATH.length), exchange);

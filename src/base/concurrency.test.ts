@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mapBounded, Mutex, Semaphore, throwIfAborted } from './concurrency.ts';
+import { batchesOf, mapBounded, Mutex, Semaphore, throwIfAborted } from './concurrency.ts';
 
 /** Lets other work go on `times` times. */
 async function pause(times: number): Promise<void> {
@@ -100,6 +100,12 @@ describe('Semaphore', () => {
     expect(release).toThrow('given back once');
     expect(() => new Semaphore(0)).toThrow('must hold');
   });
+});
+
+it('batchesOf cuts a list and loses nothing', () => {
+  expect([...batchesOf([1, 2, 3, 4, 5], 2)]).toEqual([[1, 2], [3, 4], [5]]);
+  expect([...batchesOf([], 2)]).toEqual([]);
+  expect(() => [...batchesOf([1], 0)]).toThrow('must hold');
 });
 
 it('throwIfAborted throws HF_INTERRUPTED with the reason as its cause', () => {

@@ -30,6 +30,12 @@ export async function mapBounded<Item, Result>(
   return results;
 }
 
+/** Cuts a list into parts of at most `size`, for work whose steps are bounded. */
+export function* batchesOf<Item>(items: readonly Item[], size: number): Generator<Item[]> {
+  assert(size >= 1, 'a batch holds something');
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
+}
+
 /** A count of permits; those who wait are served in order. */
 export class Semaphore {
   #permits: number;

@@ -44,6 +44,8 @@ export const LIMITS = {
   listPageMax: 1000,
   /** Stripes of one object that are being encoded or decoded at once. */
   stripesInFlightMax: 4,
+  /** Stripes whose references change in one entry of the log: some 350 bytes of rows each. */
+  stripesPerEntryMax: 256,
   /** A control request that is not a stream of content. */
   controlRequestBytesMax: 1 * MiB,
   /** Age in ms at which a chunk that nothing ever named may be collected. */

@@ -5,7 +5,7 @@ import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 
 /** A connection that failed before or while an answer came. */
 export function connectionError(error: unknown, socketPath: string): HoldfastError {
-  const { code } = error as NodeJS.ErrnoException;
+  const { code = '' } = error as NodeJS.ErrnoException;
   const dataPath = path.dirname(socketPath);
   switch (code) {
     case 'ENOENT':

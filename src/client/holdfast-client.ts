@@ -148,9 +148,11 @@ function hasError(answer: unknown): answer is { readonly error: ErrorView } {
 }
 
 function contentPath(query: ContentPutInput | ContentGetInput): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-  return `/v1/content?${text}`;
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) search.set(name, String(value));
+  }
+  return `/v1/content?${search.toString()}`;
 }
 
 async function* contentOf(

@@ -51,7 +51,8 @@ describe('a cluster on one machine', () => {
     expect(cluster.layout()).toMatchObject({ epoch: 2, width: 4 });
     const places = cluster.place(STRIPE, parseScheme('rs-2+2'));
     const all = [...places, ...cluster.handOff(STRIPE, parseScheme('rs-2+2'))];
-    expect(all.toSorted()).toEqual(six.map(({ id }) => id));
+    expect(new Set(all)).toEqual(new Set(six.map(({ id }) => id)));
+    expect(all.length).toBe(six.length);
     expect(cluster.report().relaxed[0]).toContain('share 1 server');
   });
 
@@ -89,12 +90,14 @@ describe('a cluster on one machine', () => {
     await cluster.setDevices([stated(1), stated(2)]);
     await cluster.setDevices([stated(1, 'out'), stated(3)]);
     await cluster.setDevices([stated(1, 'in', 7)]);
-    const numbers = cluster.topology().devices.map(({ id, number }) => [id, number]);
-    expect(numbers.toSorted()).toEqual([
-      [deviceId(1), 0],
-      [deviceId(2), 1],
-      [deviceId(3), 2],
-    ]);
+    const numbers = new Map(cluster.topology().devices.map(({ id, number }) => [id, number]));
+    expect(numbers).toEqual(
+      new Map([
+        [deviceId(1), 0],
+        [deviceId(2), 1],
+        [deviceId(3), 2],
+      ]),
+    );
     const first = cluster.topology().devices.find(({ id }) => id === deviceId(1));
     expect(first).toMatchObject({ state: 'in', weightBytes: 7 });
   });
@@ -165,12 +168,15 @@ describe('a cluster of several nodes', () => {
     await yours.setDevices([stated(1, 'out'), stated(3)]);
     const slices = await registry.list('topology/node/');
     expect(slices.length).toBe(2);
-    const states = (await open(registry, 3)).topology().devices.map(({ id, state }) => [id, state]);
-    expect(states.toSorted()).toEqual([
-      [deviceId(1), 'out'],
-      [deviceId(2), 'in'],
-      [deviceId(3), 'in'],
-    ]);
+    const { devices } = (await open(registry, 3)).topology();
+    const states = new Map(devices.map(({ id, state }) => [id, state]));
+    expect(states).toEqual(
+      new Map([
+        [deviceId(1), 'out'],
+        [deviceId(2), 'in'],
+        [deviceId(3), 'in'],
+      ]),
+    );
   });
 
   it('comes through lost messages with nothing applied twice', async () => {

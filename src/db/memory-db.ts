@@ -1,6 +1,7 @@
 /**
- * A {@link LocalDb} in memory, for tests and the simulator: it commits in groups as the SQLite engine
- * does, takes its time if asked, runs out of space, and forgets in a crash what was not committed.
+ * A {@link LocalDb} in memory, for tests and the simulator: it commits in groups as the SQLite
+ * engine does, takes its time if asked, runs out of space, and forgets in a crash what was not
+ * committed.
  *
  * The rows outlive a handle: {@link MemoryDb.crash} ends one and returns the next process's.
  */

@@ -1,6 +1,6 @@
 /**
- * Rows in key order, in memory: blocks of a few hundred rows, found by binary search. A change moves
- * one block's rows at the most, so that a hundred thousand rows stay quick.
+ * Rows in key order, in memory: blocks of a few hundred rows, found by binary search. A change
+ * moves one block's rows at the most, so that a hundred thousand rows stay quick.
  *
  * Invariants: keys rise within a block and from block to block; no block is empty.
  */

@@ -1,7 +1,8 @@
 /**
- * Aim: SqliteDb passes the suite; what it acknowledged outlives a killed process; a file that is not
- * ours, or not what was written, is refused; its write-ahead log stays bounded. Method: the suite of
- * all engines, a child process that is killed while it writes, and files changed from outside.
+ * Aim: SqliteDb passes the suite; what it acknowledged outlives a killed process; a file that is
+ * not ours, or not what was written, is refused; its write-ahead log stays bounded. Method: the
+ * suite of all engines, a child process that is killed while it writes, and files changed from
+ * outside.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';

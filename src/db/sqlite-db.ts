@@ -3,8 +3,8 @@
  *
  * Invariants:
  * 1. At most one group is on its way to the writer; all transactions called meanwhile are the next.
- * 2. Reads come from a snapshot of SQLite's that moves only when a group is acknowledged. So a caller
- *    that reads without waiting sees one state, and never a part of a commit.
+ * 2. Reads come from a snapshot of SQLite's that moves only when a group is acknowledged. So a
+ *    caller that reads without waiting sees one state, and never a part of a commit.
  * 3. The snapshot keeps SQLite from writing its log back to the file. Once the log has grown, the
  *    snapshot is let go, with no group on its way, until the log is written back.
  *
@@ -78,7 +78,7 @@ export class SqliteDb implements LocalDb {
 
   /**
    * Opens the file, or makes it, readable by its owner only.
-   * @throws HF_CORRUPT when the file is no database, HF_NOT_OURS when it is another program's, HF_IO.
+   * @throws HF_CORRUPT when the file is no database, HF_NOT_OURS when another program's, HF_IO.
    */
   static async open({ path, isDurable = false, bytesMax }: SqliteDbOptions): Promise<SqliteDb> {
     makePrivate(path);

@@ -1,6 +1,6 @@
 /**
- * What both ends of the SQLite engine agree on: the file, its one table, and how SQLite's errors are
- * ours.
+ * What both ends of the SQLite engine agree on: the file, its one table, and how SQLite's errors
+ * are ours.
  *
  *     kv(k, v): v = value ‖ XXH64 over key ‖ value (u64 LE)
  */
@@ -32,7 +32,7 @@ const FORMAT_VERSION = 1;
 const LOCK_WAIT_MS = 5000;
 const CACHE_KIB = 16 * 1024;
 
-/** Result codes of SQLite that have a code of ours; all others are HF_IO. https://sqlite.org/rescode.html */
+/** Result codes of SQLite with a code of ours; all others are HF_IO. sqlite.org/rescode.html */
 const ERROR_CODE_OF: Readonly<Record<number, ErrorCode>> = {
   5: 'HF_BUSY', // SQLITE_BUSY
   11: 'HF_CORRUPT', // SQLITE_CORRUPT
@@ -52,7 +52,10 @@ export function withSqliteErrors<Result>(path: string, work: () => Result): Resu
   }
 }
 
-/** The writer's connection; makes the table in a file that has none. @throws HF_NOT_OURS, HF_CORRUPT. */
+/**
+ * The writer's connection; makes the table in a file that has none.
+ * @throws HF_NOT_OURS, HF_CORRUPT.
+ */
 export function openWriter({ path, isDurable, bytesMax }: SqliteFile): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
   try {
@@ -105,7 +108,7 @@ export function writeChecksum(row: Uint8Array): void {
   asBuffer(row).writeBigUInt64LE(xxh64(row.subarray(0, end)), end);
 }
 
-/** The value of a row as it was stored. @throws HF_CORRUPT when key, value and checksum disagree. */
+/** The value of a row as it was put. @throws HF_CORRUPT when key, value, checksum disagree. */
 export function checkedValue(key: Uint8Array, stored: Uint8Array): Uint8Array {
   const end = stored.length - CHECKSUM_BYTES;
   const isRight =

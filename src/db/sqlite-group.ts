@@ -1,5 +1,6 @@
 /**
- * A group of transactions on its way to the writer: one buffer, which moves instead of being copied.
+ * A group of transactions on its way to the writer: one buffer, which moves instead of being
+ * copied.
  *
  *     step = kind u8 (0 delete, 1 put) | key bytes u32 | value bytes u32 | key | value | 8 of room
  *

@@ -1,6 +1,6 @@
 /**
- * The thread that writes: one SQLite transaction for each group of ours. Runs as a module of its own
- * and opens the file when it is told to, so that a failure has a caller to go to.
+ * The thread that writes: one SQLite transaction for each group of ours. Runs as a module of its
+ * own and opens the file when it is told to, so that a failure has a caller to go to.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { assert } from '../base/index.ts';

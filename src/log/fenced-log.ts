@@ -68,7 +68,7 @@ export interface FencedLog extends AsyncDisposable {
   ): Promise<'ok' | 'fenced'>;
   /** Read barrier: is this epoch still the newest? */
   confirm(cell: CellId, epoch: number): Promise<boolean>;
-  /** Entries from `from` to the head as of the call. @throws HF_NOT_FOUND when they were trimmed. */
+  /** Entries from `from` to the head as of the call. @throws HF_NOT_FOUND when trimmed. */
   read(cell: CellId, from: Lsn): AsyncIterable<LogEntry>;
   /** Lets go of entries up to `upTo`, but of none for which the newest snapshot does not vouch. */
   trim(cell: CellId, upTo: Lsn): Promise<void>;

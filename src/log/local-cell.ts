@@ -5,13 +5,15 @@
  * 1. The *owner* is the one epoch that may append. There is none after opening, during and after a
  *    seizure that failed, and after an append that failed: an epoch does not outlive its process or
  *    a doubt, so each record has one possible successor in its epoch.
- * 2. Entries are put side by side and acknowledged in lsn order; the index has acknowledged ones only.
- * 3. A seizure waits for the appends under way, puts what a crash left in doubt once more, then puts
- *    the fence. An epoch number is used for one attempt.
+ * 2. Entries are put side by side and acknowledged in lsn order; the index has acknowledged ones
+ *    only.
+ * 3. A seizure waits for the appends under way, puts what a crash left in doubt once more, then
+ *    puts the fence. An epoch number is used for one attempt: it is the time in ms, or one more
+ *    than the highest seen. So it is above that of a failed attempt whose store is away just now.
  * 4. Records are removed only when something durable makes them needless: a snapshot (trimmed
  *    entries, older snapshots) or a fence (what it left out).
  */
-import { assert, errorMessage, HoldfastError, LIMITS, Mutex } from '../base/index.ts';
+import { assert, errorCode, errorMessage, HoldfastError, LIMITS, Mutex } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { AckOrder } from './ack-order.ts';
 import {
@@ -42,6 +44,9 @@ export interface LocalLogShared {
   readonly env: Pick<Env, 'clock' | 'log'>;
 }
 
+/** What a new record says of itself; the rest is said by its cell. */
+type NewRecord = Pick<RecordHeader, 'kind' | 'epoch' | 'lsn' | 'link'>;
+
 export class LocalCell {
   readonly #id: CellId;
   readonly #shared: LocalLogShared;
@@ -59,8 +64,8 @@ export class LocalCell {
   #order = new AckOrder();
   #fences: StoredRecord[];
   #snapshot: IndexedSnapshot | undefined;
-  /** Entries after this one may lack copies; a crash left them so. */
-  #copied: Lsn;
+  /** Records that may lack copies; an earlier process left them so. */
+  #doubtful: StoredRecord[];
   #garbage: MirrorRef[];
 
   constructor(id: CellId, index: CellIndex, shared: LocalLogShared) {
@@ -73,7 +78,7 @@ export class LocalCell {
     this.#tip = index.tip;
     this.#fences = [...index.fences];
     this.#snapshot = index.snapshot;
-    this.#copied = index.acknowledged;
+    this.#doubtful = [...index.doubtful];
     this.#garbage = index.voids.map(({ ref }) => ref);
   }
 
@@ -97,12 +102,11 @@ export class LocalCell {
       await this.#order.settled();
       await this.#copyDoubtful();
       const { lsn } = this.#head;
-      this.#epochMax += 1;
-      const epoch = this.#epochMax;
-      const stamp = Math.floor(this.#shared.env.clock.now());
+      const epoch = Math.max(this.#epochMax + 1, Math.floor(this.#shared.env.clock.now()));
+      this.#epochMax = epoch;
       let fence: StoredRecord;
       try {
-        fence = await this.#put({ kind: 'fence', epoch, lsn, stamp, link: this.#tip }, NO_BYTES);
+        fence = await this.#put({ kind: 'fence', epoch, lsn, link: this.#tip }, NO_BYTES);
       } catch (cause) {
         throw this.#unknown(`whether epoch ${epoch} has begun is not known`, cause);
       }
@@ -119,10 +123,9 @@ export class LocalCell {
 
   /** A fence vouches for all before it, so all before it must have all its copies. */
   async #copyDoubtful(): Promise<void> {
-    while (this.#copied < this.#head.lsn) {
-      const entry = this.#entryAt(this.#copied + 1);
-      await this.#shared.mirror.put(await this.#bytesOf(entry));
-      this.#copied += 1;
+    for (let next = this.#doubtful[0]; next; next = this.#doubtful[0]) {
+      await this.#shared.mirror.put(await this.#bytesOf(next));
+      this.#doubtful.shift();
     }
   }
 
@@ -135,10 +138,7 @@ export class LocalCell {
     if (lsn !== this.#last.lsn + 1) {
       throw this.#unknown(`entry ${lsn} does not follow the last one, ${this.#last.lsn}`);
     }
-    const record = this.#seal(
-      { kind: 'entry', epoch, lsn, stamp: 0, link: this.#last.hash },
-      bytes,
-    );
+    const record = this.#seal({ kind: 'entry', epoch, lsn, link: this.#last.hash }, bytes);
     this.#last = { lsn, hash: record.hash };
     const put = this.#shared.mirror.put(record.bytes);
     try {
@@ -146,6 +146,7 @@ export class LocalCell {
       return 'ok';
     } catch (cause) {
       if (this.#owner === epoch) this.#owner = undefined;
+      if (!errorCode(cause)) throw cause; // a bug of ours is no doubt
       const [outcome] = await Promise.allSettled([put]);
       if (outcome.status === 'fulfilled') this.#garbage.push(outcome.value);
       throw this.#unknown(`whether entry ${lsn} was appended is not known`, cause);
@@ -157,7 +158,6 @@ export class LocalCell {
     this.#entries.push({ header, hash, ref });
     this.#head = { ...this.#head, lsn: header.lsn };
     this.#tip = hash;
-    this.#copied = header.lsn;
   }
 
   /** Entries from `from` to the head as of now. */
@@ -181,10 +181,10 @@ export class LocalCell {
   async trim(upTo: Lsn): Promise<void> {
     const trimmed = Math.min(upTo, this.#snapshot?.record.header.lsn ?? 0);
     if (trimmed <= this.#head.trimmed) return;
-    const gone = this.#entries.splice(0, trimmed - this.#head.trimmed);
     // A fence at the trim point stays: it may be the newest, and the next entry links to it.
-    gone.push(...this.#fences.filter(({ header }) => header.lsn < trimmed));
-    this.#fences = this.#fences.filter(({ header }) => header.lsn >= trimmed);
+    const needless = this.#fences.filter(({ header }) => header.lsn < trimmed);
+    const gone = [...this.#entries.splice(0, trimmed - this.#head.trimmed), ...needless];
+    this.#fences = this.#fences.slice(needless.length);
     this.#head = { ...this.#head, trimmed };
     await this.#collect(gone);
   }
@@ -203,13 +203,12 @@ export class LocalCell {
       try {
         for await (const part of parts) {
           assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
-          const header = { ...position, kind: 'snapshot part', stamp: saved.length } as const;
-          saved.push(await this.#put(header, part));
+          saved.push(await this.#put({ ...position, kind: 'snapshot part' }, part));
         }
         this.#throwIfFenced(epoch);
         const body = encodePartHashes(saved.map(({ hash }) => hash));
-        const header = { ...position, kind: 'snapshot', stamp: saved.length } as const;
-        this.#snapshot = { record: await this.#put(header, body), parts: saved };
+        const record = await this.#put({ ...position, kind: 'snapshot' }, body);
+        this.#snapshot = { record, parts: saved };
       } catch (error) {
         await this.#collect(saved);
         throw error;
@@ -239,18 +238,21 @@ export class LocalCell {
   }
 
   #seal(
-    fields: Pick<RecordHeader, 'kind' | 'epoch' | 'lsn' | 'stamp' | 'link'>,
+    fields: NewRecord,
     body: Uint8Array,
   ): { header: RecordHeader; bytes: Uint8Array; hash: RecordHash } {
     const { generation, sealer } = this.#shared;
-    const header = { ...fields, generation, cell: this.#id, acknowledged: this.#head.lsn };
+    const header: RecordHeader = {
+      ...fields,
+      generation,
+      cell: this.#id,
+      acknowledged: this.#head.lsn,
+      snapshotLsn: this.#snapshot?.record.header.lsn ?? 0,
+    };
     return { header, ...sealer.seal(header, body) };
   }
 
-  async #put(
-    fields: Pick<RecordHeader, 'kind' | 'epoch' | 'lsn' | 'stamp' | 'link'>,
-    body: Uint8Array,
-  ): Promise<StoredRecord> {
+  async #put(fields: NewRecord, body: Uint8Array): Promise<StoredRecord> {
     const { header, bytes, hash } = this.#seal(fields, body);
     return { header, hash, ref: await this.#shared.mirror.put(bytes) };
   }

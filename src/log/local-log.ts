@@ -1,6 +1,6 @@
 /**
- * The engine `local`: one instance serves all cells of this machine. It has no file of its own; what
- * is durable are the records on the mirror (ruling 10), read once when it is opened.
+ * The engine `local`: one instance serves all cells of this machine. It has no file of its own;
+ * what is durable are the records on the mirror (ruling 10), read once when it is opened.
  */
 import { assert, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';

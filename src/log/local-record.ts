@@ -1,19 +1,20 @@
 /**
- * Records of the engine `local`: what stands in one metadata chunk. A record can be found again with
- * nothing but the stores and the metadata key.
+ * Records of the engine `local`: what stands in one metadata chunk. A record can be found again
+ * with nothing but the stores and the metadata key.
  *
  *     magic "HFLR" u32 | version u8 | kind u8 | generation u64 | cell text | epoch u64 | lsn u64
- *     | acknowledged u64 | stamp u64 | link 32 bytes | sealed bytes | XXH64 of all before u64
+ *     | acknowledged u64 | snapshot lsn u64 | link 32 bytes | sealed bytes | XXH64 of all before
  *
  * - *entry*: an entry of the log; sealed: its bytes.
- * - *fence*: a seizure; `lsn` is the last entry of the older epochs, `stamp` the time in ms.
- * - *snapshot part*: sealed: its bytes; `stamp` is its index. Counts only if a snapshot names it.
+ * - *fence*: a seizure; `lsn` is the last entry of the older epochs.
+ * - *snapshot part*: sealed: its bytes. Counts only if a snapshot names it.
  * - *snapshot*: makes its parts valid; sealed: the hashes of the parts in order.
  *
  * `link` is the hash of the record before: entries and fences of a cell are one chain from nothing
- * (32 zeros). A snapshot's link is the entry that it stands for. `acknowledged` is the cell's last
- * acknowledged entry when the record was made, so that a loss is told from a torn tail.
- * The header is bound to the sealed bytes; each cell and epoch has a key of its own.
+ * (32 zeros). A snapshot's link is the entry that it stands for. `acknowledged` and `snapshot lsn`
+ * are the cell's last entry and newest snapshot of which all copies were made when the record was
+ * made: so a loss is told from a torn tail, and what a crash left half done from what was done. The
+ * header is bound to the sealed bytes; each cell and epoch has a key of its own.
  */
 import { assert, ByteReader, ByteWriter, fromHex, toHex, xxh64 } from '../base/index.ts';
 import {
@@ -48,7 +49,7 @@ export interface RecordHeader {
   readonly epoch: number;
   readonly lsn: Lsn;
   readonly acknowledged: Lsn;
-  readonly stamp: number;
+  readonly snapshotLsn: Lsn;
   readonly link: RecordHash;
 }
 
@@ -57,7 +58,7 @@ export function hashOf(bytes: Uint8Array): RecordHash {
 }
 
 function encodeHeader(header: RecordHeader): Uint8Array {
-  const { kind, generation, cell, epoch, lsn, acknowledged, stamp, link } = header;
+  const { kind, generation, cell, epoch, lsn, acknowledged, snapshotLsn, link } = header;
   return new ByteWriter()
     .u32(MAGIC)
     .u8(VERSION)
@@ -67,7 +68,7 @@ function encodeHeader(header: RecordHeader): Uint8Array {
     .u64(epoch)
     .u64(lsn)
     .u64(acknowledged)
-    .u64(stamp)
+    .u64(snapshotLsn)
     .raw(fromHex(link))
     .finish();
 }
@@ -91,7 +92,7 @@ function decodeRecord(bytes: Uint8Array): {
     epoch: reader.u64(),
     lsn: reader.u64(),
     acknowledged: reader.u64(),
-    stamp: reader.u64(),
+    snapshotLsn: reader.u64(),
     link: toHex(reader.raw(DIGEST_BYTES)),
   };
   const aad = bytes.subarray(0, bytes.length - reader.left);

@@ -1,14 +1,18 @@
 /**
- * From the records that the stores still have to the state of a cell: pure, in any order of records.
+ * From the records that the stores still have to the state of a cell: pure, in any order of
+ * records.
  *
- * 1. The newest whole snapshot stands for all entries up to its lsn.
- * 2. The newest fence decides what is older than it: the chain that ends in it is the log. (A fence
- *    may have been made twice with one epoch where the first was never acknowledged; later wins.)
- *    Where that fence was trimmed, the snapshot stands for it.
+ * 1. The newest whole snapshot stands for all entries up to its lsn. These are not looked at: where
+ *    they were trimmed, a store that was away may still have some.
+ * 2. The fence of the highest epoch decides what is older than it: the chain that ends in it is the
+ *    log. Where that fence was trimmed, the snapshot stands for it.
  * 3. Entries of the newest epoch follow as far as the chain goes. What comes after a gap was never
  *    acknowledged, as entries are acknowledged in order, unless a record says that it was.
  * 4. A gap before the newest fence, or in what was acknowledged, is a loss: HF_CORRUPT.
- * 5. Everything else is void: appends that failed, entries trimmed but not yet gone, old snapshots.
+ * 5. What has been found may lack copies where nothing later vouches for it: that fence, entries
+ *    after it, the snapshot. They are *doubtful*, and are put again before anything is built on
+ *    them.
+ * 6. Everything else is void: appends that failed, entries trimmed but not yet gone, old snapshots.
  */
 import { HoldfastError } from '../base/index.ts';
 import type { CellId, LogHead, Lsn } from './fenced-log.ts';
@@ -40,8 +44,8 @@ export interface CellIndex {
   readonly entries: readonly StoredRecord[];
   readonly fences: readonly StoredRecord[];
   readonly snapshot: IndexedSnapshot | undefined;
-  /** Entries up to here are known to have all their copies. */
-  readonly acknowledged: Lsn;
+  /** Records that may lack copies. */
+  readonly doubtful: readonly StoredRecord[];
   /** Records without meaning, to be removed after the next seizure. */
   readonly voids: readonly StoredRecord[];
 }
@@ -53,7 +57,7 @@ export const NEW_CELL: CellIndex = {
   entries: [],
   fences: [],
   snapshot: undefined,
-  acknowledged: 0,
+  doubtful: [],
   voids: [],
 };
 
@@ -63,7 +67,8 @@ export function recoverCell(cell: CellId, records: readonly StoredRecord[]): Cel
   const snapshot = newestSnapshot(records, byHash);
   const anchor = findAnchor(records, snapshot?.record);
   const before = chainBefore(cell, { byHash, anchor, snapshot: snapshot?.record });
-  const chain = [...before, ...chainAfter(records, anchor)];
+  const after = chainAfter(records, anchor);
+  const chain = [...before, ...after];
   const entries = chain.filter(({ header }) => header.kind === 'entry');
   const lsn = Math.max(anchor.lsn, entries.at(-1)?.header.lsn ?? 0);
   const acknowledged = maxOf(records, ({ header }) => header.acknowledged);
@@ -71,16 +76,21 @@ export function recoverCell(cell: CellId, records: readonly StoredRecord[]): Cel
   if (acknowledged > lsn) throw lost(cell, lsn + 1);
   const entryEpoch = maxOf(records, ({ header }) => (header.kind === 'entry' ? header.epoch : 0));
   if (entryEpoch > anchor.epoch) throw lost(cell, lsn + 1, `the fence of epoch ${entryEpoch}`);
-  const trimmed = (entries[0]?.header.lsn ?? lsn + 1) - 1;
-  const used = new Set([...chain, ...(snapshot ? [snapshot.record, ...snapshot.parts] : [])]);
+  const isVouched = snapshot && snapshot.record.header.lsn <= maxOf(records, snapshotLsnOf);
+  const inSnapshot = snapshot ? [...snapshot.parts, snapshot.record] : [];
+  const used = new Set([...chain, ...inSnapshot]);
   return {
-    head: { epoch: anchor.epoch, lsn, trimmed },
+    head: { epoch: anchor.epoch, lsn, trimmed: snapshot?.record.header.lsn ?? 0 },
     epochMax,
     tip: chain.at(-1)?.hash ?? anchor.hash,
     entries,
     fences: chain.filter(({ header }) => header.kind === 'fence'),
     snapshot,
-    acknowledged,
+    doubtful: [
+      ...before.slice(-1), // the fence, as nothing but a fence or the snapshot is an anchor
+      ...after.filter(({ header }) => header.lsn > acknowledged),
+      ...(isVouched ? [] : inSnapshot),
+    ],
     voids: records.filter((record) => !used.has(record)),
   };
 }
@@ -90,6 +100,10 @@ function maxOf(
   valueOf: (record: StoredRecord) => number,
 ): number {
   return records.reduce((max, record) => Math.max(max, valueOf(record)), 0);
+}
+
+function snapshotLsnOf({ header }: StoredRecord): Lsn {
+  return header.snapshotLsn;
 }
 
 function lost(cell: CellId, lsn: Lsn, what = `entry ${lsn}`): HoldfastError {
@@ -124,17 +138,14 @@ function findAnchor(records: readonly StoredRecord[], snapshot: StoredRecord | u
     : { epoch: 0, lsn: 0, hash: NO_RECORD };
   let newest: StoredRecord | undefined;
   for (const record of records) {
-    const { kind, lsn, epoch, stamp } = record.header;
-    if (kind !== 'fence' || lsn < base.lsn || epoch < base.epoch) continue;
-    const other = newest?.header;
-    if (!other || epoch > other.epoch || (epoch === other.epoch && stamp > other.stamp)) {
-      newest = record;
-    }
+    const { kind, lsn, epoch } = record.header;
+    const isNewer = epoch >= base.epoch && lsn >= base.lsn && epoch > (newest?.header.epoch ?? 0);
+    if (kind === 'fence' && isNewer) newest = record;
   }
   return newest ? { ...newest.header, hash: newest.hash } : base;
 }
 
-/** The chain up to the anchor, oldest first, as far back as it goes or is needed. */
+/** The chain between the snapshot, or nothing, and the anchor, oldest first. */
 function chainBefore(
   cell: CellId,
   known: {
@@ -143,26 +154,22 @@ function chainBefore(
     readonly snapshot: StoredRecord | undefined;
   },
 ): StoredRecord[] {
-  const { byHash, anchor } = known;
-  const vouched = known.snapshot?.header;
+  const { byHash, anchor, snapshot } = known;
+  const base = snapshot?.header ?? { lsn: 0, link: NO_RECORD };
   const chain: StoredRecord[] = [];
   let { lsn, hash } = anchor;
-  while (hash !== NO_RECORD) {
+  while (hash !== base.link) {
     const record = byHash.get(hash);
-    if (!record) {
-      if (lsn <= (vouched?.lsn ?? 0)) break;
-      throw lost(cell, lsn);
-    }
-    const { kind, link } = record.header;
-    if (record.header.lsn !== lsn) throw lost(cell, lsn);
-    if (kind === 'entry' && lsn === vouched?.lsn && hash !== vouched.link) {
-      throw lost(cell, lsn, `the entry ${lsn} that the snapshot stands for`);
+    if (!record && lsn === base.lsn) break; // a fence just after the base: nothing is lost with it
+    if (!record || record.header.lsn !== lsn) throw lost(cell, lsn);
+    if (record.header.kind === 'entry') {
+      if (lsn === base.lsn) throw lost(cell, lsn); // the snapshot stands for another entry
+      lsn -= 1;
     }
     chain.push(record);
-    if (kind === 'entry') lsn -= 1;
-    hash = link;
+    hash = record.header.link;
   }
-  if (hash === NO_RECORD && lsn !== 0) throw lost(cell, lsn);
+  if (lsn !== base.lsn) throw lost(cell, lsn);
   return chain.reverse();
 }
 

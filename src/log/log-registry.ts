@@ -1,8 +1,9 @@
 /**
  * A registry as one more cell of a fenced log: its entries are single changes. It holds the cell's
- * epoch; when another instance has taken over, or an outcome is in doubt, it seizes again and reads.
+ * epoch; when another instance has taken over, or an outcome is in doubt, it seizes again and
+ * reads.
  */
-import { concatBytes, errorMessage, LIMITS, Mutex } from '../base/index.ts';
+import { concatBytes, errorMessage, HoldfastError, LIMITS, Mutex } from '../base/index.ts';
 import type { Log } from '../env/index.ts';
 import {
   type CellId,
@@ -84,27 +85,25 @@ export class LogRegistry implements Registry {
   ): Promise<number | undefined> {
     return await this.#mutex.run(async () => {
       const change = { key, value: value && new Uint8Array(value) };
-      for (;;) {
-        const held = await this.#hold();
-        if (held.state.versionOf(key) !== expected) return undefined;
-        if (await this.#append(held, encodeChange(change))) {
-          const version = held.state.apply(change);
-          await this.#saveSnapshotIfDue(held);
-          return version;
-        }
-      }
+      const held = await this.#hold();
+      if (held.state.versionOf(key) !== expected) return undefined;
+      await this.#append(held, encodeChange(change));
+      const version = held.state.apply(change);
+      await this.#saveSnapshotIfDue(held);
+      return version;
     });
   }
 
-  /** @returns false when another instance holds the cell now. @throws HF_UNKNOWN_OUTCOME. */
-  async #append(held: Held, bytes: Uint8Array): Promise<boolean> {
+  /** @throws HF_FENCED when another instance has taken over, HF_UNKNOWN_OUTCOME. */
+  async #append(held: Held, bytes: Uint8Array): Promise<void> {
     const position = { epoch: held.epoch, lsn: held.lsn + 1 };
     this.#held = undefined; // in doubt until acknowledged
-    if ((await this.#log.append(REGISTRY_CELL, position, bytes)) === 'fenced') return false;
+    if ((await this.#log.append(REGISTRY_CELL, position, bytes)) === 'fenced') {
+      throw new HoldfastError('HF_FENCED', 'another instance of the registry has taken over');
+    }
     held.lsn += 1;
     held.bytesSinceSnapshot += bytes.length;
     this.#held = held;
-    return true;
   }
 
   async #saveSnapshotIfDue(held: Held): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Aim: the memory engines pass the suite, and the suite notices when a check is left out. Method: the
- * suite of all engines, on engines with and without planted bugs; faults that a wire makes.
+ * Aim: the memory engines pass the suite, and the suite notices when a check is left out. Method:
+ * the suite of all engines, on engines with and without planted bugs; faults that a wire makes.
  */
 import { describe, expect, it } from 'vitest';
 import {

@@ -3,8 +3,8 @@
  * share it and reach it over a {@link MemoryWire}; what it does on arrival is one step.
  *
  * An append is refused when its epoch is old (`fenced`) and when the entry before it is not there
- * (unknown to the caller, ruling 16). Each check can be switched off, so that a suite or a simulation
- * proves that it would notice.
+ * (unknown to the caller, ruling 16). Each check can be switched off, so that a suite or a
+ * simulation proves that it would notice.
  */
 import { assert, HoldfastError, LIMITS } from '../base/index.ts';
 import type { Env } from '../env/index.ts';

@@ -28,7 +28,7 @@ export class MemoryWire {
     this.#faults = faults;
   }
 
-  /** A change: when a message was lost, its outcome is unknown. Those of one lane keep their order. */
+  /** A change: when a message was lost, its outcome is unknown. A lane keeps its order. */
   async change<Result>(apply: () => Result, lane?: string): Promise<Result> {
     await (lane === undefined ? this.#travel() : this.#travelIn(lane));
     return await this.#exchange(apply, 'HF_UNKNOWN_OUTCOME');

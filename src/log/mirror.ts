@@ -1,6 +1,6 @@
 /**
- * Where the engine `local` keeps its entries durable: as metadata chunks on n − k + 1 stores, in the
- * stores' own group commit (ruling 10), so that losing the data directory loses nothing. `node`
+ * Where the engine `local` keeps its entries durable: as metadata chunks on n − k + 1 stores, in
+ * the stores' own group commit (ruling 10), so that losing the data directory loses nothing. `node`
  * makes it from the stores; the log seals before it hands bytes over.
  */
 

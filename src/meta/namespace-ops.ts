@@ -6,8 +6,7 @@
  * entry; an object has one 'I', one 'J', one 'A' and at most one 'P' row; an implicit directory has
  * an entry; an inode with a release ('G') or a refusal ('V') has no 'I' row.
  */
-import { assert, type ObjectId } from '../base/index.ts';
-import { HoldfastError } from '../base/index.ts';
+import { assert, HoldfastError, type ObjectId } from '../base/index.ts';
 import type { Dirent, Inode, InodeRecord, Namespace, ObjectCommit, Release } from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import * as keys from './namespace-rows.ts';

@@ -3,8 +3,16 @@
  * inode's slot, a directory's entries in the directory's, and what is found by an id or an address
  * in the slot that its leading 12 bits name.
  */
-import { asBuffer, assert, type ByteReader, fromHex, type ObjectId, toHex } from '../base/index.ts';
-import { STRIPE_ID_BYTES, type StripeId } from '../base/index.ts';
+import {
+  asBuffer,
+  assert,
+  type ByteReader,
+  fromHex,
+  type ObjectId,
+  STRIPE_ID_BYTES,
+  type StripeId,
+  toHex,
+} from '../base/index.ts';
 import type { Row } from '../db/index.ts';
 import type { Extent, Inode, InodeRecord, InodeType } from './namespace.ts';
 import { copyOf, keyReader, rowKey, valueReader, valueWriter } from './rows.ts';

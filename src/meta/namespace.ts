@@ -82,7 +82,8 @@ export interface Namespace extends AsyncDisposable {
 
   /**
    * The entry with this name; made when there is none. `isImplicit` directories vanish with their
-   * last entry. @throws HF_NOT_FOUND when the parent is gone.
+   * last entry. @throws HF_NOT_FOUND when the parent is gone; HF_NOT_DIRECTORY when it, or what has
+   *   the name, is no directory.
    */
   makeDirectory(request: {
     readonly parent: Inode;
@@ -117,10 +118,13 @@ export interface Namespace extends AsyncDisposable {
   stageExtents(inode: Inode, extents: readonly Extent[]): Promise<void>;
 
   /**
-   * Makes the object visible at once and whole.
+   * Makes the object visible at once and whole. An inode is committed once: after HF_UNKNOWN_OUTCOME
+   * ask {@link refuse} whether it was.
    * @returns the releases of what it replaced.
    * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
-   *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused.
+   *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused;
+   *   HF_IS_DIRECTORY when a directory has the name; HF_BAD_ARGUMENT when the extents do not cover
+   *   the size.
    */
   commitObject(commit: ObjectCommit): Promise<readonly Release[]>;
 
@@ -130,6 +134,7 @@ export interface Namespace extends AsyncDisposable {
   /**
    * Settles an inode whose writer is gone: `committed` when its object is visible (or was), else
    * from now on a commit of it is refused, durably, and a release of its staged extents is left.
+   * Once the release of an object is finished, its inode is no longer known.
    */
   refuse(inode: Inode): Promise<'committed' | 'refused'>;
 

@@ -13,7 +13,11 @@ import { type CellParts, Steward } from './steward.ts';
 /** Groups looked through in one operation. */
 const GROUPS_PER_SCAN = 256;
 
-/** Opens the cell of the reference slots as its steward. */
+/**
+ * Opens the cell of the reference slots as its steward.
+ *
+ * @param parts.plantedFault only for tests, which prove that they would notice it.
+ */
 export async function openReferences(
   parts: CellParts & { readonly plantedFault?: operations.PlantedFault },
 ): Promise<References> {

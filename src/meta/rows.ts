@@ -40,7 +40,7 @@ export const APPLIED_KEY: Uint8Array = rowKey(LOCAL_SLOT, 'E');
 /** The newest snapshot that this copy knows of: `snapshot.ts`. */
 export const SNAPSHOT_KEY: Uint8Array = rowKey(LOCAL_SLOT, 'Z');
 
-/** The keys that are not below `from` in a range that is the rows with this prefix. */
+/** The range of all keys that begin with `prefix`, a slot and a tag at least. */
 export function prefixRange(prefix: Uint8Array): { from: Uint8Array; to: Uint8Array } {
   const to = new Uint8Array(prefix);
   let last = to.length - 1;

@@ -18,23 +18,38 @@ import {
   encodeSnapshotTail,
   rowDigest,
 } from './entries.ts';
-import { APPLIED_KEY, keyAfter, LOCAL_SLOT, SNAPSHOT_KEY, valueReader } from './rows.ts';
-import { valueWriter } from './rows.ts';
+import {
+  APPLIED_KEY,
+  keyAfter,
+  LOCAL_SLOT,
+  SNAPSHOT_KEY,
+  valueReader,
+  valueWriter,
+} from './rows.ts';
 
 const PAGE_ROWS = 500;
 const ALL_KEYS_TO: Uint8Array = new Uint8Array([0xff, 0xff, 0xff]);
 const CELL_KEYS_TO: Uint8Array = new Uint8Array([LOCAL_SLOT >> 8, LOCAL_SLOT & 0xff]);
 
+export interface SnapshotSource {
+  /** What is applied when the reading begins. */
+  readonly applied: Applied;
+  /**
+   * The last entry of which a row may have been seen by now.
+   * @throws when the rows are no longer the steward's, which ends the snapshot.
+   */
+  newestLsn(): Lsn;
+  /** Lets others work; awaited between pages. */
+  pause(): Promise<void>;
+}
+
 /**
  * The parts of a snapshot of the rows, about LIMITS.logEntryBytesMax each.
  *
- * @param source.applied what was applied when the reading begins.
- * @param source.appliedNow asked at the end: the last entry of which a row may have been seen.
- *   It throws when the rows are no longer the steward's, which ends the snapshot.
  */
 export async function* snapshotParts(
   db: LocalDb,
-  source: { readonly applied: Applied; readonly appliedNow: () => Lsn },
+  source: SnapshotSource,
 ): AsyncGenerator<Uint8Array> {
   yield encodeSnapshotHead(source.applied);
   let rowCount = 0;
@@ -56,11 +71,11 @@ export async function* snapshotParts(
     const last = page.at(-1);
     if (!last) break;
     from = keyAfter(last.key);
-    source.appliedNow();
-    await Promise.resolve();
+    await source.pause();
+    source.newestLsn();
   }
   if (part.length > 0) yield encodeSnapshotRows(part);
-  yield encodeSnapshotTail({ consistentFrom: source.appliedNow(), rowCount, digest });
+  yield encodeSnapshotTail({ consistentFrom: source.newestLsn(), rowCount, digest });
 }
 
 /** Empties the database; the applied row goes first. */
@@ -116,6 +131,8 @@ export interface KnownSnapshot {
   readonly snapshotBytes: number;
 }
 
+export const NO_SNAPSHOT: KnownSnapshot = { atLogBytes: 0, snapshotBytes: 0 };
+
 /** Whether the log since the snapshot is worth a new one: its cost stays in proportion. */
 export function isSnapshotDue({ logBytes }: Applied, known: KnownSnapshot): boolean {
   const sinceBytes = logBytes - known.atLogBytes;
@@ -129,7 +146,7 @@ export function knownSnapshotRow({ atLogBytes, snapshotBytes }: KnownSnapshot): 
 
 export function readKnownSnapshot(db: LocalDb): KnownSnapshot {
   const bytes = db.get(SNAPSHOT_KEY);
-  if (!bytes) return { atLogBytes: 0, snapshotBytes: 0 };
+  if (!bytes) return NO_SNAPSHOT;
   const reader = valueReader(bytes, 'snapshot row');
   const known = { atLogBytes: reader.u64(), snapshotBytes: reader.u64() };
   reader.end();

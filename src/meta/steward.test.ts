@@ -2,10 +2,10 @@
 // next one has the same rows. Method: a cell of counters over the memory engines, with a log and a
 // database that fail where a test says so.
 import { describe, expect, it } from 'vitest';
-import { errorCode, HoldfastError, LIMITS, utf8 } from '../base/index.ts';
-import { type Changes, MemoryDb } from '../db/index.ts';
+import { errorCode, HoldfastError, LIMITS, toHex, utf8, xxh64 } from '../base/index.ts';
+import { type Changes, type LocalDb, MemoryDb, type RangeOptions, type Row } from '../db/index.ts';
 import { realEnv } from '../env/index.ts';
-import { type FencedLog, MemoryLog } from '../log/index.ts';
+import { type FencedLog, type LogEntry, MemoryLog } from '../log/index.ts';
 import type { Rows } from './overlay.ts';
 import { type CellParts, type Operation, Steward } from './steward.ts';
 
@@ -233,13 +233,26 @@ describe('reopening', () => {
   });
 
   it('makes the rows again when they are those of another log', async () => {
+    for (const isLong of [false, true]) {
+      const parts = partsOf();
+      await using own = await Steward.open(parts);
+      await own.execute(increment);
+      if (isLong) await own.execute(increment);
+      const other = partsOf();
+      await using steward = await Steward.open(other);
+      await steward.execute(fill('of the other', 10));
+      await using mixed = await Steward.open({ ...parts, db: other.db });
+      expect(await mixed.execute(counter)).toBe(isLong ? 2 : 1);
+      expect(cellRows(other.db)).toEqual(cellRows(parts.db));
+    }
+  });
+
+  it('refuses entries that do not follow each other', async () => {
     const parts = partsOf();
-    await filled(parts);
-    const other = partsOf({ cell: 'other' });
-    await using steward = await Steward.open(other);
-    await steward.execute(increment);
-    await using mixed = await Steward.open({ ...parts, db: other.db });
-    expect(await mixed.execute(counter)).toBe(counter(parts.db));
+    await using steward = await Steward.open(parts);
+    for (let count = 0; count < 3; count++) await steward.execute(increment);
+    const log = logLike(parts.log, { read: (cell, from) => damaged(parts.log.read(cell, from)) });
+    expect(await codeOf(Steward.open({ ...parts, log, db: new MemoryDb() }))).toBe('HF_CORRUPT');
   });
 
   it('refuses a log that ends before the rows, and a damaged snapshot', async () => {
@@ -257,6 +270,29 @@ describe('reopening', () => {
   });
 
   it('begins again when a crash interrupted the loading of a snapshot', async () => {
+    const parts = partsOf();
+    await filled(parts);
+    for (let kept = 0; kept < 12; kept++) {
+      const other = partsOf();
+      await using steward = await Steward.open(other);
+      await steward.execute((rows) => {
+        for (let row = 0; row < 1200; row++) fill(`other${row}`, 1)(rows);
+      });
+      const otherCount = await steward.execute((rows) => rows.range(ALL).length);
+      const db = new FailingDb((other.db as MemoryDb).crash(), kept);
+      await codeOf(Steward.open({ ...parts, db }));
+      if (kept === 1 || kept === 2) {
+        // Nor does it count as filled to whom the rows belonged.
+        await using back = await Steward.open({ ...other, db: db.below });
+        expect(await back.execute((rows) => rows.range(ALL).length)).toBe(otherCount);
+      }
+      await using next = await Steward.open({ ...parts, db: db.below });
+      expect(await next.execute(counter)).toBe(counter(parts.db));
+      expect(cellRows(db.below)).toEqual(cellRows(parts.db));
+    }
+  });
+
+  it('begins again when a part of a snapshot could not be read', async () => {
     const parts = partsOf();
     await filled(parts);
     const cut = logLike(parts.log, {
@@ -298,13 +334,127 @@ describe('reopening', () => {
     expect(written).toBeGreaterThan(3);
     expect(await next.execute(counter)).toBe(counter(parts.db));
     expect(cellRows(db)).toEqual(cellRows(parts.db));
+    // Without the entries that were written meanwhile, its rows are of no one moment.
+    const { epoch, trimmed } = await memory.head('cell');
+    const shorter = logLike(memory, { seize: async () => ({ epoch, lsn: trimmed }) });
+    const open = Steward.open({ ...parts, log: shorter, db: new MemoryDb() });
+    expect(await codeOf(open)).toBe('HF_CORRUPT');
+  });
+
+  it('does not try a snapshot again at once when it could not be made', async () => {
+    const memory = new MemoryLog();
+    let attempts = 0;
+    const log = logLike(memory, {
+      async saveSnapshot() {
+        attempts += 1;
+        throw new HoldfastError('HF_NO_SPACE');
+      },
+    });
+    await using steward = await Steward.open(partsOf({ log }));
+    const count = (1.5 * LIMITS.logBytesBeforeSnapshot) / 500_000;
+    for (let index = 0; index < count; index++) await steward.execute(fill('a', 500_000));
+    expect(attempts).toBe(1);
+    expect((await memory.head('cell')).trimmed).toBe(0);
+  });
+
+  it('leaves a snapshot unfinished when it closes', async () => {
+    const memory = new MemoryLog();
+    let steward: Steward | undefined;
+    let closing: Promise<void> | undefined;
+    const log = logLike(memory, {
+      async saveSnapshot(cell, position, parts) {
+        closing = steward?.[dispose]();
+        await memory.saveSnapshot(cell, position, parts);
+      },
+    });
+    steward = await Steward.open(partsOf({ log }));
+    const count = LIMITS.logBytesBeforeSnapshot / 500_000 + 4;
+    for (let index = 0; index < count && !closing; index++) {
+      await steward.execute(fill(`${index}`, 500_000));
+    }
+    await closing;
+    expect(closing).toBeDefined();
+    expect(await memory.loadSnapshot('cell')).toBeUndefined();
+  });
+
+  it('finds what was answered after a crash at any moment', async () => {
+    for (let turns = 0; turns < 60; turns++) {
+      const memory = new MemoryLog();
+      let isCrashed = false;
+      const log = logLike(memory, {
+        async seize(cell) {
+          if (isCrashed) throw new HoldfastError('HF_CLOSED');
+          return await memory.seize(cell);
+        },
+      });
+      const db = new MemoryDb();
+      const steward = await Steward.open(partsOf({ log, db }));
+      let answered = 0;
+      const asked = Array.from({ length: 30 }, async (_, index) => {
+        for (let turn = 0; turn < index; turn++) await Promise.resolve();
+        answered = Math.max(answered, await steward.execute(increment));
+      });
+      const settled = Promise.allSettled(asked);
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      isCrashed = true;
+      const known = answered;
+      await using next = await Steward.open(partsOf({ log: memory, db: db.crash() }));
+      expect(await next.execute(counter)).toBeGreaterThanOrEqual(known);
+      await settled;
+      expect(await next.execute(counter)).toBeGreaterThanOrEqual(answered);
+    }
+  });
+
+  it('keeps nothing of what the database has', async () => {
+    const parts = partsOf();
+    await using steward = await Steward.open(parts);
+    await steward.execute(increment);
+    // Another hand would not write here; it shows where the steward reads from.
+    await parts.db.transact({ puts: [], deletes: [KEY] });
+    expect(await steward.execute(counter)).toBe(0);
   });
 });
 
+/** Fails, and goes on failing, after so many transactions. */
+class FailingDb implements LocalDb {
+  readonly below: MemoryDb;
+  #left: number;
+
+  constructor(below: MemoryDb, left: number) {
+    this.below = below;
+    this.#left = left;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.below.get(key);
+  }
+
+  range(options: RangeOptions): Row[] {
+    return this.below.range(options);
+  }
+
+  async transact(changes: Changes): Promise<void> {
+    if (this.#left-- <= 0) throw new HoldfastError('HF_IO');
+    await this.below.transact(changes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** The second entry with another last byte of its row. */
+async function* damaged(entries: AsyncIterable<LogEntry>): AsyncGenerator<LogEntry> {
+  for await (const entry of entries) {
+    const bytes = new Uint8Array(entry.bytes);
+    if (entry.lsn === 2) bytes[bytes.length - 2] = 99;
+    yield { ...entry, bytes };
+  }
+}
+
 const dispose: typeof Symbol.asyncDispose = Symbol.asyncDispose;
 
-function cellRows(db: MemoryDb | CellParts['db']): unknown[] {
-  return db.range(ALL);
+/** All rows, each as its key and a checksum of its value. */
+function cellRows(db: LocalDb): string[] {
+  return db.range(ALL).map(({ key, value }) => `${toHex(key)} ${xxh64(value)}`);
 }
 
 async function* withoutOne(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

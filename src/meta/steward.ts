@@ -10,7 +10,8 @@
  *    began after it has succeeded: then no other steward had taken over when it was executed.
  * 3. One append at a time; whatever comes meanwhile forms the next entry (group commit).
  * 4. After anything but `ok`, all that was decided and not appended is dropped, and its callers are
- *    told. The next operation seizes the cell and reads the log first.
+ *    told. The next operation seizes the cell and reads the log first. So two stewards that are both
+ *    asked take the cell from each other: whoever opens them asks one at a time.
  */
 import { assert, errorCode, HoldfastError, LIMITS } from '../base/index.ts';
 import type { LocalDb } from '../db/index.ts';
@@ -27,7 +28,15 @@ import {
 } from './entries.ts';
 import { type Change, Overlay } from './overlay.ts';
 import { catchUp } from './catch-up.ts';
-import { isSnapshotDue, knownSnapshotRow, readKnownSnapshot, snapshotParts } from './snapshot.ts';
+import {
+  isSnapshotDue,
+  type KnownSnapshot,
+  knownSnapshotRow,
+  NO_SNAPSHOT,
+  readKnownSnapshot,
+  snapshotParts,
+  type SnapshotSource,
+} from './snapshot.ts';
 
 export interface CellParts {
   readonly env: Env;
@@ -63,6 +72,8 @@ export class Steward implements AsyncDisposable {
   #appended: Applied = NOTHING_APPLIED;
   /** After the last entry whose changes are in the database. */
   #applied: Applied = NOTHING_APPLIED;
+  /** The newest snapshot, or the last attempt at one. */
+  #snapshot: KnownSnapshot = NO_SNAPSHOT;
   #isServing = false;
   #isClosed = false;
   #takingOver: Promise<void> | undefined;
@@ -224,6 +235,7 @@ export class Steward implements AsyncDisposable {
       this.#epoch = epoch;
       this.#appended = applied;
       this.#applied = applied;
+      this.#snapshot = readKnownSnapshot(this.#parts.db);
       this.#isServing = !this.#isClosed;
     } catch (error) {
       if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
@@ -234,31 +246,36 @@ export class Steward implements AsyncDisposable {
 
   #snapshotWhenDue(): void {
     if (this.#snapshotting || !this.#isServing) return;
-    if (!isSnapshotDue(this.#applied, readKnownSnapshot(this.#parts.db))) return;
-    this.#snapshotting = this.#snapshot().finally(() => (this.#snapshotting = undefined));
+    if (!isSnapshotDue(this.#applied, this.#snapshot)) return;
+    this.#snapshotting = this.#takeSnapshot().finally(() => (this.#snapshotting = undefined));
   }
 
-  /** Never fails: a snapshot that could not be made is tried again after the next entry. */
-  async #snapshot(): Promise<void> {
+  /** Never fails: what was not made is tried again when the log has grown as much again. */
+  async #takeSnapshot(): Promise<void> {
     const { env, cell, log, db } = this.#parts;
     const epoch = this.#epoch;
     const applied = this.#applied;
     const { lsn, logBytes } = applied;
-    const appliedNow = (): number => {
-      if (!this.#isServing || this.#epoch !== epoch) throw new HoldfastError('HF_FENCED');
-      return this.#applied.lsn;
+    const source: SnapshotSource = {
+      applied,
+      newestLsn: () => {
+        if (!this.#isServing || this.#epoch !== epoch) throw new HoldfastError('HF_FENCED');
+        return this.#appended.lsn;
+      },
+      pause: () => env.clock.sleep(0),
     };
     let snapshotBytes = 0;
     async function* counted(): AsyncGenerator<Uint8Array> {
-      for await (const part of snapshotParts(db, { applied, appliedNow })) {
+      for await (const part of snapshotParts(db, source)) {
         snapshotBytes += part.length;
         yield part;
       }
     }
+    this.#snapshot = { ...this.#snapshot, atLogBytes: logBytes };
     try {
       await log.saveSnapshot(cell, { epoch, lsn }, counted());
-      const row = knownSnapshotRow({ atLogBytes: logBytes, snapshotBytes });
-      await db.transact({ puts: [row], deletes: [] });
+      this.#snapshot = { atLogBytes: logBytes, snapshotBytes };
+      await db.transact({ puts: [knownSnapshotRow(this.#snapshot)], deletes: [] });
       await log.trim(cell, lsn);
     } catch (error) {
       env.log.warn('a snapshot was not made', { cell, error });

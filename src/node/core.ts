@@ -32,6 +32,8 @@ export interface CoreOptions {
   readonly openDb: (cell: string) => Promise<LocalDb>;
   readonly threadCount: number;
   readonly slotCount: number;
+  /** For tests: stands between the node and its reference slots. */
+  readonly wrapReferences?: ((references: References) => References) | undefined;
 }
 
 export interface Core extends AsyncDisposable {
@@ -60,7 +62,8 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     log,
     db: owner.use(await openDb(cell)),
   });
-  const references = stack.use(await openReferences(await cellParts('references', stack)));
+  const opened = stack.use(await openReferences(await cellParts('references', stack)));
+  const references = options.wrapReferences?.(opened) ?? opened;
   const session = await references.openSession(nodeId);
   const { threadCount, slotCount } = options;
   const stripes = stack.use(openStripes({ env, cluster, stores, threadCount, slotCount }));

@@ -103,10 +103,12 @@ async function makeStores(
     path.join(storesPath, `disk-${index + 1}`),
   );
   const folders = chosen && chosen.length > 0 ? chosen : names;
-  for (const [index, folder] of folders.entries()) {
+  const shares = new Map<string, number>();
+  for (const folder of folders) shares.set(folder, await shareOfSpace(folder, folders.length));
+  for (const [folder, capacityBytes] of shares) {
     // An interrupted first run left some of them.
     if (await isStoreFolder(folder)) await stores.attach(folder);
-    else await stores.create(folder, await shareOfSpace(folder, folders.length - index));
+    else await stores.create(folder, capacityBytes);
   }
 }
 

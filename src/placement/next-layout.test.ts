@@ -184,7 +184,7 @@ describe('any topology, any history', () => {
         expect(crowded.every((worst, level) => worst <= rooms[level]!)).toBe(true);
         expect(findBetterSwap(last, layout, rooms)).toBeUndefined();
       }),
-      { numRuns: 20 },
+      { numRuns: 15 },
     );
   });
 

@@ -40,7 +40,9 @@ export function nextLayout(
   const rows = new Rows(tree, { width, shares, rooms });
   for (const [slot, device] of kept.entries()) if (device !== EMPTY) rows.set(slot, device);
   rows.evict();
-  for (const care of ['prefix', 'even', 'share', 'rest'] as const) new Sweep(rows, care).run();
+  for (const care of ['prefix', 'even', 'share', 'rest'] as const) {
+    if (!rows.isMet()) new Sweep(rows, care).run();
+  }
   const isFree = (slot: number) => rows.table[slot] !== kept[slot];
   settle(rows, isFree);
   arrange(rows, isFree);

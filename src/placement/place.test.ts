@@ -57,7 +57,8 @@ describe('handOffOrder', () => {
       const order = handOffOrder(at, stripe, SCHEME);
       expect(order.slice(0, 2)).toEqual(further);
       const all = [...placeStripe(at, stripe, SCHEME), ...order];
-      expect(all.toSorted()).toEqual(devices.slice(0, 8).map(({ id }) => id));
+      expect(new Set(all)).toEqual(new Set(devices.slice(0, 8).map(({ id }) => id)));
+      expect(all.length).toBe(8);
     }
   });
 

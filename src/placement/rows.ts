@@ -77,6 +77,11 @@ export class Rows {
     for (let l = 0; l < tree.depth; l++) this.counts[base + tree.paths[path + l]!]! += 1;
   }
 
+  /** Whether every device has its share; then every row has all its positions. */
+  isMet(): boolean {
+    return this.loads.every((load, device) => load === this.shares[device]);
+  }
+
   isOver(device: number): boolean {
     return this.loads[device]! > this.shares[device]!;
   }

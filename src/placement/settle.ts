@@ -12,10 +12,10 @@ export function settle(rows: Rows, isFree: (slot: number) => boolean): void {
   const free: Terms = { isFree, mayPay: false, most: rows.evenMost };
   const paid: Terms = { isFree, mayPay: true, most: rows.roomMost };
   for (const terms of [free, paid]) {
-    let isMoving = true;
+    let isMoving = !rows.isMet();
     while (isMoving) isMoving = new Chain(rows, terms).move();
   }
-  assert(!rows.loads.some((_, device) => rows.isOver(device)), 'every share is met');
+  assert(rows.isMet(), 'every share is met');
 }
 
 interface Terms {

@@ -32,8 +32,8 @@ export interface StripeCensus {
 
 export interface GroupCensus {
   readonly stripes: readonly StripeCensus[];
-  /** Chunks whose stripe has no record. */
-  readonly unnamed: readonly HeldChunk[];
+  /** Chunks whose stripe has no record, those of one stripe together. */
+  readonly unnamed: readonly (readonly HeldChunk[])[];
 }
 
 export interface CensusContext {
@@ -53,7 +53,7 @@ export async function takeCensus(context: CensusContext, group: number): Promise
     if (!record.isStored) continue; // its writer is still at work, or gone: collection's business
     stripes.push(countShards(context.cluster, record, chunks));
   }
-  return { stripes, unnamed: [...held.values()].flat() };
+  return { stripes, unnamed: [...held.values()] };
 }
 
 async function listHoldings(

@@ -3,63 +3,94 @@
  * is condemned stays written down until the stores have deleted it, so a crash at any step leaves
  * work for the next run and never a wanted stripe without chunks.
  */
-import { assert, LIMITS, mapBounded, type StripeId } from '../base/index.ts';
+import { assert, batchesOf, LIMITS, mapBounded, type StripeId } from '../base/index.ts';
 import type {
   Condemned,
   Holder,
-  Inode,
   Namespace,
   References,
   Release,
+  WantedStripe,
 } from '../meta/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
 
 export interface CollectorContext {
   readonly references: References;
   readonly stripes: StripeStore;
-  /** The namespace of a volume; `undefined` when the volume is gone. */
+  /** The namespace of a volume; `undefined` when it is not open here. */
   readonly namespaceOf: (volume: string) => Namespace | undefined;
 }
 
-/** Removes the references of a dead inode; the last extent's end the release. */
+/**
+ * Removes the references of a dead inode; the last one ends the release.
+ * @returns the stripes that were deleted.
+ */
 export async function finishRelease(
   context: CollectorContext,
   volume: string,
   { inode }: Release,
-): Promise<number> {
+): Promise<StripeId[]> {
   const namespace = context.namespaceOf(volume);
   assert(namespace, 'a release belongs to an open volume');
-  let deleted = 0;
+  const deleted: StripeId[] = [];
   for (;;) {
     const extents = await namespace.extents(inode);
     const stripes = extents.map(({ stripe }) => stripe);
-    deleted += await dropReferences(context, { volume, inode }, stripes);
+    deleted.push(...(await dropReferences(context, { volume, inode }, stripes)));
     const offsets = extents.map(({ offset }) => offset);
     await namespace.finishRelease({ inode }, offsets);
     if (extents.length === 0) return deleted;
   }
 }
 
-/** @returns how many stripes lost their last reference and were deleted. */
+/** @returns the stripes that lost their last reference and were deleted. */
 export async function dropReferences(
   context: CollectorContext,
   holder: Holder,
   stripes: readonly StripeId[],
-): Promise<number> {
-  if (stripes.length === 0) return 0;
-  const condemned = await context.references.release(holder, stripes);
-  await deleteCondemned(context, condemned);
-  return condemned.length;
+): Promise<StripeId[]> {
+  const deleted: StripeId[] = [];
+  for (const batch of batchesOf(stripes, LIMITS.stripesPerEntryMax)) {
+    const condemned = await context.references.release(holder, batch);
+    await deleteCondemned(context, condemned);
+    deleted.push(...condemned.map(({ stripe }) => stripe));
+  }
+  return deleted;
 }
 
 export async function deleteCondemned(
   { references, stripes }: CollectorContext,
   condemned: readonly Condemned[],
 ): Promise<void> {
-  if (condemned.length === 0) return;
-  await mapBounded(condemned, LIMITS.stripesInFlightMax, (item) => stripes.remove(item));
-  // A store that is away is not waited for: nobody vouches for its chunks when it returns.
-  await references.forget(condemned);
+  for (const batch of batchesOf(condemned, LIMITS.stripesPerEntryMax)) {
+    await mapBounded(batch, LIMITS.stripesInFlightMax, (item) => stripes.remove(item));
+    // A store that is away is not waited for: nobody vouches for its chunks when it returns.
+    await references.forget(batch);
+  }
+}
+
+/** Who names stripes that nothing named, to condemn them. No volume has this name. */
+const COLLECTOR = { volume: 'collector', inode: 0n };
+
+/**
+ * Deletes stripes that nothing names. A writer may name one at any moment, and its stores would then
+ * take the old chunks for the new ones: so each is named, too, and condemned with that name, unless
+ * somebody else names it by then (ruling 13).
+ * @returns those that were deleted.
+ */
+export async function deleteUnnamed(
+  context: CollectorContext,
+  unnamed: readonly WantedStripe[],
+): Promise<StripeId[]> {
+  if (unnamed.length === 0) return [];
+  const session = await context.references.openSession(COLLECTOR.volume);
+  const deleted: StripeId[] = [];
+  for (const stripes of batchesOf(unnamed, LIMITS.stripesPerEntryMax)) {
+    await context.references.add({ session, holder: COLLECTOR, stripes });
+    const ids = stripes.map(({ stripe }) => stripe);
+    deleted.push(...(await dropReferences(context, COLLECTOR, ids)));
+  }
+  return deleted;
 }
 
 /** Settles one reference whose writer is gone. @returns stripes deleted. */
@@ -67,17 +98,18 @@ export async function settleStray(
   context: CollectorContext,
   holder: Holder,
   stripe: StripeId,
-): Promise<number> {
-  const outcome = await settleInode(context, holder.volume, holder.inode);
+): Promise<StripeId[]> {
+  const outcome = await outcomeOf(context, holder);
   if (outcome === 'refused') return await dropReferences(context, holder, [stripe]);
-  await context.references.confirm(holder, [stripe]);
-  return 0;
+  if (outcome === 'committed') await context.references.confirm(holder, [stripe]);
+  return [];
 }
 
-async function settleInode(
+/** Only the volume's cell knows; while the volume is not open here the reference stays. */
+async function outcomeOf(
   { namespaceOf }: CollectorContext,
-  volume: string,
-  inode: Inode,
-): Promise<'committed' | 'refused'> {
-  return (await namespaceOf(volume)?.refuse(inode)) ?? 'refused';
+  { volume, inode }: Holder,
+): Promise<'committed' | 'refused' | 'unknown'> {
+  if (volume === COLLECTOR.volume) return 'refused';
+  return (await namespaceOf(volume)?.refuse(inode)) ?? 'unknown';
 }

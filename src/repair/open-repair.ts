@@ -1,17 +1,29 @@
 /** The runner: walks stores and groups, reports progress, bounded in what it does at once. */
 import {
+  assert,
+  chunkIdParts,
   GROUP_COUNT,
   LIMITS,
   mapBounded,
+  Mutex,
   schemeOfNumber,
   throwIfAborted,
+  toHex,
 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Inode, Release } from '../meta/index.ts';
-import { type CensusContext, spareCount, stateOf, type StripeCensus, takeCensus } from './census.ts';
+import type { Inode, Release, WantedStripe } from '../meta/index.ts';
+import {
+  type CensusContext,
+  type HeldChunk,
+  spareCount,
+  stateOf,
+  type StripeCensus,
+  takeCensus,
+} from './census.ts';
 import {
   type CollectorContext,
   deleteCondemned,
+  deleteUnnamed,
   dropReferences,
   finishRelease,
   settleStray,
@@ -37,6 +49,8 @@ export function openRepair(options: RepairOptions): Repair {
 
 class RepairRunner implements Repair {
   readonly #context: RepairOptions;
+  /** Two collectors would end each other's sessions. */
+  readonly #collecting = new Mutex();
 
   constructor(options: RepairOptions) {
     this.#context = options;
@@ -82,7 +96,7 @@ class RepairRunner implements Repair {
     let unnamedChunks = 0;
     let badChunks = 0;
     await this.#eachGroup(options, ({ stripes: counted, unnamed }) => {
-      unnamedChunks += unnamed.length;
+      unnamedChunks += unnamed.flat().length;
       for (const census of counted) {
         const state = stateOf(census);
         stripes[state] += 1;
@@ -131,6 +145,10 @@ class RepairRunner implements Repair {
   }
 
   async collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary> {
+    return await this.#collecting.run(() => this.#collect(options));
+  }
+
+  async #collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary> {
     const context = this.#context;
     const leftovers = await context.references.condemned();
     await deleteCondemned(context, leftovers);
@@ -139,12 +157,12 @@ class RepairRunner implements Repair {
     const strays = await context.references.strays();
     for (const { holder, stripe } of strays) {
       throwIfAborted(options.signal);
-      deletedStripes += await settleStray(context, holder, stripe);
+      deletedStripes += (await settleStray(context, holder, stripe)).length;
     }
     for (const volume of context.volumes()) {
       for (const release of (await context.namespaceOf(volume)?.releases()) ?? []) {
         throwIfAborted(options.signal);
-        deletedStripes += await finishRelease(context, volume, release);
+        deletedStripes += (await finishRelease(context, volume, release)).length;
         releases += 1;
       }
     }
@@ -154,14 +172,18 @@ class RepairRunner implements Repair {
 
   async #collectUnnamed({ graceMs, ...options }: { graceMs: number } & RunOptions): Promise<number> {
     const oldest = this.#context.env.clock.now() - graceMs;
-    let deleted = 0;
-    await this.#eachGroup(options, async ({ unnamed }) => {
-      for (const { store, entry } of unnamed) {
-        if (entry.writtenAtMs > oldest) continue;
-        if (await store.remove(entry.id, { generationMax: entry.generation })) deleted += 1;
+    const unnamed: { wanted: WantedStripe; chunkCount: number }[] = [];
+    await this.#eachGroup(options, (census) => {
+      for (const held of census.unnamed) {
+        if (held.some(({ entry }) => entry.writtenAtMs > oldest)) continue;
+        unnamed.push({ wanted: wantedOf(held), chunkCount: held.length });
       }
     });
-    return deleted;
+    const stripes = unnamed.map(({ wanted }) => wanted);
+    const deleted = new Set((await deleteUnnamed(this.#context, stripes)).map(toHex));
+    return unnamed
+      .filter(({ wanted }) => deleted.has(toHex(wanted.stripe)))
+      .reduce((sum, { chunkCount }) => sum + chunkCount, 0);
   }
 
   async release(volume: string, release: Release): Promise<void> {
@@ -189,6 +211,12 @@ class RepairRunner implements Repair {
       onProgress?.({ doneCount: group + 1, totalCount: GROUP_COUNT, bytes: 0 });
     }
   }
+}
+
+function wantedOf([first]: readonly HeldChunk[]): WantedStripe {
+  assert(first, 'a stripe of which chunks are held has one');
+  const { stripe, schemeNumber } = chunkIdParts(first.entry.id);
+  return { stripe, schemeNumber, chunkBytes: first.entry.lengthBytes };
 }
 
 /** Good copies beyond one of each shard. */

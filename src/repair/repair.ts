@@ -53,6 +53,7 @@ export interface CollectSummary {
   readonly releases: number;
   readonly strays: number;
   readonly deletedStripes: number;
+  /** Chunks that nothing named. */
   readonly deletedChunks: number;
 }
 

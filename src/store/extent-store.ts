@@ -283,6 +283,7 @@ export class ExtentStore implements ChunkStore {
   ): AsyncIterable<ChunkEntry> {
     const { index } = this.#inventory;
     const { group, signal } = options;
+    if (group !== undefined && !this.#inventory.hasGroup(group)) return;
     const numbers =
       group === undefined ? index.partitions.keys() : [index.partitionOf(Math.floor(group / 16))];
     for (const number of numbers) {
@@ -389,21 +390,18 @@ export class ExtentStore implements ChunkStore {
   /** Promises room for a chunk, growing the device when it has to. @throws HF_NO_SPACE. */
   async #reserve(id: ChunkId, blocks: number): Promise<void> {
     const { space } = this.#inventory;
-    while (!space.reserve(id, blocks)) {
-      const release = await this.#growing.acquire();
-      try {
-        // Another put may have grown it while this one waited.
-        if (space.freeBlocks < blocks) await this.#grow(blocks);
-      } finally {
-        release();
-      }
-    }
+    if (space.reserve(id, blocks)) return;
+    await this.#growing.run(async () => {
+      // Another put may have grown it while this one waited, so it is asked again first.
+      while (!space.reserve(id, blocks)) await this.#grow(blocks);
+    });
   }
 
   async #grow(blocks: number): Promise<void> {
     const { space } = this.#inventory;
     const possible = Math.min(this.#ungrownBlocks, space.growthBlocks);
-    const missing = space.usedBlocks + blocks - space.sizeBlocks;
+    // The slots of a chunk may need room as well, so that its blocks alone seem to fit.
+    const missing = Math.max(space.usedBlocks + blocks - space.sizeBlocks, 1);
     if (possible < missing) {
       throw new HoldfastError('HF_NO_SPACE', `${this.#device.name} is full`);
     }

@@ -5,7 +5,7 @@
  * Invariant: each block is free, or belongs to one chunk of the index, to metadata, or to a put that
  * is under way.
  */
-import type { ChunkId } from '../base/index.ts';
+import { type ChunkId, GROUP_COUNT, groupOf } from '../base/index.ts';
 import type { GroupDigests } from './group-digests.ts';
 import type { IndexTable } from './index-table.ts';
 import type { ChunkRecord } from './slot.ts';
@@ -17,6 +17,8 @@ export class Inventory {
   readonly space: Space;
   #chunkCount = 0;
   #badChunkCount = 0;
+  /** Chunks of each group: most groups of a small store have none, and are not looked through. */
+  readonly #groupCounts = new Uint32Array(GROUP_COUNT);
 
   constructor(parts: { index: IndexTable; digests: GroupDigests; space: Space }) {
     this.index = parts.index;
@@ -33,9 +35,14 @@ export class Inventory {
     return this.#badChunkCount;
   }
 
+  hasGroup(group: number): boolean {
+    return this.#groupCounts[group]! > 0;
+  }
+
   /** Counts a chunk that is in the index already: the mount derives the rest from the index. */
   count(record: ChunkRecord): void {
     this.#chunkCount += 1;
+    this.#groupCounts[groupOf(record.id)]! += 1;
     if (record.kind === 'live') this.digests.add(record.id);
     else this.#badChunkCount += 1;
   }
@@ -48,7 +55,9 @@ export class Inventory {
     const after = this.index.find(id);
     if (before?.kind === 'live') this.digests.remove(id);
     if (after?.kind === 'live') this.digests.add(id);
-    this.#chunkCount += Number(after !== undefined) - Number(before !== undefined);
+    const growth = Number(after !== undefined) - Number(before !== undefined);
+    this.#chunkCount += growth;
+    this.#groupCounts[groupOf(id)]! += growth;
     this.#badChunkCount += Number(after?.kind === 'bad') - Number(before?.kind === 'bad');
     const isKept = before?.extents[0]?.start === after?.extents[0]?.start;
     if (before && !isKept) this.space.release(before.extents);

@@ -87,7 +87,7 @@ function writeHeaders(
 export interface DecodeRequest {
   readonly shape: StripeShape;
   readonly key: Uint8Array;
-  /** Chunks in index order; `undefined` = not there. Overwritten. */
+  /** Chunks in index order; `undefined` = not there. Read, not written. */
   readonly chunks: readonly (Uint8Array | undefined)[];
   /** Where the content goes, from 0 on. */
   readonly area: Uint8Array;

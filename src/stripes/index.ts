@@ -6,7 +6,6 @@ export type {
   ShardPlace,
   SpreadReport,
   StripeBuffer,
-  StripeContent,
   StripeHealth,
   StripeRef,
   StripeStore,

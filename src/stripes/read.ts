@@ -16,7 +16,7 @@ import { CONTENT_FORMAT, decodeStripe } from './coding.ts';
 import { ShardFinder, type Whereabouts } from './gather.ts';
 import { isShort, type StripeShape, stripeShape } from './shape.ts';
 import type { SlotPool } from './slab.ts';
-import type { StripeContent, StripeRef } from './stripe-store.ts';
+import type { StripeRef } from './stripe-store.ts';
 
 export interface ReadContext extends Whereabouts {
   readonly slots: SlotPool;
@@ -32,25 +32,23 @@ export async function readStripe(
   context: ReadContext,
   ref: StripeRef,
   options: { range?: ByteRange | undefined; signal?: AbortSignal | undefined },
-): Promise<StripeContent> {
+): Promise<Uint8Array> {
   const scheme = schemeOfNumber(ref.schemeNumber);
   const shape = stripeShape(scheme, ref.contentBytes);
   const finder = new ShardFinder(context, ref.stripe, scheme);
   const { signal } = options;
   const range = options.range ?? { offset: 0, lengthBytes: ref.contentBytes };
+  assert(range.offset >= 0 && range.lengthBytes >= 1, 'the range holds a byte');
   assert(range.offset + range.lengthBytes <= ref.contentBytes, 'the range lies in the stripe');
   if (scheme.kind === 'copy' && isShort(ref.contentBytes)) {
-    return { bytes: cut(await readShort(finder, shape, ref.key, signal), range), ...owned };
+    return cut(await readShort(finder, shape, ref.key, signal), range);
   }
   if (scheme.kind !== 'ida' && range.lengthBytes < ref.contentBytes) {
     const bytes = await readRange(finder, { shape, key: ref.key, range, signal });
-    if (bytes) return { bytes, ...owned };
+    if (bytes) return bytes;
   }
   return await readWhole(context, finder, { shape, key: ref.key, range, signal });
 }
-
-/** Nothing to give back. */
-const owned = { [Symbol.dispose](): void {} };
 
 function cut(bytes: Uint8Array, { offset, lengthBytes }: ByteRange): Uint8Array {
   return bytes.subarray(offset, offset + lengthBytes);
@@ -140,42 +138,26 @@ async function readWhole(
   { slots, coder }: ReadContext,
   finder: ShardFinder,
   { shape, key, range, signal }: RangeRead,
-): Promise<StripeContent> {
-  const lease = await slots.lease();
-  try {
-    const chunks = lease.chunks(shape);
-    const { k } = shape.scheme;
-    const exclude = new Set<number>();
-    for (;;) {
-      const present = await finder.fetchSome(k, chunks, { exclude, signal });
-      if (present.length < k) throw tooFew(shape, present.length);
-      try {
-        await coder.decode(lease.slot, shape, { key, present });
-        break;
-      } catch (error) {
-        if (errorCode(error) !== 'HF_FORGED') throw error;
-        await excludeBad({ coder, finder, shape, slot: lease.slot, present, exclude });
-      }
+): Promise<Uint8Array> {
+  using lease = await slots.lease();
+  const rooms = lease.rooms(shape);
+  const { k } = shape.scheme;
+  const bad: number[] = [];
+  let good: readonly number[] = [];
+  for (;;) {
+    const exclude = [...good, ...bad];
+    const more = await finder.fetchSome(k - good.length, rooms, { exclude, signal });
+    const present = [...good, ...more];
+    if (present.length < k) throw tooFew(shape, present.length);
+    try {
+      await coder.decode(lease.slot, shape, { key, present });
+      return cut(lease.area, range).slice();
+    } catch (error) {
+      if (errorCode(error) !== 'HF_FORGED') throw error;
+      good = await coder.check({ slot: lease.slot, stripe: finder.stripe, ...shape }, present);
+      // Every shard is what its id names: then the key or the record is wrong.
+      if (good.length === present.length) throw error;
+      bad.push(...present.filter((index) => !good.includes(index)));
     }
-    return { bytes: cut(lease.area, range), [Symbol.dispose]: () => lease[Symbol.dispose]() };
-  } catch (error) {
-    lease[Symbol.dispose]();
-    throw error;
   }
-}
-
-/** @throws HF_FORGED when every shard is as its id says: then the key or the record is wrong. */
-async function excludeBad(attempt: {
-  coder: StripeCoder;
-  finder: ShardFinder;
-  shape: StripeShape;
-  slot: number;
-  present: readonly number[];
-  exclude: Set<number>;
-}): Promise<void> {
-  const { coder, finder, shape, slot, present, exclude } = attempt;
-  const good = await coder.check({ slot, stripe: finder.stripe, ...shape }, present);
-  const bad = present.filter((index) => !good.includes(index));
-  if (bad.length === 0) throw new HoldfastError('HF_FORGED');
-  for (const index of bad) exclude.add(index);
 }

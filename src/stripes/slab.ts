@@ -8,6 +8,7 @@
  */
 import { assert, LIMITS, roundUp, Semaphore, type Scheme } from '../base/index.ts';
 import { SCRATCH_BYTES } from '../codec/index.ts';
+import { chunkMemoryBytes } from '../store/index.ts';
 
 const PAGE_BYTES = 4096;
 const WASM_PAGE_BYTES = 65_536;
@@ -44,43 +45,80 @@ export function contentArea({ memory }: SlabPlan, slot: number): Uint8Array {
   return new Uint8Array(memory.buffer, slot * SLOT_BYTES, CONTENT_AREA_BYTES);
 }
 
-/** Where the n chunks of a stripe lie in a slot. */
-export function chunkViews(
-  { memory }: SlabPlan,
-  slot: number,
-  { scheme, chunkBytes }: { scheme: Scheme; chunkBytes: number },
-): Uint8Array[] {
-  const stride = roundUp(chunkBytes, PAGE_BYTES);
-  // Copies are equal, so one chunk stands for all.
-  const count = scheme.kind === 'copy' ? 1 : scheme.n;
-  assert(count * stride <= CHUNK_AREA_BYTES, 'the chunks of a stripe fit a slot');
+/** Where one chunk lies. */
+export interface ChunkRoom {
+  readonly chunk: Uint8Array;
+  /** The chunk's memory with what a store may use behind it. */
+  readonly memory: Uint8Array;
+}
+
+interface ChunkSizes {
+  readonly scheme: Scheme;
+  readonly chunkBytes: number;
+}
+
+/** Copies are equal, so one chunk stands for all. */
+function roomCount({ kind, n }: Scheme): number {
+  return kind === 'copy' ? 1 : n;
+}
+
+/** Whole pages from one chunk to the next, with room for the footer that a store reads behind it. */
+function strideOf(chunkBytes: number): number {
+  return roundUp(chunkMemoryBytes(chunkBytes), PAGE_BYTES);
+}
+
+/** Whether the chunks of a stripe fit a slot; those that this program makes do. */
+export function fitsSlot({ scheme, chunkBytes }: ChunkSizes): boolean {
+  return roomCount(scheme) * strideOf(chunkBytes) <= CHUNK_AREA_BYTES;
+}
+
+/** Where the n chunks of a stripe lie in a slot, in index order. */
+export function chunkRooms({ memory }: SlabPlan, slot: number, sizes: ChunkSizes): ChunkRoom[] {
+  assert(fitsSlot(sizes), 'the chunks of a stripe fit a slot');
+  const { scheme, chunkBytes } = sizes;
+  const stride = strideOf(chunkBytes);
   const start = slot * SLOT_BYTES + CONTENT_AREA_BYTES;
-  const views = Array.from(
-    { length: count },
-    (_, index) => new Uint8Array(memory.buffer, start + index * stride, chunkBytes),
-  );
-  return scheme.kind === 'copy' ? Array.from({ length: scheme.n }, () => views[0]!) : views;
+  const rooms = Array.from({ length: roomCount(scheme) }, (_, index) => {
+    const room = new Uint8Array(memory.buffer, start + index * stride, stride);
+    return { chunk: room.subarray(0, chunkBytes), memory: room };
+  });
+  return Array.from({ length: scheme.n }, (_, index) => rooms[index] ?? rooms[0]!);
+}
+
+/** As {@link chunkRooms}, the chunks alone. */
+export function chunkViews(plan: SlabPlan, slot: number, sizes: ChunkSizes): Uint8Array[] {
+  return chunkRooms(plan, slot, sizes).map(({ chunk }) => chunk);
 }
 
 /** Lends slots; who waits is served in order. */
 export class SlotPool {
   readonly plan: SlabPlan;
   readonly #semaphore: Semaphore;
+  /** One slot less: a slot to fill is held for as long as its source takes. */
+  readonly #filling: Semaphore;
   readonly #free: number[];
 
   constructor(plan: SlabPlan) {
     this.plan = plan;
     this.#semaphore = new Semaphore(plan.slotCount);
+    this.#filling = new Semaphore(plan.slotCount - 1);
     this.#free = Array.from({ length: plan.slotCount }, (_, index) => index);
   }
 
-  async lease(): Promise<SlotLease> {
+  /** A slot to be filled from outside. What waits for nobody but the stores always gets one. */
+  async leaseToFill(): Promise<SlotLease> {
+    const release = await this.#filling.acquire();
+    return await this.lease(release);
+  }
+
+  async lease(afterwards?: () => void): Promise<SlotLease> {
     const release = await this.#semaphore.acquire();
     const slot = this.#free.pop();
     assert(slot !== undefined, 'a permit stands for a free slot');
     return new SlotLease(this.plan, slot, () => {
       this.#free.push(slot);
       release();
+      afterwards?.();
     });
   }
 }
@@ -101,9 +139,9 @@ export class SlotLease implements Disposable {
     return contentArea(this.plan, this.slot);
   }
 
-  chunks(shape: { scheme: Scheme; chunkBytes: number }): Uint8Array[] {
+  rooms(sizes: ChunkSizes): ChunkRoom[] {
     assert(this.#giveBack, 'the slot is still lent');
-    return chunkViews(this.plan, this.slot, shape);
+    return chunkRooms(this.plan, this.slot, sizes);
   }
 
   /** Gives the slot back; a second call does nothing, as owners hand the lease on. */

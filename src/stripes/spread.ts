@@ -4,14 +4,18 @@
  * stripe. All n are durable before the put is acknowledged; only when fewer than n stores are alive
  * may d < n do, d ≥ k + minSpare, which is reported.
  */
-import { type DeviceId, errorCode, formatScheme, HoldfastError } from '../base/index.ts';
+import {
+  type ChunkId,
+  type DeviceId,
+  errorCode,
+  formatScheme,
+  HoldfastError,
+  mapBounded,
+} from '../base/index.ts';
 import type { ChunkStore } from '../store/index.ts';
-import type { Cluster } from '../cluster/index.ts';
+import type { Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
 import type { PreparedStripe, SpreadReport } from './stripe-store.ts';
-
-/** The store of a device, when it is alive. */
-export type StoreOf = (device: DeviceId) => ChunkStore | undefined;
 
 export interface SpreadOptions {
   readonly generation: number;
@@ -20,50 +24,71 @@ export interface SpreadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Returns only when no store uses the chunks any more, also when it throws. */
 export async function spreadStripe(
-  { cluster, storeOf }: { cluster: Cluster; storeOf: StoreOf },
-  prepared: PreparedStripe,
-  options: SpreadOptions,
+  { cluster, storeOf }: Pick<Whereabouts, 'cluster' | 'storeOf'>,
+  { stripe, scheme, chunks }: PreparedStripe,
+  { generation, minSpare, signal }: SpreadOptions,
 ): Promise<SpreadReport> {
-  const { stripe, scheme, chunks } = prepared;
   const ids = chunkIds(stripe, scheme);
-  const { generation, signal } = options;
   const places = cluster.place(stripe, scheme);
-  const spares = cluster.handOff(stripe, scheme).values();
+  const spares = aliveOf(cluster.handOff(stripe, scheme), storeOf).values();
   const failures: unknown[] = [];
-
-  /** Tries the device, then spares that nobody else of this stripe has taken, until one took it. */
-  async function putShard(index: number): Promise<boolean> {
-    for (let device = places[index] ?? nextOf(spares); device; device = nextOf(spares)) {
-      const store = storeOf(device);
-      if (!store) continue;
-      try {
-        await store.put(ids[index]!, chunks[index]!, { generation, signal });
-        return true;
-      } catch (error) {
-        if (errorCode(error) === undefined || errorCode(error) === 'HF_CORRUPT') throw error;
-        failures.push(error);
-      }
-    }
-    return false;
-  }
-
-  const durable = await Promise.all(ids.map((_, index) => putShard(index)));
-  const durableCount = durable.filter(Boolean).length;
+  const durable = await mapBounded(ids, ids.length, async (id, index) => {
+    const device = places[index];
+    const put = { id, chunk: chunks[index]!, generation, signal };
+    return await putWithHandOff(put, { own: device && storeOf(device), spares, failures });
+  });
+  const durableCount = durable.filter((store) => store !== undefined).length;
   if (durableCount === scheme.n) return { durableCount, isDegraded: false };
   const full = failures.find((error) => errorCode(error) === 'HF_NO_SPACE');
   // A full store is alive: ruling 9 lets a put go short only of stores that are not.
   if (full) throw full;
-  if (durableCount >= scheme.k + options.minSpare) return { durableCount, isDegraded: true };
+  if (durableCount >= scheme.k + minSpare) return { durableCount, isDegraded: true };
   throw new HoldfastError(
     'HF_TOO_FEW_STORES',
     `only ${durableCount} of ${scheme.n} shards of ${formatScheme(scheme)} could be stored; ` +
-      `at least ${scheme.k + options.minSpare} stores must be alive`,
+      `at least ${Math.min(scheme.n, scheme.k + minSpare)} stores must be alive`,
     { cause: failures[0] },
   );
 }
 
-function nextOf<Item>(items: Iterator<Item>): Item | undefined {
-  const next = items.next();
-  return next.done ? undefined : next.value;
+export function aliveOf(
+  devices: readonly DeviceId[],
+  storeOf: Whereabouts['storeOf'],
+): ChunkStore[] {
+  return devices.map(storeOf).filter((store) => store !== undefined);
+}
+
+/**
+ * Tries a store, then spares that nobody else of this stripe has taken, until one took the chunk.
+ * @param candidates.failures why stores did not take it is added here.
+ * @returns the store that took it.
+ * @throws HF_CORRUPT when the chunk is not what its id names; HF_INTERRUPTED.
+ */
+export async function putWithHandOff(
+  { id, chunk, ...options }: {
+    readonly id: ChunkId;
+    readonly chunk: Uint8Array;
+    readonly generation: number;
+    readonly signal?: AbortSignal | undefined;
+  },
+  { own, spares, failures }: {
+    readonly own: ChunkStore | undefined;
+    readonly spares: Iterator<ChunkStore, undefined>;
+    readonly failures: unknown[];
+  },
+): Promise<ChunkStore | undefined> {
+  for (let store = own ?? spares.next().value; store; store = spares.next().value) {
+    try {
+      await store.put(id, chunk, options);
+      return store;
+    } catch (error) {
+      const code = errorCode(error);
+      // These say nothing about the store: no other would do better.
+      if (!code || code === 'HF_CORRUPT' || code === 'HF_INTERRUPTED') throw error;
+      failures.push(error);
+    }
+  }
+  return undefined;
 }

@@ -39,11 +39,6 @@ export interface StripeRef {
   readonly contentBytes: number;
 }
 
-/** Content read back; `bytes` is valid until disposed. */
-export interface StripeContent extends Disposable {
-  readonly bytes: Uint8Array;
-}
-
 export interface ShardPlace {
   readonly shardIndex: number;
   /** Where the layout wants the shard; `undefined` when no device has the position. */
@@ -79,7 +74,10 @@ export interface StripeStore extends AsyncDisposable {
   /** Content bytes of a full stripe of this scheme. */
   contentBytesFor(scheme: Scheme): number;
 
-  /** Waits for one of a bounded number of buffers: the back-pressure of every stream. */
+  /**
+   * Waits for one of a bounded number of buffers: the back-pressure of every stream. All buffers
+   * together leave a slot for reads and repair, which a writer's own source may be waiting for.
+   */
   lease(scheme: Scheme, options?: Cancel): Promise<StripeBuffer>;
 
   /**
@@ -113,7 +111,8 @@ export interface StripeStore extends AsyncDisposable {
 
   /**
    * Content of a stripe, authenticated, from any k good shards. Bad shards met on the way are passed
-   * over and marked by their stores.
+   * over and marked by their stores. The bytes are the caller's, so that whoever reads holds no
+   * slot while he waits for somebody else.
    * @param range bytes of the content; the whole when left out.
    * @throws HF_TOO_FEW_SHARDS, HF_FORGED.
    */
@@ -121,7 +120,7 @@ export interface StripeStore extends AsyncDisposable {
     ref: StripeRef,
     range?: { readonly offset: number; readonly lengthBytes: number },
     options?: Cancel,
-  ): Promise<StripeContent>;
+  ): Promise<Uint8Array>;
 
   /** Where the shards of a stripe are, asked of the stores (nothing is read). */
   inspect(stripe: StripeId, schemeNumber: number): Promise<StripeHealth>;

@@ -1,8 +1,9 @@
 /** The stripe store over a set of chunk stores: puts the parts of this module together. */
 import {
   assert,
-  mapBounded,
+  errorCode,
   LIMITS,
+  mapBounded,
   schemeNumber,
   schemeOfNumber,
   throwIfAborted,
@@ -24,7 +25,6 @@ import type {
   RebuildReport,
   SpreadReport,
   StripeBuffer,
-  StripeContent,
   StripeHealth,
   StripeRef,
   StripeStore,
@@ -38,7 +38,7 @@ export interface StripesOptions {
   readonly stores: () => readonly ChunkStore[];
   /** Threads that code; 0 codes in the calling thread. */
   readonly threadCount: number;
-  /** Stripes in memory at once. */
+  /** Stripes in memory at once, at least 2. */
   readonly slotCount: number;
   /** Ruling 9's minSpare. */
   readonly minSpare?: number;
@@ -51,6 +51,7 @@ interface PrepareOptions {
 
 export function openStripes(options: StripesOptions): StripeStore {
   const { threadCount, slotCount } = options;
+  assert(slotCount >= 2, 'one slot is to be filled, one is left to read');
   const plan = createSlab(slotCount, Math.max(1, threadCount));
   const coder = threadCount === 0 ? inlineCoder(plan) : pooledCoder(plan);
   return new Stripes(options, new SlotPool(plan), coder);
@@ -79,7 +80,7 @@ class Stripes implements StripeStore {
   }
 
   async lease(scheme: Scheme, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<StripeBuffer> {
-    const lease = await this.#slots.lease();
+    const lease = await this.#slots.leaseToFill();
     try {
       throwIfAborted(signal);
     } catch (error) {
@@ -108,7 +109,7 @@ class Stripes implements StripeStore {
       schemeNumber: schemeNumber(scheme),
       contentBytes,
       chunkBytes: shape.chunkBytes,
-      chunks: lease.chunks(shape),
+      chunks: lease.rooms(shape).map(({ chunk }) => chunk),
       [Symbol.dispose]: () => lease[Symbol.dispose](),
     };
   }
@@ -148,12 +149,12 @@ class Stripes implements StripeStore {
     ref: StripeRef,
     range?: ByteRange,
     { signal }: { signal?: AbortSignal | undefined } = {},
-  ): Promise<StripeContent> {
+  ): Promise<Uint8Array> {
     return await readStripe(this.#context, ref, { range, signal });
   }
 
   async inspect(stripe: StripeId, number: number): Promise<StripeHealth> {
-    return await inspectStripe(this.#context, stripe, schemeOfNumber(number));
+    return await inspectStripe(this.#context, { stripe, scheme: schemeOfNumber(number) });
   }
 
   async rebuild(
@@ -166,10 +167,17 @@ class Stripes implements StripeStore {
   async remove({ stripe, schemeNumber: number, generation }: WantedShards): Promise<boolean> {
     const ids = chunkIds(stripe, schemeOfNumber(number));
     const stores = this.#options.stores();
-    await mapBounded(stores, LIMITS.deviceOperationsMax, async (store) => {
-      for (const id of ids) await store.remove(id, { generationMax: generation });
+    const asked = await mapBounded(stores, LIMITS.deviceOperationsMax, async (store) => {
+      try {
+        for (const id of ids) await store.remove(id, { generationMax: generation });
+        return store.id;
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error;
+        return undefined; // it is going, and what it holds with it
+      }
     });
-    return stores.length === this.#options.cluster.topology().devices.length;
+    const { devices } = this.#options.cluster.topology();
+    return devices.every(({ id, state }) => state === 'out' || asked.includes(id));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

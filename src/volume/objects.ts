@@ -1,6 +1,7 @@
 /** The object store of one volume: puts the parts of this module together. */
 import {
   assert,
+  errorCode,
   HoldfastError,
   isAddress,
   isHexId,
@@ -64,7 +65,7 @@ class Objects implements ObjectStore {
   }
 
   async put(content: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<PutReport> {
-    if (options.id !== undefined) await this.#find(options.id);
+    const key = options.key ?? (await this.#keyOf(options.id));
     const context = {
       ...this.#options,
       volume: this.#options.volume(),
@@ -72,7 +73,15 @@ class Objects implements ObjectStore {
       stripeKeys: this.#stripeKeys,
       background: this.#background,
     };
-    return await putObject(context, await this.#takeInode(), { content, options });
+    return await putObject(context, await this.#takeInode(), { content, options: { ...options, key } });
+  }
+
+  /** The key that an object keeps when it is filled. @throws HF_NOT_FOUND. */
+  async #keyOf(id: ObjectId | undefined): Promise<string | undefined> {
+    if (id === undefined) return undefined;
+    const record = await this.#options.namespace.object(id);
+    if (record) return await this.#tree.keyOf(record.inode);
+    throw new HoldfastError('HF_NOT_FOUND', `there is no object ${id} to fill`);
   }
 
   async #takeInode(): Promise<Inode> {
@@ -118,11 +127,17 @@ class Objects implements ObjectStore {
 
   async remove(reference: string): Promise<ObjectInfo> {
     const { namespace, repair, volume } = this.#options;
-    const record = await this.#find(reference);
-    const info = await this.#tree.info(record);
-    const release = await namespace.removeObject(info.id);
-    await repair.release(volume().id, release);
-    return info;
+    for (;;) {
+      const info = await this.#tree.info(await this.#find(reference));
+      try {
+        const release = await namespace.removeObject(info.id);
+        await repair.release(volume().id, release);
+        return info;
+      } catch (error) {
+        // It was replaced or removed meanwhile: the reference may lead to another one by now.
+        if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
+      }
+    }
   }
 
   async *where(reference: string): AsyncIterable<StripePlaces> {

@@ -2,13 +2,21 @@
  * One put, from an inode number to the answer. Until the commit nothing of it can be seen; when it
  * fails, what it had named is let go at once, and what a crash leaves the collector finds.
  */
-import { errorCode, hexId, HoldfastError, type ObjectId, schemeNumber } from '../base/index.ts';
+import {
+  batchesOf,
+  errorCode,
+  hexId,
+  LIMITS,
+  type ObjectId,
+  schemeNumber,
+  type StripeId,
+} from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import { contentAddress, type VolumeKeys } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type {
   Inode,
-  InodeRecord,
+  Holder,
   Namespace,
   ObjectCommit,
   References,
@@ -20,7 +28,7 @@ import type { Repair } from '../repair/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
 import type { Background } from './background.ts';
 import { type KeyPath, parseKey } from './keys.ts';
-import type { PutOptions, PutReport } from './object-store.ts';
+import type { ObjectInfo, PutOptions, PutReport } from './object-store.ts';
 import type { SealedTree } from './sealed-tree.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 import { ContentWriter, type WrittenContent } from './write-content.ts';
@@ -60,33 +68,56 @@ export async function putObject(
   const writer = new ContentWriter({ ...context, holder, scheme, secret, signal: options.signal });
   try {
     const written = await writer.write(content);
-    const commit = commitOf(context, inode, written, options);
-    const record = await commitAt(context, path, { ...commit, schemeNumber: schemeNumber(scheme) });
-    const confirmed = context.references.confirm(holder, writer.named);
-    context.background.start('confirming references', confirmed);
-    const info = await context.tree.info(record, options.key);
+    const address = contentAddress(written.contentDigests, written.sizeBytes);
+    const info: Omit<ObjectInfo, 'createdAtMs'> = {
+      id: options.id ?? hexId<ObjectId>(context.env.random.bytes(16)),
+      key: options.key,
+      fileName: options.fileName ?? '',
+      mediaType: options.mediaType ?? '',
+      sizeBytes: written.sizeBytes,
+      address,
+      scheme,
+    };
+    await commitAt(context, path, commitOf(context, { inode, info, written }));
+    context.background.start('confirming references', confirm(context, holder, writer.named));
+    // When it was replaced meanwhile its record is gone; it was stored all the same.
+    const record = await context.namespace.record(inode);
+    const createdAtMs = record?.createdAtMs ?? context.env.clock.now();
     const { knownStripes, degradedTo } = written;
-    return { info, knownStripes, stripeCount: writer.named.length, degradedTo };
+    const stripeCount = writer.named.length;
+    return { info: { ...info, createdAtMs }, knownStripes, stripeCount, degradedTo };
   } catch (error) {
-    // Whether a commit of unknown outcome took effect is the collector's to find out.
-    if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') await abandon(context, inode, writer);
+    await abandon(context, inode, writer);
     throw error;
   }
 }
 
+async function confirm(
+  { references }: PutContext,
+  holder: Holder,
+  stripes: readonly StripeId[],
+): Promise<void> {
+  for (const batch of batchesOf(stripes, LIMITS.stripesPerEntryMax)) {
+    await references.confirm(holder, batch);
+  }
+}
+
 function commitOf(
-  { env, tree }: PutContext,
-  inode: Inode,
-  written: WrittenContent,
-  { id, fileName = '', mediaType = '' }: PutOptions,
-): Omit<ObjectCommit, 'schemeNumber' | 'entry'> {
-  const address = contentAddress(written.contentDigests, written.sizeBytes);
+  { tree }: PutContext,
+  put: {
+    readonly inode: Inode;
+    readonly info: Omit<ObjectInfo, 'createdAtMs'>;
+    readonly written: WrittenContent;
+  },
+): Omit<ObjectCommit, 'entry'> {
+  const { inode, info, written } = put;
   return {
     inode,
-    objectId: id ?? hexId<ObjectId>(env.random.bytes(16)),
-    sizeBytes: written.sizeBytes,
-    attributes: tree.sealedAttributes(inode, { fileName, mediaType, address }),
-    addressKey: tree.addressKey(address),
+    objectId: info.id,
+    sizeBytes: info.sizeBytes,
+    schemeNumber: schemeNumber(info.scheme),
+    attributes: tree.sealedAttributes(inode, info),
+    addressKey: tree.addressKey(info.address),
     extents: written.extents,
     mayReplace: true,
   };
@@ -97,26 +128,22 @@ async function commitAt(
   context: PutContext,
   path: KeyPath | undefined,
   commit: Omit<ObjectCommit, 'entry'>,
-): Promise<InodeRecord> {
+): Promise<void> {
   const { namespace, tree } = context;
   for (let tries = 1; ; tries++) {
-    const directory = path && (await tree.makeDirectories(path.directories));
-    const entry = directory && {
-      directory: directory.inode,
-      name: tree.sealedName(directory, path.name),
-    };
     try {
-      const releases = await namespace.commitObject({ ...commit, entry });
-      releaseAfterwards(context, releases);
-      break;
+      const directory = path && (await tree.makeDirectories(path.directories));
+      const entry = directory && {
+        directory: directory.inode,
+        name: tree.sealedName(directory, path.name),
+      };
+      releaseAfterwards(context, await namespace.commitObject({ ...commit, entry }));
+      return;
     } catch (error) {
       const hasVanished = path !== undefined && errorCode(error) === 'HF_NOT_FOUND';
       if (!hasVanished || tries === COMMIT_TRIES) throw error;
     }
   }
-  const record = await namespace.record(commit.inode);
-  if (!record) throw new HoldfastError('HF_NOT_FOUND', `${commit.objectId} was removed meanwhile`);
-  return record;
 }
 
 function releaseAfterwards(
@@ -128,6 +155,7 @@ function releaseAfterwards(
   }
 }
 
+/** Also where the outcome of the commit is not known: what was committed stays. */
 async function abandon(
   { repair, volume, env }: PutContext,
   inode: Inode,

@@ -3,8 +3,11 @@
  */
 import { HoldfastError, LIMITS, throwIfAborted } from '../base/index.ts';
 import type { Extent, InodeRecord, Namespace } from '../meta/index.ts';
-import type { StripeContent, StripeStore } from '../stripes/index.ts';
+import type { StripeStore } from '../stripes/index.ts';
 import type { StripeKeys } from './stripe-keys.ts';
+
+/** Stripes in a reader's memory besides the one that is being consumed. */
+const STRIPES_AHEAD_MAX = 2;
 
 export interface ReadContext {
   readonly namespace: Namespace;
@@ -22,32 +25,30 @@ interface Part {
   readonly range: ReadRange;
 }
 
-/** Bytes of an inode in order; each array is valid until the next is asked for. */
+/** Bytes of an inode in order. */
 export async function* readContent(
   context: ReadContext,
   { inode }: InodeRecord,
   options: { range: ReadRange; signal: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array> {
-  const ahead: Promise<StripeContent>[] = [];
+  const ahead: Promise<Uint8Array>[] = [];
   const parts = partsOf(context.namespace, inode, options.range);
   try {
     for (let isEnd = false; ;) {
-      while (!isEnd && ahead.length < LIMITS.stripesInFlightMax) {
+      while (!isEnd && ahead.length < STRIPES_AHEAD_MAX) {
         const next = await parts.next();
         isEnd = next.done === true;
         if (!next.done) ahead.push(startRead(context, inode, next.value, options.signal));
       }
       const first = ahead.shift();
       if (!first) return;
-      using content = await first;
+      const bytes = await first;
       throwIfAborted(options.signal);
-      yield content.bytes;
+      yield bytes;
     }
   } finally {
-    // The reader may stop early: what was read ahead is given back.
-    for (const left of await Promise.allSettled(ahead)) {
-      if (left.status === 'fulfilled') left.value[Symbol.dispose]();
-    }
+    // The reader may stop early: nothing is under way when it has.
+    await Promise.allSettled(ahead);
   }
 }
 
@@ -56,7 +57,7 @@ function startRead(
   inode: InodeRecord['inode'],
   { extent, range }: Part,
   signal: AbortSignal | undefined,
-): Promise<StripeContent> {
+): Promise<Uint8Array> {
   const { stripe, schemeNumber, lengthBytes: contentBytes } = extent;
   const key = stripeKeys.unwrap(inode, extent);
   const reading = stripes.read({ stripe, schemeNumber, key, contentBytes }, range, { signal });
@@ -73,7 +74,9 @@ async function* partsOf(
 ): AsyncGenerator<Part> {
   const end = offset + lengthBytes;
   let position = offset;
-  for await (const extent of extentsFrom(namespace, inode)) {
+  // The first extent of the range begins less than a stripe before it.
+  const from = Math.max(0, offset - LIMITS.stripeBytesMax);
+  for await (const extent of extentsFrom(namespace, inode, from)) {
     if (position >= end) return;
     const extentEnd = extent.offset + extent.lengthBytes;
     if (extentEnd <= position) continue;
@@ -86,17 +89,17 @@ async function* partsOf(
   if (position < end) throw new HoldfastError('HF_CORRUPT', 'the record of an object has a gap');
 }
 
-/** All extents of an inode in order, page by page. */
+/** Extents of an inode with offset ≥ `from`, in order, page by page. */
 export async function* extentsFrom(
   namespace: Namespace,
   inode: InodeRecord['inode'],
+  from = 0,
 ): AsyncGenerator<Extent> {
-  let from = 0;
-  for (;;) {
-    const page = await namespace.extents(inode, from);
+  for (let next = from; ;) {
+    const page = await namespace.extents(inode, next);
     yield* page;
     const last = page.at(-1);
     if (!last) return;
-    from = last.offset + 1;
+    next = last.offset + 1;
   }
 }

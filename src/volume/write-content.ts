@@ -9,9 +9,6 @@ import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
 import { type Cut, cutContent } from './cut-content.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 
-/** Extents that travel in one entry of the log. */
-const EXTENTS_PER_ENTRY = 256;
-
 export interface WriteContext {
   readonly namespace: Namespace;
   readonly references: References;
@@ -96,7 +93,7 @@ export class ContentWriter {
     const { stripeKeys, holder } = this.#context;
     const place = { offset, lengthBytes: contentBytes, stripe, schemeNumber };
     this.#extents.push(stripeKeys.wrap(holder.inode, place, key));
-    if (this.#extents.length >= EXTENTS_PER_ENTRY) await this.#stage();
+    if (this.#extents.length >= LIMITS.stripesPerEntryMax) await this.#stage();
   }
 
   async #prepare(cut: Cut): Promise<PreparedStripe> {

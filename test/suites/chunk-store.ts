@@ -200,22 +200,25 @@ export function chunkStoreSuite(name: string, makeHarness: () => Promise<ChunkSt
       expect(await store.digests()).toEqual([]);
     });
 
-    it.each([5000, 300 * KiB])('finds a damaged chunk of %i bytes and takes it anew', async (size) => {
-      const chunk = testChunk(1, size);
-      const other = testChunk(2, size);
-      await store.put(chunk.id, chunk.bytes, { generation: 3 });
-      await store.put(other.id, other.bytes, { generation: 3 });
-      await harness.damage(chunk);
-      expect(await codeOf(store.get(chunk.id))).toBe('HF_CORRUPT');
-      expect(await store.stat(chunk.id)).toMatchObject({ isGood: false, generation: 3 });
-      expect((await store.usage()).badChunkCount).toBe(1);
-      expect((await store.digests()).reduce((sum, { count }) => sum + count, 0)).toBe(1);
-      expect(await listed(store.list())).toEqual(idsOf([chunk, other]));
-      await expectHeld(other);
-      await store.put(chunk.id, chunk.bytes, { generation: 1 });
-      await expectHeld(chunk);
-      expect(await store.stat(chunk.id)).toMatchObject({ isGood: true, generation: 3 });
-    });
+    it.each([5000, 300 * KiB])(
+      'finds a damaged chunk of %i bytes and takes it anew',
+      async (size) => {
+        const chunk = testChunk(1, size);
+        const other = testChunk(2, size);
+        await store.put(chunk.id, chunk.bytes, { generation: 3 });
+        await store.put(other.id, other.bytes, { generation: 3 });
+        await harness.damage(chunk);
+        expect(await codeOf(store.get(chunk.id))).toBe('HF_CORRUPT');
+        expect(await store.stat(chunk.id)).toMatchObject({ isGood: false, generation: 3 });
+        expect((await store.usage()).badChunkCount).toBe(1);
+        expect((await store.digests()).reduce((sum, { count }) => sum + count, 0)).toBe(1);
+        expect(await listed(store.list())).toEqual(idsOf([chunk, other]));
+        await expectHeld(other);
+        await store.put(chunk.id, chunk.bytes, { generation: 1 });
+        await expectHeld(chunk);
+        expect(await store.stat(chunk.id)).toMatchObject({ isGood: true, generation: 3 });
+      },
+    );
 
     it('finds damage by scrubbing, and removes a bad chunk', async () => {
       const chunks = [5000, 300 * KiB, 40].map((size, number) => testChunk(number, size));

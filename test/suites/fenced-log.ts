@@ -1,8 +1,9 @@
 /**
  * What every FencedLog must do, whatever its engine: the contract's points one by one, then three
- * stewards at once on a log with faults. Aim: no acknowledged entry is lost or moved, no entry of an
- * older epoch appears after a seizure. Method: examples; seeded random runs checked against what the
- * stewards were told. Checks are a table, so that an engine with a planted bug can be shown to fail.
+ * stewards at once on a log with faults. Aim: no acknowledged entry is lost or moved, no entry of
+ * an older epoch appears after a seizure. Method: examples; seeded random runs checked against what
+ * the stewards were told. Checks are a table, so that an engine with a planted bug can be shown to
+ * fail.
  */
 import { describe, expect, it } from 'vitest';
 import { errorCode, fromUtf8, HoldfastError, LIMITS, utf8 } from '../../src/base/index.ts';
@@ -33,8 +34,15 @@ async function entriesOf(log: FencedLog, from: Lsn = 1, cell = CELL): Promise<st
   return entries.map(({ lsn, epoch, bytes }) => `${lsn}@${epoch} ${fromUtf8(bytes)}`);
 }
 
+/** What it resolves to, or the code of its operating error; a bug of ours is thrown. */
 async function codeOf(work: Promise<unknown>): Promise<unknown> {
-  return await work.then((value) => value, errorCode);
+  try {
+    return await work;
+  } catch (error) {
+    const code = errorCode(error);
+    if (!code) throw error;
+    return code;
+  }
 }
 
 async function* partsOf(...texts: readonly string[]): AsyncGenerator<Uint8Array> {
@@ -242,6 +250,16 @@ const EXAMPLES: Record<string, Check> = {
     expect(next).toBeGreaterThan(epoch);
     expect(await entriesOf(await medium.open(), 5)).toEqual([`5@${next} e5`]);
   },
+
+  async 'a seizure just before the trim outlives it'(medium) {
+    let log = await medium.open();
+    const epoch = await fill(log, 2);
+    await log.saveSnapshot(CELL, { epoch, lsn: 2 }, partsOf('state'));
+    const next = await log.seize(CELL);
+    await log.trim(CELL, 2);
+    log = await medium.open();
+    expect(await log.head(CELL)).toEqual({ epoch: next.epoch, lsn: 2, trimmed: 2 });
+  },
 };
 
 const REGISTRY_EXAMPLES: Record<string, Check> = {
@@ -270,20 +288,17 @@ const REGISTRY_EXAMPLES: Record<string, Check> = {
     expect((await registry.list('n/')).map(({ key }) => key)).toEqual(['n/a', 'n/b']);
   },
 
-  async 'counts right under concurrent compare-and-set, from two doors'(medium) {
-    const log = await medium.open();
-    const doors = [await medium.openRegistry(log), await medium.openRegistry(log)];
-    async function countUp(registry: Registry): Promise<void> {
+  async 'counts right under concurrent compare-and-set'(medium) {
+    const registry = await medium.openRegistry(await medium.open());
+    async function countUp(): Promise<void> {
       for (let done = 0; done < 5;) {
         const now = await registry.get('count');
         const next = utf8(String(Number(now ? fromUtf8(now.value) : 0) + 1));
         if (await registry.compareAndSet('count', now?.version ?? 0, next)) done += 1;
       }
     }
-    await Promise.all([...doors, ...doors].map(countUp));
-    for (const registry of doors) {
-      expect(fromUtf8((await registry.get('count'))!.value)).toBe('20');
-    }
+    await Promise.all([1, 2, 3, 4].map(countUp));
+    expect(fromUtf8((await registry.get('count'))!.value)).toBe('20');
   },
 
   async 'remembers everything, versions too, when opened again'(medium) {
@@ -339,7 +354,11 @@ async function runSteward(log: FencedLog, env: Env, history: History): Promise<v
         if (outcome === 'ok') history.acknowledged.set(each, text);
         return outcome === 'ok';
       });
-      isMine = (await Promise.all(batch)).every((isOk) => isOk);
+      const outcomes = await Promise.all(batch);
+      const okCount = outcomes.filter(Boolean).length;
+      // None is acknowledged after one that was not.
+      expect(outcomes.lastIndexOf(true)).toBe(okCount - 1);
+      isMine = okCount === outcomes.length;
       await env.clock.sleep(env.random.below(5));
     }
   }

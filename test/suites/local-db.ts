@@ -1,7 +1,7 @@
 /**
  * What every LocalDb must do, whatever its engine. Aim: transactions are atomic and ordered, reads
- * see exactly what was acknowledged, ranges follow the order of unsigned bytes, a full database says
- * so and loses nothing. Method: examples, and random transactions against a plain map.
+ * see exactly what was acknowledged, ranges follow the order of unsigned bytes, a full database
+ * says so and loses nothing. Method: examples, and random transactions against a plain map.
  */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -166,7 +166,7 @@ export function testLocalDb(engine: string, makeMedium: () => Promise<LocalDbMed
       expect(() => db.get(FIRST)).toThrow(expect.objectContaining({ code: 'HF_CLOSED' }));
     });
 
-    it('when full: refuses whole transactions, keeps the others, goes on after a delete', async () => {
+    it('when full: refuses whole transactions, keeps others, goes on after a delete', async () => {
       await db[Symbol.asyncDispose]();
       db = await medium.open({ bytesMax: 256 * 1024 });
       const page = (name: string): Row => ({ key: utf8(name), value: new Uint8Array(8000) });

@@ -7,7 +7,7 @@ import { assert, HoldfastError, LIMITS, toHex } from '../../src/base/index.ts';
 import { digest } from '../../src/crypto/index.ts';
 import type { Mirror, MirrorRecord, MirrorRef } from '../../src/log/index.ts';
 
-/** `none`: fails with nothing stored; `one`: with one copy; `all`: with all; `lie`: says ok, stored none. */
+/** Fails with `none`, `one` or `all` of the copies stored; `lie`: says ok, with none stored. */
 export type PutFault = 'none' | 'one' | 'all' | 'lie' | undefined;
 
 export class MemoryMirror implements Mirror {
@@ -18,6 +18,9 @@ export class MemoryMirror implements Mirror {
   nextFault: () => PutFault = () => undefined;
   /** How long a put takes. */
   delay: () => Promise<void> = async () => {};
+
+  /** Removals fail. */
+  keepsAll = false;
 
   constructor({ storeCount = 4, copyCount = 2 } = {}) {
     this.#stores = Array.from({ length: storeCount }, () => new Map<string, Uint8Array>());
@@ -50,12 +53,14 @@ export class MemoryMirror implements Mirror {
   }
 
   async remove(refs: readonly MirrorRef[]): Promise<void> {
+    if (this.keepsAll) throw new HoldfastError('HF_TOO_FEW_STORES');
     for (const { id } of refs) for (const store of this.#present()) store.delete(toHex(id));
   }
 
   async *list(): AsyncGenerator<MirrorRef & MirrorRecord> {
     const records = new Map(this.#present().flatMap((store) => [...store]));
-    for (const [hex, bytes] of [...records].sort()) {
+    // By id, so in no order that the log could count on.
+    for (const [hex, bytes] of [...records].sort(([a], [b]) => (a < b ? -1 : 1))) {
       yield { id: new Uint8Array(Buffer.from(hex, 'hex')), bytes: new Uint8Array(bytes) };
     }
   }

@@ -1,0 +1,221 @@
+/**
+ * What must hold once everything is calm again: all that was acknowledged is there and whole, nothing
+ * else is, and what is removed leaves nothing behind.
+ */
+import {
+  chunkIdParts,
+  GROUP_COUNT,
+  METADATA_SCHEME_NUMBER,
+  schemeOfNumber,
+  type StripeId,
+  toHex,
+} from '../src/base/index.ts';
+import type { Namespace, StripeRecord } from '../src/meta/index.ts';
+import type { Core } from '../src/node/index.ts';
+import type { ExtentStore } from '../src/store/index.ts';
+import { textOf } from './sim-env.ts';
+import { ABSENT, type Register } from './model.ts';
+import type { Workload } from './workload.ts';
+import { Violation, type World } from './world.ts';
+
+/** Enough for shards of every scheme in use, and one to spare. */
+const ALIVE_AT_END = 7;
+const HEALS_MAX = 3;
+const LONG_MS = 48 * 3_600_000;
+
+/** Ends all faults, mends what is broken, and checks everything. */
+export async function checkAtEnd(world: World, workload: Workload): Promise<void> {
+  await calmDown(world);
+  await mustWork(world, checkStructure);
+  for (const register of workload.registers()) await workload.get(register);
+  await workload.list('');
+  await world.sleep(1);
+  for (const register of workload.registers()) checkSettled(register, world.nowMs);
+  await mustWork(world, checkHealth);
+
+  for (const register of workload.registers()) {
+    if (!register.possible(world.nowMs, world.nowMs).has(ABSENT)) await workload.remove(register);
+  }
+  await removeRest(world);
+  await world.collect(0);
+  await mustWork(world, checkEmpty);
+  await checkSpace(world);
+}
+
+async function calmDown(world: World): Promise<void> {
+  if (world.isDown) await world.start();
+  for (const disk of world.disks) {
+    disk.readErrorRate = 0;
+    disk.hungUntilMs = 0;
+    await world.bringDisk(disk);
+  }
+  while (world.aliveCount < ALIVE_AT_END) await world.addDisk();
+  // A clean restart ends the session: from here on all that is pending was left behind.
+  await world.stop();
+  await world.start();
+  await world.sleep(LONG_MS);
+  await world.collect(0);
+  for (let heals = 0; !(await world.heal()); heals++) {
+    if (heals === HEALS_MAX) throw new Violation('what can be healed is not healed');
+  }
+  await world.collect(0);
+}
+
+/** Asks for what cannot fail any more. */
+async function mustWork(
+  world: World,
+  work: (core: Core, stores: readonly ExtentStore[]) => Promise<void>,
+): Promise<void> {
+  const outcome = await world.call((core) => work(core, world.stores()));
+  if (outcome.kind === 'done') return;
+  if (outcome.kind === 'crashed') throw new Violation('a crash that nobody caused');
+  throw new Violation(`a check fails: ${textOf(outcome.error)}`);
+}
+
+function checkSettled(register: Register, nowMs: number): void {
+  const possible = register.possible(nowMs, nowMs);
+  if (possible.size !== 1) throw new Violation(`${register.name} is still undecided`);
+}
+
+async function stripeRecords(core: Core): Promise<Map<string, StripeRecord>> {
+  const records = new Map<string, StripeRecord>();
+  for (let group = 0; group < GROUP_COUNT; group++) {
+    let after: StripeId | undefined;
+    do {
+      const page = await core.references.stripesOfGroup(group, after);
+      for (const record of page) records.set(toHex(record.stripe), record);
+      after = page.at(-1)?.stripe;
+    } while (after);
+  }
+  return records;
+}
+
+/** The stripes of every object, by holder: what manifests name. */
+async function namedByManifests(core: Core): Promise<Set<string>> {
+  const named = new Set<string>();
+  for (const volume of core.volumes.ids()) {
+    const namespace = core.volumes.namespaceOf(volume)!;
+    for (const record of await allObjects(namespace)) {
+      for (const { stripe } of await namespace.extents(record.inode)) {
+        named.add(`${toHex(stripe)} ${volume}/${record.inode}`);
+      }
+    }
+  }
+  return named;
+}
+
+async function allObjects(namespace: Namespace) {
+  const found = [];
+  for (;;) {
+    const page = await namespace.listObjects({ after: found.at(-1)?.objectId });
+    found.push(...page);
+    if (page.length === 0) return found;
+  }
+}
+
+/** Chunk ↔ record ↔ reference ↔ manifest: none without the others, each chunk once. */
+async function checkStructure(core: Core, stores: readonly ExtentStore[]): Promise<void> {
+  const records = await stripeRecords(core);
+  const chunks = new Map<string, number>();
+  for (const store of stores) {
+    for await (const { id, isGood } of store.list()) {
+      const { stripe, schemeNumber } = chunkIdParts(id);
+      if (schemeNumber === METADATA_SCHEME_NUMBER) continue;
+      if (!isGood) throw new Violation(`a bad chunk is left after repair: ${toHex(id)}`);
+      const key = toHex(stripe);
+      if (!records.has(key)) throw new Violation(`nothing names the chunk ${toHex(id)}`);
+      chunks.set(toHex(id), (chunks.get(toHex(id)) ?? 0) + 1);
+    }
+  }
+  const references = new Set<string>();
+  for (const [key, { stripe, schemeNumber, isStored }] of records) {
+    if (!isStored) throw new Violation(`stripe ${key} is still pending`);
+    for (const { volume, inode } of await core.references.holders(stripe)) {
+      references.add(`${key} ${volume}/${inode}`);
+    }
+    for (let index = 0; index < schemeOfNumber(schemeNumber).n; index++) {
+      const suffix = schemeNumber.toString(16).padStart(4, '0') + index.toString(16).padStart(4, '0');
+      const count = chunks.get(key + suffix) ?? 0;
+      if (count !== 1) throw new Violation(`shard ${index} of stripe ${key} is there ${count} times`);
+    }
+  }
+  const named = await namedByManifests(core);
+  for (const each of references) {
+    if (!named.has(each)) throw new Violation(`a reference without a manifest: ${each}`);
+  }
+  for (const each of named) {
+    if (!references.has(each)) throw new Violation(`a manifest without a reference: ${each}`);
+  }
+  const left = (await core.references.strays()).length + (await core.references.condemned()).length;
+  if (left > 0) throw new Violation(`${left} stray or condemned entries are left`);
+}
+
+async function checkHealth({ repair }: Core): Promise<void> {
+  const { stripes, misplaced, unnamedChunks, badChunks } = await repair.health();
+  const { degraded, lost } = stripes;
+  const isWhole = [degraded, lost, misplaced, unnamedChunks, badChunks].every((n) => n === 0);
+  if (!isWhole) {
+    throw new Violation(
+      `after repair: ${degraded} degraded, ${lost} lost, ${misplaced} misplaced, ` +
+        `${unnamedChunks} unnamed, ${badChunks} bad`,
+    );
+  }
+}
+
+/** Objects whose put was never answered may be left, under ids that nobody learned. */
+async function removeRest(world: World): Promise<void> {
+  await mustWork(world, async (core) => {
+    const [{ record } = { record: undefined }] = await core.volumes.list();
+    if (!record) throw new Violation('the volume is gone');
+    const objects = core.volumes.objects(record.name);
+    for await (const { id } of objects.list()) await objects.remove(id);
+    for await (const { id } of objects.list()) throw new Violation(`${id} is left`);
+  });
+}
+
+async function checkEmpty(core: Core, stores: readonly ExtentStore[]): Promise<void> {
+  for (const store of stores) {
+    for await (const { id } of store.list()) {
+      if (chunkIdParts(id).schemeNumber === METADATA_SCHEME_NUMBER) continue;
+      throw new Violation(`a chunk is left in an empty cluster: ${toHex(id)}`);
+    }
+  }
+  const records = await stripeRecords(core);
+  if (records.size > 0) throw new Violation(`${records.size} stripes are named in an empty cluster`);
+  for (const volume of core.volumes.ids()) {
+    const namespace = core.volumes.namespaceOf(volume)!;
+    const { objectCount, contentBytes } = await namespace.usage();
+    if (objectCount !== 0) throw new Violation(`usage says ${objectCount} objects, there are none`);
+    if (contentBytes !== 0) throw new Violation(`usage says ${contentBytes} bytes, there are none`);
+    if ((await namespace.releases()).length > 0) throw new Violation('a release is left');
+  }
+}
+
+/** Space that a store believes taken must be what it finds taken when it is mounted again. */
+async function checkSpace(world: World): Promise<void> {
+  const before = await usageOf(world);
+  await world.stop();
+  await world.start();
+  for (const [id, { chunks, used }] of await usageOf(world)) {
+    const known = before.get(id);
+    if (!known) throw new Violation(`store ${id} was not there before the restart`);
+    // Opening writes records of the log and may checkpoint; content would be far more.
+    if (Math.abs(used - known.used) > SPACE_SLACK_BYTES) {
+      throw new Violation(
+        `store ${id}: ${known.used} bytes used by ${known.chunks} chunks, ` +
+          `after a restart ${used} by ${chunks}`,
+      );
+    }
+  }
+}
+
+const SPACE_SLACK_BYTES = 512 * 1024;
+
+async function usageOf(world: World): Promise<Map<string, { chunks: number; used: number }>> {
+  const found = new Map<string, { chunks: number; used: number }>();
+  for (const store of world.stores()) {
+    const { usedBytes, chunkCount } = await store.usage();
+    found.set(store.id, { chunks: chunkCount, used: usedBytes });
+  }
+  return found;
+}

@@ -1,0 +1,70 @@
+/** npm run sim -- [--seed N | --seeds N | --minutes M] [--from N] [--planted NAME] */
+import { parseArgs } from 'node:util';
+import { PLANTED_NAMES, type PlantedName } from './planted.ts';
+import { regressions } from './regressions.ts';
+import { runSeed, type RunResult } from './run.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string', default: '100' },
+    minutes: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    planted: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+  },
+});
+const planted = PLANTED_NAMES.find((name) => name === values.planted) as PlantedName | undefined;
+if (values.planted !== undefined && !planted) {
+  throw new Error(`--planted is one of ${PLANTED_NAMES.join(', ')}`);
+}
+
+if (values.seed === undefined) await runMany();
+else await replay(Number(values.seed));
+
+async function replay(seed: number): Promise<void> {
+  const result = await runSeed({ seed, planted, keepsTrace: true });
+  if (result.failure !== undefined || values.trace) {
+    for (const line of result.trace) console.log(line);
+  }
+  report(result);
+  console.log(`digest ${result.digest}, ${result.eventCount} events, ${result.operations} operations`);
+}
+
+async function runMany(): Promise<void> {
+  const from = Number(values.from);
+  const count = values.minutes === undefined ? Number(values.seeds) : Infinity;
+  const startMs = performance.now();
+  const endMs = values.minutes === undefined ? Infinity : startMs + Number(values.minutes) * 60_000;
+  const total = { seeds: 0, failed: 0, operations: 0, crashes: 0, lost: 0, rot: 0, virtualMs: 0 };
+  function* seeds(): Generator<number> {
+    if (!planted) for (const { seed } of regressions) yield seed;
+    for (let i = 0; i < count && performance.now() < endMs; i++) yield from + i;
+  }
+  for (const seed of seeds()) {
+    const result = await runSeed({ seed, planted });
+    report(result);
+    total.seeds += 1;
+    total.failed += result.failure === undefined ? 0 : 1;
+    total.operations += result.operations;
+    total.crashes += result.crashes;
+    total.lost += result.lostDisks;
+    total.rot += result.rot;
+    total.virtualMs += result.virtualMs;
+  }
+  const seconds = (performance.now() - startMs) / 1000;
+  const virtualHours = Math.round(total.virtualMs / 3_600_000);
+  console.log(
+    `${total.seeds} seeds from ${from}: ${total.failed} failed; ${total.operations} operations, ` +
+      `${total.crashes} crashes, ${total.lost} disks lost, ${total.rot} rotten, ` +
+      `${virtualHours} virtual hours; ${(total.seeds / seconds).toFixed(1)} seeds/s`,
+  );
+}
+
+function report({ seed, failure }: RunResult): void {
+  if (failure === undefined) return;
+  process.exitCode = 1;
+  console.log(`seed ${seed}: ${failure}`);
+  const suffix = planted ? ` --planted ${planted}` : '';
+  console.log(`  npm run sim -- --seed ${seed}${suffix}`);
+}

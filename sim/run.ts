@@ -1,0 +1,96 @@
+/** One seed, from nothing to the last check. */
+import { checkAtEnd } from './checks.ts';
+import { Contents } from './contents.ts';
+import { runNemesis } from './nemesis.ts';
+import { plant, type Planted } from './planted.ts';
+import { SeededRandom } from './random.ts';
+import { textOf, VirtualTime } from './sim-env.ts';
+import { Trace } from './trace.ts';
+import { Workload } from './workload.ts';
+import { Violation, World } from './world.ts';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly planted?: Planted['name'] | undefined;
+  readonly keepsTrace?: boolean | undefined;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** What does not hold, in one line; `undefined` when all is well. */
+  readonly failure: string | undefined;
+  readonly digest: string;
+  readonly eventCount: number;
+  readonly trace: readonly string[];
+  readonly virtualMs: number;
+  readonly operations: number;
+  readonly failedOperations: number;
+  readonly crashes: number;
+  readonly restarts: number;
+  readonly heals: number;
+  readonly lostDisks: number;
+  readonly rot: number;
+}
+
+export async function runSeed(options: RunOptions): Promise<RunResult> {
+  const { seed, planted = 'none', keepsTrace = false } = options;
+  const time = new VirtualTime();
+  const trace = new Trace({ isKept: keepsTrace });
+  const random = new SeededRandom(BigInt(seed)).fork('holdfast');
+  const diskCount = random.between(6, 8);
+  const world = new World({ time, random, trace, planted: plant(planted), diskCount });
+  const contents = new Contents(random.fork('contents'), random.between(4, 14));
+  const workload = new Workload(world, contents);
+  let failure: string | undefined;
+  try {
+    await time.run(() => runWorld({ time, world, workload, random }));
+  } catch (error) {
+    failure = error instanceof Violation ? error.message : `${textOf(error)} ${stackOf(error)}`;
+    trace.add(time.nowMs, 'checks', failure);
+  }
+  const { crashes, restarts, heals, lost, rot } = world.counts;
+  return {
+    seed,
+    failure,
+    digest: trace.digest,
+    eventCount: trace.eventCount,
+    trace: trace.lines,
+    virtualMs: time.nowMs,
+    operations: workload.operationCount,
+    failedOperations: workload.failedCount,
+    crashes,
+    restarts,
+    heals,
+    lostDisks: lost,
+    rot,
+  };
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? '') : '';
+}
+
+async function runWorld(parts: {
+  time: VirtualTime;
+  world: World;
+  workload: Workload;
+  random: SeededRandom;
+}): Promise<void> {
+  const { time, world, workload, random } = parts;
+  const sleep = (ms: number) => time.sleep(ms);
+  await world.start();
+  const end = new AbortController();
+  const nemesis = runNemesis({ world, random: random.fork('nemesis'), sleep, signal: end.signal });
+  const clientCount = random.between(2, 6);
+  const pauseMs = random.pick([1, 10, 50, 200]);
+  const count = random.between(10, 40);
+  const clients = Array.from({ length: clientCount }, (_, i) =>
+    workload.runClient(random.fork(`client-${i}`), { count, pauseMs, sleep }),
+  );
+  // Whoever finds a violation first ends the run; the others are left where they are.
+  nemesis.catch(() => {});
+  await Promise.race([Promise.all(clients), nemesis]);
+  end.abort();
+  await nemesis;
+  await checkAtEnd(world, workload);
+}

@@ -1,0 +1,94 @@
+/** Verbs that look after what is stored: health, scrub, repair, doctor. */
+import type { HealthView, ProgressView } from '../api/index.ts';
+import { addDoctorVerb } from './doctor-command.ts';
+import { fields, plural } from './output.ts';
+import { ProgressBar } from './progress.ts';
+import type { Session } from './session.ts';
+import { formatSize } from './sizes.ts';
+import { addVerb, type Verbs } from './verbs.ts';
+
+const DEGRADED_EXIT_CODE = 1;
+const LOST_EXIT_CODE = 6;
+const BAD_EXIT_CODE = 1;
+
+export function addCareCommands(verbs: Verbs): void {
+  addVerb(verbs, 'health', {
+    summary: 'print what is whole, degraded and lost, and what may still be lost',
+    details: 'Exits with 0 when all is whole, 1 when something is degraded, 6 when it is lost.',
+    examples: ['holdfast health', 'holdfast health --json'],
+    action: async (session: Session) => {
+      const health = await withProgress(session, 'health');
+      session.show(health, () => healthLines(health));
+      const { degraded, lost } = health.stripes;
+      return lost > 0 ? LOST_EXIT_CODE : degraded > 0 ? DEGRADED_EXIT_CODE : 0;
+    },
+  });
+  addVerb(verbs, 'scrub', {
+    summary: 'read everything on the stores and check it',
+    details:
+      'It changes nothing; repair makes good what it finds. Exits with 1 when something is bad ' +
+      'or a store could not be read to its end.',
+    examples: ['holdfast scrub && echo all good'],
+    action: async (session: Session) => {
+      const found = await withProgress(session, 'scrub');
+      session.show(found, () => [
+        `checked ${plural('chunk', found.checked)}, ${formatSize(found.checkedBytes)}: ` +
+          `${found.bad} bad, ${plural('structure', found.mended)} mended`,
+        ...found.failedStores.map((store) => `could not read all of ${store}`),
+      ]);
+      return found.bad > 0 || found.failedStores.length > 0 ? BAD_EXIT_CODE : 0;
+    },
+  });
+  addVerb(verbs, 'repair', {
+    summary: 'make lost and bad shards again',
+    details: 'It may be stopped and started at will. Exits with 6 when something is lost.',
+    examples: ['holdfast repair'],
+    action: async (session: Session) => {
+      const done = await withProgress(session, 'repair');
+      session.show(done, () => [
+        `repaired ${plural('stripe', done.repaired)}, wrote ${formatSize(done.writtenBytes)}`,
+        ...(done.incomplete > 0 ? [`${plural('stripe', done.incomplete)} still lack shards`] : []),
+        ...(done.lost > 0 ? [`${plural('stripe', done.lost)} cannot be restored now`] : []),
+        ...(done.deletedChunks > 0
+          ? [`let go of ${plural('chunk', done.deletedChunks)} that nothing wanted`]
+          : []),
+      ]);
+      return done.lost > 0 ? LOST_EXIT_CODE : 0;
+    },
+  });
+  addDoctorVerb(verbs);
+}
+
+/** Calls a method that takes its time. */
+async function withProgress<Method extends 'health' | 'scrub' | 'repair'>(
+  { client, io, signal }: Session,
+  method: Method,
+) {
+  using bar = new ProgressBar(io, method);
+  const onProgress = ({ doneCount, totalCount, bytes }: ProgressView) =>
+    bar.update({ done: doneCount, total: totalCount, bytes });
+  return await client.call(method, {}, { signal, onProgress });
+}
+
+function healthLines(health: HealthView): string[] {
+  const { ok, degraded, lost } = health.stripes;
+  const away = health.devices.filter(({ state }) => state === 'failed' || state === 'missing');
+  const spares = Object.entries(health.bySpare)
+    .map(([spare, count]) => `${count} may lose ${spare} more`)
+    .join(', ');
+  return [
+    ...fields({
+      stripes: `${ok} ok, ${degraded} degraded, ${lost} lost`,
+      degraded: spares === '' ? undefined : spares,
+      'may be lost': health.survives.map(({ level, count }) => plural(level, count)).join(', or '),
+      stores: `${health.devices.length - away.length} of ${health.devices.length} here`,
+      'bad chunks': health.badChunks || undefined,
+      misplaced: health.misplaced || undefined,
+      'unnamed chunks': health.unnamedChunks || undefined,
+    }),
+    ...health.warnings.map((line) => `note: ${line}`),
+    ...(degraded > 0
+      ? ['next: bring stores back or add some (dev add), then: holdfast repair']
+      : []),
+  ];
+}

@@ -1,0 +1,3 @@
+/** The door of `cli`: the command line, and its reference page. */
+export { main } from './main.ts';
+export { cliReference, commandTree } from './reference.ts';

@@ -1,0 +1,110 @@
+/** `put`: a file, or what comes on standard input, becomes an object. */
+import type { Stats } from 'node:fs';
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { HoldfastError, MiB } from '../base/index.ts';
+import { mediaTypeOf } from './media-types.ts';
+import { plural } from './output.ts';
+import { ProgressBar } from './progress.ts';
+import type { Session } from './session.ts';
+import { addVerb, type Verbs } from './verbs.ts';
+
+/** Smaller files are gone before anybody could look. */
+const PROGRESS_BYTES_MIN = 16 * MiB;
+const READ_BYTES = MiB;
+
+interface PutOptions {
+  readonly volume: string;
+  readonly name?: string;
+  readonly scheme?: string;
+  readonly id?: string;
+}
+
+export function addPutVerb(verbs: Verbs): void {
+  addVerb(verbs, 'put', {
+    summary: 'store a file and print its id',
+    details: 'It is stored when the id is printed; a put that fails leaves nothing.',
+    args: { '<file>': 'the file; - is standard input' },
+    options: {
+      '--name <key>': 'key under which it can be found',
+      '--scheme <scheme>': "such as rs-4+2, ida-3of5, copy-3 (default: the volume's)",
+      '--id <id>': 'fill this object, made by create',
+    },
+    hasVolume: true,
+    examples: ['id=$(holdfast put report.pdf)', 'holdfast put - --name logs/today < today.log'],
+    action: putFile,
+  });
+}
+
+async function putFile(session: Session, options: PutOptions, file: string): Promise<void> {
+  await using source = file === '-' ? standardInput(session) : await openFile(session, file);
+  const { name: key, scheme, id, volume } = options;
+  const { client, io, signal } = session;
+  const fileName = source.fileName ?? key?.split('/').at(-1);
+  const mediaType = mediaTypeOf(fileName ?? '');
+  const { object, ...answer } = await client.put(withProgress(session, source), {
+    volume,
+    ...(key === undefined ? {} : { key }),
+    ...(id === undefined ? {} : { id }),
+    ...(scheme === undefined ? {} : { scheme }),
+    ...(fileName === undefined ? {} : { fileName }),
+    ...(mediaType === undefined ? {} : { mediaType }),
+    signal,
+  });
+  session.show({ object, ...answer }, () => [object.id]);
+  if (answer.degradedTo === null) return;
+  io.stderr.write(
+    `holdfast: warning: stored with too few stores: only ${plural('store', answer.degradedTo)} ` +
+      'may be lost; add stores, then run: holdfast repair\n',
+  );
+}
+
+interface Source extends AsyncDisposable {
+  /** What is recorded as the name of the file. */
+  readonly fileName: string | undefined;
+  /** 0 when it is not known. */
+  readonly sizeBytes: number;
+  readonly bytes: AsyncIterable<Uint8Array>;
+}
+
+function standardInput({ io }: Session): Source {
+  const { stdin } = io;
+  return {
+    fileName: undefined,
+    sizeBytes: 0,
+    bytes: stdin,
+    // One that is left in the middle would keep the process waiting for its end.
+    [Symbol.asyncDispose]: async () => void stdin.destroy(),
+  };
+}
+
+/** @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_DENIED, before anything is sent. */
+async function openFile(session: Session, file: string): Promise<Source> {
+  const full = session.resolve(file);
+  const stats = await fs.stat(full).catch((error: NodeJS.ErrnoException): Stats | undefined => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!stats) throw new HoldfastError('HF_NOT_FOUND', `there is no file ${file}`);
+  if (stats.isDirectory()) {
+    throw new HoldfastError('HF_IS_DIRECTORY', `${file} is a directory; put takes files`);
+  }
+  const handle = await fs.open(full, 'r');
+  return {
+    fileName: path.basename(full),
+    sizeBytes: stats.size,
+    bytes: handle.createReadStream({ highWaterMark: READ_BYTES, autoClose: false }),
+    [Symbol.asyncDispose]: () => handle.close(),
+  };
+}
+
+async function* withProgress(session: Session, source: Source): AsyncGenerator<Uint8Array> {
+  const isShown = source.sizeBytes >= PROGRESS_BYTES_MIN;
+  using bar = isShown ? new ProgressBar(session.io, 'put') : undefined;
+  let bytes = 0;
+  for await (const piece of source.bytes) {
+    yield piece;
+    bytes += piece.length;
+    bar?.update({ done: bytes, total: source.sizeBytes, bytes });
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * `up`: a node in the foreground. It stops when it is asked to, by `down` or by a signal, and
+ * finishes what is under way; a second signal ends the process at once.
+ */
+import fs from 'node:fs/promises';
+import type { Io, Signal } from './io.ts';
+import type { Session } from './session.ts';
+import { parseCount } from './sizes.ts';
+import { addVerb, type Verbs } from './verbs.ts';
+
+/** Ctrl-C under npm arrives twice: from the terminal, and from npm. */
+const SAME_SIGNAL_MS = 500;
+
+interface UpOptions {
+  readonly recover?: string;
+  readonly store?: readonly string[];
+  readonly threads?: string;
+}
+
+export function addUpVerb(verbs: Verbs): void {
+  addVerb(verbs, 'up', {
+    summary: 'start a node in the foreground',
+    details:
+      'The first time it makes its data directory, six stores in it, a volume and the keys. ' +
+      'Ctrl-C or down stops it; Ctrl-C once more ends it at once.',
+    options: {
+      '--recover <kit>': 'make a new data directory from this recovery kit and the stores',
+      '--store <dir...>': 'stores of the first run or of the recovery, instead of the usual ones',
+      '--threads <count>': 'threads that hash, seal and encode',
+    },
+    examples: [
+      'holdfast up',
+      'holdfast up --data /srv/holdfast --store /mnt/a /mnt/b /mnt/c',
+      'holdfast up --recover kit.txt --store /mnt/*/holdfast',
+    ],
+    action: startNode,
+  });
+}
+
+async function startNode(session: Session, options: UpOptions): Promise<void> {
+  const { recover, store = [], threads } = options;
+  const stop = Promise.withResolvers<void>();
+  session.takeSignals(stopOnSignal(session.io, stop.resolve));
+  const threadCount = threads === undefined ? undefined : parseCount(threads, { min: 1 });
+  const recoverKitText = recover === undefined ? undefined : await readKit(session, recover);
+  const nodeModule = await session.io.loadNode();
+  await using node = await nodeModule.openNode({
+    dataPath: session.dataPath,
+    recoverKitText,
+    storePaths: store.map((folder) => session.resolve(folder)),
+    threadCount,
+  });
+  session.print(...node.welcome, 'It runs until Ctrl-C, or: holdfast down');
+  void stop.promise.then(() => node.stop());
+  await node.stopped;
+  session.note('holdfast: stopping');
+}
+
+/** The first signal asks; an echo of it is ignored; a later one ends the process. */
+function stopOnSignal(io: Io, stop: () => void): (signal: Signal) => void {
+  let askedMs: number | undefined;
+  return (signal) => {
+    const nowMs = io.clock.monotonic();
+    if (askedMs !== undefined && nowMs - askedMs >= SAME_SIGNAL_MS) io.die(signal);
+    askedMs ??= nowMs;
+    stop();
+  };
+}
+
+async function readKit(session: Session, file: string): Promise<string> {
+  if (file !== '-') return await fs.readFile(session.resolve(file), 'utf8');
+  const pieces: Buffer[] = [];
+  for await (const piece of session.io.stdin) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces).toString('utf8');
+}

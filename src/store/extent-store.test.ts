@@ -1,0 +1,414 @@
+/**
+ * Aim: the extent store behaves as every chunk store, on every kind of device; and what only it does:
+ * refuses foreign devices, fills up without harm, grows, stops at a failed flush, mends its metadata.
+ * Method: the suite over each device; each rest as a small story on a simulated device.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type ChunkStoreHarness, chunkStoreSuite } from '../../test/suites/chunk-store.ts';
+import { TestRandom, testChunk, testEnv } from '../../test/suites/store-fixtures.ts';
+import {
+  asBuffer,
+  bytesEqual,
+  type ClusterId,
+  type DeviceId,
+  errorCode,
+  KiB,
+  LIMITS,
+  MiB,
+  type NodeId,
+} from '../base/index.ts';
+import {
+  type BlockDevice,
+  DirectoryDevice,
+  MemoryDevice,
+  SimulatedDevice,
+} from '../device/index.ts';
+import { type Env, realEnv } from '../env/index.ts';
+import { SUPERBLOCK_BLOCKS } from './geometry.ts';
+import { type ExtentStore, formatStore, openStore } from './index.ts';
+
+const clusterId = 'c'.repeat(32) as ClusterId;
+const { blockBytes } = LIMITS;
+
+/** A device that stays when the store closes it, so that it can be opened again. */
+function kept<Device extends BlockDevice>(device: Device): Device {
+  return new Proxy(device, {
+    get(target, key) {
+      if (key === Symbol.asyncDispose) return async () => {};
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+    set: (target, key, value) => Reflect.set(target, key, value, target),
+  });
+}
+
+/** Finds where bytes lie on the device; each test chunk is unlike any other. */
+async function find(device: BlockDevice, bytes: Uint8Array): Promise<number> {
+  const block = asBuffer(device.allocate(blockBytes));
+  const start = bytes.subarray(0, blockBytes);
+  for (let offset = 0; offset < device.sizeBytes; offset += blockBytes) {
+    await device.read(block, offset);
+    if (bytesEqual(block.subarray(0, start.length), start)) return offset;
+  }
+  throw new Error('the bytes are not on the device');
+}
+
+async function flipByte(device: BlockDevice, offset: number): Promise<void> {
+  const block = device.allocate(blockBytes);
+  const from = Math.floor(offset / blockBytes) * blockBytes;
+  await device.read(block, from);
+  block[offset - from]! ^= 1;
+  await device.write([block], from);
+}
+
+async function harnessOn(
+  env: Env,
+  device: BlockDevice,
+  options: { reopen?: () => Promise<BlockDevice>; cleanUp?: () => Promise<void> },
+): Promise<ChunkStoreHarness> {
+  await formatStore({ env, device, clusterId });
+  let held = device;
+  let store = await openStore({ env, device, clusterId });
+  const { reopen } = options;
+  const reopened = async (): Promise<ExtentStore> => {
+    await store[Symbol.asyncDispose]();
+    held = await reopen!();
+    store = await openStore({ env, device: held, clusterId });
+    return store;
+  };
+  return {
+    store,
+    damage: async ({ bytes }) => await flipByte(held, await find(held, bytes)),
+    ...(reopen && { reopen: reopened }),
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      await options.cleanUp?.();
+    },
+  };
+}
+
+chunkStoreSuite('extents in memory', async () => {
+  const device = kept(new MemoryDevice({ sizeBytes: 32 * MiB, name: 'memory' }));
+  return await harnessOn(testEnv(), device, { reopen: async () => device });
+});
+
+chunkStoreSuite('extents on a simulated device that grows', async () => {
+  const sizes = { sizeBytes: 16 * MiB, capacityBytes: 64 * MiB };
+  const device = kept(new SimulatedDevice(sizes));
+  return await harnessOn(testEnv({ sleeps: false }), device, { reopen: async () => device });
+});
+
+chunkStoreSuite('extents in a directory', async () => {
+  const env = realEnv();
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-store-'));
+  const path = join(folder, 'store');
+  const uuid = 'd'.repeat(32) as DeviceId;
+  const device = await DirectoryDevice.create({ env, path, uuid, capacityBytes: 64 * MiB });
+  return await harnessOn(env, device, {
+    reopen: async () => await DirectoryDevice.open({ env, path }),
+    cleanUp: async () => await rm(folder, { recursive: true }),
+  });
+});
+
+async function expectCode(work: Promise<unknown>, code: string): Promise<void> {
+  await expect(work).rejects.toMatchObject({ code });
+}
+
+async function open(device: BlockDevice, env = testEnv({ sleeps: false })): Promise<ExtentStore> {
+  return await openStore({ env, device: kept(device), clusterId });
+}
+
+async function newStore(
+  options: { sizeBytes?: number; capacityBytes?: number; hardMaxBytes?: number } = {},
+): Promise<{ device: SimulatedDevice; store: ExtentStore }> {
+  const { sizeBytes = 16 * MiB, capacityBytes = sizeBytes, hardMaxBytes = 0 } = options;
+  const device = new SimulatedDevice({ sizeBytes, capacityBytes });
+  const env = testEnv();
+  await formatStore({ env, device, clusterId, limits: { hardMaxBytes }, journalBlocks: 64 });
+  return { device, store: await open(device) };
+}
+
+/** Puts chunks until the store is full. @returns their numbers; a chunk's length follows from it. */
+async function fill(store: ExtentStore, lengthOf: (number: number) => number): Promise<number[]> {
+  const numbers: number[] = [];
+  for (let number = 0, misses = 0; misses < 3; number++) {
+    const { id, bytes } = testChunk(number, lengthOf(number));
+    try {
+      await store.put(id, bytes, { generation: 0 });
+      numbers.push(number);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_NO_SPACE') throw error;
+      misses += 1;
+    }
+  }
+  return numbers;
+}
+
+describe('extent store, formatting and opening', () => {
+  it('refuses what is not a store, what is another cluster’s, and formatting twice', async () => {
+    const env = testEnv();
+    const device = new MemoryDevice({ sizeBytes: 16 * MiB });
+    await expectCode(openStore({ env, device: kept(device) }), 'HF_NOT_OURS');
+    const small = new MemoryDevice({ sizeBytes: 8 * MiB });
+    await expectCode(formatStore({ env, device: small, clusterId }), 'HF_BAD_ARGUMENT');
+    const limits = { maxBytes: 9 * MiB, hardMaxBytes: 9 * MiB };
+    await expectCode(formatStore({ env, device, clusterId, limits }), 'HF_BAD_ARGUMENT');
+    await formatStore({ env, device, clusterId });
+    await expectCode(formatStore({ env, device, clusterId }), 'HF_EXISTS');
+    const other = 'a'.repeat(32) as ClusterId;
+    await expect(
+      openStore({ env, device: kept(device), clusterId: other }),
+    ).rejects.toMatchObject({ code: 'HF_NOT_OURS', message: expect.stringMatching(/cluster c+/) });
+    await formatStore({ env, device, clusterId, replacesStore: true });
+  });
+
+  it('describes itself', async () => {
+    const env = testEnv();
+    const device = new MemoryDevice({ sizeBytes: 16 * MiB, name: 'disk-1' });
+    const nodeId = 'b'.repeat(32) as NodeId;
+    const limits = { minBytes: 4 * MiB, maxBytes: 8 * MiB, hardMaxBytes: 12 * MiB };
+    const id = await formatStore({ env, device, clusterId, nodeId, label: 'große Platte', limits });
+    await (await open(device))[Symbol.asyncDispose]();
+    const store = await open(device);
+    expect(store.id).toBe(id);
+    expect(await store.describe()).toMatchObject({
+      id,
+      nodeId,
+      clusterId,
+      limits,
+      label: 'große Platte',
+      state: 'active',
+      mountEpoch: 1,
+      deviceName: 'disk-1',
+      deviceKind: 'memory',
+      sizeBytes: 12 * MiB,
+      damage: [],
+    });
+    await store[Symbol.asyncDispose]();
+  });
+
+  it('opens with any three superblock copies damaged, and mends them', async () => {
+    for (const spared of SUPERBLOCK_BLOCKS.keys()) {
+      const { device, store } = await newStore();
+      const { id, bytes } = testChunk(1, 5000);
+      await store.put(id, bytes, { generation: 0 });
+      await store[Symbol.asyncDispose]();
+      for (const [copy, block] of SUPERBLOCK_BLOCKS.entries()) {
+        if (copy !== spared) device.flipBit(block * blockBytes + 100, 3);
+      }
+      const again = await open(device);
+      expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+      expect((await again.scrub()).findings).toEqual([]);
+    }
+  });
+});
+
+describe('extent store, room', () => {
+  it.each([
+    ['small', (number: number) => 1 + ((number * 977) % 9000)],
+    ['large', (number: number) => 66_000 + ((number * 97_777) % 400_000)],
+    ['of one block', () => 4096],
+  ])('fills up with chunks that are %s, and still removes, closes and opens', async (_, lengthOf) => {
+    const { device, store } = await newStore();
+    const numbers = await fill(store, lengthOf);
+    const { usedBytes, sizeBytes } = await store.usage();
+    expect(usedBytes).toBeGreaterThan(sizeBytes * 0.85);
+    expect(usedBytes).toBeLessThanOrEqual(sizeBytes);
+    // Nothing is written for a put that has no room.
+    const { id, bytes } = testChunk(99_999, 900_000);
+    const before = device.pending.length;
+    await expectCode(store.put(id, bytes, { generation: 0 }), 'HF_NO_SPACE');
+    expect(device.pending.length).toBe(before);
+    await store[Symbol.asyncDispose]();
+    const again = await open(device);
+    expect((await again.usage()).usedBytes).toBe(usedBytes);
+    const random = new TestRandom(1);
+    const left = numbers.filter(() => random.below(2) === 0);
+    for (const number of numbers.filter((each) => !left.includes(each))) {
+      expect(await again.remove(testChunk(number, lengthOf(number)).id, { generationMax: 0 })).toBe(
+        true,
+      );
+    }
+    // Room that is scattered is room.
+    await again.put(id, bytes, { generation: 0 });
+    for (const number of left) {
+      const chunk = testChunk(number, lengthOf(number));
+      expect(bytesEqual((await again.get(chunk.id))!, chunk.bytes)).toBe(true);
+    }
+    expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+    await again[Symbol.asyncDispose]();
+    const third = await open(device);
+    expect(bytesEqual((await third.get(id))!, bytes)).toBe(true);
+    expect((await third.describe()).damage).toEqual([]);
+    await third[Symbol.asyncDispose]();
+  });
+
+  it('stays below its hard maximum', async () => {
+    const { store } = await newStore({ sizeBytes: 32 * MiB, hardMaxBytes: 20 * MiB });
+    await fill(store, () => 100_000);
+    const { usedBytes, sizeBytes, freeBytes } = await store.usage();
+    expect(sizeBytes).toBe(20 * MiB);
+    expect(usedBytes).toBeLessThanOrEqual(sizeBytes);
+    expect(freeBytes).toBeLessThan(200_000);
+    await store[Symbol.asyncDispose]();
+  });
+
+  it('grows when it has to and may, and mounts what it grew into', async () => {
+    const { device, store } = await newStore({ capacityBytes: 40 * MiB });
+    expect((await store.usage()).sizeBytes).toBe(40 * MiB);
+    const numbers = await fill(store, () => 200_000);
+    expect(device.sizeBytes).toBe(40 * MiB);
+    expect(numbers.length * 200_000).toBeGreaterThan(34 * MiB);
+    // A power cut: the superblock has not heard of the growth.
+    const image = new SimulatedDevice({ media: device.powerOff().durable });
+    const again = await open(image);
+    for (const number of numbers) {
+      const { id, bytes } = testChunk(number, 200_000);
+      expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+    }
+    await again[Symbol.asyncDispose]();
+  });
+
+  it('takes many puts at once while it grows and makes checkpoints', async () => {
+    const { device, store } = await newStore({ capacityBytes: 64 * MiB });
+    const chunks = Array.from({ length: 3000 }, (_, number) => testChunk(number, 8000));
+    await Promise.all(chunks.map(({ id, bytes }) => store.put(id, bytes, { generation: 0 })));
+    const { seq, chunkCount } = await store.describe();
+    expect(seq).toBeGreaterThan(2);
+    expect(chunkCount).toBe(3000);
+    const again = await open(new SimulatedDevice({ media: device.powerOff().durable }));
+    for (const { id, bytes } of chunks) {
+      expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+    }
+  });
+});
+
+describe('extent store, failures', () => {
+  it('stops at a failed flush, and keeps what it acknowledged', async () => {
+    const { device, store } = await newStore();
+    const acknowledged: number[] = [];
+    for (let number = 0; number < 20; number++) {
+      if (number === 10) device.fault = ({ kind }) => (kind === 'flush' ? 'HF_IO' : undefined);
+      const { id, bytes } = testChunk(number, 5000);
+      const put = store.put(id, bytes, { generation: 0 });
+      if (number < 10) await put.then(() => acknowledged.push(number));
+      else await expectCode(put, 'HF_DEVICE_FAILED');
+    }
+    expect(store.state).toBe('failed');
+    await expectCode(store.get(testChunk(0, 5000).id), 'HF_DEVICE_FAILED');
+    await expectCode(store.remove(testChunk(0, 5000).id, { generationMax: 0 }), 'HF_DEVICE_FAILED');
+    await store[Symbol.asyncDispose]();
+    const again = await open(new SimulatedDevice({ media: device.crashPoint().durable }));
+    for (const number of acknowledged) {
+      const { id, bytes } = testChunk(number, 5000);
+      expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+    }
+  });
+
+  it('gives the room of a large chunk back when its write fails, and goes on', async () => {
+    const { device, store } = await newStore();
+    const { usedBytes } = await store.usage();
+    const { id, bytes } = testChunk(1, 300_000);
+    device.fault = ({ kind, lengthBytes }) =>
+      kind === 'write' && lengthBytes > 200_000 ? 'HF_IO' : undefined;
+    await expectCode(store.put(id, bytes, { generation: 0 }), 'HF_IO');
+    device.fault = undefined;
+    expect((await store.usage()).usedBytes).toBe(usedBytes);
+    expect(store.state).toBe('active');
+    await store.put(id, bytes, { generation: 0 });
+    expect(bytesEqual((await store.get(id))!, bytes)).toBe(true);
+  });
+
+  it('tells a failed read from a bad chunk', async () => {
+    const { device, store } = await newStore();
+    const { id, bytes } = testChunk(1, 5000);
+    await store.put(id, bytes, { generation: 0 });
+    device.fault = ({ kind }) => (kind === 'read' ? 'HF_IO' : undefined);
+    await expectCode(store.get(id), 'HF_IO');
+    device.fault = undefined;
+    expect(bytesEqual((await store.get(id))!, bytes)).toBe(true);
+  });
+
+  it('remembers over a power cut that a chunk is bad', async () => {
+    const { device, store } = await newStore();
+    const { id, bytes } = testChunk(1, 5000);
+    await store.put(id, bytes, { generation: 4 });
+    device.flipBit(await find(device, bytes), 2);
+    await expectCode(store.get(id), 'HF_CORRUPT');
+    const again = await open(new SimulatedDevice({ media: device.powerOff().durable }));
+    expect(await again.stat(id)).toMatchObject({ isGood: false, generation: 4 });
+  });
+
+  it('keeps what a reader reads until it has read it', async () => {
+    const device = new SimulatedDevice({ sizeBytes: 16 * MiB });
+    await formatStore({ env: testEnv(), device, clusterId });
+    const reads: (() => void)[] = [];
+    const slow = new SimulatedDevice({
+      media: device.crashPoint().durable,
+      delay: async ({ kind, lengthBytes }) => {
+        if (kind !== 'read' || lengthBytes < 100_000) return;
+        await new Promise<void>((resolve) => reads.push(resolve));
+      },
+    });
+    const opening = open(slow);
+    // The mount reads the journal and the chunks of its last batch; let those pass.
+    const timer = setInterval(() => reads.shift()?.(), 1);
+    const store = await opening;
+    clearInterval(timer);
+    const { id, bytes } = testChunk(1, 300_000);
+    await store.put(id, bytes, { generation: 0 });
+    const reading = store.get(id);
+    await store.remove(id, { generationMax: 0 });
+    // Everything that is free is written over.
+    await fill(store, () => 300_000);
+    for (const resolve of reads) resolve();
+    expect(bytesEqual((await reading)!, bytes)).toBe(true);
+  });
+});
+
+describe('extent store, scrub', () => {
+  it('mends superblocks, index images and the journal', async () => {
+    const { device, store } = await newStore();
+    const chunks = Array.from({ length: 100 }, (_, number) => testChunk(number, 3000));
+    await Promise.all(chunks.map(({ id, bytes }) => store.put(id, bytes, { generation: 0 })));
+    await store[Symbol.asyncDispose]();
+    const again = await open(device);
+    const { directory, journalStart } = await again.describe();
+    device.flipBit(SUPERBLOCK_BLOCKS[1] * blockBytes + 77, 1);
+    device.flipBit(directory[0]!.first * blockBytes + 9, 1);
+    device.flipBit(journalStart * blockBytes + 100, 1);
+    const { findings } = await again.scrub();
+    expect(findings.map((finding) => (finding.kind === 'mended' ? finding.what : ''))).toEqual([
+      '1 copies of index blocks',
+      '1 copies of the superblock',
+      'the journal',
+    ]);
+    expect((await again.scrub()).findings).toEqual([]);
+    const third = await open(new SimulatedDevice({ media: device.powerOff().durable }));
+    expect((await third.describe()).damage).toEqual([]);
+    for (const { id, bytes } of chunks) {
+      expect(bytesEqual((await third.get(id))!, bytes)).toBe(true);
+    }
+  });
+
+  it('keeps to its rate, reports progress, and can be interrupted', async () => {
+    const device = new MemoryDevice({ sizeBytes: 16 * MiB });
+    const env = testEnv();
+    await formatStore({ env, device, clusterId });
+    const store = await openStore({ env, device });
+    for (let number = 0; number < 10; number++) {
+      const { id, bytes } = testChunk(number, 100 * KiB);
+      await store.put(id, bytes, { generation: 0 });
+    }
+    const startedAt = env.clock.monotonic();
+    const progress: number[] = [];
+    await store.scrub({ rateBytesPerSecond: 100 * KiB, onProgress: (done) => progress.push(done) });
+    expect(env.clock.monotonic() - startedAt).toBeGreaterThanOrEqual(10_000);
+    expect(progress).toHaveLength(10);
+    expect((await store.describe()).scrubbedAtMs).toBeGreaterThan(0);
+    await expectCode(store.scrub({ signal: AbortSignal.abort() }), 'HF_INTERRUPTED');
+  });
+});

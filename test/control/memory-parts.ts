@@ -1,0 +1,286 @@
+/**
+ * What the control server drives, in memory: real enough for tests of the server, the client and
+ * the command line. Content that is read is given in pieces of one array that is used again at once,
+ * so that a reader who keeps a piece too long reads rubbish.
+ */
+import type { AdminParts } from '../../src/admin/index.ts';
+import type { DeviceDetails, DeviceView } from '../../src/api/index.ts';
+import {
+  type Address,
+  concatBytes,
+  type DeviceId,
+  HoldfastError,
+  isHexId,
+  type ObjectId,
+  parseScheme,
+  type Scheme,
+  type VolumeId,
+} from '../../src/base/index.ts';
+import type { VolumeRecord } from '../../src/meta/index.ts';
+import type { HealthSummary, Repair, RunOptions } from '../../src/repair/index.ts';
+import type { ObjectInfo, ObjectStore, PutOptions } from '../../src/volume/index.ts';
+
+const PIECE_BYTES = 200_000;
+const MADE_AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
+
+interface StoredObject {
+  readonly info: ObjectInfo;
+  readonly bytes: Uint8Array;
+}
+
+export class MemoryObjects implements ObjectStore {
+  readonly stored = new Map<string, StoredObject>();
+  /** Reading fails after so many bytes. */
+  failReadAt = Infinity;
+  /** A put fails after so many bytes. */
+  failPutAt = Infinity;
+  /** Puts and gets that ended otherwise than by their own end. */
+  readonly broken: unknown[] = [];
+  #count = 0;
+
+  async create(): Promise<ObjectInfo> {
+    return (await this.put(pieces([]))).info;
+  }
+
+  async put(content: AsyncIterable<Uint8Array>, options: PutOptions = {}) {
+    if (options.id && !this.stored.has(options.id)) throw this.#notFound(options.id);
+    const parts: Uint8Array[] = [];
+    let sizeBytes = 0;
+    try {
+      for await (const piece of content) {
+        parts.push(new Uint8Array(piece));
+        sizeBytes += piece.length;
+        if (sizeBytes > this.failPutAt) throw new HoldfastError('HF_NO_SPACE', 'the fake is full');
+      }
+    } catch (error) {
+      this.broken.push(error);
+      throw error;
+    }
+    const id = options.id ?? (String(++this.#count).padStart(32, '0') as ObjectId);
+    const info: ObjectInfo = {
+      id,
+      key: options.key,
+      fileName: options.fileName ?? '',
+      mediaType: options.mediaType ?? '',
+      sizeBytes,
+      address: id.repeat(2) as Address,
+      scheme: options.scheme ?? parseScheme('rs-4+2'),
+      createdAtMs: MADE_AT_MS,
+    };
+    this.stored.set(id, { info, bytes: concatBytes(...parts) });
+    return { info, stripeCount: 1, knownStripes: 0, degradedTo: undefined };
+  }
+
+  async get(reference: string, options: Parameters<ObjectStore['get']>[1] = {}) {
+    const { info, bytes } = this.#find(reference);
+    const { offset, lengthBytes } = options.range ?? { offset: 0, lengthBytes: info.sizeBytes };
+    if (offset + lengthBytes > info.sizeBytes) throw new HoldfastError('HF_BAD_ARGUMENT', 'range');
+    return { info, bytes: this.#read(bytes.subarray(offset, offset + lengthBytes)) };
+  }
+
+  async *#read(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+    const shared = new Uint8Array(PIECE_BYTES);
+    let isWhole = false;
+    try {
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        if (at >= this.failReadAt) throw new HoldfastError('HF_TOO_FEW_SHARDS', 'have 3, need 4');
+        const piece = bytes.subarray(at, at + PIECE_BYTES);
+        shared.set(piece);
+        yield shared.subarray(0, piece.length);
+        shared.fill(0xee);
+      }
+      isWhole = true;
+    } finally {
+      if (!isWhole) this.broken.push('get');
+    }
+  }
+
+  async query(reference: string): Promise<ObjectInfo> {
+    return this.#find(reference).info;
+  }
+
+  async *list(prefix = ''): AsyncGenerator<ObjectInfo> {
+    const infos = [...this.stored.values()].map(({ info }) => info);
+    yield* infos.filter(({ key }) => key?.startsWith(prefix));
+    if (prefix === '') yield* infos.filter(({ key }) => key === undefined);
+  }
+
+  async remove(reference: string): Promise<ObjectInfo> {
+    const { info } = this.#find(reference);
+    this.stored.delete(info.id);
+    return info;
+  }
+
+  async *where(reference: string) {
+    const { info } = this.#find(reference);
+    const devices = DEVICES.map(({ id }) => id as DeviceId);
+    yield {
+      offset: 0,
+      lengthBytes: info.sizeBytes,
+      scheme: info.scheme,
+      spareCount: 1,
+      shards: devices.map((id, shardIndex) => ({
+        shardIndex,
+        wantedAt: id,
+        foundAt: shardIndex === 1 ? [] : [id],
+        badAt: [],
+      })),
+    };
+  }
+
+  #find(reference: string): StoredObject {
+    for (const object of this.stored.values()) {
+      const { id, key, address } = object.info;
+      if ([id, key, address].includes(reference)) return object;
+    }
+    throw this.#notFound(reference);
+  }
+
+  #notFound(reference: string): HoldfastError {
+    const what = isHexId(reference) ? 'id' : 'key';
+    return new HoldfastError('HF_NOT_FOUND', `there is no object with the ${what} ${reference}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+export async function* pieces(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* parts;
+}
+
+const DEVICES: readonly DeviceView[] = Array.from({ length: 6 }, (_, index) => ({
+  id: `${index}a`.repeat(16),
+  path: `/disks/disk-${index}`,
+  kind: 'directory',
+  state: 'active',
+  sizeBytes: 1 << 30,
+  usedBytes: 1 << 20,
+}));
+
+export class MemoryParts implements AdminParts {
+  readonly objects = new MemoryObjects();
+  readonly devicesById = new Map(DEVICES.map((view) => [view.id, view]));
+  readonly volumeRecords = new Map<string, VolumeRecord>();
+  readonly stopAsked = Promise.withResolvers<void>();
+  healthSummary: HealthSummary = {
+    stripes: { ok: 3, degraded: 0, lost: 0 },
+    bySpare: {},
+    misplaced: 0,
+    unnamedChunks: 0,
+    badChunks: 0,
+  };
+  badChunks = 0;
+  /** Whether scrubs wait until their caller goes. */
+  isSlow = false;
+  readonly identity;
+
+  constructor(dataPath: string) {
+    this.identity = {
+      version: '0.0.0',
+      nodeId: '0e'.repeat(16),
+      clusterId: '0c'.repeat(16),
+      dataPath,
+      startedAtMs: MADE_AT_MS,
+      processId: process.pid,
+    };
+    this.#addVolume({ name: 'default', scheme: parseScheme('rs-4+2'), isDeduplicating: true });
+  }
+
+  #addVolume(about: { name: string; scheme: Scheme; isDeduplicating: boolean }): VolumeRecord {
+    const id = '0d'.repeat(16) as VolumeId;
+    const record = { ...about, id, createdAtMs: MADE_AT_MS };
+    this.volumeRecords.set(record.name, record);
+    return record;
+  }
+
+  #volumeStatus(name: string) {
+    const record = this.volumeRecords.get(name);
+    if (!record) throw new HoldfastError('HF_NOT_FOUND', `there is no volume ${name}`);
+    return { record, objectCount: this.objects.stored.size, contentBytes: 0 };
+  }
+
+  readonly volumes: AdminParts['volumes'] = {
+    list: async () => [...this.volumeRecords.keys()].map((name) => this.#volumeStatus(name)),
+    create: async ({ name, scheme = parseScheme('rs-4+2'), isDeduplicating }) => {
+      if (this.volumeRecords.has(name)) throw new HoldfastError('HF_EXISTS', `has ${name}`);
+      this.#addVolume({ name, scheme, isDeduplicating });
+      return this.#volumeStatus(name);
+    },
+    setScheme: async (name, scheme) => {
+      this.volumeRecords.set(name, { ...this.#volumeStatus(name).record, scheme });
+      return this.#volumeStatus(name);
+    },
+    objects: (name) => {
+      this.#volumeStatus(name);
+      return this.objects;
+    },
+  };
+
+  readonly devices: AdminParts['devices'] = {
+    list: async () => [...this.devicesById.values()],
+    add: async ({ path, capacityBytes = 1 << 30 }) => {
+      const id = 'ff'.repeat(16);
+      const view = { ...DEVICES[0]!, id, path, sizeBytes: capacityBytes, usedBytes: 0 };
+      this.devicesById.set(id, view);
+      return view;
+    },
+    query: async (device): Promise<DeviceDetails> => {
+      const view = this.#device(device);
+      const freeBytes = view.sizeBytes - view.usedBytes;
+      const counts = { chunkCount: 7, badChunkCount: 0, isDirect: true };
+      return { ...view, freeBytes, ...counts, fields: { format: 1 } };
+    },
+    remove: async ({ device }) => {
+      const view = this.#device(device);
+      this.devicesById.delete(view.id);
+      return view;
+    },
+  };
+
+  #device(device: string): DeviceView {
+    const all = [...this.devicesById.values()];
+    const found = all.find(({ id, path }) => id.startsWith(device) || path === device);
+    if (!found) throw new HoldfastError('HF_NOT_FOUND', `there is no store ${device}`);
+    return found;
+  }
+
+  readonly repair: Repair = {
+    health: async () => this.healthSummary,
+    scrub: async (options = {}) => await this.#scrub(options),
+    repair: async () => ({ repaired: 2, incomplete: 0, lost: 0, writtenBytes: 4096 }),
+    collect: async () => ({ releases: 0, strays: 0, deletedStripes: 0, deletedChunks: 0 }),
+    release: async () => {},
+    abandon: async () => {},
+  };
+
+  async #scrub({ signal, onProgress }: RunOptions) {
+    for (let doneCount = 0; doneCount <= 1000; doneCount++) {
+      onProgress?.({ doneCount, totalCount: 1000, bytes: doneCount * 100 });
+    }
+    if (this.isSlow) {
+      const gone = new Promise((resolve) => signal?.addEventListener('abort', resolve));
+      await gone;
+      this.objects.broken.push('scrub');
+      throw new HoldfastError('HF_INTERRUPTED');
+    }
+    const counts = { checked: 1000, checkedBytes: 100_000, mended: 0, failedStores: [] };
+    return { ...counts, bad: this.badChunks };
+  }
+
+  layoutReport() {
+    const survives = [{ level: 'disk', count: 2 }];
+    return { survives, relaxed: ['all is one disk'], movedPositions: 0 };
+  }
+
+  async warnings() {
+    return ['no kit was exported'];
+  }
+
+  async exportKit() {
+    return 'KIT\n';
+  }
+
+  stop(): void {
+    this.stopAsked.resolve();
+  }
+}
