@@ -40,7 +40,7 @@ export interface PutReport {
 
 export interface ObjectContent {
   readonly info: ObjectInfo;
-  /** The bytes wanted, in order; each array is valid until the next is asked for. */
+  /** The bytes wanted, in order; the arrays are the caller's. */
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 

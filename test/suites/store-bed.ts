@@ -99,7 +99,7 @@ export async function openStripesBed(
   options: { storeCount?: number; width?: number; threadCount?: number; sizeBytes?: number } = {},
 ): Promise<StripesBed> {
   const { storeCount = 8, threadCount = 0, sizeBytes } = options;
-  const slotCount = 2;
+  const slotCount = 3;
   const bed = new StoreBed(storeCount, sizeBytes);
   const cluster = await bed.openCluster(options.width ?? Math.min(6, storeCount));
   const { env, alive: stores } = bed;
