@@ -17,6 +17,13 @@ interface Pending<Result> {
   reject(error: unknown): void;
 }
 
+/**
+ * Workers make garbage of buffers (a cipher's output, 64 KiB at a time), which counts against the
+ * young generation. A small one is swept often and at once: measured with four coding workers, 364
+ * instead of 614 MiB resident at the same speed.
+ */
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 1 };
+
 class PooledWorker<Request, Result> {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending<Result>>();
@@ -25,7 +32,7 @@ class PooledWorker<Request, Result> {
   #ended: { readonly reason: unknown } | undefined;
 
   constructor(module: URL, data: unknown) {
-    this.#worker = new Worker(module, { workerData: data });
+    this.#worker = new Worker(module, { workerData: data, resourceLimits: RESOURCE_LIMITS });
     this.#worker.on('message', (answer: Answer<Result>) => this.#settle(answer));
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', (code) => this.#end(new Error(`a worker ended with code ${code}`)));

@@ -142,7 +142,7 @@ class History {
 
 describe('LocalLog over many lives', () => {
   it('keeps every final entry, whatever fails', async () => {
-    for (let seed = 1; seed <= 150; seed++) {
+    for (let seed = 1; seed <= 80; seed++) {
       const history = new History(seed);
       for (let life = 1; life <= 12; life++) {
         try {

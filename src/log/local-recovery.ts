@@ -5,7 +5,9 @@
  * 1. The newest whole snapshot stands for all entries up to its lsn. These are not looked at: where
  *    they were trimmed, a store that was away may still have some.
  * 2. The fence of the highest epoch decides what is older than it: the chain that ends in it is the
- *    log. Where that fence was trimmed, the snapshot stands for it.
+ *    log. Where that fence was trimmed, the snapshot stands for it. A fence that was put in vain may
+ *    come back with its store; it is known by not having, among the records before it, a fence that
+ *    entries follow. (Epochs follow the clock, so that it is rarely the highest.)
  * 3. Entries of the newest epoch follow as far as the chain goes. What comes after a gap was never
  *    acknowledged, as entries are acknowledged in order, unless a record says that it was.
  * 4. A gap before the newest fence, or in what was acknowledged, is a loss: HF_CORRUPT.
@@ -65,7 +67,7 @@ export const NEW_CELL: CellIndex = {
 export function recoverCell(cell: CellId, records: readonly StoredRecord[]): CellIndex {
   const byHash = new Map(records.map((record) => [record.hash, record]));
   const snapshot = newestSnapshot(records, byHash);
-  const anchor = findAnchor(records, snapshot?.record);
+  const anchor = findAnchor(records, byHash, snapshot?.record);
   const before = chainBefore(cell, { byHash, anchor, snapshot: snapshot?.record });
   const after = chainAfter(records, anchor);
   const chain = [...before, ...after];
@@ -132,17 +134,36 @@ interface Anchor {
   readonly hash: RecordHash;
 }
 
-function findAnchor(records: readonly StoredRecord[], snapshot: StoredRecord | undefined): Anchor {
+function findAnchor(
+  records: readonly StoredRecord[],
+  byHash: ReadonlyMap<RecordHash, StoredRecord>,
+  snapshot: StoredRecord | undefined,
+): Anchor {
   const base: Anchor = snapshot
     ? { epoch: snapshot.header.epoch, lsn: snapshot.header.lsn, hash: snapshot.header.link }
     : { epoch: 0, lsn: 0, hash: NO_RECORD };
-  let newest: StoredRecord | undefined;
-  for (const record of records) {
-    const { kind, lsn, epoch } = record.header;
-    const isNewer = epoch >= base.epoch && lsn >= base.lsn && epoch > (newest?.header.epoch ?? 0);
-    if (kind === 'fence' && isNewer) newest = record;
-  }
-  return newest ? { ...newest.header, hash: newest.hash } : base;
+  const fences = records
+    .filter(({ header }) => header.kind === 'fence' && header.lsn >= base.lsn)
+    .filter(({ header }) => header.epoch >= base.epoch)
+    .sort((a, b) => b.header.epoch - a.header.epoch);
+  const begun = new Set(
+    records.filter(({ header }) => header.kind === 'entry').map(({ header }) => header.link),
+  );
+  const inForce = fences.filter(({ hash }) => begun.has(hash));
+  const anchor =
+    fences.find((fence) => inForce.every((other) => isAfter(fence, other, byHash))) ?? fences[0];
+  return anchor ? { ...anchor.header, hash: anchor.hash } : base;
+}
+
+/** Whether the chain goes back from `record` to `other`, or may have: it can have a gap. */
+function isAfter(
+  record: StoredRecord,
+  other: StoredRecord,
+  byHash: ReadonlyMap<RecordHash, StoredRecord>,
+): boolean {
+  let at: StoredRecord | undefined = record;
+  while (at && at !== other && at.header.lsn >= other.header.lsn) at = byHash.get(at.header.link);
+  return at === undefined || at === other;
 }
 
 /** The chain between the snapshot, or nothing, and the anchor, oldest first. */

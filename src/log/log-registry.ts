@@ -53,21 +53,26 @@ export class LogRegistry implements Registry {
     return registry;
   }
 
+  /** The state as it stands in the log, for looking at it before anything is written. */
+  static async peek(log: FencedLog): Promise<Registry> {
+    const { state } = await readState(log);
+    return {
+      get: async (key) => state.get(key),
+      list: async (prefix) => state.list(prefix),
+      async compareAndSet() {
+        throw new HoldfastError('HF_UNSUPPORTED', 'the registry is only looked at');
+      },
+      async [Symbol.asyncDispose]() {},
+    };
+  }
+
   /** The newest state. Held under the mutex. */
   async #hold(): Promise<Held> {
     const held = this.#held;
     if (held && (await this.#log.confirm(REGISTRY_CELL, held.epoch))) return held;
     this.#held = undefined;
     const { epoch, lsn } = await this.#log.seize(REGISTRY_CELL);
-    const snapshot = await this.#log.loadSnapshot(REGISTRY_CELL);
-    const parts = snapshot ? await Array.fromAsync(snapshot.parts) : [];
-    const state = snapshot ? RegistryState.decode(concatBytes(...parts)) : new RegistryState();
-    let bytesSinceSnapshot = 0;
-    for await (const { bytes } of this.#log.read(REGISTRY_CELL, (snapshot?.lsn ?? 0) + 1)) {
-      state.apply(decodeChange(bytes));
-      bytesSinceSnapshot += bytes.length;
-    }
-    return (this.#held = { epoch, state, lsn, bytesSinceSnapshot });
+    return (this.#held = { epoch, lsn, ...(await readState(this.#log)) });
   }
 
   async get(key: string): Promise<Versioned | undefined> {
@@ -121,6 +126,18 @@ export class LogRegistry implements Registry {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#mutex.run(async () => {});
   }
+}
+
+async function readState(log: FencedLog): Promise<Pick<Held, 'state' | 'bytesSinceSnapshot'>> {
+  const snapshot = await log.loadSnapshot(REGISTRY_CELL);
+  const parts = snapshot ? await Array.fromAsync(snapshot.parts) : [];
+  const state = snapshot ? RegistryState.decode(concatBytes(...parts)) : new RegistryState();
+  let bytesSinceSnapshot = 0;
+  for await (const { bytes } of log.read(REGISTRY_CELL, (snapshot?.lsn ?? 0) + 1)) {
+    state.apply(decodeChange(bytes));
+    bytesSinceSnapshot += bytes.length;
+  }
+  return { state, bytesSinceSnapshot };
 }
 
 async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -1,7 +1,7 @@
-// Aim: what is committed can be read, whatever writers, removers, crashes and a collector do at once
-// (ruling 13), and each bug that the ruling names would be noticed. Method: a small world around
-// the real cells: one store that keeps chunks with generations and deletes late and twice, writers
-// and collectors that take one step at a time in an order that fast-check draws.
+// Aim: what is committed can be read, whatever writers, removers, crashes and a collector do at
+// once (ruling 13), and each bug that the ruling names would be noticed. Method: a small world
+// around the real cells: one store that keeps chunks with generations and deletes late and twice,
+// writers and collectors that take one step at a time in an order that fast-check draws.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { errorCode, type ObjectId, toHex } from '../base/index.ts';
@@ -13,7 +13,7 @@ import { openNamespace } from './namespace-cell.ts';
 import type { PlantedFault } from './reference-ops.ts';
 import type { Condemned, References, Session } from './references.ts';
 import { openReferences } from './references-cell.ts';
-import { extentOf, stripeOf } from './testing.ts';
+import { extentOf, stripeOf } from '../../test/suites/meta-makers.ts';
 
 type Fault = PlantedFault | 'drop-without-refuse';
 type Actor = AsyncGenerator<void, void, void>;
@@ -60,8 +60,12 @@ class World {
     else if (kind === 2) await this.#removeOne(choice);
     else if (kind === 3) this.#session = await this.references.openSession('node');
     else if (kind === 4) this.#deliver(choice);
-    else if (kind === 5) this.#actors = this.#actors.filter((_, index) => index !== choice); // crash
+    else if (kind === 5) this.#crash(choice);
     else await this.#advance(choice);
+  }
+
+  #crash(choice: number): void {
+    this.#actors = this.#actors.filter((_, index) => index !== choice);
   }
 
   async #advance(choice: number): Promise<void> {

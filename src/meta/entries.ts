@@ -3,8 +3,8 @@
  * list of rows written and deleted: the steward decided, whoever reads the log only applies, so two
  * copies of a cell cannot drift apart with the versions of their code.
  *
- * *Chain hash*: XXH64 of an entry's bytes. An entry carries the chain hash of the one before it, and
- * the database keeps that of the last applied entry: rows and log are known to belong together.
+ * *Chain hash*: XXH64 of an entry's bytes. An entry carries the chain hash of the one before it,
+ * and the database keeps that of the last applied entry: rows and log are known to belong together.
  */
 import { assert, ByteReader, ByteWriter, HoldfastError, xxh64 } from '../base/index.ts';
 import type { Changes, Row } from '../db/index.ts';

@@ -1,4 +1,4 @@
-/** The door of `meta`: what exists in a volume, which stripes are wanted, which volumes there are. */
+/** The door of `meta`: what exists in a volume, which stripes are wanted, which volumes exist. */
 export { applyEntry } from './entries.ts';
 export type {
   Dirent,

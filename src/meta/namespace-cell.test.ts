@@ -15,7 +15,7 @@ import { MemoryLog } from '../log/index.ts';
 import type { Inode, Namespace, ObjectCommit } from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import { openNamespace } from './namespace-cell.ts';
-import { extentOf } from './testing.ts';
+import { extentOf } from '../../test/suites/meta-makers.ts';
 
 const env = realEnv();
 const empty = new Uint8Array();

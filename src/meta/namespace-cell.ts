@@ -1,6 +1,6 @@
 /**
- * {@link Namespace} over a steward: each method is one operation of `namespace-ops.ts`. A volume has
- * one cell for now; its key layout is ready for more (docs/formats/rows.md).
+ * {@link Namespace} over a steward: each method is one operation of `namespace-ops.ts`. A volume
+ * has one cell for now; its key layout is ready for more (docs/formats/rows.md).
  */
 import { assert, isHexId, LIMITS } from '../base/index.ts';
 import { extentsFrom, stageExtents } from './extent-ops.ts';

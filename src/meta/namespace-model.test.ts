@@ -1,6 +1,6 @@
-// Aim: a namespace answers as a few plain maps do, whatever is asked in whatever order, and the same
-// after each kind of restart. Method: random commands over small domains against the model below;
-// in between, new stewards over the same log with the old, an older or an empty database.
+// Aim: a namespace answers as a few plain maps do, whatever is asked in whatever order, and the
+// same after each kind of restart. Method: random commands over small domains against the model
+// below; in between, new stewards over the same log with the old, an older or an empty database.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareBytes, errorCode, toHex, utf8, type ObjectId } from '../base/index.ts';
@@ -10,7 +10,7 @@ import { MemoryLog } from '../log/index.ts';
 import type { Extent, Inode, Namespace, ObjectCommit, Release } from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import { openNamespace } from './namespace-cell.ts';
-import { extentOf } from './testing.ts';
+import { extentOf } from '../../test/suites/meta-makers.ts';
 
 interface ModelObject {
   readonly inode: Inode;

@@ -6,7 +6,8 @@
  * An object's life: {@link Namespace.allocateInodes} → references pending (`references.ts`) →
  * {@link Namespace.stageExtents} while stripes become durable → {@link Namespace.commitObject}, the
  * commit point → references confirmed. Until the commit nothing of it can be seen. Replacing or
- * removing an object leaves a *release*, durable in the same commit, which says whose references go.
+ * removing an object leaves a *release*, durable in the same commit, which says whose references
+ * go.
  */
 import type { ObjectId, StripeId } from '../base/index.ts';
 
@@ -111,15 +112,15 @@ export interface Namespace extends AsyncDisposable {
   /** Where an object's key is; `undefined` for one without a key. */
   entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
 
-  /** Extents with offset ≥ `from`, in order, at most LIMITS.listPageMax. Also of released inodes. */
+  /** Extents with offset ≥ `from`, in order, at most LIMITS.listPageMax; of released inodes too. */
   extents(inode: Inode, from?: number): Promise<readonly Extent[]>;
 
   /** Records extents of an inode that is not committed yet, at most 256 a call. */
   stageExtents(inode: Inode, extents: readonly Extent[]): Promise<void>;
 
   /**
-   * Makes the object visible at once and whole. An inode is committed once: after HF_UNKNOWN_OUTCOME
-   * ask {@link refuse} whether it was.
+   * Makes the object visible at once and whole. An inode is committed once: after
+   * HF_UNKNOWN_OUTCOME ask {@link refuse} whether it was.
    * @returns the releases of what it replaced.
    * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
    *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused;

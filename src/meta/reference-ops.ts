@@ -3,7 +3,7 @@
  * executes (rulings 12 to 14).
  *
  *   absent ── add ──→ pending ── confirm ──→ stored          rows 'S' and, for each holder, 'R'
- *                        └────── release, the last one ──────┴──→ condemned ('K') ── forget → absent
+ *                        └────── release, the last one ──────┴─→ condemned ('K') ── forget → absent
  *
  * Invariants:
  * 1. A stripe row counts its reference rows, and is there as long as there is one.

@@ -8,7 +8,7 @@ import { realEnv } from '../env/index.ts';
 import { MemoryLog } from '../log/index.ts';
 import type { Condemned, Holder, References, Session, WantedStripe } from './references.ts';
 import { openReferences } from './references-cell.ts';
-import { stripeOf } from './testing.ts';
+import { stripeOf } from '../../test/suites/meta-makers.ts';
 
 const env = realEnv();
 const one: Holder = { volume: 'v', inode: 1n };

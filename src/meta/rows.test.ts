@@ -8,7 +8,7 @@ import { MemoryDb } from '../db/index.ts';
 import * as names from './namespace-rows.ts';
 import * as references from './reference-rows.ts';
 import { hasRowWithin, keyAfter, prefixRange, rowKey, rowsOfTag } from './rows.ts';
-import { extentOf, stripeOf } from './testing.ts';
+import { extentOf, stripeOf } from '../../test/suites/meta-makers.ts';
 
 const slots = [0, 1, 2, 255, 256, 257, 4094, 4095];
 const someKey = fc

@@ -1,8 +1,8 @@
 /**
  * The shape of all keys and values of a cell: docs/formats/rows.md.
  *
- * *Key*: slot (u16, big-endian) ‖ tag (one letter) ‖ rest; numbers big-endian, so that byte order is
- * number order. All rows of a slot are one range, which can move to another cell.
+ * *Key*: slot (u16, big-endian) ‖ tag (one letter) ‖ rest; numbers big-endian, so that byte order
+ * is number order. All rows of a slot are one range, which can move to another cell.
  * *Value*: a version byte, then the fields, little-endian. Reading checks everything: HF_CORRUPT.
  *
  * Slots 0 to 4,095 hold the cell's rows; CELL_SLOT those that belong to no slot; LOCAL_SLOT those

@@ -1,7 +1,7 @@
 /**
  * Snapshots of a cell: all its rows, so that the log before them can go. They are taken while the
- * steward works: rows are read page by page as they are by then, and the entries since the start are
- * applied on top of them. Entries are physical, so what is applied twice does no harm.
+ * steward works: rows are read page by page as they are by then, and the entries since the start
+ * are applied on top of them. Entries are physical, so what is applied twice does no harm.
  *
  * Invariant: a database has an applied row only when its rows are those of a snapshot whose loading
  * was finished, or grew from nothing, plus entries without a gap.
@@ -43,10 +43,7 @@ export interface SnapshotSource {
   pause(): Promise<void>;
 }
 
-/**
- * The parts of a snapshot of the rows, about LIMITS.logEntryBytesMax each.
- *
- */
+/** The parts of a snapshot of the rows, about LIMITS.logEntryBytesMax each. */
 export async function* snapshotParts(
   db: LocalDb,
   source: SnapshotSource,

@@ -10,8 +10,8 @@
  *    began after it has succeeded: then no other steward had taken over when it was executed.
  * 3. One append at a time; whatever comes meanwhile forms the next entry (group commit).
  * 4. After anything but `ok`, all that was decided and not appended is dropped, and its callers are
- *    told. The next operation seizes the cell and reads the log first. So two stewards that are both
- *    asked take the cell from each other: whoever opens them asks one at a time.
+ *    told. The next operation seizes the cell and reads the log first. So two stewards that are
+ *    both asked take the cell from each other: whoever opens them asks one at a time.
  */
 import { assert, errorCode, HoldfastError, LIMITS } from '../base/index.ts';
 import type { LocalDb } from '../db/index.ts';
@@ -95,8 +95,8 @@ export class Steward implements AsyncDisposable {
   /**
    * Runs the operation and answers when it is durable.
    *
-   * @throws what the operation throws; HF_FENCED when it was dropped, HF_UNKNOWN_OUTCOME when it may
-   *   or may not have taken effect; HF_TOO_LARGE when it writes more than an entry holds.
+   * @throws what the operation throws; HF_FENCED when it was dropped, HF_UNKNOWN_OUTCOME when it
+   *   may or may not have taken effect; HF_TOO_LARGE when it writes more than an entry holds.
    */
   async execute<Result>(operation: Operation<Result>): Promise<Result> {
     while (!this.#isServing) await this.#serve();

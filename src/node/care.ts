@@ -32,26 +32,29 @@ export function startCare(options: CareOptions): AsyncDisposable {
   const { env, core, stores, repair } = options;
   const end = new AbortController();
   const { signal } = end;
-  let healedEpoch = core.cluster.layout().epoch;
+  let storeChanges = 0;
+  /** What there was to mend when the last repair began; what it could not mend needs no second. */
+  let healed: string | undefined;
+  const epochNow = (): string => `${core.cluster.layout().epoch}/${storeChanges}`;
   const healer = runHealer(
     {
       env,
       repair: {
-        ...repair,
+        scrub: (run) => repair.scrub(run),
+        collect: (run) => repair.collect(run),
         async repair(run) {
-          const { epoch } = core.cluster.layout();
+          const epoch = epochNow();
           const summary = await repair.repair(run);
-          healedEpoch = epoch;
+          healed = `${epoch}/${await badChunkCount(stores)}`;
           return summary;
         },
       },
-      needsRepair: async () =>
-        core.cluster.layout().epoch !== healedEpoch || (await hasBadChunks(stores)),
+      needsRepair: async () => `${epochNow()}/${await badChunkCount(stores)}` !== healed,
       ...HEALER_PACE,
     },
     signal,
   );
-  const watch = watchStores(options, signal);
+  const watch = watchStores(options, () => (storeChanges += 1), signal);
   return {
     async [Symbol.asyncDispose]() {
       end.abort();
@@ -60,20 +63,22 @@ export function startCare(options: CareOptions): AsyncDisposable {
   };
 }
 
-async function hasBadChunks(stores: StoreSet): Promise<boolean> {
-  for (const store of stores.alive()) {
-    if ((await store.usage()).badChunkCount > 0) return true;
-  }
-  return false;
+async function badChunkCount(stores: StoreSet): Promise<number> {
+  let count = 0;
+  for (const store of stores.alive()) count += (await store.usage()).badChunkCount;
+  return count;
 }
 
+/** @param onChange a store went or came back: what was put meanwhile lacks shards. */
 async function watchStores(
   { env, core, stores }: CareOptions,
+  onChange: () => void,
   signal: AbortSignal,
 ): Promise<void> {
   for await (const _ of env.clock.every(LOOK_EVERY_MS, { signal })) {
     try {
       const hasChanged = await stores.refresh();
+      if (hasChanged) onChange();
       const longAway = stores.awayFor(AWAY_GRACE_MS);
       for (const id of longAway) stores.setState(id, 'out');
       if (hasChanged || longAway.length > 0) await core.cluster.setDevices(stores.devices());
@@ -88,19 +93,15 @@ async function watchStores(
 export function repairWithWriteOff({ core, stores }: { core: Core; stores: StoreSet }): Repair {
   const { repair } = core;
   return {
-    scrub: (run) => repair.scrub(run),
+    ...repair,
     async health(run) {
       await stores.refresh();
       return await repair.health(run);
     },
-    collect: (run) => repair.collect(run),
-    release: (volume, release) => repair.release(volume, release),
-    abandon: (volume, inode, stripes) => repair.abandon(volume, inode, stripes),
     async repair(run) {
       await stores.refresh();
       for (const id of stores.awayFor(0)) stores.setState(id, 'out');
       await core.cluster.setDevices(stores.devices());
-      await core.mirror.repair();
       return await repair.repair(run);
     },
   };

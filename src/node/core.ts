@@ -4,15 +4,15 @@
  * in differs.
  */
 import { type NodeId, type VolumeId } from '../base/index.ts';
-import { type Cluster, openCluster } from '../cluster/index.ts';
+import { type Cluster, type ClusterOptions, openCluster } from '../cluster/index.ts';
 import type { LocalDb } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
-import { LocalLog, LogRegistry } from '../log/index.ts';
+import { LogRegistry } from '../log/index.ts';
 import { openNamespace, openReferences, openVolumes, type References } from '../meta/index.ts';
-import type { TopologyDevice } from '../placement/index.ts';
 import { openRepair, type Repair } from '../repair/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import { openStripes, type StripeStore } from '../stripes/index.ts';
+import { assertEnoughHere, type LocalDevice, openLog, statedDevices } from './core-log.ts';
 import { StoreMirror } from './store-mirror.ts';
 import { LEVELS } from './store-set.ts';
 import { type VolumeSecrets, VolumeSet } from './volume-set.ts';
@@ -25,7 +25,7 @@ export interface CoreOptions {
   /** The stores that are alive, as of the call. */
   readonly stores: () => readonly ChunkStore[];
   /** The devices of this node, dead ones included. */
-  readonly devices: readonly Omit<TopologyDevice, 'number'>[];
+  readonly devices: readonly LocalDevice[];
   /** Losses that metadata must survive. */
   readonly tolerance: number;
   /** The cache of a cell's rows. */
@@ -41,19 +41,31 @@ export interface Core extends AsyncDisposable {
   readonly references: References;
   readonly stripes: StripeStore;
   readonly volumes: VolumeSet;
+  /** Repairs metadata as well. */
   readonly repair: Repair;
   readonly mirror: StoreMirror;
 }
 
+/**
+ * @throws HF_TOO_FEW_STORES when so many stores are away that newer metadata may be on them alone;
+ *   HF_CORRUPT, HF_WRONG_KEY.
+ */
 export async function openCore(options: CoreOptions): Promise<Core> {
-  const { env, stores, tolerance, openDb } = options;
+  const { env, stores, tolerance, openDb, nodeId } = options;
   await using stack = new AsyncDisposableStack();
-  const mirror = new StoreMirror({ stores, tolerance });
-  const { metadataKey, nodeId } = options;
-  const log = stack.use(await LocalLog.open({ env, mirror, metadataKey, generation: 1 }));
+  let topology: Cluster['topology'] | undefined;
+  const isLeaving = (id: string): boolean =>
+    topology?.().devices.some((device) => device.id === id && device.state !== 'in') ?? false;
+  const mirror = new StoreMirror({ stores, tolerance, isLeaving });
+  const log = stack.use(await openLog(mirror, options));
+  const about = { env, node: nodeId, tolerance, levels: LEVELS } satisfies Partial<ClusterOptions>;
+  const before = await openCluster({ ...about, registry: await LogRegistry.peek(log) });
+  const devices = statedDevices(options, before.topology().devices);
+  assertEnoughHere(devices, options);
   const registry = stack.use(await LogRegistry.open({ log, report: env.log }));
-  const cluster = await openCluster({ env, registry, node: nodeId, tolerance, levels: LEVELS });
-  await cluster.setDevices(options.devices);
+  const cluster = await openCluster({ ...about, registry });
+  topology = () => cluster.topology();
+  await cluster.setDevices(devices);
 
   /** What a cell needs; its database closes with `owner`, after the cell itself. */
   const cellParts = async (cell: string, owner: AsyncDisposableStack) => ({
@@ -96,8 +108,22 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     references,
     stripes,
     volumes,
-    repair,
+    repair: withMetadata(repair, mirror),
     mirror,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+/** Copies of metadata and shards of content are lost with the same stores. */
+function withMetadata(repair: Repair, mirror: StoreMirror): Repair {
+  return {
+    ...repair,
+    async repair(run) {
+      const [metadata, content] = await Promise.allSettled([mirror.repair(), repair.repair(run)]);
+      // Neither keeps the other from being done.
+      if (content.status === 'rejected') throw content.reason;
+      if (metadata.status === 'rejected') throw metadata.reason;
+      return content.value;
+    },
   };
 }

@@ -13,7 +13,7 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
-import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+import { errorCode, errorMessage, HoldfastError, Mutex } from '../base/index.ts';
 import { decodeKeyring, encodeKeyring, type Keyring } from '../crypto/index.ts';
 import { holdLock } from '../device/index.ts';
 
@@ -28,6 +28,7 @@ const KitMark = v.strictObject({ version: v.literal(1), volumes: v.array(v.strin
 export class DataDirectory implements AsyncDisposable {
   readonly path: string;
   readonly #lock: AsyncDisposable;
+  readonly #writing = new Mutex();
 
   private constructor(dataPath: string, lock: AsyncDisposable) {
     this.path = dataPath;
@@ -125,6 +126,10 @@ export class DataDirectory implements AsyncDisposable {
 
   /** Replaces a file whole: a crash leaves the old one or the new one. */
   async #write(name: string, text: string): Promise<void> {
+    await this.#writing.run(() => this.#replace(name, text));
+  }
+
+  async #replace(name: string, text: string): Promise<void> {
     const target = path.join(this.path, name);
     const temporary = `${target}.new`;
     try {

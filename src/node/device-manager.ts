@@ -83,7 +83,7 @@ export class LocalDevices implements DeviceManager {
   }
 }
 
-/** Metadata copies need not move: the mirror makes them again from the others. */
+/** Metadata copies stay on it: repair has made them on the other stores. */
 async function assertDrained(store: ChunkStore, path: string): Promise<void> {
   let left = 0;
   for await (const { id } of store.list()) {

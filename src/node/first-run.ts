@@ -41,9 +41,8 @@ export async function openKeys(
       );
     }
     const kit = decodeRecoveryKit(options.recoverKitText);
-    const keyring = recoveredKeyring(env, kit);
-    await data.writeKeyring(keyring);
-    return { keeper: new Keeper(data, keyring), isFirstRun: false, kit };
+    // Saved when the stores are there: until then the recovery can be tried again.
+    return { keeper: new Keeper(data, recoveredKeyring(env, kit)), isFirstRun: false, kit };
   }
   if (known) return { keeper: new Keeper(data, known), isFirstRun: false, kit: undefined };
   await refuseOrphans(data);
@@ -81,10 +80,10 @@ async function isStoreFolder(folder: string): Promise<boolean> {
 export async function openStores(
   stores: StoreSet,
   data: DataDirectory,
-  { kit }: Start,
+  { keeper, kit }: Start,
   options: StartOptions,
 ): Promise<void> {
-  const known = await data.readStores();
+  const known = kit ? [] : await data.readStores();
   if (known.length > 0) {
     await stores.openKnown(known);
     return;
@@ -92,6 +91,7 @@ export async function openStores(
   if (kit) await attachFound(stores, await foldersToRecover(data, kit, options));
   else await makeStores(stores, data, options.storePaths);
   await data.writeStores(stores.entries());
+  if (kit) await keeper.save();
 }
 
 async function makeStores(

@@ -1,7 +1,7 @@
 /**
  * What a node keeps secret, in memory and in its keyring file, and the recovery kit made from it.
  */
-import { hexId, type ClusterId, type NodeId, type VolumeId } from '../base/index.ts';
+import { hexId, type ClusterId, Mutex, type NodeId, type VolumeId } from '../base/index.ts';
 import { encodeRecoveryKit, type Keyring, NodeKey, type RecoveryKit } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DataDirectory } from './data-directory.ts';
@@ -11,6 +11,8 @@ const KEY_BYTES = 32;
 
 export class Keeper implements VolumeSecrets {
   readonly #data: DataDirectory;
+  /** From reading the keyring until its successor is durable: no secret is lost to another's. */
+  readonly #changing = new Mutex();
   #keyring: Keyring;
 
   constructor(data: DataDirectory, keyring: Keyring) {
@@ -35,10 +37,17 @@ export class Keeper implements VolumeSecrets {
   }
 
   async add(volume: VolumeId, secret: Uint8Array): Promise<void> {
-    const volumes = new Map(this.#keyring.volumes).set(volume, secret);
-    const keyring = { ...this.#keyring, volumes };
-    await this.#data.writeKeyring(keyring);
-    this.#keyring = keyring;
+    await this.#changing.run(async () => {
+      const volumes = new Map(this.#keyring.volumes).set(volume, secret);
+      const keyring = { ...this.#keyring, volumes };
+      await this.#data.writeKeyring(keyring);
+      this.#keyring = keyring;
+    });
+  }
+
+  /** Makes the keys durable as they are. */
+  async save(): Promise<void> {
+    await this.#changing.run(() => this.#data.writeKeyring(this.#keyring));
   }
 
   /** The recovery kit as of now; from here on `status` no longer asks for it. */

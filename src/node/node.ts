@@ -24,8 +24,8 @@ const METADATA_TOLERANCE = 2;
 /** Stripes in memory at once: 30 MiB each at the most, mapped when used. */
 const SLOT_COUNT = 12;
 
-/** More threads than this do not make one stream faster. */
-const THREADS_MAX = 4;
+/** Beside the thread that serves the sockets and the stores; more do not make a stream faster. */
+const THREADS_MAX = 3;
 
 export interface NodeOptions extends StartOptions {
   readonly dataPath: string;
@@ -69,6 +69,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   await openStores(stores, data, start, options);
   const threadCount = options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism());
   const core = stack.use(await openNodeCore({ env, data, keeper, stores }, threadCount));
+  stores.recall(core.cluster.topology().devices);
   await makeDefaultVolume(core, stores);
 
   const parts = { env, data, keeper, stores, core };

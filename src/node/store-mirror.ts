@@ -6,6 +6,7 @@
 import {
   asBuffer,
   type ChunkId,
+  type DeviceId,
   chunkIdParts,
   errorCode,
   HoldfastError,
@@ -30,6 +31,8 @@ export interface StoreMirrorOptions {
   readonly stores: () => readonly ChunkStore[];
   /** Losses that a record must survive. */
   readonly tolerance: number;
+  /** Whether a store is being drained: it gets no copies, and those that it has do not count. */
+  readonly isLeaving?: (id: DeviceId) => boolean;
 }
 
 export class StoreMirror implements Mirror {
@@ -42,7 +45,7 @@ export class StoreMirror implements Mirror {
   async put(bytes: Uint8Array): Promise<MirrorRef> {
     const id = metadataChunkId(digest(bytes));
     const copies = await this.#putCopies(id, bytes);
-    const alive = this.#options.stores().length;
+    const alive = this.#staying().length;
     // One copy would be no mirror, unless one store is all there is.
     if (copies < Math.min(2, alive) || copies === 0) {
       throw new HoldfastError(
@@ -53,9 +56,17 @@ export class StoreMirror implements Mirror {
     return { id };
   }
 
+  /** Stores that records are put on. */
+  #staying(): readonly ChunkStore[] {
+    const { stores, isLeaving } = this.#options;
+    const alive = stores();
+    const staying = alive.filter(({ id }) => !isLeaving?.(id));
+    return staying.length > 0 ? staying : alive;
+  }
+
   /** Puts copies on the first stores of the record's order that take it. @returns how many did. */
   async #putCopies(id: ChunkId, bytes: Uint8Array): Promise<number> {
-    const order = rendezvous(this.#options.stores(), id);
+    const order = rendezvous(this.#staying(), id);
     const wanted = Math.min(this.#options.tolerance + 1, order.length);
     const candidates = order.values();
     let full: unknown;
@@ -111,23 +122,35 @@ export class StoreMirror implements Mirror {
     }
   }
 
-  /** Brings records back to their full number of copies. @returns how many lacked some. */
+  /**
+   * Brings records back to their full number of copies, and lets go of bad ones.
+   * @returns how many records lacked some.
+   */
   async repair(): Promise<number> {
-    const holders = new Map<string, { id: ChunkId; good: number }>();
+    const staying = new Set(this.#staying());
+    const wanted = Math.min(this.#options.tolerance + 1, staying.size);
+    const records = new Map<string, { id: ChunkId; goodCount: number; badAt: ChunkStore[] }>();
     for (const store of this.#options.stores()) {
       for await (const { id, isGood } of metadataEntries(store)) {
-        const key = toHex(id);
-        const known = holders.get(key) ?? { id, good: 0 };
-        holders.set(key, { id, good: known.good + (isGood ? 1 : 0) });
+        const record = records.get(toHex(id)) ?? { id, goodCount: 0, badAt: [] };
+        if (!isGood) record.badAt.push(store);
+        else if (staying.has(store)) record.goodCount += 1;
+        records.set(toHex(id), record);
       }
     }
-    const wanted = Math.min(this.#options.tolerance + 1, this.#options.stores().length);
-    const short = [...holders.values()].filter(({ good }) => good < wanted);
-    for (const { id } of short) {
+    const needy = [...records.values()].filter(
+      ({ goodCount, badAt }) => goodCount < wanted || badAt.length > 0,
+    );
+    for (const { id, badAt } of needy) {
       const bytes = await this.get({ id });
-      if (bytes) await this.#putCopies(id, bytes);
+      if (!bytes) continue; // nothing left to copy; the log knows whether it is missed
+      await this.#putCopies(id, bytes);
+      for (const store of badAt) {
+        if ((await store.stat(id))?.isGood) continue;
+        await store.remove(id, { generationMax: GENERATION });
+      }
     }
-    return short.length;
+    return needy.length;
   }
 }
 

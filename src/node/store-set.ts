@@ -166,9 +166,27 @@ export class StoreSet implements AsyncDisposable {
     }
   }
 
-  /** Takes an existing store into use. @throws HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY. */
+  /**
+   * Takes an existing store into use.
+   * @throws HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY; HF_EXISTS when it is the copy of a store in use.
+   */
   async attach(where: string): Promise<Slot> {
-    return await this.#take(await this.#openStore(where), where);
+    const open = await this.#openStore(where);
+    const known = this.#slots.get(open.store.id);
+    if (!known?.open) return await this.#take(open, where);
+    await open.store[Symbol.asyncDispose]();
+    throw new HoldfastError('HF_EXISTS', `${where} is a copy of the store ${known.path}`);
+  }
+
+  /** What the topology remembers of stores that have been away since the start. */
+  recall(known: readonly TopologyDevice[]): void {
+    for (const slot of this.slots.filter(({ open }) => !open)) {
+      const device = known.find(({ id }) => id === slot.id);
+      if (!device) continue;
+      const { weightBytes: sizeBytes, state } = device;
+      const disk = device.labels.at(-1) ?? slot.disk;
+      this.#slots.set(slot.id, { ...slot, sizeBytes, disk, state });
+    }
   }
 
   /** Notices stores that are gone, takes back those that returned. @returns whether any changed. */
@@ -213,9 +231,12 @@ export class StoreSet implements AsyncDisposable {
 
   /** Lets go of a store: closes it and forgets its path. */
   async detach(id: DeviceId): Promise<void> {
-    const slot = this.#slots.get(id);
-    this.#slots.delete(id);
-    if (slot?.open) await closeQuietly(slot.open.store);
+    // A refresh under way would take it for lost, and list it again.
+    await this.#refreshing.run(async () => {
+      const slot = this.#slots.get(id);
+      this.#slots.delete(id);
+      if (slot?.open) await closeQuietly(slot.open.store);
+    });
   }
 
   /** @param name an id, the unique beginning of one, or a path. @throws HF_NOT_FOUND. */

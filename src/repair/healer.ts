@@ -8,7 +8,7 @@ import type { Repair } from './repair.ts';
 
 export interface HealerOptions {
   readonly env: Env;
-  readonly repair: Repair;
+  readonly repair: Pick<Repair, 'scrub' | 'collect' | 'repair'>;
   /** Whether something is known that repair would mend. */
   readonly needsRepair: () => Promise<boolean>;
   /** How often it asks that. */

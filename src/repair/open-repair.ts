@@ -43,8 +43,17 @@ export interface RepairOptions extends CensusContext, CollectorContext {
   readonly volumes: () => readonly string[];
 }
 
+/** @returns an object of plain functions: `{ ...repair, scrub }` is one as well. */
 export function openRepair(options: RepairOptions): Repair {
-  return new RepairRunner(options);
+  const runner = new RepairRunner(options);
+  return {
+    scrub: (run) => runner.scrub(run),
+    health: (run) => runner.health(run),
+    repair: (run) => runner.repair(run),
+    collect: (run) => runner.collect(run),
+    release: (volume, release) => runner.release(volume, release),
+    abandon: (volume, inode, stripes) => runner.abandon(volume, inode, stripes),
+  };
 }
 
 class RepairRunner implements Repair {

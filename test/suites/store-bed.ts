@@ -117,11 +117,11 @@ export const rs42: Scheme = parseScheme('rs-4+2');
 
 /** The same bytes for the same seed, without a pattern. */
 export function bytesOf(count: number, seed = 1): Uint8Array {
-  let state = seed;
-  const words = Uint32Array.from({ length: Math.ceil(count / 4) }, () => {
+  const words = new Uint32Array(Math.ceil(count / 4));
+  for (let i = 0, state = seed; i < words.length; i++) {
     state = (state + 0x9e3779b9) | 0;
-    return Math.imul(state ^ (state >>> 16), 0x21f0aaad);
-  });
+    words[i] = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
+  }
   return new Uint8Array(words.buffer, 0, count);
 }
 

@@ -1,6 +1,6 @@
-/** Small makers for the tests of this module. */
-import { stripeId, type StripeId, utf8 } from '../base/index.ts';
-import type { Extent } from './namespace.ts';
+/** Stripe ids and extents for tests of the metadata plane. */
+import { stripeId, type StripeId, utf8 } from '../../src/base/index.ts';
+import type { Extent } from '../../src/meta/index.ts';
 
 /** A stripe id that begins with the two bytes of `seed`. */
 export function stripeOf(seed: number): StripeId {

@@ -1,0 +1,353 @@
+/**
+ * Aim: what is wanted comes back to n good shards in its places, what is not wanted goes, and nothing
+ * wanted ever goes with it. Method: a whole core over memory stores that are lost and replaced; what
+ * crashes leave is made by hand at the references, the cell and the stores.
+ */
+import { afterEach, describe, expect, it } from 'vitest';
+import { type ChunkId, chunkIdParts, METADATA_SCHEME_NUMBER, parseScheme } from '../base/index.ts';
+import type { Namespace } from '../meta/index.ts';
+import type { Core } from '../node/index.ts';
+import type { MemoryChunkStore } from '../store/index.ts';
+import { bytesOf, CoreBed, eventually, NODE, rs42 } from '../../test/suites/store-bed.ts';
+import type { ObjectStore } from '../volume/index.ts';
+
+const HOUR_MS = 3_600_000;
+
+interface Opened {
+  readonly bed: CoreBed;
+  readonly core: Core;
+  readonly objects: ObjectStore;
+  readonly volume: string;
+  readonly namespace: Namespace;
+  put(size: number, key: string): Promise<void>;
+  expectReadable(sizes: Readonly<Record<string, number>>): Promise<void>;
+}
+
+const cleanup: Core[] = [];
+afterEach(async () => {
+  for (const core of cleanup.splice(0)) await core[Symbol.asyncDispose]();
+});
+
+async function open(bed = new CoreBed(6)): Promise<Opened> {
+  const core = await bed.open();
+  cleanup.push(core);
+  const [known] = await core.volumes.list();
+  if (!known) await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+  const objects = core.volumes.objects('v');
+  const volume = core.volumes.ids()[0]!;
+  return {
+    bed,
+    core,
+    objects,
+    volume,
+    namespace: core.volumes.namespaceOf(volume)!,
+    async put(size, key) {
+      await objects.put([bytesOf(size, size)].values() as never, { key });
+      await eventually(async () => {
+        for await (const { spareCount } of objects.where(key)) expect(spareCount).toBe(2);
+        const { stripes } = await core.repair.health();
+        expect(stripes.ok).toBeGreaterThan(0);
+      });
+    },
+    async expectReadable(sizes) {
+      for (const [key, size] of Object.entries(sizes)) {
+        const { bytes } = await objects.get(key);
+        const content = Buffer.concat(await Array.fromAsync(bytes));
+        expect(Buffer.compare(content, bytesOf(size, size))).toBe(0);
+      }
+    },
+  };
+}
+
+async function shardIds(store: MemoryChunkStore): Promise<ChunkId[]> {
+  const ids: ChunkId[] = [];
+  for await (const { id } of store.list()) {
+    if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) ids.push(id);
+  }
+  return ids;
+}
+
+/** Loses stores for good and puts fresh ones in their place. */
+async function replaceStores({ bed, core }: Opened, lost: readonly number[], fresh = lost.length) {
+  for (const index of lost) {
+    const store = bed.bed.stores[index]!;
+    bed.bed.away.add(store);
+    await core.cluster.setDevices([bed.bed.deviceOf(store, 'out')]);
+  }
+  for (let i = 0; i < fresh; i++) {
+    await core.cluster.setDevices([bed.bed.deviceOf(bed.bed.addStore())]);
+  }
+}
+
+const SIZES = { small: 1000, middle: 70_000, large: 400_000 };
+
+describe('health and repair', () => {
+  it('count, mend and count again after one and two stores are lost', async () => {
+    const opened = await open();
+    const { core, put, expectReadable } = opened;
+    for (const [key, size] of Object.entries(SIZES)) await put(size, key);
+    const whole = await core.repair.health();
+    expect(whole).toEqual({
+      stripes: { ok: 3, degraded: 0, lost: 0 },
+      bySpare: {},
+      misplaced: 0,
+      unnamedChunks: 0,
+      badChunks: 0,
+    });
+    for (const lost of [[0], [1, 2]]) {
+      await replaceStores(opened, lost);
+      const hurt = await core.repair.health();
+      expect(hurt.stripes.degraded).toBeGreaterThanOrEqual(2);
+      expect(hurt.stripes.lost).toBe(0);
+      const bySpare = Object.values(hurt.bySpare).reduce((sum, count) => sum + count, 0);
+      expect(bySpare).toBe(hurt.stripes.degraded);
+      await expectReadable(SIZES);
+      const progress: number[] = [];
+      const summary = await core.repair.repair({
+        onProgress: ({ doneCount, totalCount }) => progress.push(doneCount / totalCount),
+      });
+      expect(summary).toMatchObject({ incomplete: 0, lost: 0 });
+      expect(summary.repaired).toBeGreaterThanOrEqual(hurt.stripes.degraded);
+      expect(progress.at(-1)).toBe(1);
+      expect(await core.repair.health()).toEqual(whole);
+      await expectReadable(SIZES);
+    }
+    expect((await core.repair.repair()).writtenBytes).toBe(0);
+  });
+
+  it('mends metadata with it: a reopened core finds all after losses one by one', async () => {
+    const opened = await open();
+    for (const [key, size] of Object.entries(SIZES)) await opened.put(size, key);
+    for (const lost of [0, 1, 2, 3, 4, 5]) {
+      await replaceStores(opened, [lost]);
+      await opened.core.repair.repair();
+    }
+    await opened.core[Symbol.asyncDispose]();
+    cleanup.length = 0;
+    const again = await open(opened.bed);
+    await again.expectReadable(SIZES);
+    expect((await again.core.repair.health()).stripes).toEqual({ ok: 3, degraded: 0, lost: 0 });
+  });
+
+  it('begins with the stripes that can lose least', async () => {
+    const opened = await open(new CoreBed(8));
+    const { bed, core, put, objects } = opened;
+    for (let i = 0; i < 12; i++) await put(70_000 + i, `k${i}`);
+    const spareOf = new Map<string, number>();
+    for (let i = 0; i < 12; i++) {
+      for await (const { shards } of objects.where(`k${i}`)) {
+        // Of every other stripe two shards are lost, of the rest one.
+        for (const { foundAt } of shards.slice(0, 1 + (i % 2))) {
+          const store = bed.bed.stores.find(({ id }) => id === foundAt[0])!;
+          for (const id of await shardIds(store)) {
+            if (chunkIdParts(id).shardIndex === shards.findIndex((s) => s.foundAt === foundAt)) {
+              spareOf.set(Buffer.from(chunkIdParts(id).stripe).toString('hex'), i % 2 ? 0 : 1);
+              store.lose(id);
+            }
+          }
+        }
+      }
+    }
+    const { bySpare } = await core.repair.health();
+    const puts: string[] = [];
+    for (const store of bed.bed.stores) {
+      store.fault = (operation, id) => {
+        if (operation === 'put') puts.push(Buffer.from(chunkIdParts(id).stripe).toString('hex'));
+        return undefined;
+      };
+    }
+    await core.repair.repair();
+    expect((await core.repair.health()).stripes.degraded).toBe(0);
+    expect(Object.keys(bySpare).length).toBeGreaterThan(0);
+    expect(new Set(puts).size).toBe(Object.values(bySpare).reduce((a, b) => a + b, 0));
+  });
+
+  it('leaves what is lost alone, says so, and mends the rest', async () => {
+    const opened = await open();
+    const { bed, core, put, objects, expectReadable } = opened;
+    await put(SIZES.large, 'large');
+    await put(SIZES.small, 'small');
+    const [{ shards }] = (await Array.fromAsync(objects.where('large'))) as [
+      Awaited<ReturnType<typeof Array.fromAsync<never>>>[number] & {
+        shards: readonly { foundAt: readonly string[] }[];
+      },
+    ];
+    for (const { foundAt } of shards.slice(0, 3)) {
+      const store = bed.bed.stores.find(({ id }) => id === foundAt[0])!;
+      for (const id of await shardIds(store)) {
+        if (chunkIdParts(id).schemeNumber !== 3) store.lose(id);
+      }
+    }
+    const { stripes } = await core.repair.health();
+    expect(stripes.lost).toBe(1);
+    expect(await core.repair.repair()).toMatchObject({ lost: 1 });
+    const after = await core.repair.health();
+    expect(after.stripes).toMatchObject({ lost: 1, degraded: 0 });
+    expect(after.bySpare).toEqual({ '-1': 1 });
+    await expectReadable({ small: SIZES.small });
+    await objects.remove('large');
+    expect((await core.repair.health()).stripes.lost).toBe(0);
+  });
+
+  it('finds bad chunks by scrubbing and puts them again', async () => {
+    const { bed, core, put, expectReadable } = await open();
+    await put(SIZES.large, 'large');
+    const [store, other] = bed.bed.stores as [MemoryChunkStore, MemoryChunkStore];
+    for (const each of [store, other]) each.flip((await shardIds(each))[0]!, 500);
+    expect((await core.repair.scrub()).bad).toBe(2);
+    expect(await core.repair.health()).toMatchObject({
+      stripes: { ok: 0, degraded: 1, lost: 0 },
+      badChunks: 2,
+      bySpare: { '0': 1 },
+    });
+    await core.repair.repair();
+    const summary = await core.repair.scrub();
+    expect(summary).toMatchObject({ bad: 0, mended: 0, failedStores: [] });
+    expect(summary.checked).toBe(await bed.bed.chunkCount());
+    expect(summary.checkedBytes).toBeGreaterThan(SIZES.large);
+    expect((await core.repair.health()).badChunks).toBe(0);
+    await expectReadable({ large: SIZES.large });
+  });
+
+  it('can be given up', async () => {
+    const { core } = await open();
+    const signal = AbortSignal.abort();
+    for (const run of [core.repair.health, core.repair.repair]) {
+      await expect(run({ signal })).rejects.toMatchObject({ code: 'HF_INTERRUPTED' });
+    }
+  });
+});
+
+describe('collect', () => {
+  const graceMs = 24 * HOUR_MS;
+
+  /** Shards of a stripe on the stores, as a writer leaves them. */
+  async function spread({ core }: Opened, size: number, generation = 1) {
+    const { stripes } = core;
+    const buffer = await stripes.lease(rs42);
+    buffer.content.set(bytesOf(size, size));
+    using prepared = await stripes.prepare(buffer, size, { scheme: rs42 });
+    await stripes.spread(prepared, { generation });
+    const { stripe, schemeNumber, chunkBytes, contentBytes, key } = prepared;
+    return { stripe, schemeNumber, chunkBytes, contentBytes, key };
+  }
+
+  it('lets go of what nothing ever named, after the grace time', async () => {
+    const opened = await open();
+    const { bed, core } = opened;
+    await opened.put(SIZES.large, 'large');
+    await spread(opened, 100_000);
+    expect(await core.repair.health()).toMatchObject({ unnamedChunks: 6 });
+    expect((await core.repair.collect({ graceMs })).deletedChunks).toBe(0);
+    bed.bed.nowMs += graceMs + 2000;
+    const young = await spread(opened, 200_000);
+    const summary = await core.repair.collect({ graceMs });
+    expect(summary).toEqual({ releases: 0, strays: 0, deletedStripes: 0, deletedChunks: 6 });
+    expect(await core.repair.health()).toMatchObject({ unnamedChunks: 6, stripes: { ok: 1 } });
+    expect(await core.references.stripe(young.stripe)).toBeUndefined();
+    await opened.expectReadable({ large: SIZES.large });
+    expect(await core.references.strays()).toEqual([]);
+  });
+
+  it('does not hit a stripe that is named while it is being collected', async () => {
+    const opened = await open();
+    const { bed, core, volume, namespace } = opened;
+    const ref = await spread(opened, 100_000);
+    bed.bed.nowMs += graceMs + 2000;
+    // A writer of the same content comes when the stores have been listed, before they delete.
+    const { references } = core;
+    const session = await references.openSession('writer');
+    const holder = { volume, inode: await namespace.allocateInodes(1) };
+    let named: { generation: number } | undefined;
+    const buffer = await core.stripes.lease(rs42);
+    const list = bed.bed.stores[5]!.list.bind(bed.bed.stores[5]);
+    bed.bed.stores[5]!.list = async function* (options) {
+      yield* list(options);
+      if (options?.group === undefined || named) return;
+      [named] = await references.add({ session, holder, stripes: [ref] }).then((a) => [...a]);
+    };
+    await core.repair.collect({ graceMs });
+    buffer[Symbol.dispose]();
+    expect(named).toBeDefined();
+    for (const { foundAt } of (await core.stripes.inspect(ref.stripe, ref.schemeNumber)).places) {
+      expect(foundAt).toHaveLength(1);
+    }
+    // One that comes later puts all shards again, under a higher generation.
+    await references.release(holder, [ref.stripe]);
+    const [later] = await references.add({ session, holder, stripes: [ref] });
+    expect(later).toEqual({ generation: named!.generation + 1, isStored: false });
+  });
+
+  it('settles what a writer that is gone has left pending', async () => {
+    const opened = await open();
+    const { core, volume, namespace } = opened;
+    const { references } = core;
+    await opened.put(SIZES.large, 'large');
+    const session = await references.openSession('gone');
+    const [abandoned, unknown] = [await spread(opened, 90_000), await spread(opened, 110_000)];
+    const inode = await namespace.allocateInodes(2);
+    await references.add({ session, holder: { volume, inode }, stripes: [abandoned] });
+    // A volume that is not open here may have committed it: that is not ours to judge.
+    const foreign = { volume: 'ff'.repeat(16), inode };
+    await references.add({ session, holder: foreign, stripes: [unknown] });
+    await references.openSession('gone');
+    expect(await core.repair.collect({ graceMs })).toMatchObject({ strays: 2, deletedStripes: 1 });
+    expect(await references.stripe(abandoned.stripe)).toBeUndefined();
+    expect(await references.stripe(unknown.stripe)).toBeDefined();
+    expect((await core.stripes.inspect(unknown.stripe, unknown.schemeNumber)).spareCount).toBe(2);
+    expect((await core.stripes.inspect(abandoned.stripe, rs42Number(abandoned))).spareCount).toBe(-4);
+    expect(await namespace.refuse(inode)).toBe('refused');
+    await opened.expectReadable({ large: SIZES.large });
+  });
+
+  it('confirms what a writer committed and did not confirm', async () => {
+    const opened = await open();
+    const { core, bed } = opened;
+    const { references } = core;
+    const confirm = references.confirm;
+    // The node ends after the commit: nobody confirms.
+    (references as { confirm: unknown }).confirm = async () => {
+      throw new Error('crashed');
+    };
+    await opened.objects.put([bytesOf(SIZES.large, SIZES.large)].values() as never, { key: 'large' });
+    (references as { confirm: unknown }).confirm = confirm;
+    await core[Symbol.asyncDispose]();
+    cleanup.length = 0;
+    const again = await open(bed);
+    expect(await again.core.repair.health()).toMatchObject({ stripes: { ok: 0 }, unnamedChunks: 0 });
+    expect(await again.core.repair.collect({ graceMs })).toMatchObject({ strays: 1, deletedStripes: 0 });
+    expect(await again.core.repair.health()).toMatchObject({ stripes: { ok: 1 } });
+    await again.expectReadable({ large: SIZES.large });
+  });
+
+  it('ends deletes that a crash cut short, wherever it did', async () => {
+    for (const cutAt of ['release', 'remove', 'forget'] as const) {
+      const opened = await open();
+      const { bed, core, objects } = opened;
+      await opened.put(SIZES.large, 'large');
+      const crash = async (): Promise<never> => {
+        throw new Error('crashed');
+      };
+      if (cutAt === 'remove') (core.stripes as { remove: unknown }).remove = crash;
+      else (core.references as unknown as Record<string, unknown>)[cutAt] = crash;
+      await expect(objects.remove('large')).rejects.toThrow('crashed');
+      await core[Symbol.asyncDispose]();
+      cleanup.length = 0;
+      const again = await open(bed);
+      await again.core.repair.collect({ graceMs });
+      expect(await again.core.repair.health()).toMatchObject({
+        stripes: { ok: 0, degraded: 0, lost: 0 },
+        unnamedChunks: 0,
+      });
+      expect(await again.core.references.condemned()).toEqual([]);
+      expect(await again.namespace.releases()).toEqual([]);
+      await again.core[Symbol.asyncDispose]();
+      cleanup.length = 0;
+    }
+  });
+});
+
+function rs42Number({ schemeNumber }: { schemeNumber: number }): number {
+  expect(schemeNumber).not.toBe(parseScheme('copy-3').n);
+  return schemeNumber;
+}
