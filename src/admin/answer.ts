@@ -1,6 +1,7 @@
 /**
  * Bytes on their way to a client: every write waits until the socket has taken it, so a slow client
- * slows the work and nothing piles up. When the client has gone, the write fails and the work stops.
+ * slows the work and nothing piles up. When the client has gone, the write fails and the work
+ * stops.
  */
 import type { ServerResponse } from 'node:http';
 import type { ErrorView, ProgressView } from '../api/index.ts';
@@ -9,7 +10,7 @@ import type { Clock } from '../env/index.ts';
 
 const PROGRESS_EVERY_MS = 100;
 
-/** Resolves when `bytes` are the caller's again. @throws HF_INTERRUPTED when the client has gone. */
+/** Resolves when `bytes` are the caller's again. @throws HF_INTERRUPTED: the client has gone. */
 export function write(response: ServerResponse, bytes: Uint8Array | string): Promise<void> {
   return new Promise((resolve, reject) => {
     const gone = () => reject(new HoldfastError('HF_INTERRUPTED', 'the client has gone'));

@@ -88,7 +88,7 @@ class AdminServer implements AsyncDisposable {
       await this.#route({ request, response, signal: gone.signal });
     } catch (error) {
       this.#fail(error, response);
-      // The rest of what is refused is read and dropped, so that the client gets to read the answer.
+      // The rest of what is refused is read and dropped: the client is to read the answer.
       request.resume();
       // A node that finds itself wrong does not go on: the unhandled rejection ends the process.
       if (error instanceof AssertionError) throw error;

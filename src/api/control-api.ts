@@ -5,8 +5,10 @@
  * - `POST /v1/call/<method>` with a JSON body; the answer is lines of JSON: any number of
  *   `{"progress": …}` and `{"item": …}`, then one `{"result": …}` or `{"error": {code, message}}`.
  * - `PUT /v1/content?<ContentPut>` with the content as body; the answer is one {@link PutAnswer}.
- * - `GET /v1/content?<ContentGet>`: the content; {@link OBJECT_HEADER} holds the {@link ObjectView}.
- *   A failure in mid-stream cuts the body, and the trailer {@link ERROR_TRAILER} says why.
+ * - `GET /v1/content?<ContentGet>`: the content; {@link OBJECT_HEADER} holds the
+ *   {@link ObjectView}.
+ *   It is sent in chunks, because only then HTTP allows a trailer: a failure in mid-stream cuts the
+ *   body, and {@link ERROR_TRAILER} says why. Readers compare what came with the object's size.
  * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
  */
 import * as v from 'valibot';

@@ -273,7 +273,8 @@ describe('objects', () => {
     const first = await put('a', 'x'.repeat(2048));
     const second = await put('b', 'abc', '--name', 'logs/today');
     expect(await run('ls')).toBe(
-      `${'logs/today'.padEnd(40)}         3 B  ${second}\n${'- (a)'.padEnd(40)}       2 KiB  ${first}\n`,
+      `${'logs/today'.padEnd(40)}         3 B  ${second}\n` +
+        `${'- (a)'.padEnd(40)}       2 KiB  ${first}\n`,
     );
     expect(JSON.parse(await run('ls', '--json'))).toMatchObject([
       { key: 'logs/today', id: second, sizeBytes: 3 },

@@ -20,7 +20,8 @@ export function cliReference(): string {
 
 \`--data DIR\` and \`--json\` may stand before or after the verb. Results go to standard output,
 everything else to standard error: \`holdfast: \` and one line, or with \`--json\` an object
-\`{"error": {"code", "message"}}\`. Sizes: \`4096\`, \`10M\` = \`10MiB\` = 10 × 1024², \`10MB\` = 10 × 1000².
+\`{"error": {"code", "message"}}\`.
+Sizes: \`4096\`, \`10M\` = \`10MiB\` = 10 × 1024², \`10MB\` = 10 × 1000².
 
 | exit code | meaning |
 | --- | --- |

@@ -1,7 +1,8 @@
 /**
  * Aim: what goes through the socket arrives whole or fails loudly, and nothing goes on for a client
- * that has gone. Method: the real server and client on a Unix socket, over parts in memory that hand
- * out one array again and again; failures planted in mid-stream; raw sockets where we must misbehave.
+ * that has gone. Method: the real server and client on a Unix socket, over parts in memory that
+ * hand out one array again and again; failures planted in mid-stream; raw sockets where we must
+ * misbehave.
  */
 import { once } from 'node:events';
 import fs from 'node:fs/promises';
@@ -99,7 +100,7 @@ describe('content', () => {
     expect(await codeOf(range(500_001))).toBe('HF_BAD_ARGUMENT');
   });
 
-  it('that fails in mid-stream is an error with its code, and no more bytes than were good', async () => {
+  it('that fails in mid-stream is an error with its code, after the good bytes', async () => {
     const sent = content(2_000_000);
     const { object } = await client.put(pieces([sent]), {});
     parts.objects.failReadAt = 1_000_000;

@@ -34,7 +34,7 @@ export async function sendContent(
   return false;
 }
 
-/** Resolves when `bytes` are the caller's again; never when the request fails: then it is answered. */
+/** Resolves when `bytes` are the caller's again; never when the request fails: that is an answer. */
 function write(request: ClientRequest, bytes: Uint8Array): Promise<void> {
   return new Promise((resolve) => {
     request.write(bytes, (error) => {

@@ -239,6 +239,27 @@ describe('LocalLog bears', () => {
     expect(await textsOf(await openLocal(mirror))).toEqual(['e1']);
   });
 
+  it('fences put in vain that come back with their store, of later epochs than ours', async () => {
+    const mirror = new MemoryMirror({ storeCount: 2, copyCount: 1 });
+    mirror.away.add(1);
+    const first = await openLocal(mirror);
+    await fill(first, 1);
+    mirror.away.clear();
+    mirror.away.add(0);
+    mirror.nextFault = () => 'all';
+    for (let round = 0; round < 3; round++) {
+      expect(await first.seize(CELL).catch(errorCode)).toBe('HF_UNKNOWN_OUTCOME');
+    }
+    mirror.nextFault = () => undefined;
+    mirror.away.clear();
+    mirror.away.add(1);
+    await fill(await openLocal(mirror), 2);
+    mirror.away.clear();
+    const fences = (await recordsOf(mirror)).filter(({ kind }) => kind === 'fence');
+    expect(fences).toHaveLength(5);
+    expect(await textsOf(await openLocal(mirror))).toEqual(['e1', 'e2', 'e3']);
+  });
+
   it('the loss of one store, and trimmed records that come back with it', async () => {
     const mirror = new MemoryMirror({ storeCount: 3 });
     const log = await openLocal(mirror);

@@ -146,24 +146,33 @@ function findAnchor(
     .filter(({ header }) => header.kind === 'fence' && header.lsn >= base.lsn)
     .filter(({ header }) => header.epoch >= base.epoch)
     .sort((a, b) => b.header.epoch - a.header.epoch);
-  const begun = new Set(
+  const followed = new Set(
     records.filter(({ header }) => header.kind === 'entry').map(({ header }) => header.link),
   );
-  const inForce = fences.filter(({ hash }) => begun.has(hash));
+  const inForce = fences.map(({ hash }) => hash).filter((hash) => followed.has(hash));
   const anchor =
-    fences.find((fence) => inForce.every((other) => isAfter(fence, other, byHash))) ?? fences[0];
+    fences.find(({ hash }) => hasBefore(inForce, { hash, base: base.hash, byHash })) ?? fences[0];
   return anchor ? { ...anchor.header, hash: anchor.hash } : base;
 }
 
-/** Whether the chain goes back from `record` to `other`, or may have: it can have a gap. */
-function isAfter(
-  record: StoredRecord,
-  other: StoredRecord,
-  byHash: ReadonlyMap<RecordHash, StoredRecord>,
+/** Whether the chain back from `hash` to the base has all of `wanted`, or may have had: at a gap. */
+function hasBefore(
+  wanted: readonly RecordHash[],
+  chain: {
+    readonly hash: RecordHash;
+    readonly base: RecordHash;
+    readonly byHash: ReadonlyMap<RecordHash, StoredRecord>;
+  },
 ): boolean {
-  let at: StoredRecord | undefined = record;
-  while (at && at !== other && at.header.lsn >= other.header.lsn) at = byHash.get(at.header.link);
-  return at === undefined || at === other;
+  const missing = new Set(wanted);
+  let { hash } = chain;
+  while (hash !== chain.base) {
+    missing.delete(hash);
+    const record = chain.byHash.get(hash);
+    if (!record) return true;
+    hash = record.header.link;
+  }
+  return missing.size === 0;
 }
 
 /** The chain between the snapshot, or nothing, and the anchor, oldest first. */

@@ -1,7 +1,7 @@
 /**
  * What the control server drives, in memory: real enough for tests of the server, the client and
- * the command line. Content that is read is given in pieces of one array that is used again at once,
- * so that a reader who keeps a piece too long reads rubbish.
+ * the command line. Content that is read is given in pieces of one array that is used again at
+ * once, so that a reader who keeps a piece too long reads rubbish.
  */
 import type { AdminParts } from '../../src/admin/index.ts';
 import type { DeviceDetails, DeviceView } from '../../src/api/index.ts';
