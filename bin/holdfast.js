@@ -3,6 +3,7 @@
 // over to the runtime pinned for development, when that is installed beside it.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import module from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
@@ -12,6 +13,7 @@ const beside = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
   // The thread pool serves the disks; its size can be set only before its first use.
   process.env.UV_THREADPOOL_SIZE ??= '32';
+  module.enableCompileCache(); // halves the start of a short command
   const source = existsSync(beside('../src/cli/main.ts'));
   const { main } = await import(source ? '../src/cli/main.ts' : '../dist/cli/main.js');
   process.exitCode = await main(process.argv.slice(2));

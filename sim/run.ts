@@ -94,3 +94,15 @@ async function runWorld(parts: {
   await nemesis;
   await checkAtEnd(world, workload);
 }
+
+/** The first seed that finds a planted bug; `undefined` when none does. */
+export async function findPlanted(
+  planted: Planted['name'],
+  seeds: { from: number; count: number },
+): Promise<RunResult | undefined> {
+  for (let seed = seeds.from; seed < seeds.from + seeds.count; seed++) {
+    const result = await runSeed({ seed, planted });
+    if (result.failure !== undefined) return result;
+  }
+  return undefined;
+}

@@ -7,6 +7,7 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ERROR_CODES, GiB, KiB, LIMITS, MiB } from '../src/base/index.ts';
+import { cliReference } from '../src/cli/index.ts';
 
 const ROOT = new URL('../', import.meta.url);
 const GENERATED = '<!-- Made by tools/docs.ts; change the source and run `npm run docs`. -->';
@@ -17,6 +18,7 @@ export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ['docs/reference/errors.md', errorsPage()],
     ['docs/reference/limits.md', limitsPage(limitsSource)],
+    ['docs/reference/cli.md', `${GENERATED}\n\n${cliReference()}`],
   ]);
 }
 

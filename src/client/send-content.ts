@@ -34,7 +34,7 @@ export async function sendContent(
   return false;
 }
 
-/** Resolves when `bytes` are the caller's again; never when the request fails: that is an answer. */
+/** Resolves when `bytes` are the caller's again; never when the request fails: it is answered. */
 function write(request: ClientRequest, bytes: Uint8Array): Promise<void> {
   return new Promise((resolve) => {
     request.write(bytes, (error) => {

@@ -1,0 +1,194 @@
+/**
+ * Aim: a core comes back from its stores alone, goes on with some of them away, and refuses to go on
+ * where the end of the log may be away too. Method: cores opened again and again over the same memory
+ * stores with fresh databases.
+ */
+import { afterEach, describe, expect, it } from 'vitest';
+import { errorCode, parseScheme } from '../base/index.ts';
+import { bytesOf, CoreBed, eventually, NODE, rs42 } from '../../test/suites/store-bed.ts';
+import type { Core } from './index.ts';
+
+const cleanup: Core[] = [];
+afterEach(async () => {
+  for (const core of cleanup.splice(0)) await core[Symbol.asyncDispose]();
+});
+
+async function open(bed: CoreBed, options: Parameters<CoreBed['open']>[0] = {}): Promise<Core> {
+  const core = await bed.open(options);
+  cleanup.push(core);
+  return core;
+}
+
+async function close(): Promise<void> {
+  for (const core of cleanup.splice(0)) await core[Symbol.asyncDispose]();
+}
+
+async function put(core: Core, key: string, size = 1000): Promise<void> {
+  async function* content() {
+    yield bytesOf(size, size);
+  }
+  await core.volumes.objects('v').put(content(), { key });
+}
+
+async function contents(core: Core): Promise<Record<string, number>> {
+  const found: Record<string, number> = {};
+  const objects = core.volumes.objects('v');
+  for await (const { key = '', sizeBytes } of objects.list()) {
+    const { bytes } = await objects.get(key);
+    const content = Buffer.concat(await Array.fromAsync(bytes));
+    expect(Buffer.compare(content, bytesOf(sizeBytes, sizeBytes))).toBe(0);
+    found[key] = sizeBytes;
+  }
+  return found;
+}
+
+async function openCodeOf(bed: CoreBed): Promise<string | undefined> {
+  return await open(bed).then(() => 'opened', errorCode);
+}
+
+describe('openCore', () => {
+  it('brings everything back from the stores and the keys', async () => {
+    const bed = new CoreBed(6);
+    let core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    const expected: Record<string, number> = {};
+    for (let life = 0; life < 4; life++) {
+      for (let i = 0; i < 5; i++) {
+        await put(core, `${life}/${i}`, 60_000 + 3000 * i);
+        expected[`${life}/${i}`] = 60_000 + 3000 * i;
+      }
+      await core.volumes.objects('v').remove(`${life}/3`);
+      delete expected[`${life}/3`];
+      await close();
+      core = await open(bed);
+      expect(await contents(core)).toEqual(expected);
+      const [status] = await core.volumes.list();
+      expect(status).toMatchObject({ objectCount: Object.keys(expected).length });
+      await eventually(async () => expect((await core.repair.health()).unnamedChunks).toBe(0));
+    }
+    const { survives } = core.cluster.report();
+    expect(survives.find(({ level }) => level === 'disk')?.count).toBe(2);
+  });
+
+  it('goes on while two stores are away, and takes them back as they were', async () => {
+    const bed = new CoreBed(6);
+    let core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    await put(core, 'before');
+    const before = core.cluster.topology().devices;
+    await close();
+    bed.bed.away.add(bed.bed.stores[1]!).add(bed.bed.stores[4]!);
+    core = await open(bed, {
+      // As a store set knows stores that it could not open.
+      devices: bed.bed.devices().map((device) => ({ ...device, weightBytes: 1, labels: ['?', '?'] })),
+    });
+    const during = core.cluster.topology().devices;
+    for (const index of [1, 4]) {
+      const { id } = bed.bed.stores[index]!;
+      const at = (devices: typeof during) => devices.find((device) => device.id === id);
+      expect(at(during)).toEqual(at(before));
+    }
+    expect(await contents(core)).toEqual({ before: 1000 });
+    expect(await put(core, 'meanwhile').catch(errorCode)).toBeUndefined();
+    await close();
+    bed.bed.away.clear();
+    core = await open(bed);
+    expect(await contents(core)).toEqual({ before: 1000, meanwhile: 1000 });
+    expect(core.cluster.topology().devices).toEqual(before);
+  });
+
+  it('refuses while more are away, writes nothing, and opens when they are back', async () => {
+    const bed = new CoreBed(6);
+    const core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: parseScheme('copy-3'), isDeduplicating: true });
+    for (let i = 0; i < 10; i++) await put(core, `${i}`, 100 + i);
+    await close();
+    const { away, stores } = bed.bed;
+    for (const hidden of [
+      [0, 1, 2],
+      [3, 4, 5],
+      [1, 2, 3, 4],
+      [0, 1, 2, 3, 4],
+    ]) {
+      for (const index of hidden) away.add(stores[index]!);
+      const held = await bed.bed.chunkCount();
+      expect(await openCodeOf(bed)).toBe('HF_TOO_FEW_STORES');
+      expect(await bed.bed.chunkCount()).toBe(held);
+      away.clear();
+    }
+    for (const store of stores) away.add(store);
+    expect(await openCodeOf(bed)).toBe('HF_TOO_FEW_STORES');
+    away.clear();
+    expect(Object.keys(await contents(await open(bed)))).toHaveLength(10);
+  });
+
+  it('does not wait for stores that were written off, or that the node lists no more', async () => {
+    const bed = new CoreBed(8);
+    let core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    await put(core, 'k');
+    for (const store of bed.bed.stores.slice(0, 2)) {
+      bed.bed.away.add(store);
+      await core.cluster.setDevices([bed.bed.deviceOf(store, 'out')]);
+    }
+    await core.repair.repair();
+    await close();
+    for (const store of bed.bed.stores.slice(2, 4)) bed.bed.away.add(store);
+    core = await open(bed);
+    await core.repair.repair();
+    await close();
+    const devices = bed.bed.devices().slice(4);
+    core = await open(bed, { devices });
+    const out = core.cluster.topology().devices.filter(({ state }) => state === 'out');
+    expect(out).toHaveLength(4);
+    expect(await contents(core)).toEqual({ k: 1000 });
+  });
+
+  it('needs the right keys', async () => {
+    const bed = new CoreBed(6);
+    const core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    await close();
+    const metadataKey = new Uint8Array(32).fill(1);
+    expect(await open(bed, { metadataKey }).catch(errorCode)).toBe('HF_WRONG_KEY');
+    const without = await open(bed, { secrets: { get: () => undefined, add: async () => {} } });
+    expect(await without.volumes.list()).toEqual([]);
+    expect(() => without.volumes.objects('v')).toThrow(/there is no volume "v"/);
+  });
+});
+
+describe('VolumeSet', () => {
+  it('makes, lists and changes volumes, and refuses what cannot be', async () => {
+    const bed = new CoreBed(6);
+    const { volumes } = await open(bed);
+    const about = { scheme: undefined, isDeduplicating: true };
+    const made = await volumes.create({ name: 'photos', ...about });
+    expect(made).toMatchObject({ record: { name: 'photos', scheme: rs42 }, objectCount: 0 });
+    for (const name of ['', 'Photos', 'a b', '-x', 'x'.repeat(64), '../x']) {
+      const creating = volumes.create({ name, ...about });
+      await expect(creating).rejects.toMatchObject({ code: 'HF_BAD_ARGUMENT' });
+    }
+    const again = volumes.create({ name: 'photos', ...about });
+    await expect(again).rejects.toMatchObject({ code: 'HF_EXISTS' });
+    const wide = { name: 'wide', isDeduplicating: true, scheme: parseScheme('rs-10+4') };
+    await expect(volumes.create(wide)).rejects.toMatchObject({ code: 'HF_BAD_SCHEME' });
+    const scheme = parseScheme('rs-3+2');
+    expect((await volumes.setScheme('photos', scheme)).record.scheme).toEqual(scheme);
+    await expect(volumes.setScheme('none', scheme)).rejects.toMatchObject({ code: 'HF_NOT_FOUND' });
+    const racing = await Promise.allSettled(
+      ['twin', 'twin'].map((name) => volumes.create({ name, ...about })),
+    );
+    expect(racing.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    await close();
+    const { volumes: reopened } = await open(bed);
+    const names = (await reopened.list()).map(({ record }) => record.name);
+    expect(names.toSorted()).toEqual(['photos', 'twin']);
+    const { info } = await reopened.objects('photos').put(
+      (async function* () {
+        yield bytesOf(70_000);
+      })(),
+    );
+    expect(info.scheme).toEqual(scheme);
+    expect(NODE).toHaveLength(32);
+  });
+});

@@ -1,0 +1,280 @@
+/**
+ * A bed for tests with real processes: a folder of its own, nodes and commands started through
+ * bin/holdfast.js in it, and what tests do to them from outside (kill, measure).
+ *
+ * Whatever a bed has started has ended, and its folder is gone, when it is disposed or when the test
+ * process ends. Nothing of the user's is used: HOME lies in the bed, too.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { DeviceView, HealthView, ObjectView } from '../../src/api/index.ts';
+import { connect, type HoldfastClient } from '../../src/client/index.ts';
+
+const PROGRAM = fileURLToPath(new URL('../../bin/holdfast.js', import.meta.url));
+
+/** What a node prints last of all when it is up. */
+const UP_LINE = 'It runs until Ctrl-C';
+const UP_TIMEOUT_MS = 60_000;
+/** A command that hangs is a defect; the longest ones of the large run stay below. */
+const RUN_TIMEOUT_MS = 30 * 60_000;
+const SAMPLE_MS = 20;
+
+export interface Answer {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+  /** The largest resident set that was seen, in bytes. */
+  readonly peakBytes: number;
+}
+
+export interface RunOptions {
+  /** Data directory, within the bed. */
+  readonly data?: string;
+  /** Where the command stands, within the bed. */
+  readonly work?: string;
+  readonly input?: Uint8Array | string;
+  /** A file that takes standard output. */
+  readonly outputFile?: string;
+  /** Called with the process as soon as it runs. */
+  readonly onStart?: (child: ChildProcess) => void;
+}
+
+export interface UpOptions {
+  readonly data?: string;
+  readonly stores?: readonly string[];
+  readonly recover?: string;
+}
+
+/** What `health` says, and the exit code that it says it with. */
+export type Health = HealthView & { readonly exitCode: number | null };
+
+export class Bed implements AsyncDisposable {
+  readonly folder: string;
+  readonly #children = new Set<ChildProcess>();
+  readonly #onExit = () => this.#killAll();
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    process.on('exit', this.#onExit);
+  }
+
+  static async open(): Promise<Bed> {
+    const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'holdfast-e2e-'));
+    await fs.mkdir(path.join(folder, 'home'));
+    await fs.mkdir(path.join(folder, 'work'));
+    return new Bed(folder);
+  }
+
+  path(...names: readonly string[]): string {
+    return path.resolve(this.folder, ...names);
+  }
+
+  /** Paths of the stores that a first run makes. */
+  firstStores(data = 'data'): string[] {
+    return [1, 2, 3, 4, 5, 6].map((number) => this.path(data, 'stores', `disk-${number}`));
+  }
+
+  /** Starts a process in the bed; it is killed with the bed. */
+  spawn(args: readonly string[], options: { work?: string; outputFd?: number } = {}): ChildProcess {
+    const { HOLDFAST_DATA: _, ...environment } = process.env;
+    const child = spawn(process.execPath, [PROGRAM, ...args], {
+      cwd: this.path(options.work ?? 'work'),
+      env: { ...environment, HOME: this.path('home') },
+      stdio: ['pipe', options.outputFd ?? 'pipe', 'pipe'],
+    });
+    this.#children.add(child);
+    child.once('exit', () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Starts a node and waits until it serves. @throws what it printed, when it ends instead. */
+  async up({ data = 'data', stores = [], recover }: UpOptions = {}): Promise<NodeProcess> {
+    const child = this.spawn([
+      'up',
+      ...['--data', this.path(data)],
+      ...(recover === undefined ? [] : ['--recover', recover]),
+      ...(stores.length === 0 ? [] : ['--store', ...stores]),
+    ]);
+    return await NodeProcess.whenUp(child, this.path(data, 'control.sock'));
+  }
+
+  /** Runs one command to its end, whatever that is. */
+  async run(args: readonly string[], options: RunOptions = {}): Promise<Answer> {
+    const { data = 'data', work, input = '', outputFile, onStart } = options;
+    await using output = outputFile === undefined ? undefined : await fs.open(outputFile, 'w');
+    const child = this.spawn([...args, '--data', this.path(data)], {
+      ...(work === undefined ? {} : { work }),
+      ...(output === undefined ? {} : { outputFd: output.fd }),
+    });
+    onStart?.(child);
+    child.stdin?.on('error', () => {}); // a command that refuses does not read to the end
+    child.stdin?.end(input);
+    const stdout = collect(child.stdout);
+    const stderr = collect(child.stderr);
+    const watch = watchPeak(child);
+    const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
+    const [exitCode, signal] = (await once(child, 'close')) as [number | null, Answer['signal']];
+    clearTimeout(timer);
+    const peakBytes = watch.stop();
+    return {
+      exitCode,
+      signal,
+      stdout: Buffer.concat(stdout),
+      stderr: Buffer.concat(stderr).toString(),
+      peakBytes,
+    };
+  }
+
+  /** @returns standard output. @throws when the command fails. */
+  async ok(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    const { exitCode, stdout, stderr } = await this.run(args, options);
+    if (exitCode === 0) return stdout.toString().trimEnd();
+    throw new Error(`holdfast ${args.join(' ')}: exit ${exitCode}: ${stderr}`);
+  }
+
+  async json<Result>(args: readonly string[], options: RunOptions = {}): Promise<Result> {
+    return JSON.parse(await this.ok([...args, '--json'], options)) as Result;
+  }
+
+  async devices(options: RunOptions = {}): Promise<DeviceView[]> {
+    return await this.json<DeviceView[]>(['dev', 'list'], options);
+  }
+
+  /** Bytes that are used on all stores together. */
+  async usedBytes(options: RunOptions = {}): Promise<number> {
+    const devices = await this.devices(options);
+    return devices.reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+  }
+
+  async list(options: RunOptions = {}): Promise<ObjectView[]> {
+    return await this.json<ObjectView[]>(['ls'], options);
+  }
+
+  async health(options: RunOptions = {}): Promise<Health> {
+    const { stdout, stderr, exitCode } = await this.run(['health', '--json'], options);
+    if (stdout.length === 0) throw new Error(`health: exit ${exitCode}: ${stderr}`);
+    return { ...(JSON.parse(stdout.toString()) as HealthView), exitCode };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ends = [...this.#children].map((child) => once(child, 'exit'));
+    this.#killAll();
+    await Promise.all(ends);
+    await fs.rm(this.folder, { recursive: true, force: true });
+    process.off('exit', this.#onExit);
+  }
+
+  /** Also when the test process ends in a hurry, so this cannot wait. */
+  #killAll(): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+    if (this.#children.size > 0) rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A node in a process of its own. */
+export class NodeProcess {
+  readonly child: ChildProcess;
+  readonly #socketPath: string;
+  readonly #stdout: readonly Buffer[];
+  readonly #stderr: readonly Buffer[];
+  readonly #exit: Promise<{ exitCode: number | null; signal: NodeJS.Signals | null }>;
+
+  private constructor(child: ChildProcess, socketPath: string) {
+    this.child = child;
+    this.#socketPath = socketPath;
+    this.#stdout = collect(child.stdout);
+    this.#stderr = collect(child.stderr);
+    this.#exit = once(child, 'close').then(([exitCode, signal]) => ({ exitCode, signal }));
+  }
+
+  static async whenUp(child: ChildProcess, socketPath: string): Promise<NodeProcess> {
+    const node = new NodeProcess(child, socketPath);
+    const untilMs = performance.now() + UP_TIMEOUT_MS;
+    while (!node.stdout.includes(UP_LINE)) {
+      if (child.exitCode !== null || child.signalCode !== null) {
+        await node.#exit;
+        throw new Error(`up: exit ${child.exitCode ?? child.signalCode}: ${node.stderr}`);
+      }
+      if (performance.now() > untilMs) {
+        throw new Error(`the node is not up: ${node.stdout} ${node.stderr}`);
+      }
+      await sleep(SAMPLE_MS);
+    }
+    return node;
+  }
+
+  get stdout(): string {
+    return Buffer.concat(this.#stdout).toString();
+  }
+
+  get stderr(): string {
+    return Buffer.concat(this.#stderr).toString();
+  }
+
+  /** The largest resident set of the node so far, in bytes. */
+  get peakBytes(): number {
+    return peakOf(this.child);
+  }
+
+  /** A client in this process; the caller disposes it. */
+  connect(): HoldfastClient {
+    return connect({ socketPath: this.#socketPath });
+  }
+
+  /** Resolves when the node has ended. */
+  async ended(): Promise<{ exitCode: number | null; signal: NodeJS.Signals | null }> {
+    return await this.#exit;
+  }
+
+  /** The end that nobody can prepare for. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.#exit;
+  }
+
+  /** Asks the node to stop and waits. @throws when it does not end well. */
+  async stop(): Promise<void> {
+    this.child.kill('SIGTERM');
+    const { exitCode, signal } = await this.#exit;
+    if (exitCode !== 0) throw new Error(`the node ended with ${exitCode ?? signal}: ${this.stderr}`);
+  }
+}
+
+function collect(stream: NodeJS.ReadableStream | null): Buffer[] {
+  const pieces: Buffer[] = [];
+  stream?.on('data', (piece: Buffer) => pieces.push(piece));
+  return pieces;
+}
+
+function watchPeak(child: ChildProcess): { stop(): number } {
+  let peakBytes = 0;
+  const look = () => {
+    peakBytes = Math.max(peakBytes, peakOf(child));
+  };
+  const timer = setInterval(look, SAMPLE_MS);
+  return {
+    stop() {
+      clearInterval(timer);
+      return peakBytes;
+    },
+  };
+}
+
+/** VmHWM: the kernel's own mark, so only the last moments can be missed. 0 when it has ended. */
+function peakOf({ pid }: ChildProcess): number {
+  const file = `/proc/${pid}/status`;
+  if (!existsSync(file)) return 0;
+  try {
+    const kib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(file, 'utf8'))?.[1];
+    return Number(kib ?? 0) * 1024;
+  } catch {
+    return 0; // it ended in between
+  }
+}
