@@ -45,18 +45,15 @@ export async function runNemesis(options: NemesisOptions): Promise<void> {
   // What is broken is mended some time, else a run does little.
   if (!actions.includes('heal')) actions.push('heal');
   const collectGraceMs = random.pick([0, 24 * HOUR_MS]);
-  const keeper = keepUp(options);
-  await Promise.all(
-    actions.map(async (action) => {
-      const own = random.fork(action);
-      while (!options.signal.aborted) {
-        await options.sleep(own.exponential(MEANS_MS[action] * calm));
-        if (options.signal.aborted) return;
-        await act(action, { ...options, random: own, collectGraceMs });
-      }
-    }),
-  );
-  await keeper;
+  const repeat = async (action: Action): Promise<void> => {
+    const own = random.fork(action);
+    while (!options.signal.aborted) {
+      await options.sleep(own.exponential(MEANS_MS[action] * calm));
+      if (options.signal.aborted) return;
+      await act(action, { ...options, random: own, collectGraceMs });
+    }
+  };
+  await Promise.all([keepUp(options), ...actions.map(repeat)]);
 }
 
 /** A node that has crashed is started again. */

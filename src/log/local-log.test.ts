@@ -260,6 +260,32 @@ describe('LocalLog bears', () => {
     expect(await textsOf(await openLocal(mirror))).toEqual(['e1', 'e2', 'e3']);
   });
 
+  it('fences put in vain that do not know of an entry which a later seizure found', async () => {
+    const env = virtualEnv(1);
+    const mirror = new MemoryMirror({ storeCount: 3, copyCount: 1 });
+    const onlyStore = (store: number): void => {
+      for (const each of [0, 1, 2]) mirror.away.add(each);
+      mirror.away.delete(store);
+    };
+    onlyStore(0);
+    const first = await openLocal(mirror, env);
+    const epoch = await fill(first, 1);
+    mirror.nextFault = () => 'all';
+    onlyStore(1);
+    await first.append(CELL, { epoch, lsn: 2 }, utf8('e2')).catch(errorCode);
+    onlyStore(2);
+    await first.seize(CELL).catch(errorCode);
+    await first.seize(CELL).catch(errorCode);
+    mirror.nextFault = () => undefined;
+    await env.clock.sleep(10); // a process takes longer to start
+    mirror.away.delete(0);
+    mirror.away.delete(1);
+    mirror.away.add(2);
+    expect((await (await openLocal(mirror, env)).seize(CELL)).lsn).toBe(2);
+    mirror.away.clear();
+    expect(await textsOf(await openLocal(mirror, env))).toEqual(['e1', 'e2']);
+  });
+
   it('the loss of one store, and trimmed records that come back with it', async () => {
     const mirror = new MemoryMirror({ storeCount: 3 });
     const log = await openLocal(mirror);

@@ -5,9 +5,9 @@
  * 1. The newest whole snapshot stands for all entries up to its lsn. These are not looked at: where
  *    they were trimmed, a store that was away may still have some.
  * 2. The fence of the highest epoch decides what is older than it: the chain that ends in it is the
- *    log. Where that fence was trimmed, the snapshot stands for it. A fence that was put in vain may
- *    come back with its store; it is known by not having, among the records before it, a fence that
- *    entries follow. (Epochs follow the clock, so that it is rarely the highest.)
+ *    log. Where that fence was trimmed, the snapshot stands for it. A fence that was put in vain
+ *    may come back with its store: passed over if a fence that entries follow is not among the
+ *    records before it. (Epochs follow the clock, so that it is hardly ever the highest.)
  * 3. Entries of the newest epoch follow as far as the chain goes. What comes after a gap was never
  *    acknowledged, as entries are acknowledged in order, unless a record says that it was.
  * 4. A gap before the newest fence, or in what was acknowledged, is a loss: HF_CORRUPT.
@@ -155,7 +155,7 @@ function findAnchor(
   return anchor ? { ...anchor.header, hash: anchor.hash } : base;
 }
 
-/** Whether the chain back from `hash` to the base has all of `wanted`, or may have had: at a gap. */
+/** Whether the chain back from `hash` to the base has all of `wanted`, or a gap where they were. */
 function hasBefore(
   wanted: readonly RecordHash[],
   chain: {

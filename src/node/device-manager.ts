@@ -74,7 +74,7 @@ export class LocalDevices implements DeviceManager {
         throw error;
       }
     }
-    const view = await viewOf(slot);
+    const view = await viewOf(stores.find(slot.id));
     stores.setState(slot.id, 'out');
     await cluster.setDevices(stores.devices());
     await stores.detach(slot.id);

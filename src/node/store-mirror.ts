@@ -10,6 +10,7 @@ import {
   chunkIdParts,
   errorCode,
   HoldfastError,
+  LIMITS,
   mapBounded,
   METADATA_GROUP,
   METADATA_SCHEME_NUMBER,
@@ -70,7 +71,8 @@ export class StoreMirror implements Mirror {
     const wanted = Math.min(this.#options.tolerance + 1, order.length);
     const candidates = order.values();
     let full: unknown;
-    const taken = await mapBounded(Array.from({ length: wanted }), wanted, async () => {
+    const copies = Array.from({ length: wanted });
+    const taken = await mapBounded(copies, LIMITS.deviceOperationsMax, async () => {
       for (const store of candidates) {
         try {
           await store.put(id, bytes, { generation: GENERATION });
@@ -82,9 +84,9 @@ export class StoreMirror implements Mirror {
       }
       return false;
     });
-    const copies = taken.filter(Boolean).length;
-    if (copies < wanted && full) throw full;
-    return copies;
+    const takenCount = taken.filter(Boolean).length;
+    if (takenCount < wanted && full) throw full;
+    return takenCount;
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {

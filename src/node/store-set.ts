@@ -90,6 +90,10 @@ export class StoreSet implements AsyncDisposable {
 
   /** Opens known stores; those that cannot be opened are listed as away. */
   async openKnown(entries: readonly StoreEntry[]): Promise<void> {
+    // However soon each opens, they are listed in this order.
+    for (const { id, path: where } of entries) {
+      this.#slots.set(id as DeviceId, unseenSlot(id as DeviceId, where));
+    }
     await mapBounded(entries, entries.length || 1, async ({ id, path: where }) => {
       await this.#openSlot(id as DeviceId, where);
     });
@@ -112,14 +116,10 @@ export class StoreSet implements AsyncDisposable {
     const before = this.#slots.get(id);
     if (!before?.reason) this.#options.env.log.warn('a store is away', { store: id, reason });
     this.#slots.set(id, {
-      id,
-      path: where,
+      ...(before ?? unseenSlot(id, where)),
       open: undefined,
-      sizeBytes: before?.sizeBytes ?? LIMITS.deviceBytesMin,
       reason,
       awaySinceMs: before?.awaySinceMs ?? this.#options.env.clock.monotonic(),
-      disk: before?.disk ?? 'unknown',
-      state: before?.state ?? 'in',
     });
   }
 
@@ -166,16 +166,9 @@ export class StoreSet implements AsyncDisposable {
     }
   }
 
-  /**
-   * Takes an existing store into use.
-   * @throws HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY; HF_EXISTS when it is the copy of a store in use.
-   */
+  /** Takes an existing store into use. @throws HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY. */
   async attach(where: string): Promise<Slot> {
-    const open = await this.#openStore(where);
-    const known = this.#slots.get(open.store.id);
-    if (!known?.open) return await this.#take(open, where);
-    await open.store[Symbol.asyncDispose]();
-    throw new HoldfastError('HF_EXISTS', `${where} is a copy of the store ${known.path}`);
+    return await this.#take(await this.#openStore(where), where);
   }
 
   /** What the topology remembers of stores that have been away since the start. */
@@ -259,6 +252,20 @@ export class StoreSet implements AsyncDisposable {
       await open?.store[Symbol.asyncDispose]();
     });
   }
+}
+
+/** A store of which only the list speaks. */
+function unseenSlot(id: DeviceId, where: string): Slot {
+  return {
+    id,
+    path: where,
+    open: undefined,
+    sizeBytes: LIMITS.deviceBytesMin,
+    reason: undefined,
+    awaySinceMs: undefined,
+    disk: 'unknown',
+    state: 'in',
+  };
 }
 
 /** What each of `count` new stores under a path may grow to. */

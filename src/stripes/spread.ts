@@ -10,6 +10,7 @@ import {
   errorCode,
   formatScheme,
   HoldfastError,
+  LIMITS,
   mapBounded,
 } from '../base/index.ts';
 import type { ChunkStore } from '../store/index.ts';
@@ -53,6 +54,18 @@ export async function spreadStripe(
   );
 }
 
+/**
+ * A store without room for the log's entries could not even forget what it holds.
+ * @throws HF_NO_SPACE.
+ */
+async function checkRoom(store: ChunkStore, chunk: Uint8Array): Promise<void> {
+  const { sizeBytes, freeBytes } = await store.usage();
+  const reserveBytes = Math.min(LIMITS.metadataReserveBytesMax, sizeBytes / 32);
+  if (freeBytes - chunk.length < reserveBytes) {
+    throw new HoldfastError('HF_NO_SPACE', 'what is left is kept for metadata');
+  }
+}
+
 export function aliveOf(
   devices: readonly DeviceId[],
   storeOf: Whereabouts['storeOf'],
@@ -81,6 +94,7 @@ export async function putWithHandOff(
 ): Promise<ChunkStore | undefined> {
   for (let store = own ?? spares.next().value; store; store = spares.next().value) {
     try {
+      await checkRoom(store, chunk);
       await store.put(id, chunk, options);
       return store;
     } catch (error) {

@@ -251,6 +251,26 @@ describe('a failed put leaves nothing', () => {
     await expectNothing();
   });
 
+  it('full stores can be emptied again, also by the next life of the node', async () => {
+    const bed = new CoreBed(6, 1_000_000);
+    const { put, core } = await open({ bed });
+    const stored: string[] = [];
+    for (let i = 0, refusals = 0; refusals < 10; i++) {
+      const code = await codeOf(put(bytesOf(3000, i), { key: `${i}` }));
+      if (code === 'no error') stored.push(`${i}`);
+      else expect(code).toBe('HF_NO_SPACE');
+      if (code !== 'no error') refusals += 1;
+    }
+    expect(stored.length).toBeGreaterThan(100);
+    await core[Symbol.asyncDispose]();
+    const again = await bed.open();
+    cleanup.splice(0, 1, again);
+    const objects = again.volumes.objects('v');
+    for (const key of stored) await objects.remove(key);
+    expect(await shardCount(again)).toBe(0);
+    await objects.put(pieces(bytesOf(3000)), { key: 'fits again' });
+  });
+
   it('when too few stores are alive, and degraded puts say so', async () => {
     const { bed, put, get, expectNothing, objects } = await open();
     const { stores, away } = bed.bed;

@@ -1,0 +1,189 @@
+/**
+ * Aim: stores come, go, fail, return and are drained, and the node always knows which is which. Method:
+ * real directory stores in a temporary folder, moved and swapped under the running set; a whole core
+ * over them.
+ */
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type ClusterId, errorCode, hexId, MiB } from '../base/index.ts';
+import { MemoryDb } from '../db/index.ts';
+import { realEnv } from '../env/index.ts';
+import { bytesOf, NODE, rs42 } from '../../test/suites/store-bed.ts';
+import { openCore } from './core.ts';
+import { LocalDevices } from './device-manager.ts';
+import { StoreSet } from './store-set.ts';
+
+const env = realEnv();
+const clusterId = hexId<ClusterId>(new Uint8Array(16).fill(0xcc));
+const CAPACITY = 24 * MiB;
+
+let folder: string;
+beforeEach(async () => {
+  folder = await fs.mkdtemp(path.join(os.tmpdir(), 'holdfast-stores-'));
+});
+afterEach(async () => {
+  await fs.rm(folder, { recursive: true, force: true });
+});
+
+function newSet(cluster = clusterId): StoreSet {
+  return new StoreSet({ env, nodeId: NODE, clusterId: cluster });
+}
+
+function at(name: string): string {
+  return path.join(folder, name);
+}
+
+describe('StoreSet', () => {
+  it('makes stores, finds them by path and beginning of id, and opens them again', async () => {
+    const stores = newSet();
+    const [first, second] = [await stores.create(at('a'), CAPACITY), await stores.create(at('b'), CAPACITY)];
+    expect(stores.alive().map(({ id }) => id)).toEqual([first.id, second.id]);
+    expect(stores.find(at('b')).id).toBe(second.id);
+    expect(stores.find(first.id.slice(0, 12)).path).toBe(at('a'));
+    for (const name of ['', 'zzz']) expect(() => stores.find(name)).toThrow(/HF_|fits|no store/);
+    expect(await stores.create(at('a'), CAPACITY).catch(errorCode)).toMatch(/^HF_/);
+    expect(await stores.attach(at('a')).catch(errorCode)).toBe('HF_BUSY');
+    // One filesystem is one disk.
+    expect(new Set(stores.devices().map(({ labels }) => labels[1])).size).toBe(1);
+    const entries = stores.entries();
+    await stores[Symbol.asyncDispose]();
+
+    await using again = newSet();
+    await again.openKnown(entries);
+    expect(again.alive()).toHaveLength(2);
+    await using others = newSet(hexId<ClusterId>(new Uint8Array(16).fill(1)));
+    await again.detach(first.id);
+    expect(await others.attach(at('a')).catch(errorCode)).toBe('HF_NOT_OURS');
+    // Refusing it has let it go.
+    expect((await again.attach(at('a'))).id).toBe(first.id);
+  });
+
+  it('lists as away what cannot be opened, and takes it back when it returns', async () => {
+    const stores = newSet();
+    for (const name of ['a', 'b', 'c']) await stores.create(at(name), CAPACITY);
+    const entries = stores.entries();
+    await stores[Symbol.asyncDispose]();
+    await fs.rename(at('a'), at('elsewhere'));
+    await fs.rename(at('b'), at('swap'));
+    await fs.rename(at('c'), at('b'));
+
+    await using again = newSet();
+    await again.openKnown(entries);
+    expect(again.alive()).toEqual([]);
+    expect(again.slots.map(({ reason }) => reason)).toEqual([
+      expect.any(String),
+      expect.stringContaining('another store than before'),
+      expect.any(String),
+    ]);
+    const known = stores.devices().map((device, number) => ({ ...device, number, weightBytes: 77 }));
+    again.recall(known);
+    expect(again.devices().map(({ weightBytes }) => weightBytes)).toEqual([77, 77, 77]);
+    expect(again.awayFor(0)).toHaveLength(3);
+    expect(again.awayFor(60_000)).toEqual([]);
+    again.setState(entries[0]!.id as never, 'out');
+    expect(again.awayFor(0)).toHaveLength(2);
+    expect(await again.refresh()).toBe(false);
+
+    await fs.rename(at('elsewhere'), at('a'));
+    expect(await again.refresh()).toBe(true);
+    expect(again.slots[0]).toMatchObject({ state: 'in', reason: undefined, sizeBytes: expect.any(Number) });
+    await fs.rename(at('b'), at('c'));
+    await fs.rename(at('swap'), at('b'));
+    expect(await again.refresh()).toBe(true);
+    expect(again.alive()).toHaveLength(3);
+  });
+
+  it('notices a folder that is gone while the store runs', async () => {
+    await using stores = newSet();
+    await stores.create(at('a'), CAPACITY);
+    await stores.create(at('b'), CAPACITY);
+    expect(await stores.refresh()).toBe(false);
+    await fs.rename(at('a'), at('pulled'));
+    expect(await stores.refresh()).toBe(true);
+    expect(stores.alive()).toHaveLength(1);
+    expect(stores.slots[0]!.reason).toBeTypeOf('string');
+    await fs.rename(at('pulled'), at('a'));
+    expect(await stores.refresh()).toBe(true);
+    expect(stores.alive()).toHaveLength(2);
+  });
+
+  it('does not take the copy of a store for another one', async () => {
+    await using stores = newSet();
+    const { id } = await stores.create(at('a'), CAPACITY);
+    await stores.detach(id);
+    await fs.cp(at('a'), at('copy'), { recursive: true });
+    await stores.attach(at('a'));
+    expect(await stores.attach(at('copy')).catch(errorCode)).toBe('HF_BUSY');
+    expect(stores.slots).toHaveLength(1);
+  });
+});
+
+describe('LocalDevices', () => {
+  it('drains a store before it lets go of it, and refuses when it cannot', async () => {
+    await using stack = new AsyncDisposableStack();
+    const stores = stack.use(newSet());
+    for (let i = 0; i < 7; i++) await stores.create(at(`disk-${i}`), CAPACITY);
+    const core = stack.use(
+      await openCore({
+        env,
+        nodeId: NODE,
+        metadataKey: new Uint8Array(32),
+        secrets: { get: () => undefined, add: async () => {} },
+        stores: () => stores.alive(),
+        devices: stores.devices(),
+        tolerance: 2,
+        openDb: async () => new MemoryDb(),
+        threadCount: 0,
+        slotCount: 2,
+      }),
+    );
+    let savedCount = 0;
+    const devices = new LocalDevices({
+      stores,
+      cluster: core.cluster,
+      saveList: async () => void (savedCount = stores.entries().length),
+      moveOff: async () => void (await core.repair.repair()),
+    });
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    const objects = core.volumes.objects('v');
+    for (let i = 0; i < 8; i++) {
+      const content = (async function* () {
+        yield bytesOf(20_000 * (i + 1), i);
+      })();
+      await objects.put(content, { key: `${i}` });
+    }
+    const expectAll = async () => {
+      for (let i = 0; i < 8; i++) {
+        const { bytes } = await objects.get(`${i}`);
+        const content = Buffer.concat(await Array.fromAsync(bytes));
+        expect(Buffer.compare(content, bytesOf(20_000 * (i + 1), i))).toBe(0);
+      }
+    };
+    expect(await devices.list()).toHaveLength(7);
+    const details = await devices.query(at('disk-0'));
+    expect(details).toMatchObject({ state: 'active', badChunkCount: 0 });
+    expect(details.chunkCount).toBeGreaterThan(0);
+
+    const gone = await devices.remove({ device: at('disk-0'), isForced: false });
+    expect(gone).toMatchObject({ state: 'draining', path: at('disk-0') });
+    expect(savedCount).toBe(6);
+    await expectAll();
+    const { stripes, misplaced } = await core.repair.health();
+    expect([stripes.degraded, stripes.lost, misplaced]).toEqual([0, 0, 0]);
+    expect(await core.mirror.repair()).toBe(0);
+
+    // Six are needed for rs-4+2.
+    const refused = devices.remove({ device: at('disk-1'), isForced: false });
+    await expect(refused).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
+    expect(stores.find(at('disk-1')).state).toBe('in');
+    await devices.remove({ device: at('disk-1'), isForced: true });
+    await expectAll();
+    const back = await devices.add({ path: at('disk-0'), isNew: false });
+    expect(back.state).toBe('active');
+    expect(await core.repair.repair()).toMatchObject({ incomplete: 0, lost: 0 });
+    await expectAll();
+    await expect(devices.query('nothing')).rejects.toMatchObject({ code: 'HF_NOT_FOUND' });
+  });
+});
