@@ -21,6 +21,7 @@ import { Violation, type World } from './world.ts';
 /** Enough for shards of every scheme in use, and one to spare. */
 const ALIVE_AT_END = 7;
 const HEALS_MAX = 3;
+/** Past the grace time of what nothing names. */
 const LONG_MS = 48 * 3_600_000;
 
 /** Ends all faults, mends what is broken, and checks everything. */
@@ -54,11 +55,9 @@ async function calmDown(world: World): Promise<void> {
   await world.stop();
   await world.start();
   await world.sleep(LONG_MS);
-  await world.collect(0);
   for (let heals = 0; !(await world.heal()); heals++) {
     if (heals === HEALS_MAX) throw new Violation('what can be healed is not healed');
   }
-  await world.collect(0);
 }
 
 /** Asks for what cannot fail any more. */

@@ -195,6 +195,7 @@ export class World {
       const clusterId = this.#clusterId;
       const store = await openStore({ env: process.env, device, clusterId, plantedFault });
       life.stores.set(disk, store);
+      disk.isWrittenOff = false;
     } catch (error) {
       if (process.isDead) throw error; // the disk is another life's by now
       process.note(`${disk.name} cannot be opened: ${textOf(error)}`);
@@ -343,7 +344,6 @@ export class World {
     if (disk.state !== 'away') return;
     this.note(`${disk.name} comes back`);
     disk.state = 'here';
-    disk.isWrittenOff = false;
     await this.call(async (core, _, life) => {
       await this.#reopen(life, disk);
       await core.cluster.setDevices(this.#devices());
@@ -384,8 +384,8 @@ export class World {
     const impairments = this.#impairments;
     const isWhole = await this.#maintain('heal', async ({ core, repair, life }) => {
       for (const disk of this.disks) {
-        if (disk.state !== 'here') disk.isWrittenOff = true;
-        else await this.#reopen(life, disk);
+        await this.#reopen(life, disk);
+        disk.isWrittenOff = !life.stores.has(disk) || disk.state !== 'here';
       }
       await core.cluster.setDevices(this.#devices());
       await core.mirror.repair();

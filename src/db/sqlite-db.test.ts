@@ -9,10 +9,14 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { testLocalDb } from '../../test/suites/local-db.ts';
 import { MiB, utf8 } from '../base/index.ts';
-import { SqliteDb } from './index.ts';
+import { SqliteDb, SqliteThread } from './index.ts';
+
+/** All databases here share one, as those of a node do. */
+const thread = new SqliteThread();
+afterAll(async () => await thread[Symbol.asyncDispose]());
 
 function makeFolder(): string {
   return mkdtempSync(join(tmpdir(), 'holdfast-db-'));
@@ -22,7 +26,7 @@ testLocalDb('SQLite', async () => {
   const folder = makeFolder();
   const path = join(folder, 'cell.db');
   return {
-    open: (options) => SqliteDb.open({ path, ...options }),
+    open: (options) => SqliteDb.open({ path, thread, ...options }),
     async [Symbol.asyncDispose]() {
       rmSync(folder, { recursive: true });
     },
@@ -31,8 +35,8 @@ testLocalDb('SQLite', async () => {
 
 /** Writes pairs of rows, 16 transactions in flight, and prints each number once acknowledged. */
 const WRITER = `
-  const { SqliteDb } = await import(process.argv[2]);
-  const db = await SqliteDb.open({ path: process.argv[3] });
+  const { SqliteDb, SqliteThread } = await import(process.argv[2]);
+  const db = await SqliteDb.open({ path: process.argv[3], thread: new SqliteThread() });
   const key = (name, number) => Buffer.from(name + String(number).padStart(8, '0'));
   let next = 0;
   async function write() {
@@ -78,7 +82,7 @@ describe('SqliteDb', () => {
       path = join(folder, `${acknowledgedMin}.db`);
       const acknowledged = await writeUntilKilled(path, acknowledgedMin);
       expect(acknowledged.length).toBeGreaterThanOrEqual(acknowledgedMin);
-      await using db = await SqliteDb.open({ path });
+      await using db = await SqliteDb.open({ path, thread });
       const left = db.range({ from: utf8('left'), to: utf8('lefu') });
       const right = db.range({ from: utf8('right'), to: utf8('righu') });
       expect(right.map(({ value }) => value)).toEqual(left.map(({ value }) => value));
@@ -89,7 +93,7 @@ describe('SqliteDb', () => {
 
   it('is readable by its owner only, log and all', async () => {
     writeFileSync(path, '', { mode: 0o644 });
-    await using db = await SqliteDb.open({ path });
+    await using db = await SqliteDb.open({ path, thread });
     await db.transact({ puts: [{ key: utf8('a'), value: utf8('1') }], deletes: [] });
     for (const each of [path, `${path}-wal`, `${path}-shm`]) {
       expect((statSync(each).mode & 0o777).toString(8)).toBe('600');
@@ -98,21 +102,21 @@ describe('SqliteDb', () => {
 
   it('refuses a file that is no database', async () => {
     writeFileSync(path, 'no database '.repeat(1000));
-    await expect(SqliteDb.open({ path })).rejects.toMatchObject({ code: 'HF_CORRUPT' });
+    await expect(SqliteDb.open({ path, thread })).rejects.toMatchObject({ code: 'HF_CORRUPT' });
   });
 
   it('refuses the database of another program, and a folder that is not there', async () => {
     const other = new DatabaseSync(path);
     other.exec('CREATE TABLE theirs (a)');
     other.close();
-    await expect(SqliteDb.open({ path })).rejects.toMatchObject({ code: 'HF_NOT_OURS' });
+    await expect(SqliteDb.open({ path, thread })).rejects.toMatchObject({ code: 'HF_NOT_OURS' });
     const nowhere = join(folder, 'absent', 'cell.db');
-    await expect(SqliteDb.open({ path: nowhere })).rejects.toMatchObject({ code: 'HF_IO' });
+    await expect(SqliteDb.open({ path: nowhere, thread })).rejects.toMatchObject({ code: 'HF_IO' });
   });
 
   it('finds a flipped bit in a value', async () => {
     const value = utf8('the value whose bit is flipped');
-    const db = await SqliteDb.open({ path });
+    const db = await SqliteDb.open({ path, thread });
     await db.transact({ puts: [{ key: utf8('a'), value }], deletes: [] });
     await db[Symbol.asyncDispose]();
     const file = readFileSync(path);
@@ -120,14 +124,14 @@ describe('SqliteDb', () => {
     expect(at).toBeGreaterThan(0);
     file[at]! ^= 1;
     writeFileSync(path, file);
-    await using again = await SqliteDb.open({ path });
+    await using again = await SqliteDb.open({ path, thread });
     const corrupt = expect.objectContaining({ code: 'HF_CORRUPT' });
     expect(() => again.get(utf8('a'))).toThrow(corrupt);
     expect(() => again.range({ from: utf8('a'), to: utf8('b') })).toThrow(corrupt);
   });
 
   it('writes its log back although it is always being read', async () => {
-    await using db = await SqliteDb.open({ path });
+    await using db = await SqliteDb.open({ path, thread });
     const value = new Uint8Array(512 * 1024).fill(1);
     for (let round = 0; round < 128; round++) {
       const key = utf8(`${round % 8}`);

@@ -27,6 +27,8 @@ import type { WriterRequest } from './sqlite-worker.ts';
 
 export interface SqliteDbOptions {
   readonly path: string;
+  /** Where commits happen; stays the caller's. */
+  readonly thread: SqliteThread;
   /** A commit survives a power cut. Without it, only the end of the process. */
   readonly isDurable?: boolean;
   /** Size of the file; a transaction that would pass it is HF_NO_SPACE. */
@@ -59,9 +61,28 @@ function prepareStatements(reader: DatabaseSync): Statements {
   };
 }
 
+/** A thread that writes; any number of databases may share it. Who opens it, closes it after them. */
+export class SqliteThread implements AsyncDisposable {
+  readonly #pool: WorkerPool<WriterRequest, void>;
+
+  constructor() {
+    const module = siblingModule(import.meta.url, './sqlite-worker');
+    this.#pool = new WorkerPool({ module, workerCount: 1 });
+  }
+
+  async call(file: SqliteFile, what: WriterRequest['what']): Promise<void> {
+    const group = what instanceof Uint8Array ? [what.buffer as ArrayBuffer] : [];
+    await this.#pool.call({ file, what }, group);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool[Symbol.asyncDispose]();
+  }
+}
+
 export class SqliteDb implements LocalDb {
-  readonly #path: string;
-  readonly #writer: WorkerPool<WriterRequest, void>;
+  readonly #file: SqliteFile;
+  readonly #thread: SqliteThread;
   readonly #reader: DatabaseSync;
   readonly #statements: Statements;
   #waiting: Waiting[] = [];
@@ -69,9 +90,9 @@ export class SqliteDb implements LocalDb {
   #changedPages = 0;
   #isClosed = false;
 
-  private constructor(path: string, writer: WorkerPool<WriterRequest, void>, reader: DatabaseSync) {
-    this.#path = path;
-    this.#writer = writer;
+  private constructor(file: SqliteFile, thread: SqliteThread, reader: DatabaseSync) {
+    this.#file = file;
+    this.#thread = thread;
     this.#reader = reader;
     this.#statements = prepareStatements(reader);
   }
@@ -80,27 +101,26 @@ export class SqliteDb implements LocalDb {
    * Opens the file, or makes it, readable by its owner only.
    * @throws HF_CORRUPT when the file is no database, HF_NOT_OURS when another program's, HF_IO.
    */
-  static async open({ path, isDurable = false, bytesMax }: SqliteDbOptions): Promise<SqliteDb> {
+  static async open(options: SqliteDbOptions): Promise<SqliteDb> {
+    const { path, thread, isDurable = false, bytesMax } = options;
     makePrivate(path);
-    const module = siblingModule(import.meta.url, './sqlite-worker');
     const file: SqliteFile = { path, isDurable, bytesMax };
-    const writer = new WorkerPool<WriterRequest, void>({ module, workerCount: 1, data: file });
+    await thread.call(file, 'open');
     try {
-      await writer.call('open');
       return withSqliteErrors(path, () => {
-        const db = new SqliteDb(path, writer, openReader(path));
+        const db = new SqliteDb(file, thread, openReader(path));
         db.#takeSnapshot();
         return db;
       });
     } catch (error) {
-      await writer[Symbol.asyncDispose]();
+      await thread.call(file, 'close');
       throw error;
     }
   }
 
   #read<Result>(work: () => Result): Result {
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', `database ${this.#path} is closed`);
-    return withSqliteErrors(this.#path, work);
+    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', `database ${this.#file.path} is closed`);
+    return withSqliteErrors(this.#file.path, work);
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -118,7 +138,7 @@ export class SqliteDb implements LocalDb {
   }
 
   async transact(changes: Changes): Promise<void> {
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', `database ${this.#path} is closed`);
+    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', `database ${this.#file.path} is closed`);
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ changes, resolve, reject });
       this.#committing ??= this.#commitWaiting();
@@ -144,7 +164,7 @@ export class SqliteDb implements LocalDb {
     const encoded = encodeGroup(group);
     for (const { puts, deletes } of group) this.#changedPages += puts.length + deletes.length;
     this.#changedPages += Math.ceil(encoded.length / PAGE_BYTES);
-    await this.#writer.call(encoded, [encoded.buffer]);
+    await this.#thread.call(this.#file, encoded);
     this.#dropSnapshot();
     this.#takeSnapshot();
   }
@@ -152,7 +172,7 @@ export class SqliteDb implements LocalDb {
   async #writeLogBack(): Promise<void> {
     this.#dropSnapshot();
     try {
-      await this.#writer.call('write log back');
+      await this.#thread.call(this.#file, 'write log back');
       this.#changedPages = 0;
     } finally {
       this.#takeSnapshot();
@@ -173,8 +193,7 @@ export class SqliteDb implements LocalDb {
     this.#isClosed = true;
     if (this.#committing) await this.#committing;
     this.#reader.close();
-    await this.#writer.call('close');
-    await this.#writer[Symbol.asyncDispose]();
+    await this.#thread.call(this.#file, 'close');
   }
 }
 

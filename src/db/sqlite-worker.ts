@@ -1,6 +1,7 @@
 /**
  * The thread that writes: one SQLite transaction for each group of ours. Runs as a module of its
- * own and opens the file when it is told to, so that a failure has a caller to go to.
+ * own, serves several databases, and opens a file when it is told to, so that a failure has a caller
+ * to go to.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { assert } from '../base/index.ts';
@@ -8,8 +9,12 @@ import { serveRequests } from '../env/index.ts';
 import { decodeSteps } from './sqlite-group.ts';
 import { openWriter, type SqliteFile, withSqliteErrors } from './sqlite-file.ts';
 
-/** Bytes are a group of transactions (sqlite-group.ts). */
-export type WriterRequest = 'open' | 'write log back' | 'close' | Uint8Array;
+export interface WriterRequest {
+  /** Which database: its path. */
+  readonly file: SqliteFile;
+  /** Bytes are a group of transactions (sqlite-group.ts). */
+  readonly what: 'open' | 'write log back' | 'close' | Uint8Array;
+}
 
 class Writer {
   readonly #database: DatabaseSync;
@@ -46,18 +51,20 @@ class Writer {
   }
 }
 
-serveRequests<WriterRequest, void>((data) => {
-  const file = data as SqliteFile;
-  let writer: Writer | undefined;
-  return (request) =>
+serveRequests<WriterRequest, void>(() => {
+  const writers = new Map<string, Writer>();
+  return ({ file, what }) =>
     withSqliteErrors(file.path, () => {
-      if (request === 'open') {
-        writer = new Writer(file);
+      if (what === 'open') {
+        writers.set(file.path, new Writer(file));
         return;
       }
+      const writer = writers.get(file.path);
       assert(writer, 'the first request opens the file');
-      if (request === 'write log back') writer.writeLogBack();
-      else if (request === 'close') writer.close();
-      else writer.commit(request);
+      if (what === 'write log back') writer.writeLogBack();
+      else if (what === 'close') {
+        writer.close();
+        writers.delete(file.path);
+      } else writer.commit(what);
     });
 });

@@ -1,8 +1,8 @@
 /**
  * May this node go on from the metadata that it finds? Each record has a copy more than losses are
  * borne, so at least one is found while no more stores are away than that. With more away, the end
- * of the log may be on them alone: what is here would look whole, and going on from there would make
- * what was acknowledged void. So that is asked before the log is seized, which writes.
+ * of the log may be on them alone: what is here would look whole, and going on from there would
+ * make what was acknowledged void. So that is asked before the log is seized, which writes.
  */
 import { errorCode, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
@@ -19,7 +19,9 @@ interface StoresAndDevices {
   readonly tolerance: number;
 }
 
-/** @throws HF_TOO_FEW_STORES when metadata is missing and so are stores; HF_CORRUPT, HF_WRONG_KEY. */
+/**
+ * @throws HF_TOO_FEW_STORES when metadata is missing and so are stores; HF_CORRUPT, HF_WRONG_KEY.
+ */
 export async function openLog(
   mirror: Mirror,
   options: StoresAndDevices & { readonly env: Env; readonly metadataKey: Uint8Array },
@@ -36,8 +38,8 @@ export async function openLog(
 }
 
 /**
- * What is stated of the devices when a node starts: of stores that are away nothing new is known but
- * that they were written off; devices that this node does not list any more are out.
+ * What is stated of the devices when a node starts: of stores that are away nothing new is known
+ * but that they were written off; devices that this node does not list any more are out.
  */
 export function statedDevices(
   { stores, devices }: StoresAndDevices,

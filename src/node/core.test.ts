@@ -1,7 +1,7 @@
 /**
- * Aim: a core comes back from its stores alone, goes on with some of them away, and refuses to go on
- * where the end of the log may be away too. Method: cores opened again and again over the same memory
- * stores with fresh databases.
+ * Aim: a core comes back from its stores alone, goes on with some of them away, and refuses to go
+ * on where the end of the log may be away too. Method: cores opened again and again over the same
+ * memory stores with fresh databases.
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { errorCode, parseScheme } from '../base/index.ts';

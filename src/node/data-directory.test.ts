@@ -1,7 +1,7 @@
 /**
- * Aim: the data directory is one node's at a time, its files are whole or absent and for nobody else's
- * eyes, and the keys of a node are never lost nor made twice. Method: real directories; damaged
- * files; a recovery kit written and read back.
+ * Aim: the data directory is one node's at a time, its files are whole or absent and for nobody
+ * else's eyes, and the keys of a node are never lost nor made twice. Method: real directories;
+ * damaged files; a recovery kit written and read back.
  */
 import fs from 'node:fs/promises';
 import os from 'node:os';
@@ -45,7 +45,9 @@ describe('DataDirectory', () => {
   it('is not made where a file stands', async () => {
     const file = path.join(folder, 'file');
     await fs.writeFile(file, '');
-    expect(await DataDirectory.open(file).catch(errorCode)).toMatch(/^HF_(NOT_DIRECTORY|EXISTS|IO)$/);
+    expect(await DataDirectory.open(file).catch(errorCode)).toMatch(
+      /^HF_(NOT_DIRECTORY|EXISTS|IO)$/,
+    );
     const below = DataDirectory.open(path.join(file, 'data'));
     await expect(below).rejects.toMatchObject({ code: 'HF_NOT_DIRECTORY' });
   });
@@ -72,7 +74,11 @@ describe('DataDirectory', () => {
   });
 
   it('says which file is damaged', async () => {
-    const damaged = { 'stores.json': '{"version":2}', 'kit-exported.json': '{', 'keyring.json': '{}' };
+    const damaged = {
+      'stores.json': '{"version":2}',
+      'kit-exported.json': '{',
+      'keyring.json': '{}',
+    };
     for (const [name, text] of Object.entries(damaged)) {
       await fs.writeFile(path.join(data.path, name), text);
     }

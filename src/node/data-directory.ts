@@ -1,7 +1,7 @@
 /**
  * The data directory of a node: its keys, which stores it has, the caches of its cells, its control
- * socket. Everything but the keyring can be lost without losing a byte: the rest comes back from the
- * stores, and the keyring from the recovery kit.
+ * socket. Everything but the keyring can be lost without losing a byte: the rest comes back from
+ * the stores, and the keyring from the recovery kit.
  *
  *     keyring.json        secrets, 0600
  *     stores.json         paths of the stores

@@ -61,7 +61,11 @@ export class Keeper implements VolumeSecrets {
       clusterId,
       clusterKey,
       metadataKey,
-      volumes: [...volumes].map(([id, secret]) => ({ id, name: about.names.get(id) ?? '', secret })),
+      volumes: [...volumes].map(([id, secret]) => ({
+        id,
+        name: about.names.get(id) ?? '',
+        secret,
+      })),
       storePaths: about.storePaths,
       madeAtMs: about.nowMs,
     });

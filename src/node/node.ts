@@ -4,7 +4,7 @@
  */
 import os from 'node:os';
 import { type AdminParts, serveAdmin } from '../admin/index.ts';
-import { SqliteDb } from '../db/index.ts';
+import { SqliteDb, SqliteThread } from '../db/index.ts';
 import { type Env, type Log, realEnv } from '../env/index.ts';
 import { repairWithWriteOff, startCare } from './care.ts';
 import { type Core, openCore } from './core.ts';
@@ -55,7 +55,8 @@ interface Parts {
 
 /**
  * Starts a node on a data directory; makes one on the first run.
- * @throws HF_BUSY when a node runs there already; HF_WRONG_KEY, HF_CORRUPT, HF_NOT_OURS, HF_NO_SPACE.
+ * @throws HF_BUSY when a node runs there already; HF_WRONG_KEY, HF_CORRUPT, HF_NOT_OURS,
+ * HF_NO_SPACE.
  */
 export async function openNode(options: NodeOptions): Promise<RunningNode> {
   await using stack = new AsyncDisposableStack();
@@ -68,7 +69,9 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const stores = stack.use(new StoreSet({ env, nodeId, clusterId }));
   await openStores(stores, data, start, options);
   const threadCount = options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism());
-  const core = stack.use(await openNodeCore({ env, data, keeper, stores }, threadCount));
+  const thread = stack.use(new SqliteThread());
+  const foundation = { env, data, keeper, stores };
+  const core = stack.use(await openNodeCore(foundation, { threadCount, thread }));
   stores.recall(core.cluster.topology().devices);
   await makeDefaultVolume(core, stores);
 
@@ -92,7 +95,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
 
 async function openNodeCore(
   { env, data, keeper, stores }: Omit<Parts, 'core'>,
-  threadCount: number,
+  { threadCount, thread }: { threadCount: number; thread: SqliteThread },
 ): Promise<Core> {
   return await openCore({
     env,
@@ -103,7 +106,7 @@ async function openNodeCore(
     devices: stores.devices(),
     tolerance: METADATA_TOLERANCE,
     // A cell's database is a cache of the mirrored log, so its own flushes are not waited for.
-    openDb: (cell) => SqliteDb.open({ path: data.cellPath(cell), isDurable: false }),
+    openDb: (cell) => SqliteDb.open({ path: data.cellPath(cell), thread }),
     threadCount,
     slotCount: SLOT_COUNT,
   });

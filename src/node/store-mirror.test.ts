@@ -1,6 +1,6 @@
 /**
- * Aim: a record is on one store more than may be lost, comes back while one copy is good, and repair
- * brings the copies back. Method: memory stores that are lost, full, bad or drained.
+ * Aim: a record is on one store more than may be lost, comes back while one copy is good, and
+ * repair brings the copies back. Method: memory stores that are lost, full, bad or drained.
  */
 import { describe, expect, it } from 'vitest';
 import { type ChunkId, type DeviceId, utf8 } from '../base/index.ts';

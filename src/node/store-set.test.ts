@@ -1,7 +1,7 @@
 /**
- * Aim: stores come, go, fail, return and are drained, and the node always knows which is which. Method:
- * real directory stores in a temporary folder, moved and swapped under the running set; a whole core
- * over them.
+ * Aim: stores come, go, fail, return and are drained, and the node always knows which is which.
+ * Method: real directory stores in a temporary folder, moved and swapped under the running set; a
+ * whole core over them.
  */
 import fs from 'node:fs/promises';
 import os from 'node:os';
@@ -38,7 +38,10 @@ function at(name: string): string {
 describe('StoreSet', () => {
   it('makes stores, finds them by path and beginning of id, and opens them again', async () => {
     const stores = newSet();
-    const [first, second] = [await stores.create(at('a'), CAPACITY), await stores.create(at('b'), CAPACITY)];
+    const [first, second] = [
+      await stores.create(at('a'), CAPACITY),
+      await stores.create(at('b'), CAPACITY),
+    ];
     expect(stores.alive().map(({ id }) => id)).toEqual([first.id, second.id]);
     expect(stores.find(at('b')).id).toBe(second.id);
     expect(stores.find(first.id.slice(0, 12)).path).toBe(at('a'));
@@ -77,7 +80,9 @@ describe('StoreSet', () => {
       expect.stringContaining('another store than before'),
       expect.any(String),
     ]);
-    const known = stores.devices().map((device, number) => ({ ...device, number, weightBytes: 77 }));
+    const known = stores
+      .devices()
+      .map((device, number) => ({ ...device, number, weightBytes: 77 }));
     again.recall(known);
     expect(again.devices().map(({ weightBytes }) => weightBytes)).toEqual([77, 77, 77]);
     expect(again.awayFor(0)).toHaveLength(3);
@@ -88,7 +93,11 @@ describe('StoreSet', () => {
 
     await fs.rename(at('elsewhere'), at('a'));
     expect(await again.refresh()).toBe(true);
-    expect(again.slots[0]).toMatchObject({ state: 'in', reason: undefined, sizeBytes: expect.any(Number) });
+    expect(again.slots[0]).toMatchObject({
+      state: 'in',
+      reason: undefined,
+      sizeBytes: expect.any(Number),
+    });
     await fs.rename(at('b'), at('c'));
     await fs.rename(at('swap'), at('b'));
     expect(await again.refresh()).toBe(true);

@@ -1,6 +1,6 @@
 /**
- * The stores of this node, the missing ones included. A store that cannot be opened is no reason not
- * to start: the others serve, and it is said which is away and why.
+ * The stores of this node, the missing ones included. A store that cannot be opened is no reason
+ * not to start: the others serve, and it is said which is away and why.
  */
 import path from 'node:path';
 import {
@@ -155,7 +155,12 @@ export class StoreSet implements AsyncDisposable {
     const { env, clusterId, nodeId } = this.#options;
     const uuid = hexId<DeviceId>(env.random.bytes(16));
     const capacity = capacityBytes ?? (await shareOfSpace(where, 1));
-    const device = await DirectoryDevice.create({ env, path: where, uuid, capacityBytes: capacity });
+    const device = await DirectoryDevice.create({
+      env,
+      path: where,
+      uuid,
+      capacityBytes: capacity,
+    });
     try {
       await formatStore({ env, device, clusterId, nodeId });
       const store = await openStore({ env, device, clusterId });

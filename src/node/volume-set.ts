@@ -45,7 +45,9 @@ interface OpenVolume {
 
 const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
-/** What a new volume gets when nothing is said: bears the loss of two stores at half as much again. */
+/**
+ * What a new volume gets when nothing is said: bears the loss of two stores at half as much again.
+ */
 const DEFAULT_SCHEME: Scheme = parseScheme('rs-4+2');
 
 export class VolumeSet implements VolumeManager, AsyncDisposable {

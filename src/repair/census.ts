@@ -78,10 +78,7 @@ function stripeKey(stripe: StripeId, schemeNumber: number): string {
   return `${toHex(stripe)}/${schemeNumber}`;
 }
 
-async function* stripeRecords(
-  references: References,
-  group: number,
-): AsyncIterable<StripeRecord> {
+async function* stripeRecords(references: References, group: number): AsyncIterable<StripeRecord> {
   let after: StripeId | undefined;
   for (;;) {
     const page = await references.stripesOfGroup(group, after);

@@ -73,9 +73,9 @@ export async function deleteCondemned(
 const COLLECTOR = { volume: 'collector', inode: 0n };
 
 /**
- * Deletes stripes that nothing names. A writer may name one at any moment, and its stores would then
- * take the old chunks for the new ones: so each is named, too, and condemned with that name, unless
- * somebody else names it by then (ruling 13).
+ * Deletes stripes that nothing names. A writer may name one at any moment, and its stores would
+ * then take the old chunks for the new ones: so each is named, too, and condemned with that name,
+ * unless somebody else names it by then (ruling 13).
  * @returns those that were deleted.
  */
 export async function deleteUnnamed(

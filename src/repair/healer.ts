@@ -1,6 +1,7 @@
 /**
- * Heals by itself: at its own pace, never in reaction to each event. Bad chunks that reads and scrubs
- * have met are put again; what crashed writers left is collected; all stores are scrubbed in turn.
+ * Heals by itself: at its own pace, never in reaction to each event. Bad chunks that reads and
+ * scrubs have met are put again; what crashed writers left is collected; all stores are scrubbed in
+ * turn.
  */
 import { errorCode } from '../base/index.ts';
 import type { Env } from '../env/index.ts';

@@ -179,7 +179,10 @@ class RepairRunner implements Repair {
     return { releases, strays: strays.length, deletedStripes, deletedChunks };
   }
 
-  async #collectUnnamed({ graceMs, ...options }: { graceMs: number } & RunOptions): Promise<number> {
+  async #collectUnnamed({
+    graceMs,
+    ...options
+  }: { graceMs: number } & RunOptions): Promise<number> {
     const oldest = this.#context.env.clock.now() - graceMs;
     const unnamed: { wanted: WantedStripe; chunkCount: number }[] = [];
     await this.#eachGroup(options, (census) => {

@@ -1,7 +1,7 @@
 /**
- * Aim: what is wanted comes back to n good shards in its places, what is not wanted goes, and nothing
- * wanted ever goes with it. Method: a whole core over memory stores that are lost and replaced; what
- * crashes leave is made by hand at the references, the cell and the stores.
+ * Aim: what is wanted comes back to n good shards in its places, what is not wanted goes, and
+ * nothing wanted ever goes with it. Method: a whole core over memory stores that are lost and
+ * replaced; what crashes leave is made by hand at the references, the cell and the stores.
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import {
@@ -12,9 +12,8 @@ import {
   toHex,
 } from '../base/index.ts';
 import type { Namespace } from '../meta/index.ts';
-import type { Core } from '../node/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
-import { bytesOf, CoreBed, eventually, rs42 } from '../../test/suites/store-bed.ts';
+import { bytesOf, type Core, CoreBed, eventually, rs42 } from '../../test/suites/store-bed.ts';
 import type { ObjectStore } from '../volume/index.ts';
 
 const HOUR_MS = 3_600_000;
@@ -25,8 +24,8 @@ interface Opened {
   readonly objects: ObjectStore;
   readonly volume: string;
   readonly namespace: Namespace;
-  put(size: number, key: string): Promise<void>;
-  expectReadable(sizes: Readonly<Record<string, number>>): Promise<void>;
+  readonly put: (size: number, key: string) => Promise<void>;
+  readonly expectReadable: (sizes: Readonly<Record<string, number>>) => Promise<void>;
 }
 
 const cleanup: Core[] = [];
@@ -41,18 +40,21 @@ async function open(bed = new CoreBed(6)): Promise<Opened> {
   if (!known) await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
   const objects = core.volumes.objects('v');
   const volume = core.volumes.ids()[0]!;
+  const namespace = core.volumes.namespaceOf(volume)!;
   return {
     bed,
     core,
     objects,
     volume,
-    namespace: core.volumes.namespaceOf(volume)!,
+    namespace,
     async put(size, key) {
       await objects.put([bytesOf(size, size)].values() as never, { key });
       await eventually(async () => {
-        for await (const { spareCount } of objects.where(key)) expect(spareCount).toBe(2);
-        const { stripes } = await core.repair.health();
-        expect(stripes.ok).toBeGreaterThan(0);
+        for (const { inode } of await namespace.listObjects({})) {
+          for (const { stripe } of await namespace.extents(inode)) {
+            expect(await core.references.stripe(stripe)).toMatchObject({ isStored: true });
+          }
+        }
       });
     },
     async expectReadable(sizes) {
@@ -300,7 +302,9 @@ describe('collect', () => {
     expect(await references.stripe(abandoned.stripe)).toBeUndefined();
     expect(await references.stripe(unknown.stripe)).toBeDefined();
     expect((await core.stripes.inspect(unknown.stripe, unknown.schemeNumber)).spareCount).toBe(2);
-    expect((await core.stripes.inspect(abandoned.stripe, abandoned.schemeNumber)).spareCount).toBe(-4);
+    expect((await core.stripes.inspect(abandoned.stripe, abandoned.schemeNumber)).spareCount).toBe(
+      -4,
+    );
     expect(await namespace.refuse(inode)).toBe('refused');
     await opened.expectReadable({ large: SIZES.large });
   });
@@ -314,13 +318,21 @@ describe('collect', () => {
     (references as { confirm: unknown }).confirm = async () => {
       throw new Error('crashed');
     };
-    await opened.objects.put([bytesOf(SIZES.large, SIZES.large)].values() as never, { key: 'large' });
+    await opened.objects.put([bytesOf(SIZES.large, SIZES.large)].values() as never, {
+      key: 'large',
+    });
     (references as { confirm: unknown }).confirm = confirm;
     await core[Symbol.asyncDispose]();
     cleanup.length = 0;
     const again = await open(bed);
-    expect(await again.core.repair.health()).toMatchObject({ stripes: { ok: 0 }, unnamedChunks: 0 });
-    expect(await again.core.repair.collect({ graceMs })).toMatchObject({ strays: 1, deletedStripes: 0 });
+    expect(await again.core.repair.health()).toMatchObject({
+      stripes: { ok: 0 },
+      unnamedChunks: 0,
+    });
+    expect(await again.core.repair.collect({ graceMs })).toMatchObject({
+      strays: 1,
+      deletedStripes: 0,
+    });
     expect(await again.core.repair.health()).toMatchObject({ stripes: { ok: 1 } });
     await again.expectReadable({ large: SIZES.large });
   });

@@ -1,6 +1,7 @@
 /**
- * Keeps alive what is wanted and lets go of what is not. Looks group by group: the group's reference
- * slot says which stripes are wanted, the stores say which chunks they hold. It needs no keys.
+ * Keeps alive what is wanted and lets go of what is not. Looks group by group: the group's
+ * reference slot says which stripes are wanted, the stores say which chunks they hold. It needs no
+ * keys.
  */
 import type { StripeId } from '../base/index.ts';
 import type { Inode, Release } from '../meta/index.ts';

@@ -12,13 +12,7 @@ import {
   goodChunks,
   rebuildChunks,
 } from './coding.ts';
-import {
-  chunkViews,
-  contentArea,
-  GAP_BYTES,
-  scratchOffset,
-  type SlabPlan,
-} from './slab.ts';
+import { chunkViews, contentArea, GAP_BYTES, scratchOffset, type SlabPlan } from './slab.ts';
 import { type StripeShape, stripeShape } from './shape.ts';
 
 interface SlotShape {
@@ -33,7 +27,11 @@ export type CodingRequest =
       readonly secret: Uint8Array | undefined;
       readonly randomKey: Uint8Array;
     } & SlotShape)
-  | ({ readonly kind: 'decode'; readonly key: Uint8Array; readonly present: readonly number[] } & SlotShape)
+  | ({
+      readonly kind: 'decode';
+      readonly key: Uint8Array;
+      readonly present: readonly number[];
+    } & SlotShape)
   | ({ readonly kind: 'check'; readonly present: readonly number[] } & RawChunks)
   | ({
       readonly kind: 'rebuild';

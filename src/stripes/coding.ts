@@ -32,7 +32,10 @@ export interface EncodeResult {
 }
 
 /** Turns content into the stripe's chunks. */
-export function encodeStripe(memory: CodecMemory | undefined, request: EncodeRequest): EncodeResult {
+export function encodeStripe(
+  memory: CodecMemory | undefined,
+  request: EncodeRequest,
+): EncodeResult {
   const { shape, area, chunks, secret, randomKey } = request;
   const padded = request.content.subarray(0, shape.paddedBytes);
   padded.fill(0, shape.contentBytes);

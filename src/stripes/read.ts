@@ -1,15 +1,9 @@
 /**
- * Reads content back. The quick way takes the content's own shards and trusts the seal: if it opens,
- * every byte is what was written. Only when it does not are the shards checked one by one against
- * their digests, the bad ones left out and others fetched in their place.
+ * Reads content back. The quick way takes the content's own shards and trusts the seal: if it
+ * opens, every byte is what was written. Only when it does not are the shards checked one by one
+ * against their digests, the bad ones left out and others fetched in their place.
  */
-import {
-  assert,
-  errorCode,
-  formatScheme,
-  HoldfastError,
-  schemeOfNumber,
-} from '../base/index.ts';
+import { assert, errorCode, formatScheme, HoldfastError, schemeOfNumber } from '../base/index.ts';
 import { openSegments, segmentRange } from '../crypto/index.ts';
 import type { StripeCoder } from './coder.ts';
 import { CONTENT_FORMAT, decodeStripe } from './coding.ts';

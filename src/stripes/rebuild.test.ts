@@ -1,7 +1,7 @@
 /**
- * Aim: repair of one stripe brings every shard back, byte for byte, to where the layout wants it, needs
- * no key, spoils nothing, and gets as far as the stores let it. Method: memory stores that lose,
- * damage, refuse and lie; the chunks before and after are compared.
+ * Aim: repair of one stripe brings every shard back, byte for byte, to where the layout wants it,
+ * needs no key, spoils nothing, and gets as far as the stores let it. Method: memory stores that
+ * lose, damage, refuse and lie; the chunks before and after are compared.
  */
 import { describe, expect, it } from 'vitest';
 import { chunkId, parseScheme, type Scheme, schemeNumber, stripeId } from '../base/index.ts';

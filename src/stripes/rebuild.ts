@@ -106,7 +106,9 @@ interface Plan {
   readonly spares: ArrayIterator<ChunkStore>;
 }
 
-/** Each shard belongs at its device; where that is dead, at a store without a shard of the stripe. */
+/**
+ * Each shard belongs at its device; where that is dead, at a store without a shard of the stripe.
+ */
 function planSteps(
   { cluster, storeOf }: Whereabouts,
   { stripe, scheme }: Subject,
@@ -219,7 +221,10 @@ async function removeSurplus(
     const isInPlace = wantedAt !== undefined && foundAt.includes(wantedAt);
     const surplus = isInPlace ? foundAt.filter((device) => device !== wantedAt) : [];
     for (const device of [...surplus, ...badAt]) {
-      assert(foundAt.some((each) => each !== device), 'a good copy stays');
+      assert(
+        foundAt.some((each) => each !== device),
+        'a good copy stays',
+      );
       const removal = storeOf(device)?.remove(ids[shardIndex]!, { generationMax: generation });
       if (await removal?.catch(unlessBug)) hasRemoved = true;
     }

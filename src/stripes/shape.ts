@@ -47,7 +47,9 @@ export function contentBytesFor({ k, n }: Scheme): number {
   return Math.max(1, segments) * LIMITS.segmentBytes;
 }
 
-/** Short content becomes copies that survive as many losses as the scheme: fewer seeks, no decode. */
+/**
+ * Short content becomes copies that survive as many losses as the scheme: fewer seeks, no decode.
+ */
 export function schemeForShort({ k, n }: Scheme): Scheme {
   return { kind: 'copy', k: 1, n: n - k + 1 };
 }

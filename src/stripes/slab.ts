@@ -28,7 +28,9 @@ export interface SlabPlan {
   readonly threadCount: number;
 }
 
-/** Memory for `slotCount` slots and the scratch of `threadCount` threads (pages are mapped on use). */
+/**
+ * Memory for `slotCount` slots and the scratch of `threadCount` threads (pages are mapped on use).
+ */
 export function createSlab(slotCount: number, threadCount: number): SlabPlan {
   const bytes = slotCount * SLOT_BYTES + threadCount * SCRATCH_BYTES;
   const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
@@ -40,7 +42,9 @@ export function scratchOffset({ slotCount }: SlabPlan, threadIndex: number): num
   return slotCount * SLOT_BYTES + threadIndex * SCRATCH_BYTES;
 }
 
-/** The whole content area of a slot: opened content begins at 0, content to be sealed at the gap. */
+/**
+ * The whole content area of a slot: opened content begins at 0, content to be sealed at the gap.
+ */
 export function contentArea({ memory }: SlabPlan, slot: number): Uint8Array {
   return new Uint8Array(memory.buffer, slot * SLOT_BYTES, CONTENT_AREA_BYTES);
 }
@@ -62,7 +66,9 @@ function roomCount({ kind, n }: Scheme): number {
   return kind === 'copy' ? 1 : n;
 }
 
-/** Whole pages from one chunk to the next, with room for the footer that a store reads behind it. */
+/**
+ * Whole pages from one chunk to the next, with room for the footer that a store reads behind it.
+ */
 function strideOf(chunkBytes: number): number {
   return roundUp(chunkMemoryBytes(chunkBytes), PAGE_BYTES);
 }

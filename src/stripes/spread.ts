@@ -1,8 +1,8 @@
 /**
- * Puts the n chunks of a stripe on n stores (ruling 9). Each goes to the device that the layout names;
- * a device that does not take it is replaced by the next in hand-off order that holds no shard of this
- * stripe. All n are durable before the put is acknowledged; only when fewer than n stores are alive
- * may d < n do, d ≥ k + minSpare, which is reported.
+ * Puts the n chunks of a stripe on n stores (ruling 9). Each goes to the device that the layout
+ * names; a device that does not take it is replaced by the next in hand-off order that holds no
+ * shard of this stripe. All n are durable before the put is acknowledged; only when fewer than n
+ * stores are alive may d < n do, d ≥ k + minSpare, which is reported.
  */
 import {
   type ChunkId,
@@ -80,13 +80,21 @@ export function aliveOf(
  * @throws HF_CORRUPT when the chunk is not what its id names; HF_INTERRUPTED.
  */
 export async function putWithHandOff(
-  { id, chunk, ...options }: {
+  {
+    id,
+    chunk,
+    ...options
+  }: {
     readonly id: ChunkId;
     readonly chunk: Uint8Array;
     readonly generation: number;
     readonly signal?: AbortSignal | undefined;
   },
-  { own, spares, failures }: {
+  {
+    own,
+    spares,
+    failures,
+  }: {
     readonly own: ChunkStore | undefined;
     readonly spares: Iterator<ChunkStore, undefined>;
     readonly failures: unknown[];

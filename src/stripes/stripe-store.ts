@@ -1,6 +1,7 @@
 /**
- * Content ⇄ shards on many stores. A stripe is prepared (sealed, encoded, named) before it is spread,
- * so that its id can be referenced in between (rulings 13 and 25). Rebuilding needs no keys.
+ * Content ⇄ shards on many stores. A stripe is prepared (sealed, encoded, named) before it is
+ * spread, so that its id can be referenced in between (rulings 13 and 25). Rebuilding needs no
+ * keys.
  */
 import type { DeviceId, Scheme, StripeId } from '../base/index.ts';
 
@@ -110,9 +111,9 @@ export interface StripeStore extends AsyncDisposable {
   ): Promise<SpreadReport>;
 
   /**
-   * Content of a stripe, authenticated, from any k good shards. Bad shards met on the way are passed
-   * over and marked by their stores. The bytes are the caller's, so that whoever reads holds no
-   * slot while he waits for somebody else.
+   * Content of a stripe, authenticated, from any k good shards. Bad shards met on the way are
+   * passed over and marked by their stores. The bytes are the caller's, so that whoever reads holds
+   * no slot while he waits for somebody else.
    * @param range bytes of the content; the whole when left out.
    * @throws HF_TOO_FEW_SHARDS, HF_FORGED.
    */
@@ -132,6 +133,9 @@ export interface StripeStore extends AsyncDisposable {
    */
   rebuild(wanted: WantedShards, options?: Cancel): Promise<RebuildReport>;
 
-  /** Deletes all shards up to a generation on every store alive. @returns whether all could be asked. */
+  /**
+   * Deletes all shards up to a generation on every store alive. @returns whether all could be
+   * asked.
+   */
   remove(wanted: WantedShards): Promise<boolean>;
 }

@@ -261,7 +261,11 @@ describe('spread', () => {
   });
 
   it('goes short only of stores that are not alive, down to k + 1', async () => {
-    const outcomeWith = async (storeCount: number, dead: number, fault?: 'HF_NO_SPACE' | 'HF_IO') => {
+    const outcomeWith = async (
+      storeCount: number,
+      dead: number,
+      fault?: 'HF_NO_SPACE' | 'HF_IO',
+    ) => {
       await using bed = await openStripesBed({ storeCount, width: 6 });
       using prepared = await prepare(bed, content);
       for (const each of bed.bed.stores.slice(0, dead)) {

@@ -79,7 +79,10 @@ class Stripes implements StripeStore {
     return contentBytesFor(scheme);
   }
 
-  async lease(scheme: Scheme, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<StripeBuffer> {
+  async lease(
+    scheme: Scheme,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<StripeBuffer> {
     const lease = await this.#slots.leaseToFill();
     try {
       throwIfAborted(signal);

@@ -1,6 +1,6 @@
 /**
- * Cuts a stream into stripes' worth of content. What is left below LIMITS.copyContentBytesMax at the
- * end is *short*: it comes as a plain array, so small objects never wait for a stripe's buffer.
+ * Cuts a stream into stripes' worth of content. What is left below LIMITS.copyContentBytesMax at
+ * the end is *short*: it comes as a plain array, so small objects never wait for a stripe's buffer.
  */
 import { assert, LIMITS } from '../base/index.ts';
 import type { StripeBuffer } from '../stripes/index.ts';

@@ -10,10 +10,7 @@ export interface ListContext {
 }
 
 /** Objects whose key begins with `prefix`, in the byte order of their keys. */
-export async function* listKeys(
-  { tree }: ListContext,
-  prefix: string,
-): AsyncGenerator<ObjectInfo> {
+export async function* listKeys({ tree }: ListContext, prefix: string): AsyncGenerator<ObjectInfo> {
   const cut = prefix.lastIndexOf('/') + 1;
   const path = prefix.slice(0, cut);
   const directory = await tree.findDirectory(path.match(/[^/]*\//g) ?? []);

@@ -84,7 +84,9 @@ export interface ObjectStore extends AsyncDisposable {
   /** @throws HF_NOT_FOUND. */
   query(reference: string): Promise<ObjectInfo>;
 
-  /** Objects whose key begins with the prefix, in key order; without one also those without a key. */
+  /**
+   * Objects whose key begins with the prefix, in key order; without one also those without a key.
+   */
   list(prefix?: string): AsyncIterable<ObjectInfo>;
 
   /** Deletes the object; its space is free when this resolves. @throws HF_NOT_FOUND. */

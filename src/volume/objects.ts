@@ -73,7 +73,10 @@ class Objects implements ObjectStore {
       stripeKeys: this.#stripeKeys,
       background: this.#background,
     };
-    return await putObject(context, await this.#takeInode(), { content, options: { ...options, key } });
+    return await putObject(context, await this.#takeInode(), {
+      content,
+      options: { ...options, key },
+    });
   }
 
   /** The key that an object keeps when it is filled. @throws HF_NOT_FOUND. */

@@ -1,5 +1,6 @@
 /**
- * Content on its way out: stripes are read ahead while earlier ones are consumed, in bounded number.
+ * Content on its way out: stripes are read ahead while earlier ones are consumed, in bounded
+ * number.
  */
 import { HoldfastError, LIMITS, throwIfAborted } from '../base/index.ts';
 import type { Extent, InodeRecord, Namespace } from '../meta/index.ts';

@@ -1,7 +1,8 @@
 /**
  * Some memory stores and what stands on them, for tests of the modules above `store`: the fixed
- * topology of one server with a disk each ({@link StoreBed.open}), or a whole core ({@link CoreBed}).
- * A store can be *away* (it keeps what it has), *lost* (it does not), or lie about what it holds.
+ * topology of one server with a disk each ({@link StoreBed.open}), or a whole core ({@link
+ * CoreBed}). A store can be *away* (it keeps what it has), *lost* (it does not), or lie about what
+ * it holds.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
@@ -34,6 +35,8 @@ import { virtualEnv } from './virtual-env.ts';
 
 export const NODE: NodeId = hexId<NodeId>(new Uint8Array(16).fill(0xee));
 const LEVELS = ['server', 'disk'];
+
+export type { Core };
 
 export class StoreBed {
   readonly env: Env;
