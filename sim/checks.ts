@@ -133,9 +133,11 @@ async function checkStructure(core: Core, stores: readonly ExtentStore[]): Promi
       references.add(`${key} ${volume}/${inode}`);
     }
     for (let index = 0; index < schemeOfNumber(schemeNumber).n; index++) {
-      const suffix = schemeNumber.toString(16).padStart(4, '0') + index.toString(16).padStart(4, '0');
+      const suffix =
+        schemeNumber.toString(16).padStart(4, '0') + index.toString(16).padStart(4, '0');
       const count = chunks.get(key + suffix) ?? 0;
-      if (count !== 1) throw new Violation(`shard ${index} of stripe ${key} is there ${count} times`);
+      if (count !== 1)
+        throw new Violation(`shard ${index} of stripe ${key} is there ${count} times`);
     }
   }
   const named = await namedByManifests(core);
@@ -180,7 +182,8 @@ async function checkEmpty(core: Core, stores: readonly ExtentStore[]): Promise<v
     }
   }
   const records = await stripeRecords(core);
-  if (records.size > 0) throw new Violation(`${records.size} stripes are named in an empty cluster`);
+  if (records.size > 0)
+    throw new Violation(`${records.size} stripes are named in an empty cluster`);
   for (const volume of core.volumes.ids()) {
     const namespace = core.volumes.namespaceOf(volume)!;
     const { objectCount, contentBytes } = await namespace.usage();

@@ -60,31 +60,31 @@ export class SimDisk {
     this.#media = new Media(sizeBytes);
   }
 
-  /** Powers it on for `process`; the device dies with {@link cutPower}. */
-  powerOn(process: Process): SimulatedDevice {
+  /** Powers it on for one life of the node; the device dies with {@link cutPower}. */
+  powerOn(life: Process): SimulatedDevice {
     assert(!this.#device, 'a disk has one user');
     assert(this.state === 'here', 'a disk is used where it is');
     this.#device = new SimulatedDevice({
       media: this.#media,
       name: this.name,
-      delay: (operation) => this.#delay(process, operation),
+      delay: (operation) => this.#delay(life, operation),
       fault: ({ kind }) =>
         kind === 'read' && this.#random.chance(this.readErrorRate) ? 'HF_IO' : undefined,
       onEvent: (event) => {
         if (event.kind !== 'write-end') return;
-        process.note(`${this.name} wrote ${event.write.bytes.length} at ${event.write.offset}`);
+        life.note(`${this.name} wrote ${event.write.bytes.length} at ${event.write.offset}`);
         this.#remember(event.write);
       },
     });
     return this.#device;
   }
 
-  async #delay(process: Process, { kind, lengthBytes }: SimulatedOperation): Promise<void> {
+  async #delay(life: Process, { kind, lengthBytes }: SimulatedOperation): Promise<void> {
     const { readMs, writeMs, flushMs } = this.#pace;
     const base = kind === 'read' ? readMs : kind === 'flush' ? flushMs : writeMs;
     const transferMs = lengthBytes / 200_000;
-    const hungMs = Math.max(0, this.hungUntilMs - process.env.clock.monotonic());
-    await process.sleep(base * (0.5 + this.#random.fraction()) + transferMs + hungMs);
+    const hungMs = Math.max(0, this.hungUntilMs - life.env.clock.monotonic());
+    await life.sleep(base * (0.5 + this.#random.fraction()) + transferMs + hungMs);
   }
 
   #remember({ offset, bytes }: SimulatedWrite): void {

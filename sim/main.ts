@@ -28,7 +28,9 @@ async function replay(seed: number): Promise<void> {
     for (const line of result.trace) console.log(line);
   }
   report(result);
-  console.log(`digest ${result.digest}, ${result.eventCount} events, ${result.operations} operations`);
+  console.log(
+    `digest ${result.digest}, ${result.eventCount} events, ${result.operations} operations`,
+  );
 }
 
 async function runMany(): Promise<void> {

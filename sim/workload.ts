@@ -105,6 +105,8 @@ export class Workload {
     const write = register.begin(content, this.#now);
     const stream = this.#contents.stream(content, random);
     const peaceBefore = this.#world.peace;
+    const isKnownBefore = this.#world.isEverythingKnown;
+    const impairmentsBefore = this.#world.impairmentCount;
     const outcome = await this.#call(`put ${key} #${content}`, (objects) =>
       objects.put(stream, { key }),
     );
@@ -114,6 +116,33 @@ export class Workload {
     if (key === undefined) this.byId.set(info.id, register);
     this.#known.push({ id: info.id, content, register, write });
     this.#checkInfo(info, content);
+    if (isKnownBefore) {
+      await this.#checkDurable(info, degradedTo ?? TOLERANCE, impairmentsBefore);
+    }
+  }
+
+  /** The shards of what was just acknowledged are there, also of stripes that were known before. */
+  async #checkDurable(
+    { id }: ObjectInfo,
+    promisedSpare: number,
+    impairmentsBefore: number,
+  ): Promise<void> {
+    const outcome = await this.#call(`where ${id}`, async (objects) => {
+      let spareCount = Infinity;
+      for await (const place of objects.where(id)) {
+        spareCount = Math.min(spareCount, place.spareCount);
+      }
+      return spareCount;
+    });
+    if (outcome.kind !== 'done' || outcome.value >= promisedSpare) return;
+    if (!this.#world.isEverythingKnown) return;
+    // A disk that left meanwhile took its shards along; an object that was removed, all of them.
+    if (this.#world.impairmentCount !== impairmentsBefore) return;
+    const still = await this.#call(`query ${id}`, (objects) => objects.query(id));
+    if (still.kind !== 'done') return;
+    throw new Violation(
+      `${id} was acknowledged with ${promisedSpare} to spare and has ${outcome.value}`,
+    );
   }
 
   #notPut(
@@ -172,7 +201,11 @@ export class Workload {
     if (outcome.kind === 'crashed') return;
     if (outcome.kind === 'done') return this.#look(register, this.#numbered(outcome), startMs);
     const code = errorCode(outcome.error);
-    if (code === 'HF_NOT_FOUND') return this.#look(register, ABSENT, startMs);
+    if (code === 'HF_NOT_FOUND') {
+      // A reader whose object was replaced under it is told so, and may ask again.
+      if (register.possible(startMs, this.#now).size > 1) return;
+      return this.#look(register, ABSENT, startMs);
+    }
     if (code === 'HF_TOO_FEW_SHARDS') this.#mayLack(register, startMs, outcome.error);
     else this.#mayFail(`get ${register.name}`, outcome.error, peaceBefore);
   }

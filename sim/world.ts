@@ -130,7 +130,15 @@ export class World {
     const process = new Process({ name: `node-${this.#lifeCount++}`, time, random, trace });
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
     const reopening = new Mutex();
-    return { process, stores: new Map(), ended, end, reopening, core: undefined, repair: undefined };
+    return {
+      process,
+      stores: new Map(),
+      ended,
+      end,
+      reopening,
+      core: undefined,
+      repair: undefined,
+    };
   }
 
   /** Starts the node. Returns when it is up, or has crashed meanwhile. */
@@ -313,6 +321,18 @@ export class World {
     return this.#life ? alive(this.#life).length : 0;
   }
 
+  /** Whether the node has noticed what was done to its disks, and nothing more can come of it. */
+  get isEverythingKnown(): boolean {
+    const stores = [...(this.#life?.stores ?? [])];
+    const isNoticed = stores.every(([disk, { state }]) => disk.state === 'here' || state === 'failed');
+    return isNoticed && [...this.impaired.values()].every(({ isInUse }) => !isInUse);
+  }
+
+  /** Rises with each impairment. */
+  get impairmentCount(): number {
+    return this.#impairments;
+  }
+
   impair(disk: SimDisk, isInUse: boolean): void {
     this.#impairments += 1;
     this.impaired.set(disk, { sinceMs: this.nowMs, isInUse });
@@ -385,7 +405,9 @@ export class World {
     const isWhole = await this.#maintain('heal', async ({ core, repair, life }) => {
       for (const disk of this.disks) {
         await this.#reopen(life, disk);
-        disk.isWrittenOff = !life.stores.has(disk) || disk.state !== 'here';
+        // Nobody will repair a disk that cannot be opened.
+        if (disk.state === 'here' && !life.stores.has(disk)) disk.state = 'lost';
+        disk.isWrittenOff = disk.state !== 'here';
       }
       await core.cluster.setDevices(this.#devices());
       await core.mirror.repair();

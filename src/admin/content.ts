@@ -4,13 +4,18 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import * as v from 'valibot';
-import { ContentGet, ContentPut, ERROR_TRAILER, OBJECT_HEADER } from '../api/index.ts';
-import { HoldfastError, isHexId, type ObjectId } from '../base/index.ts';
-import type { ObjectContent, ObjectStore } from '../volume/index.ts';
+import {
+  ContentGet,
+  ContentPut,
+  ERROR_TRAILER,
+  OBJECT_HEADER,
+  type PutAnswer,
+} from '../api/index.ts';
+import { HoldfastError, isHexId, type ObjectId, parseScheme, type Scheme } from '../base/index.ts';
+import type { Content, ObjectContent, ObjectStore } from '../volume/index.ts';
 import type { AdminParts } from './admin-parts.ts';
 import { errorView, sendJson, write } from './answer.ts';
 import { checked } from './checked.ts';
-import { optionalScheme } from './handlers.ts';
 import { objectView, putAnswer } from './views.ts';
 
 export interface ContentExchange {
@@ -24,14 +29,27 @@ export interface ContentExchange {
 
 export async function putContent(exchange: ContentExchange): Promise<void> {
   const { parts, request, response, query, signal } = exchange;
-  const { volume, scheme, id, ...names } = checked(ContentPut, Object.fromEntries(query));
-  const report = await parts.volumes.objects(volume).put(contentOf(request), {
+  const wanted = checked(ContentPut, Object.fromEntries(query));
+  sendJson(response, 200, await storeContent({ parts, signal }, wanted, contentOf(request)));
+}
+
+/** One put, wherever its content comes from. */
+export async function storeContent(
+  { parts, signal }: Pick<ContentExchange, 'parts' | 'signal'>,
+  { volume, scheme, id, ...names }: v.InferOutput<typeof ContentPut>,
+  content: Content,
+): Promise<PutAnswer> {
+  const report = await parts.volumes.objects(volume).put(content, {
     ...names,
     id: optionalObjectId(id),
     scheme: optionalScheme(scheme),
     signal,
   });
-  sendJson(response, 200, putAnswer(report));
+  return putAnswer(report);
+}
+
+export function optionalScheme(text: string | undefined): Scheme | undefined {
+  return text === undefined ? undefined : parseScheme(text);
 }
 
 /** The body. @throws HF_INTERRUPTED when the client goes before its end. */
@@ -82,9 +100,10 @@ export async function getContent(exchange: ContentExchange): Promise<void> {
   response.end();
 }
 
-async function openContent(
+/** The object and the bytes wanted of it; a range may end beyond the object. */
+export async function openContent(
   objects: ObjectStore,
-  { reference, offset, lengthBytes }: v.InferOutput<typeof ContentGet>,
+  { reference, offset, lengthBytes }: Omit<v.InferOutput<typeof ContentGet>, 'volume'>,
   signal: AbortSignal,
 ): Promise<ObjectContent> {
   if (offset === undefined && lengthBytes === undefined) {

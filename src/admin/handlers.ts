@@ -1,7 +1,9 @@
 /** What each method of the control interface does: one table, method → function. */
 import type { ControlAnswers, ControlMethod, ControlRequest, ProgressView } from '../api/index.ts';
-import { LIMITS, parseScheme, type Scheme } from '../base/index.ts';
+import { LIMITS, parseScheme } from '../base/index.ts';
 import type { AdminParts } from './admin-parts.ts';
+import { openContent, optionalScheme, storeContent } from './content.ts';
+import { handedSource, handedTarget } from './handed-file.ts';
 import { healthView, objectView, placeView, volumeView } from './views.ts';
 
 export interface CallContext {
@@ -50,6 +52,17 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
     return { ...repaired, deletedStripes, deletedChunks };
   },
 
+  'content.store': async ({ descriptor, ...request }, context) => {
+    await using source = await handedSource(descriptor, context.onProgress);
+    return await storeContent(context, request, source);
+  },
+  'content.fetch': async ({ descriptor, ...wanted }, { parts, signal, onProgress }) => {
+    await using target = await handedTarget(descriptor);
+    const { info, bytes } = await openContent(parts.volumes.objects(wanted.volume), wanted, signal);
+    await target.write(bytes, { totalCount: info.sizeBytes, onProgress });
+    return objectView(info);
+  },
+
   'object.create': async ({ volume }, { parts }) =>
     objectView(await parts.volumes.objects(volume).create()),
   'object.query': async ({ volume, reference }, { parts }) =>
@@ -81,10 +94,6 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
 
   'key.export': async (_, { parts }) => ({ kit: await parts.exportKit() }),
 };
-
-export function optionalScheme(text: string | undefined): Scheme | undefined {
-  return text === undefined ? undefined : parseScheme(text);
-}
 
 async function sendAll<Item>(
   items: AsyncIterable<Item>,

@@ -4,6 +4,8 @@
  *
  * - `POST /v1/call/<method>` with a JSON body; the answer is lines of JSON: any number of
  *   `{"progress": …}` and `{"item": …}`, then one `{"result": …}` or `{"error": {code, message}}`.
+ * - `content.store` and `content.fetch` are calls for files that the caller holds open on the same
+ *   machine: the node opens them through their descriptor, and content crosses no socket.
  * - `PUT /v1/content?<ContentPut>` with the content as body; the answer is one {@link PutAnswer}.
  * - `GET /v1/content?<ContentGet>`: the content; {@link OBJECT_HEADER} holds the
  *   {@link ObjectView}.
@@ -145,6 +147,20 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const nothing = v.strictObject({});
 const oneObject = v.strictObject({ volume, reference: text });
 
+/** A descriptor of the caller's, as the kernel names it: `/proc/<process>/fd/<number>`. */
+const descriptor = v.pipe(v.string(), v.regex(/^\/proc\/\d+\/fd\/\d+$/));
+
+/** Query of `PUT /v1/content`. */
+export const ContentPut = v.strictObject({
+  volume,
+  key: v.optional(text),
+  id: v.optional(text),
+  fileName: v.optional(v.string()),
+  mediaType: v.optional(v.string()),
+  scheme: v.optional(text),
+});
+export type ContentPutInput = v.InferInput<typeof ContentPut>;
+
 /** Method → what it takes. What it gives is in {@link ControlAnswers}. */
 export const CONTROL_METHODS = {
   status: nothing,
@@ -152,6 +168,14 @@ export const CONTROL_METHODS = {
   health: nothing,
   scrub: nothing,
   repair: nothing,
+  /** @throws HF_UNSUPPORTED when the node cannot open the descriptor: send the content then. */
+  'content.store': v.strictObject({ ...ContentPut.entries, descriptor }),
+  'content.fetch': v.strictObject({
+    ...oneObject.entries,
+    descriptor,
+    offset: v.optional(count),
+    lengthBytes: v.optional(count),
+  }),
   'object.create': v.strictObject({ volume }),
   'object.query': oneObject,
   'object.list': v.strictObject({ volume, prefix: v.optional(v.string(), '') }),
@@ -191,6 +215,9 @@ export interface ControlAnswers {
   health: { result: HealthView };
   scrub: { result: ScrubView };
   repair: { result: RepairView };
+  'content.store': { result: PutAnswer };
+  /** Written from the descriptor's beginning, not made durable. */
+  'content.fetch': { result: ObjectView };
   'object.create': { result: ObjectView };
   'object.query': { result: ObjectView };
   'object.list': { result: { readonly count: number }; item: ObjectView };
@@ -206,17 +233,6 @@ export interface ControlAnswers {
   /** The recovery kit as text. */
   'key.export': { result: { readonly kit: string } };
 }
-
-/** Query of `PUT /v1/content`. */
-export const ContentPut = v.strictObject({
-  volume,
-  key: v.optional(text),
-  id: v.optional(text),
-  fileName: v.optional(v.string()),
-  mediaType: v.optional(v.string()),
-  scheme: v.optional(text),
-});
-export type ContentPutInput = v.InferInput<typeof ContentPut>;
 
 /** Query of `GET /v1/content`. */
 export const ContentGet = v.strictObject({

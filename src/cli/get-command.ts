@@ -1,11 +1,13 @@
 /** `get`: an object becomes a file, or goes to standard output. */
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import type { ObjectView } from '../api/index.ts';
 import { MiB } from '../base/index.ts';
+import type { HoldfastClient } from '../client/index.ts';
 import { ProgressBar } from './progress.ts';
 import { type Session, writeTo } from './session.ts';
 import { parseCount } from './sizes.ts';
-import { checkTarget, writeFile } from './write-file.ts';
+import { checkTarget, writeFile, writeStream } from './write-file.ts';
 import { addVerb, type Verbs } from './verbs.ts';
 
 const PROGRESS_BYTES_MIN = 16 * MiB;
@@ -51,16 +53,43 @@ async function getObject(session: Session, options: GetOptions, reference: strin
   if (output !== undefined && output !== '-') {
     await checkTarget(session.resolve(output), { isForced: force });
   }
-  const { object, bytes } = await client.get({ volume, reference, ...range, signal });
-  const content = withProgress(session, object, bytes);
+  const wanted = { volume, reference, ...range, signal };
   if (output === '-') {
-    for await (const piece of content) await writeTo(io.stdout, piece);
+    const { object, bytes } = await client.get(wanted);
+    for await (const piece of withProgress(session, object, bytes)) await writeTo(io.stdout, piece);
     return;
   }
+  const object = await client.call('object.query', { volume, reference }, { signal });
   const target = session.resolve(output ?? restoredName(object));
-  await writeFile(target, content, { isForced: force, uniqueName: io.uniqueName() });
+  const write = (file: FileHandle) => fetchInto(session, file, { object, wanted });
+  await writeFile(target, write, { isForced: force, uniqueName: io.uniqueName() });
   if (session.isJson) session.print(JSON.stringify({ object, path: target }));
   else if (output === undefined) session.print(path.relative(io.workPath, target));
+}
+
+/** Lets the node write the file itself; where it cannot, the content comes through the socket. */
+async function fetchInto(
+  session: Session,
+  file: FileHandle,
+  { object, wanted }: { object: ObjectView; wanted: Parameters<HoldfastClient['get']>[0] },
+): Promise<void> {
+  const { client } = session;
+  // The very object that was asked about: its key may have a new one by now.
+  const request = { ...wanted, reference: object.id };
+  if (await getOpenFile(session, file, { object, request })) return;
+  const { bytes } = await client.get(request);
+  await writeStream(file, withProgress(session, object, bytes));
+}
+
+async function getOpenFile(
+  session: Session,
+  { fd }: FileHandle,
+  { object, request }: { object: ObjectView; request: Parameters<HoldfastClient['get']>[0] },
+): Promise<boolean> {
+  const { sizeBytes: total } = object;
+  using bar = total >= PROGRESS_BYTES_MIN ? new ProgressBar(session.io, 'get') : undefined;
+  const onProgress = ({ bytes }: { bytes: number }) => bar?.update({ done: bytes, total, bytes });
+  return (await session.client.getFile(fd, { ...request, onProgress })) !== undefined;
 }
 
 /** A name for this directory: the recorded one, the key's last one, or the id; never a path. */

@@ -2,7 +2,9 @@
 import type { Stats } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import type { PutAnswer } from '../api/index.ts';
 import { HoldfastError, MiB } from '../base/index.ts';
+import type { HoldfastClient } from '../client/index.ts';
 import { mediaTypeOf } from './media-types.ts';
 import { plural } from './output.ts';
 import { ProgressBar } from './progress.ts';
@@ -42,7 +44,7 @@ async function putFile(session: Session, options: PutOptions, file: string): Pro
   const { client, io, signal } = session;
   const fileName = source.fileName ?? key?.split('/').at(-1);
   const mediaType = mediaTypeOf(fileName ?? '');
-  const { object, ...answer } = await client.put(withProgress(session, source), {
+  const wanted = {
     volume,
     ...(key === undefined ? {} : { key }),
     ...(id === undefined ? {} : { id }),
@@ -50,7 +52,10 @@ async function putFile(session: Session, options: PutOptions, file: string): Pro
     ...(fileName === undefined ? {} : { fileName }),
     ...(mediaType === undefined ? {} : { mediaType }),
     signal,
-  });
+  };
+  const { object, ...answer } =
+    (await putOpenFile(session, source, wanted)) ??
+    (await client.put(withProgress(session, source), wanted));
   session.show({ object, ...answer }, () => [object.id]);
   if (answer.degradedTo === null) return;
   io.stderr.write(
@@ -59,12 +64,28 @@ async function putFile(session: Session, options: PutOptions, file: string): Pro
   );
 }
 
+/** Lets the node read the file itself; `undefined` when it cannot. */
+async function putOpenFile(
+  { client, io }: Session,
+  { descriptor, sizeBytes }: Source,
+  wanted: Parameters<HoldfastClient['put']>[1],
+): Promise<PutAnswer | undefined> {
+  if (descriptor === undefined) return undefined;
+  using bar = sizeBytes >= PROGRESS_BYTES_MIN ? new ProgressBar(io, 'put') : undefined;
+  return await client.putFile(descriptor, {
+    ...wanted,
+    onProgress: ({ bytes }) => bar?.update({ done: bytes, total: sizeBytes, bytes }),
+  });
+}
+
 interface Source extends AsyncDisposable {
   /** What is recorded as the name of the file. */
   readonly fileName: string | undefined;
   /** 0 when it is not known. */
   readonly sizeBytes: number;
   readonly bytes: AsyncIterable<Uint8Array>;
+  /** Of a regular file, which the node may read itself. */
+  readonly descriptor: number | undefined;
 }
 
 function standardInput({ io }: Session): Source {
@@ -73,6 +94,7 @@ function standardInput({ io }: Session): Source {
     fileName: undefined,
     sizeBytes: 0,
     bytes: stdin,
+    descriptor: undefined,
     // One that is left in the middle would keep the process waiting for its end.
     [Symbol.asyncDispose]: async () => void stdin.destroy(),
   };
@@ -93,7 +115,10 @@ async function openFile(session: Session, file: string): Promise<Source> {
   return {
     fileName: path.basename(full),
     sizeBytes: stats.size,
-    bytes: handle.createReadStream({ highWaterMark: READ_BYTES, autoClose: false }),
+    get bytes() {
+      return handle.createReadStream({ highWaterMark: READ_BYTES, autoClose: false });
+    },
+    descriptor: stats.isFile() ? handle.fd : undefined,
     [Symbol.asyncDispose]: () => handle.close(),
   };
 }

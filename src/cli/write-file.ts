@@ -23,18 +23,24 @@ export async function checkTarget(
   if ((await kindOf(target)) === 'file' && !isForced) throw taken(target);
 }
 
-/** @throws as {@link checkTarget}, and what `content` and the filesystem throw. */
+/**
+ * @param write fills the file from its beginning.
+ * @throws as {@link checkTarget}, and what `write` and the filesystem throw.
+ */
 export async function writeFile(
   target: string,
-  content: AsyncIterable<Uint8Array>,
+  write: (file: fs.FileHandle) => Promise<void>,
   { isForced, uniqueName }: { readonly isForced: boolean; readonly uniqueName: string },
 ): Promise<void> {
   const kind = await kindOf(target);
   if (kind === 'file' && !isForced) throw taken(target);
-  if (kind === 'stream') return await writeInto(await fs.open(target, 'w'), content);
+  if (kind === 'stream') {
+    await using file = await fs.open(target, 'w');
+    return await write(file);
+  }
   const temporary = path.join(path.dirname(target), `.holdfast-${uniqueName}.part`);
   try {
-    await writeInto(await fs.open(temporary, 'wx'), content, { isDurable: true });
+    await writeDurably(await fs.open(temporary, 'wx'), write);
     if (isForced) await fs.rename(temporary, target);
     else await nameIt(temporary, target);
   } finally {
@@ -59,13 +65,20 @@ async function kindOf(target: string): Promise<Kind> {
   return 'none';
 }
 
-/** Closes the handle. One write is under way while the next one's bytes are gathered. */
-async function writeInto(
+async function writeDurably(
   file: fs.FileHandle,
-  content: AsyncIterable<Uint8Array>,
-  { isDurable = false }: { readonly isDurable?: boolean } = {},
+  write: (file: fs.FileHandle) => Promise<void>,
 ): Promise<void> {
   await using handle = file;
+  await write(handle);
+  await handle.sync();
+}
+
+/** Writes a stream; one write is under way while the next one's bytes are gathered. */
+export async function writeStream(
+  handle: fs.FileHandle,
+  content: AsyncIterable<Uint8Array>,
+): Promise<void> {
   let pieces: Uint8Array[] = [];
   let pieceBytes = 0;
   let writing: Promise<void> = Promise.resolve();
@@ -84,7 +97,6 @@ async function writeInto(
     await writing;
   }
   await writeAll(handle, pieces);
-  if (isDurable) await handle.sync();
 }
 
 /** Writes may be short; what is left of the pieces is written again. */

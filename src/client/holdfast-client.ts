@@ -16,6 +16,7 @@ import {
   type ProgressView,
   type PutAnswer,
 } from '../api/index.ts';
+import { errorCode } from '../base/index.ts';
 import { Connections } from './exchange.ts';
 import { answeredError, badAnswer, interrupted } from './failures.ts';
 import { jsonLines } from './lines.ts';
@@ -26,7 +27,7 @@ type Item<Method extends ControlMethod> = ControlAnswers[Method] extends { item:
   : never;
 
 export interface CallOptions<Method extends ControlMethod> {
-  readonly onProgress?: (progress: ProgressView) => void;
+  readonly onProgress?: ((progress: ProgressView) => void) | undefined;
   /** Called for each of many, in order; the next one waits until it resolves. */
   readonly onItem?: (item: Item<Method>) => void | Promise<void>;
   readonly signal?: AbortSignal | undefined;
@@ -64,6 +65,27 @@ export interface HoldfastClient extends Disposable {
    * @throws as {@link call}; what `content` throws. Then nothing is stored.
    */
   put(content: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<PutAnswer>;
+
+  /**
+   * Stores a file that this process holds open, without sending it.
+   * @returns `undefined` when the node cannot open it: {@link put} its content then.
+   * @throws as {@link call}.
+   */
+  putFile(
+    descriptor: number,
+    options?: PutOptions & Pick<CallOptions<'content.store'>, 'onProgress'>,
+  ): Promise<PutAnswer | undefined>;
+
+  /**
+   * Has the node write content to a file that this process holds open for reading and writing,
+   * from its beginning.
+   * @returns `undefined` when the node cannot open it: {@link get} the content then.
+   * @throws as {@link call}.
+   */
+  getFile(
+    descriptor: number,
+    options: GetOptions & Pick<CallOptions<'content.fetch'>, 'onProgress'>,
+  ): Promise<ObjectView | undefined>;
 
   /** @throws as {@link call}; while reading also HF_IO when the content breaks off. */
   get(options: GetOptions): Promise<GetAnswer>;
@@ -130,6 +152,22 @@ class SocketClient implements HoldfastClient {
     return { object, bytes: contentOf(response, { expectedBytes, signal }) };
   }
 
+  async putFile(
+    descriptor: number,
+    { signal, onProgress, ...request }: Parameters<HoldfastClient['putFile']>[1] = {},
+  ): Promise<PutAnswer | undefined> {
+    const input = { ...request, descriptor: nameOf(descriptor) };
+    return await unlessUnsupported(this.call('content.store', input, { signal, onProgress }));
+  }
+
+  async getFile(
+    descriptor: number,
+    { signal, onProgress, ...request }: Parameters<HoldfastClient['getFile']>[1],
+  ): Promise<ObjectView | undefined> {
+    const input = { ...request, descriptor: nameOf(descriptor) };
+    return await unlessUnsupported(this.call('content.fetch', input, { signal, onProgress }));
+  }
+
   [Symbol.dispose](): void {
     this.#connections[Symbol.dispose]();
   }
@@ -141,6 +179,20 @@ interface CallLine<Method extends ControlMethod> {
   readonly item?: Item<Method>;
   readonly result?: ControlAnswers[Method]['result'];
   readonly error?: ErrorView;
+}
+
+/** What the kernel calls a descriptor of this process. */
+function nameOf(descriptor: number): string {
+  return `/proc/${process.pid}/fd/${descriptor}`;
+}
+
+async function unlessUnsupported<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (errorCode(error) === 'HF_UNSUPPORTED') return undefined;
+    throw error;
+  }
 }
 
 function hasError(answer: unknown): answer is { readonly error: ErrorView } {

@@ -119,7 +119,8 @@ export class SqliteDb implements LocalDb {
   }
 
   #read<Result>(work: () => Result): Result {
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', `database ${this.#file.path} is closed`);
+    if (this.#isClosed)
+      throw new HoldfastError('HF_CLOSED', `database ${this.#file.path} is closed`);
     return withSqliteErrors(this.#file.path, work);
   }
 
@@ -138,7 +139,8 @@ export class SqliteDb implements LocalDb {
   }
 
   async transact(changes: Changes): Promise<void> {
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', `database ${this.#file.path} is closed`);
+    if (this.#isClosed)
+      throw new HoldfastError('HF_CLOSED', `database ${this.#file.path} is closed`);
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ changes, resolve, reject });
       this.#committing ??= this.#commitWaiting();

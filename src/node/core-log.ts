@@ -65,8 +65,8 @@ export function assertEnoughHere(
   if (away.length <= options.tolerance) return;
   throw new HoldfastError(
     'HF_TOO_FEW_STORES',
-    `${away.length} of ${devices.length} stores are away, and the newest metadata may be on them: ` +
-      `at most ${options.tolerance} may be`,
+    `${away.length} of ${devices.length} stores are away, at most ${options.tolerance} may be: ` +
+      'the newest metadata may be on them alone',
   );
 }
 

@@ -5,7 +5,7 @@
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { errorCode, parseScheme } from '../base/index.ts';
-import { bytesOf, CoreBed, eventually, NODE, rs42 } from '../../test/suites/store-bed.ts';
+import { bytesOf, CoreBed, eventually, rs42, streamOf } from '../../test/suites/store-bed.ts';
 import type { Core } from './index.ts';
 
 const cleanup: Core[] = [];
@@ -24,10 +24,7 @@ async function close(): Promise<void> {
 }
 
 async function put(core: Core, key: string, size = 1000): Promise<void> {
-  async function* content() {
-    yield bytesOf(size, size);
-  }
-  await core.volumes.objects('v').put(content(), { key });
+  await core.volumes.objects('v').put(streamOf(bytesOf(size, size)), { key });
 }
 
 async function contents(core: Core): Promise<Record<string, number>> {
@@ -181,12 +178,7 @@ describe('VolumeSet', () => {
     const { volumes: reopened } = await open(bed);
     const names = (await reopened.list()).map(({ record }) => record.name);
     expect(names.toSorted()).toEqual(['photos', 'twin']);
-    const { info } = await reopened.objects('photos').put(
-      (async function* () {
-        yield bytesOf(70_000);
-      })(),
-    );
+    const { info } = await reopened.objects('photos').put(streamOf(bytesOf(70_000)));
     expect(info.scheme).toEqual(scheme);
-    expect(NODE).toHaveLength(32);
   });
 });

@@ -82,9 +82,10 @@ describe('DataDirectory', () => {
     for (const [name, text] of Object.entries(damaged)) {
       await fs.writeFile(path.join(data.path, name), text);
     }
-    for (const reading of [data.readStores(), data.readKitMark(), data.readKeyring()]) {
-      await expect(reading).rejects.toThrow(new RegExp(`^${data.path}/[a-z-]+\\.json: .+$`));
-      expect(await reading.catch(errorCode)).toMatch(/^HF_(CORRUPT|WRONG_KEY)$/);
+    const readings = [() => data.readStores(), () => data.readKitMark(), () => data.readKeyring()];
+    for (const read of readings) {
+      await expect(read()).rejects.toThrow(new RegExp(`^${data.path}/[a-z-]+\\.json: .+$`));
+      expect(await read().catch(errorCode)).toMatch(/^HF_(CORRUPT|WRONG_KEY)$/);
     }
   });
 

@@ -4,6 +4,7 @@ import type { DeviceDetails, DeviceView } from '../api/index.ts';
 import { chunkIdParts, HoldfastError, METADATA_SCHEME_NUMBER } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { ChunkStore, StoreDescription } from '../store/index.ts';
+import { isStoreFolder } from './first-run.ts';
 import type { Slot, StoreSet } from './store-set.ts';
 
 export interface LocalDevicesOptions {
@@ -35,7 +36,11 @@ export class LocalDevices implements DeviceManager {
   }): Promise<DeviceView> {
     const { stores, cluster, saveList } = this.#options;
     const { path, capacityBytes, isNew } = request;
-    const slot = isNew ? await stores.create(path, capacityBytes) : await stores.attach(path);
+    if (stores.isOpenAt(path)) {
+      throw new HoldfastError('HF_EXISTS', `the store ${path} is in use by this node already`);
+    }
+    const isMade = isNew && !(await isStoreFolder(path));
+    const slot = isMade ? await stores.create(path, capacityBytes) : await stores.attach(path);
     await saveList();
     await cluster.setDevices(stores.devices());
     return await viewOf(slot);

@@ -1,13 +1,20 @@
 /** What happens when a data directory is new: keys, stores and the first volume; or a recovery. */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError, mapBounded, parseScheme, type Scheme } from '../base/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  mapBounded,
+  parseScheme,
+  type Scheme,
+} from '../base/index.ts';
 import { decodeRecoveryKit, type RecoveryKit } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Core } from './core.ts';
 import type { DataDirectory, StoreEntry } from './data-directory.ts';
 import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
-import { shareOfSpace, type StoreSet } from './store-set.ts';
+import { isOfOtherCluster, shareOfSpace, type StoreSet } from './store-set.ts';
 
 /** Stores of a first run: what rs-4+2 needs. */
 const FIRST_STORE_COUNT = 6;
@@ -69,7 +76,7 @@ async function storeFoldersIn(folder: string): Promise<string[]> {
   return folders.filter((_, index) => areStores[index]).toSorted();
 }
 
-async function isStoreFolder(folder: string): Promise<boolean> {
+export async function isStoreFolder(folder: string): Promise<boolean> {
   return await fs.access(path.join(folder, 'holdfast.json')).then(
     () => true,
     () => false,
@@ -86,12 +93,23 @@ export async function openStores(
   const known = kit ? [] : await data.readStores();
   if (known.length > 0) {
     await stores.openKnown(known);
+    assertKeysFit(stores, data);
     return;
   }
   if (kit) await attachFound(stores, await foldersToRecover(data, kit, options));
   else await makeStores(stores, data, options.storePaths);
   await data.writeStores(stores.entries());
   if (kit) await keeper.save();
+}
+
+/** @throws HF_WRONG_KEY when all the stores are of another cluster. */
+function assertKeysFit({ slots }: StoreSet, { path: dataPath }: DataDirectory): void {
+  if (!slots.every(({ isForeign }) => isForeign)) return;
+  throw new HoldfastError(
+    'HF_WRONG_KEY',
+    `the keyring in ${dataPath} is of another cluster than its ${slots.length} stores; ` +
+      'put the right one back, or recover with: holdfast up --recover KIT',
+  );
 }
 
 async function makeStores(
@@ -128,12 +146,19 @@ async function attachFound(stores: StoreSet, folders: readonly string[]): Promis
   const problems: unknown[] = [];
   for (const folder of folders) await stores.attach(folder).catch((error) => problems.push(error));
   if (stores.alive().length > 0) return;
+  const [first] = problems;
+  if (first === undefined) {
+    const message = 'no stores found to recover from; name their folders with --store';
+    throw new HoldfastError('HF_NOT_FOUND', message);
+  }
+  const count = problems.length;
+  const areForeign = problems.every(isOfOtherCluster);
   throw new HoldfastError(
-    'HF_NOT_FOUND',
-    folders.length === 0
-      ? 'no stores found to recover from; name their folders with --store'
-      : `none of ${folders.length} stores could be opened`,
-    { cause: problems[0] },
+    areForeign ? 'HF_WRONG_KEY' : (errorCode(first) ?? 'HF_IO'),
+    areForeign
+      ? `the recovery kit is of another cluster than the ${count} stores`
+      : `none of ${count} stores could be opened; the first: ${errorMessage(first)}`,
+    { cause: first },
   );
 }
 

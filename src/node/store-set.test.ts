@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ClusterId, errorCode, hexId, MiB } from '../base/index.ts';
 import { MemoryDb } from '../db/index.ts';
 import { realEnv } from '../env/index.ts';
-import { bytesOf, NODE, rs42 } from '../../test/suites/store-bed.ts';
+import { bytesOf, NODE, rs42, streamOf } from '../../test/suites/store-bed.ts';
 import { openCore } from './core.ts';
 import { LocalDevices } from './device-manager.ts';
 import { StoreSet } from './store-set.ts';
@@ -158,10 +158,8 @@ describe('LocalDevices', () => {
     await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
     const objects = core.volumes.objects('v');
     for (let i = 0; i < 8; i++) {
-      const content = (async function* () {
-        yield bytesOf(20_000 * (i + 1), i);
-      })();
-      await objects.put(content, { key: `${i}` });
+      const content = bytesOf(20_000 * (i + 1), i);
+      await objects.put(streamOf(content), { key: `${i}` });
     }
     const expectAll = async () => {
       for (let i = 0; i < 8; i++) {

@@ -47,6 +47,8 @@ export interface Slot {
   readonly sizeBytes: number;
   /** Why it is away. */
   readonly reason: string | undefined;
+  /** Whether it is away because it is a store of another cluster. */
+  readonly isForeign: boolean;
   /** When it was first seen to be away, by the monotonic clock. */
   readonly awaySinceMs: number | undefined;
   /** The filesystem that it is on: stores on one filesystem are one disk (ruling 26). */
@@ -108,17 +110,19 @@ export class StoreSet implements AsyncDisposable {
       }
       await this.#take(open, where);
     } catch (error) {
-      this.#markAway(id, where, errorMessage(error));
+      this.#markAway(id, where, error);
     }
   }
 
-  #markAway(id: DeviceId, where: string, reason: string): void {
+  #markAway(id: DeviceId, where: string, error: unknown): void {
+    const reason = errorMessage(error);
     const before = this.#slots.get(id);
     if (!before?.reason) this.#options.env.log.warn('a store is away', { store: id, reason });
     this.#slots.set(id, {
       ...(before ?? unseenSlot(id, where)),
       open: undefined,
       reason,
+      isForeign: isOfOtherCluster(error),
       awaySinceMs: before?.awaySinceMs ?? this.#options.env.clock.monotonic(),
     });
   }
@@ -142,6 +146,7 @@ export class StoreSet implements AsyncDisposable {
       open,
       sizeBytes: (await store.usage()).sizeBytes,
       reason: undefined,
+      isForeign: false,
       awaySinceMs: undefined,
       disk: `disk-${(await filesystemOf(where)).id}`,
       state: store.state === 'draining' ? 'draining' : 'in',
@@ -187,6 +192,11 @@ export class StoreSet implements AsyncDisposable {
     }
   }
 
+  isOpenAt(where: string): boolean {
+    const full = path.resolve(where);
+    return this.slots.some((slot) => slot.open && path.resolve(slot.path) === full);
+  }
+
   /** Notices stores that are gone, takes back those that returned. @returns whether any changed. */
   async refresh(): Promise<boolean> {
     // One at a time: two that open the same store would find it busy.
@@ -206,7 +216,7 @@ export class StoreSet implements AsyncDisposable {
         if (store.state !== 'failed') return false;
         this.#markAway(slot.id, slot.path, 'it stopped after a failed write');
       } catch (error) {
-        this.#markAway(slot.id, slot.path, errorMessage(error));
+        this.#markAway(slot.id, slot.path, error);
       }
       await closeQuietly(store);
       return true;
@@ -259,6 +269,12 @@ export class StoreSet implements AsyncDisposable {
   }
 }
 
+/** As opening a store says it. */
+export function isOfOtherCluster(error: unknown): boolean {
+  const { code, details } = error as Partial<HoldfastError>;
+  return code === 'HF_NOT_OURS' && details?.['clusterId'] !== undefined;
+}
+
 /** A store of which only the list speaks. */
 function unseenSlot(id: DeviceId, where: string): Slot {
   return {
@@ -267,6 +283,7 @@ function unseenSlot(id: DeviceId, where: string): Slot {
     open: undefined,
     sizeBytes: LIMITS.deviceBytesMin,
     reason: undefined,
+    isForeign: false,
     awaySinceMs: undefined,
     disk: 'unknown',
     state: 'in',

@@ -231,7 +231,7 @@ function wantedOf([first]: readonly HeldChunk[]): WantedStripe {
   return { stripe, schemeNumber, chunkBytes: first.entry.lengthBytes };
 }
 
-/** Good copies beyond one of each shard. */
+/** Copies beyond a good one of each shard; a bad one counts, or nobody would ever remove it. */
 function hasSurplus({ held, goodCount }: StripeCensus): boolean {
-  return held.filter(({ entry }) => entry.isGood).length > goodCount;
+  return held.length > goodCount;
 }

@@ -13,8 +13,16 @@ import {
 } from '../base/index.ts';
 import type { Namespace } from '../meta/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
-import { bytesOf, type Core, CoreBed, eventually, rs42 } from '../../test/suites/store-bed.ts';
-import type { ObjectStore } from '../volume/index.ts';
+import {
+  bytesOf,
+  type Core,
+  CoreBed,
+  eventually,
+  rs42,
+  streamOf,
+} from '../../test/suites/store-bed.ts';
+
+type ObjectStore = ReturnType<Core['volumes']['objects']>;
 
 const HOUR_MS = 3_600_000;
 
@@ -48,7 +56,7 @@ async function open(bed = new CoreBed(6)): Promise<Opened> {
     volume,
     namespace,
     async put(size, key) {
-      await objects.put([bytesOf(size, size)].values() as never, { key });
+      await objects.put(streamOf(bytesOf(size, size)), { key });
       await eventually(async () => {
         for (const { inode } of await namespace.listObjects({})) {
           for (const { stripe } of await namespace.extents(inode)) {
@@ -157,7 +165,7 @@ describe('health and repair', () => {
     const opened = await open();
     const { bed, core, objects } = opened;
     const puts = Array.from({ length: 16 }, (_, i) =>
-      objects.put([bytesOf(70_000 + i, i)].values() as never),
+      objects.put(streamOf(bytesOf(70_000 + i, i))),
     );
     await Promise.all(puts);
     await eventually(async () => expect((await core.repair.health()).stripes.ok).toBe(16));
@@ -222,8 +230,9 @@ describe('health and repair', () => {
   it('can be given up', async () => {
     const { core } = await open();
     const signal = AbortSignal.abort();
-    for (const run of [core.repair.health, core.repair.repair]) {
-      await expect(run({ signal })).rejects.toMatchObject({ code: 'HF_INTERRUPTED' });
+    for (const what of ['health', 'repair'] as const) {
+      const run = core.repair[what]({ signal });
+      await expect(run).rejects.toMatchObject({ code: 'HF_INTERRUPTED' });
     }
   });
 });
@@ -269,7 +278,7 @@ describe('collect', () => {
     const session = await references.openSession('writer');
     const holder = { volume, inode: await namespace.allocateInodes(1) };
     let named: { generation: number } | undefined;
-    const { openSession } = references;
+    const openSession = references.openSession.bind(references);
     (references as { openSession: unknown }).openSession = async (node: string) => {
       named ??= (await references.add({ session, holder, stripes: [ref] }))[0];
       return await openSession(node);
@@ -313,12 +322,12 @@ describe('collect', () => {
     const opened = await open();
     const { core, bed } = opened;
     const { references } = core;
-    const confirm = references.confirm;
+    const confirm = references.confirm.bind(references);
     // The node ends after the commit: nobody confirms.
     (references as { confirm: unknown }).confirm = async () => {
       throw new Error('crashed');
     };
-    await opened.objects.put([bytesOf(SIZES.large, SIZES.large)].values() as never, {
+    await opened.objects.put(streamOf(bytesOf(SIZES.large, SIZES.large)), {
       key: 'large',
     });
     (references as { confirm: unknown }).confirm = confirm;

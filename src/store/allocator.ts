@@ -96,7 +96,8 @@ export class Allocator {
     assert(blocks > 0, 'an extent has blocks');
     if (blocks > this.#freeBlocks || blocks > this.#longestRun) return undefined;
     let start = this.#search(this.#cursor, this.#totalBlocks, blocks);
-    if (start < 0) start = this.#search(0, Math.min(this.#cursor + blocks, this.#totalBlocks), blocks);
+    if (start < 0)
+      start = this.#search(0, Math.min(this.#cursor + blocks, this.#totalBlocks), blocks);
     if (start < 0) {
       this.#longestRun = blocks - 1;
       return undefined;
@@ -144,7 +145,7 @@ export class Allocator {
   /** First run of `blocks` free blocks inside [from, to); −1 when there is none. */
   #search(from: number, to: number, blocks: number): number {
     let run = 0;
-    for (let block = from; block < to; ) {
+    for (let block = from; block < to;) {
       const bits = this.#bits[Math.floor(block / 32)]!;
       const shift = block % 32;
       if (shift === 0 && bits === FULL) {
@@ -166,7 +167,7 @@ export class Allocator {
   #freeRuns(): Extent[] {
     const runs: Extent[] = [];
     let start = -1;
-    for (let block = 0; block < this.#totalBlocks; ) {
+    for (let block = 0; block < this.#totalBlocks;) {
       const bits = this.#bits[Math.floor(block / 32)]!;
       const isWhole = block % 32 === 0 && (bits === FULL || bits === 0);
       const isTaken = isWhole ? bits === FULL : this.#isTaken(block);

@@ -67,7 +67,9 @@ export class BlockPairs {
     const first = await this.#readBlocks(pairs.map((pair) => pair.first));
     const isGood = (block: Uint8Array | undefined, pair: BlockPair): boolean =>
       block !== undefined && this.checksum(block) === pair.checksum;
-    const contents = first.map((block, index) => (isGood(block, pairs[index]!) ? block : undefined));
+    const contents = first.map((block, index) =>
+      isGood(block, pairs[index]!) ? block : undefined,
+    );
     const others = [...pairs.keys()].filter((at) => this.#readsBoth || !contents[at]);
     const second = await this.#readBlocks(others.map((at) => pairs[at]!.second));
     others.forEach((at, index) => {
@@ -100,9 +102,13 @@ export class BlockPairs {
   /** Blocks in the order asked for, neighbours in one transfer; `undefined` where reading failed. */
   async #readBlocks(blocks: readonly number[]): Promise<(Uint8Array | undefined)[]> {
     const contents: (Uint8Array | undefined)[] = [];
-    for (let from = 0; from < blocks.length; ) {
+    for (let from = 0; from < blocks.length;) {
       let to = from + 1;
-      while (to < blocks.length && to - from < BLOCKS_PER_READ && blocks[to] === blocks[to - 1]! + 1) {
+      while (
+        to < blocks.length &&
+        to - from < BLOCKS_PER_READ &&
+        blocks[to] === blocks[to - 1]! + 1
+      ) {
         to += 1;
       }
       const run = await this.#readRun(blocks[from]!, to - from);

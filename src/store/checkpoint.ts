@@ -23,10 +23,6 @@ import type { Journal } from './journal.ts';
 import type { PlantedFault } from './planted-fault.ts';
 import { seedOf, type Superblock, writeSuperblock } from './superblock.ts';
 
-function countBlocks(extents: readonly Extent[]): number {
-  return extents.reduce((sum, extent) => sum + extent.blocks, 0);
-}
-
 export class Checkpointer {
   readonly #device: BlockDevice;
   readonly #health: Health;
@@ -120,7 +116,7 @@ export class Checkpointer {
     const { space, index } = this.#inventory;
     const mark = this.#journal.head;
     const usedBlocks = this.#journal.usedBlocks;
-    const target = { device: this.#device, allocator: space.allocator, pairs: this.#pairs };
+    const target = { device: this.#device, space, pairs: this.#pairs };
     const old: Extent[] = [...this.#directoryExtents];
     for (const [number, partition] of index.partitions.entries()) {
       if (!partition.isDirty) continue;
@@ -130,15 +126,12 @@ export class Checkpointer {
       const image = table.length > 0 ? await writeImage(target, table, seq) : undefined;
       old.push(...(this.#images[number]?.extents ?? []));
       this.#images[number] = image;
-      space.countMetadata(countBlocks(image?.extents ?? []));
     }
     const directory = await writeDirectory(target, this.#images);
-    space.countMetadata(countBlocks(directory.extents));
     if (this.#plantedFault !== 'images-not-flushed') await this.#device.flush();
     await this.#publish(directory, { mark, isClean });
     this.#journal.giveBack(usedBlocks);
-    for (const extent of old) space.allocator.release(extent);
-    space.countMetadata(-countBlocks(old));
+    space.releaseMetadata(old);
   }
 
   async #publish(directory: Directory, changes: Partial<Superblock>): Promise<void> {

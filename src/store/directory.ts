@@ -6,10 +6,11 @@
  */
 import { asBuffer, assert } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
-import type { Allocator, Extent } from './allocator.ts';
+import type { Extent } from './allocator.ts';
 import { type BlockPair, type BlockPairs, readPair, writePair } from './block-pairs.ts';
 import { BLOCK_BYTES, blocksFor } from './geometry.ts';
-import { blockNumbers, type IndexImage, takeCopies, writeExtents } from './index-image.ts';
+import { blockNumbers, type IndexImage, writeExtents } from './index-image.ts';
+import type { Space } from './space.ts';
 
 const ENTRY_BYTES = 64;
 const ENTRIES_PER_BLOCK: number = BLOCK_BYTES / ENTRY_BYTES;
@@ -27,7 +28,7 @@ export interface Directory {
 
 /** Writes the directory to free blocks; durable after the next flush. */
 export async function writeDirectory(
-  { device, allocator, pairs }: { device: BlockDevice; allocator: Allocator; pairs: BlockPairs },
+  { device, space, pairs }: { device: BlockDevice; space: Space; pairs: BlockPairs },
   images: readonly (IndexImage | undefined)[],
 ): Promise<Directory> {
   const count = directoryBlocks(images.length);
@@ -39,7 +40,7 @@ export async function writeDirectory(
     content.writeBigUInt64LE(BigInt(image.seq), at + 24);
     content.writeUInt32LE(image.slots, at + 32);
   });
-  const copies = takeCopies(allocator, count);
+  const copies = space.takeMetadata(count);
   for (const extents of copies) await writeExtents(device, extents, content);
   const [first, second] = copies.map(blockNumbers) as [number[], number[]];
   assert(first.length === second.length, 'each block has two copies');

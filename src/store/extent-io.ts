@@ -32,7 +32,10 @@ function sliceSources(sources: readonly Uint8Array[], from: number, count: numbe
   let skip = from;
   let left = count;
   for (const source of sources) {
-    const part = source.subarray(Math.min(skip, source.length), Math.min(skip + left, source.length));
+    const part = source.subarray(
+      Math.min(skip, source.length),
+      Math.min(skip + left, source.length),
+    );
     skip -= Math.min(skip, source.length);
     left -= part.length;
     if (part.length > 0) parts.push(part);
@@ -170,11 +173,7 @@ export class ExtentIo {
   }
 
   /** Fills `target` from block `from` of the extents laid end to end. */
-  async #readBlocks(
-    extents: readonly Extent[],
-    from: number,
-    target: Uint8Array,
-  ): Promise<void> {
+  async #readBlocks(extents: readonly Extent[], from: number, target: Uint8Array): Promise<void> {
     let skip = from;
     let filled = 0;
     for (const { start, blocks } of extents) {

@@ -159,9 +159,10 @@ describe('extent store, formatting and opening', () => {
     await formatStore({ env, device, clusterId });
     await expectCode(formatStore({ env, device, clusterId }), 'HF_EXISTS');
     const other = 'a'.repeat(32) as ClusterId;
-    await expect(
-      openStore({ env, device: kept(device), clusterId: other }),
-    ).rejects.toMatchObject({ code: 'HF_NOT_OURS', message: expect.stringMatching(/cluster c+/) });
+    await expect(openStore({ env, device: kept(device), clusterId: other })).rejects.toMatchObject({
+      code: 'HF_NOT_OURS',
+      message: expect.stringMatching(/cluster c+/),
+    });
     await formatStore({ env, device, clusterId, replacesStore: true });
   });
 
@@ -211,40 +212,43 @@ describe('extent store, room', () => {
     ['small', (number: number) => 1 + ((number * 977) % 9000)],
     ['large', (number: number) => 66_000 + ((number * 97_777) % 400_000)],
     ['of one block', () => 4096],
-  ])('fills up with chunks that are %s, and still removes, closes and opens', async (_, lengthOf) => {
-    const { device, store } = await newStore();
-    const numbers = await fill(store, lengthOf);
-    const { usedBytes, sizeBytes } = await store.usage();
-    expect(usedBytes).toBeGreaterThan(sizeBytes * 0.85);
-    expect(usedBytes).toBeLessThanOrEqual(sizeBytes);
-    // Nothing is written for a put that has no room.
-    const { id, bytes } = testChunk(99_999, 900_000);
-    const before = device.pending.length;
-    await expectCode(store.put(id, bytes, { generation: 0 }), 'HF_NO_SPACE');
-    expect(device.pending.length).toBe(before);
-    await store[Symbol.asyncDispose]();
-    const again = await open(device);
-    expect((await again.usage()).usedBytes).toBe(usedBytes);
-    const random = new TestRandom(1);
-    const left = numbers.filter(() => random.below(2) === 0);
-    for (const number of numbers.filter((each) => !left.includes(each))) {
-      expect(await again.remove(testChunk(number, lengthOf(number)).id, { generationMax: 0 })).toBe(
-        true,
-      );
-    }
-    // Room that is scattered is room.
-    await again.put(id, bytes, { generation: 0 });
-    for (const number of left) {
-      const chunk = testChunk(number, lengthOf(number));
-      expect(bytesEqual((await again.get(chunk.id))!, chunk.bytes)).toBe(true);
-    }
-    expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
-    await again[Symbol.asyncDispose]();
-    const third = await open(device);
-    expect(bytesEqual((await third.get(id))!, bytes)).toBe(true);
-    expect((await third.describe()).damage).toEqual([]);
-    await third[Symbol.asyncDispose]();
-  });
+  ])(
+    'fills up with chunks that are %s, and still removes, closes and opens',
+    async (_, lengthOf) => {
+      const { device, store } = await newStore();
+      const numbers = await fill(store, lengthOf);
+      const { usedBytes, sizeBytes } = await store.usage();
+      expect(usedBytes).toBeGreaterThan(sizeBytes * 0.85);
+      expect(usedBytes).toBeLessThanOrEqual(sizeBytes);
+      // Nothing is written for a put that has no room.
+      const { id, bytes } = testChunk(99_999, 900_000);
+      const before = device.pending.length;
+      await expectCode(store.put(id, bytes, { generation: 0 }), 'HF_NO_SPACE');
+      expect(device.pending.length).toBe(before);
+      await store[Symbol.asyncDispose]();
+      const again = await open(device);
+      expect((await again.usage()).usedBytes).toBe(usedBytes);
+      const random = new TestRandom(1);
+      const left = numbers.filter(() => random.below(2) === 0);
+      for (const number of numbers.filter((each) => !left.includes(each))) {
+        expect(
+          await again.remove(testChunk(number, lengthOf(number)).id, { generationMax: 0 }),
+        ).toBe(true);
+      }
+      // Room that is scattered is room.
+      await again.put(id, bytes, { generation: 0 });
+      for (const number of left) {
+        const chunk = testChunk(number, lengthOf(number));
+        expect(bytesEqual((await again.get(chunk.id))!, chunk.bytes)).toBe(true);
+      }
+      expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+      await again[Symbol.asyncDispose]();
+      const third = await open(device);
+      expect(bytesEqual((await third.get(id))!, bytes)).toBe(true);
+      expect((await third.describe()).damage).toEqual([]);
+      await third[Symbol.asyncDispose]();
+    },
+  );
 
   it('stays below its hard maximum', async () => {
     const { store } = await newStore({ sizeBytes: 32 * MiB, hardMaxBytes: 20 * MiB });

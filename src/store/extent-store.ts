@@ -112,7 +112,13 @@ export class ExtentStore implements ChunkStore {
       head: mounted.head,
       usedBlocks: mounted.journalUsedBlocks,
     });
-    const shared = { device, health: this.#health, inventory, journal: this.#journal, plantedFault };
+    const shared = {
+      device,
+      health: this.#health,
+      inventory,
+      journal: this.#journal,
+      plantedFault,
+    };
     this.#checkpointer = new Checkpointer({ ...shared, ...mounted });
     this.#committer = new Committer({
       ...shared,
@@ -134,7 +140,7 @@ export class ExtentStore implements ChunkStore {
       const { clusterId } = mounted.superblock;
       if (options.clusterId && clusterId !== options.clusterId) {
         const message = `${device.name} holds a store of another cluster, ${clusterId}`;
-        throw new HoldfastError('HF_NOT_OURS', message);
+        throw new HoldfastError('HF_NOT_OURS', message, { details: { clusterId } });
       }
       for (const finding of mounted.damage) {
         env.log.error('a store is damaged', { device: device.name, finding });

@@ -38,7 +38,10 @@ export function blocksFor(bytes: number): number {
 
 /** Blocks of the journal ring of a device that is `sizeBytes` now and may grow. */
 export function journalBlocksFor(sizeBytes: number, capacityBytes: number): number {
-  const wanted = Math.min(Math.max(capacityBytes / JOURNAL_SHARE, JOURNAL_BYTES_MIN), JOURNAL_BYTES_MAX);
+  const wanted = Math.min(
+    Math.max(capacityBytes / JOURNAL_SHARE, JOURNAL_BYTES_MIN),
+    JOURNAL_BYTES_MAX,
+  );
   return Math.floor(Math.min(wanted, sizeBytes / 4) / BLOCK_BYTES);
 }
 

@@ -9,12 +9,13 @@
  *
  * Invariant: blocks of an image that a superblock reaches are not written, but to mend a bad copy.
  */
-import { asBuffer, assert } from '../base/index.ts';
+import { asBuffer } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
-import type { Allocator, Extent } from './allocator.ts';
+import type { Extent } from './allocator.ts';
 import { type BlockPair, BlockPairs, PAIR_BYTES, readPair, writePair } from './block-pairs.ts';
 import { BLOCK_BYTES, blocksFor } from './geometry.ts';
 import { SLOT_BYTES } from './slot.ts';
+import type { Space } from './space.ts';
 
 const MAP_HEADER_BYTES = 32;
 const PAIRS_PER_MAP: number = Math.floor((BLOCK_BYTES - MAP_HEADER_BYTES) / PAIR_BYTES);
@@ -48,17 +49,8 @@ export function blockNumbers(extents: readonly Extent[]): number[] {
 
 interface WriteOptions {
   readonly device: BlockDevice;
-  readonly allocator: Allocator;
+  readonly space: Space;
   readonly pairs: BlockPairs;
-}
-
-/** Free blocks for two copies of `count` blocks, taken. There is room by the reserve (space.ts). */
-export function takeCopies(allocator: Allocator, count: number): [Extent[], Extent[]] {
-  const first = allocator.takeExtents(count, Infinity);
-  const second = allocator.takeExtents(count, Infinity);
-  assert(first, 'room for metadata is kept free');
-  assert(second, 'room for metadata is kept free');
-  return [first, second];
 }
 
 /**
@@ -66,14 +58,14 @@ export function takeCopies(allocator: Allocator, count: number): [Extent[], Exte
  * @param table the slots at one moment, nobody changes them meanwhile.
  */
 export async function writeImage(
-  { device, allocator, pairs }: WriteOptions,
+  { device, space, pairs }: WriteOptions,
   table: Uint8Array,
   seq: number,
 ): Promise<IndexImage> {
   const slots = table.length / SLOT_BYTES;
   const pages = pagesOf(slots);
   const maps = Math.ceil(pages / PAIRS_PER_MAP);
-  const copies = takeCopies(allocator, maps + pages);
+  const copies = space.takeMetadata(maps + pages);
   const [first, second] = copies.map(blockNumbers) as [number[], number[]];
   const content = device.allocate((maps + pages) * BLOCK_BYTES);
   content.set(table, maps * BLOCK_BYTES);

@@ -93,7 +93,10 @@ export class IndexTable {
     const partition = this.#partition(id);
     const count = record.length / SLOT_WORDS;
     partition.usedSlots += count;
-    this.#growTo(partition, tableSlotsFor(partition.usedSlots, partition.words.length / SLOT_WORDS));
+    this.#growTo(
+      partition,
+      tableSlotsFor(partition.usedSlots, partition.words.length / SLOT_WORDS),
+    );
     for (let slot = 0; slot < count; slot++) {
       insert(partition.words, record.subarray(slot * SLOT_WORDS, (slot + 1) * SLOT_WORDS));
     }
@@ -244,8 +247,7 @@ function removeAt(words: Uint32Array, slot: number): void {
     const at = next * SLOT_WORDS;
     if (kindOf(words, at) === SLOT_KINDS.free) break;
     const home = homeOf(words, at, slots);
-    const isReachable =
-      hole <= next ? hole < home && home <= next : hole < home || home <= next;
+    const isReachable = hole <= next ? hole < home && home <= next : hole < home || home <= next;
     if (isReachable) continue;
     words.copyWithin(hole * SLOT_WORDS, at, at + SLOT_WORDS);
     hole = next;

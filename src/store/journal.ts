@@ -114,7 +114,7 @@ export function decodeBatch(bytes: Uint8Array, seed: bigint): Batch | undefined 
 
 /** The records of a batch, each as its slots. */
 export function* recordsOf({ words }: Batch): Generator<Uint32Array> {
-  for (let at = 0; at < words.length; ) {
+  for (let at = 0; at < words.length;) {
     const isLong = kindOf(words, at) !== SLOT_KINDS.removed;
     const slots = isLong ? slotsFor(countOf(words, at)) : 1;
     const end = at + slots * SLOT_WORDS;

@@ -25,12 +25,7 @@ import { type Batch, recordsOf } from './journal.ts';
 import { JournalReader } from './journal-reader.ts';
 import { dropOverlaps, isPlausible } from './overlaps.ts';
 import type { PlantedFault } from './planted-fault.ts';
-import {
-  type ChunkRecord,
-  decodeRecord,
-  encodeRecord,
-  SLOT_WORDS,
-} from './slot.ts';
+import { type ChunkRecord, decodeRecord, encodeRecord, SLOT_WORDS } from './slot.ts';
 import { Space } from './space.ts';
 import { type JournalMark, readSuperblock, seedOf, type Superblock } from './superblock.ts';
 
@@ -179,7 +174,8 @@ async function applyUnconfirmed(
   const verified = await mapBounded(records, LIMITS.deviceOperationsMax, async (words) => {
     const record = recordOf(words);
     if (record?.kind !== 'live' || plantedFault === 'tail-not-verified') return words.slice();
-    const isWhole = isPlausible(record, device.sizeBytes / BLOCK_BYTES) && (await io.isWhole(record));
+    const isWhole =
+      isPlausible(record, device.sizeBytes / BLOCK_BYTES) && (await io.isWhole(record));
     return isWhole ? words.slice() : encodeRecord({ ...record, kind: 'bad' });
   });
   for (const words of verified) context.index.apply(words);
@@ -209,7 +205,7 @@ function openSpace(
   });
   const directory = superblock.directory.flatMap(({ first, second }) => [first, second]);
   const owned = [...runsOf(directory), ...images.flatMap((image) => image?.extents ?? [])];
-  space.countMetadata(owned.reduce((sum, { blocks }) => sum + blocks, 0));
+  space.countMetadata(owned);
   const journal = { start: superblock.journalStart, blocks: superblock.journalBlocks };
   return { space, metadata: [...runsOf([...SUPERBLOCK_BLOCKS]), journal, ...owned] };
 }

@@ -142,8 +142,7 @@ export function decodeRecord({ words, offsets }: SlotPlaces): ChunkRecord | unde
     lengthBytes: words[at + WORD_LENGTH]!,
     generation: generationOf(words, at),
     extents,
-    checksum:
-      BigInt(words[at + WORD_CHECKSUM]!) | (BigInt(words[at + WORD_CHECKSUM + 1]!) << 32n),
+    checksum: BigInt(words[at + WORD_CHECKSUM]!) | (BigInt(words[at + WORD_CHECKSUM + 1]!) << 32n),
     writtenAt: words[at + WORD_WRITTEN]!,
     verifiedAt: words[at + WORD_VERIFIED]!,
   };

@@ -79,15 +79,16 @@ export class Space {
     return this.#hardMaxBlocks - this.allocator.totalBlocks;
   }
 
-  /** Promises room for a chunk and its slots. @returns false when there is none. */
-  reserve(id: ChunkId, blocks: number): boolean {
+  /** Promises room for a chunk and its slots. @returns how many blocks are missing; 0: promised. */
+  reserve(id: ChunkId, blocks: number): number {
     this.#index.plan(id, SLOTS_MAX);
-    if (this.usedBlocks + blocks <= this.sizeBlocks) {
-      this.#reservedBlocks += blocks;
-      return true;
+    const missing = this.usedBlocks + blocks - this.sizeBlocks;
+    if (missing > 0) {
+      this.#index.unplan(id, SLOTS_MAX);
+      return missing;
     }
-    this.#index.unplan(id, SLOTS_MAX);
-    return false;
+    this.#reservedBlocks += blocks;
+    return 0;
   }
 
   /** Takes back the promise of the slots, when the operation is over either way. */
@@ -115,9 +116,27 @@ export class Space {
     return extents;
   }
 
-  /** Counts blocks that metadata takes (or, below 0, gives back). */
-  countMetadata(blocks: number): void {
-    this.#metadataBlocks += blocks;
+  /** Counts extents that metadata has taken already. */
+  countMetadata(extents: readonly Extent[]): void {
+    this.#metadataBlocks += extents.reduce((sum, { blocks }) => sum + blocks, 0);
+  }
+
+  /** Free blocks for both copies of `blocks` blocks of metadata; there is room by invariant 1. */
+  takeMetadata(blocks: number): [Extent[], Extent[]] {
+    const first = this.#allocator.takeExtents(blocks, Infinity);
+    const second = this.#allocator.takeExtents(blocks, Infinity);
+    assert(first, 'room for metadata is kept free');
+    assert(second, 'room for metadata is kept free');
+    this.#metadataBlocks += 2 * blocks;
+    return [first, second];
+  }
+
+  /** Nothing on the device names these extents of metadata any more. */
+  releaseMetadata(extents: readonly Extent[]): void {
+    for (const extent of extents) {
+      this.#allocator.release(extent);
+      this.#metadataBlocks -= extent.blocks;
+    }
     assert(this.#metadataBlocks >= 0, 'metadata gives back what it took');
   }
 

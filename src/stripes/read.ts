@@ -10,7 +10,7 @@ import { CONTENT_FORMAT, decodeStripe } from './coding.ts';
 import { ShardFinder, type Whereabouts } from './gather.ts';
 import { isShort, type StripeShape, stripeShape } from './shape.ts';
 import type { SlotPool } from './slab.ts';
-import type { StripeRef } from './stripe-store.ts';
+import type { ReadOptions, StripeRef } from './stripe-store.ts';
 
 export interface ReadContext extends Whereabouts {
   readonly slots: SlotPool;
@@ -25,12 +25,12 @@ export interface ByteRange {
 export async function readStripe(
   context: ReadContext,
   ref: StripeRef,
-  options: { range?: ByteRange | undefined; signal?: AbortSignal | undefined },
+  options: ReadOptions & { range?: ByteRange | undefined },
 ): Promise<Uint8Array> {
   const scheme = schemeOfNumber(ref.schemeNumber);
   const shape = stripeShape(scheme, ref.contentBytes);
   const finder = new ShardFinder(context, ref.stripe, scheme);
-  const { signal } = options;
+  const { signal, target } = options;
   const range = options.range ?? { offset: 0, lengthBytes: ref.contentBytes };
   assert(range.offset >= 0 && range.lengthBytes >= 1, 'the range holds a byte');
   assert(range.offset + range.lengthBytes <= ref.contentBytes, 'the range lies in the stripe');
@@ -41,7 +41,7 @@ export async function readStripe(
     const bytes = await readRange(finder, { shape, key: ref.key, range, signal });
     if (bytes) return bytes;
   }
-  return await readWhole(context, finder, { shape, key: ref.key, range, signal });
+  return await readWhole(context, finder, { shape, key: ref.key, range, signal, target });
 }
 
 function cut(bytes: Uint8Array, { offset, lengthBytes }: ByteRange): Uint8Array {
@@ -128,10 +128,17 @@ async function fetchSealed(
   return parts;
 }
 
+/** The slot is needed again, so what is read leaves it. */
+function copyOut(bytes: Uint8Array, target: Uint8Array | undefined): Uint8Array {
+  if (!target || target.length < bytes.length) return new Uint8Array(bytes);
+  target.set(bytes);
+  return target.subarray(0, bytes.length);
+}
+
 async function readWhole(
   { slots, coder }: ReadContext,
   finder: ShardFinder,
-  { shape, key, range, signal }: RangeRead,
+  { shape, key, range, signal, target }: RangeRead & ReadOptions,
 ): Promise<Uint8Array> {
   using lease = await slots.lease();
   const rooms = lease.rooms(shape);
@@ -145,7 +152,7 @@ async function readWhole(
     if (present.length < k) throw tooFew(shape, present.length);
     try {
       await coder.decode(lease.slot, shape, { key, present });
-      return cut(lease.area, range).slice();
+      return copyOut(cut(lease.area, range), target);
     } catch (error) {
       if (errorCode(error) !== 'HF_FORGED') throw error;
       good = await coder.check({ slot: lease.slot, stripe: finder.stripe, ...shape }, present);

@@ -62,7 +62,10 @@ async function checkRoom(store: ChunkStore, chunk: Uint8Array): Promise<void> {
   const { sizeBytes, freeBytes } = await store.usage();
   const reserveBytes = Math.min(LIMITS.metadataReserveBytesMax, sizeBytes / 32);
   if (freeBytes - chunk.length < reserveBytes) {
-    throw new HoldfastError('HF_NO_SPACE', 'what is left is kept for metadata');
+    throw new HoldfastError(
+      'HF_NO_SPACE',
+      'the stores are full: what is left is kept for metadata',
+    );
   }
 }
 

@@ -71,6 +71,11 @@ interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface ReadOptions extends Cancel {
+  /** Memory for the answer, used when it is large enough; else there is new. */
+  readonly target?: Uint8Array | undefined;
+}
+
 export interface StripeStore extends AsyncDisposable {
   /** Content bytes of a full stripe of this scheme. */
   contentBytesFor(scheme: Scheme): number;
@@ -120,7 +125,7 @@ export interface StripeStore extends AsyncDisposable {
   read(
     ref: StripeRef,
     range?: { readonly offset: number; readonly lengthBytes: number },
-    options?: Cancel,
+    options?: ReadOptions,
   ): Promise<Uint8Array>;
 
   /** Where the shards of a stripe are, asked of the stores (nothing is read). */

@@ -52,7 +52,7 @@ describe('round trips', () => {
     },
   );
 
-  it('content below the limit becomes copies of the same tolerance, with or without a slot', async () => {
+  it('short content becomes copies of the same tolerance, in a slot or not', async () => {
     await using bed = await openStripesBed();
     const content = bytesOf(LIMITS.copyContentBytesMax - 1);
     const short = bed.stripes.prepareShort(content, { scheme: rs42, secret: SECRET });

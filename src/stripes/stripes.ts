@@ -22,6 +22,7 @@ import { createSlab, GAP_BYTES, type SlotLease, SlotPool } from './slab.ts';
 import { spreadStripe } from './spread.ts';
 import type {
   PreparedStripe,
+  ReadOptions,
   RebuildReport,
   SpreadReport,
   StripeBuffer,
@@ -148,12 +149,8 @@ class Stripes implements StripeStore {
     return await spreadStripe(this.#context, prepared, { generation, minSpare, signal });
   }
 
-  async read(
-    ref: StripeRef,
-    range?: ByteRange,
-    { signal }: { signal?: AbortSignal | undefined } = {},
-  ): Promise<Uint8Array> {
-    return await readStripe(this.#context, ref, { range, signal });
+  async read(ref: StripeRef, range?: ByteRange, options: ReadOptions = {}): Promise<Uint8Array> {
+    return await readStripe(this.#context, ref, { ...options, range });
   }
 
   async inspect(stripe: StripeId, number: number): Promise<StripeHealth> {

@@ -1,9 +1,10 @@
 /**
- * Cuts a stream into stripes' worth of content. What is left below LIMITS.copyContentBytesMax at
- * the end is *short*: it comes as a plain array, so small objects never wait for a stripe's buffer.
+ * Cuts content into stripes' worth. What is left below LIMITS.copyContentBytesMax at the end is
+ * *short*: it comes as a plain array, so small objects never wait for a stripe's buffer.
  */
 import { assert, LIMITS } from '../base/index.ts';
 import type { StripeBuffer } from '../stripes/index.ts';
+import type { ContentSource } from './content-source.ts';
 
 /** Content of one stripe; who takes a buffer gives it back. */
 export type Cut =
@@ -11,47 +12,47 @@ export type Cut =
   | { readonly short: Uint8Array };
 
 export async function* cutContent(
-  content: AsyncIterable<Uint8Array>,
+  source: ContentSource,
   lease: () => Promise<StripeBuffer>,
 ): AsyncGenerator<Cut> {
-  const head = new Uint8Array(LIMITS.copyContentBytesMax);
-  let buffer: StripeBuffer | undefined;
-  let filled = 0;
-  try {
-    for await (const piece of content) {
-      for (let taken = 0; taken < piece.length;) {
-        if (!buffer && filled === head.length) buffer = await leaseWith(head, lease);
-        const target = buffer?.content ?? head;
-        const part = piece.subarray(taken, taken + target.length - filled);
-        target.set(part, filled);
-        filled += part.length;
-        taken += part.length;
-        if (!buffer || filled < target.length) continue;
-        const full = { buffer, contentBytes: filled };
-        buffer = undefined;
-        filled = 0;
-        yield full;
-      }
-    }
-    if (!buffer && filled === head.length) buffer = await leaseWith(head, lease);
-    if (!buffer) {
-      if (filled > 0) yield { short: head.subarray(0, filled) };
+  for (;;) {
+    const head = Buffer.allocUnsafeSlow(LIMITS.copyContentBytesMax);
+    const headBytes = await fillWhole(source, head);
+    if (headBytes < head.length) {
+      if (headBytes > 0) yield { short: head.subarray(0, headBytes) };
       return;
     }
-    const last = { buffer, contentBytes: filled };
-    buffer = undefined;
-    yield last;
-  } finally {
-    buffer?.[Symbol.dispose]();
+    const cut = await fillBuffer(source, head, await lease());
+    const isLast = cut.contentBytes < cut.buffer.content.length;
+    yield cut;
+    if (isLast) return;
   }
 }
 
-async function leaseWith(
+async function fillBuffer(
+  source: ContentSource,
   head: Uint8Array,
-  lease: () => Promise<StripeBuffer>,
-): Promise<StripeBuffer> {
-  const buffer = await lease();
-  assert(buffer.content.length >= head.length, 'a stripe holds what is no longer short');
-  buffer.content.set(head);
-  return buffer;
+  buffer: StripeBuffer,
+): Promise<{ buffer: StripeBuffer; contentBytes: number }> {
+  try {
+    const { content } = buffer;
+    assert(content.length >= head.length, 'a stripe holds what is no longer short');
+    content.set(head);
+    const moreBytes = await fillWhole(source, content.subarray(head.length));
+    return { buffer, contentBytes: head.length + moreBytes };
+  } catch (error) {
+    buffer[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** @returns bytes filled; fewer than the target holds only at the end of the source. */
+async function fillWhole(source: ContentSource, target: Uint8Array): Promise<number> {
+  let filled = 0;
+  while (filled < target.length) {
+    const count = await source.fill(target.subarray(filled));
+    if (count === 0) break;
+    filled += count;
+  }
+  return filled;
 }

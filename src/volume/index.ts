@@ -1,4 +1,5 @@
 /** The door of `volume`: the objects of one namespace. */
+export type { Content, ContentSource } from './content-source.ts';
 export type {
   ObjectContent,
   ObjectInfo,

@@ -3,6 +3,7 @@
  * Names, types and keys are sealed here; below this module nobody can read them.
  */
 import type { Address, DeviceId, ObjectId, Scheme } from '../base/index.ts';
+import type { Content } from './content-source.ts';
 
 export interface ObjectInfo {
   readonly id: ObjectId;
@@ -67,7 +68,7 @@ export interface ObjectStore extends AsyncDisposable {
    * @throws HF_BAD_SCHEME when the scheme has more shards than there are stores; HF_NO_SPACE;
    *   HF_TOO_FEW_STORES; HF_BAD_ARGUMENT for a bad key.
    */
-  put(content: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<PutReport>;
+  put(content: Content, options?: PutOptions): Promise<PutReport>;
 
   /**
    * @param reference an id, a key or a content address, tried in this order.

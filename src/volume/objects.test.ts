@@ -14,14 +14,8 @@ import {
   parseScheme,
   toHex,
 } from '../base/index.ts';
-import { bytesOf, type Core, CoreBed, eventually } from '../../test/suites/store-bed.ts';
+import { bytesOf, type Core, CoreBed, eventually, streamOf } from '../../test/suites/store-bed.ts';
 import type { ObjectInfo, ObjectStore, PutOptions, PutReport } from './index.ts';
-
-async function* pieces(content: Uint8Array, pieceBytes = 100_000): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < content.length; at += pieceBytes) {
-    yield content.subarray(at, at + pieceBytes);
-  }
-}
 
 interface Opened {
   readonly bed: CoreBed;
@@ -54,7 +48,7 @@ async function open(
     bed,
     core,
     objects,
-    put: (content, putOptions) => objects.put(pieces(content), putOptions),
+    put: (content, putOptions) => objects.put(streamOf(content), putOptions),
     async get(reference, range) {
       const { bytes } = await objects.get(reference, range && { range });
       return Buffer.concat(await Array.fromAsync(bytes, (piece) => Buffer.from(piece)));
@@ -238,6 +232,20 @@ describe('space', () => {
     }
   });
 
+  it('is not promised for known content that lost shards: they are put again', async () => {
+    const { bed, core, put, objects } = await open();
+    const content = bytesOf(100_000);
+    bed.bed.away.add(bed.bed.stores[0]!);
+    expect(await put(content)).toMatchObject({ degradedTo: 1 });
+    await eventually(async () => expect((await core.repair.health()).stripes.degraded).toBe(1));
+    expect(await put(content)).toMatchObject({ degradedTo: 1, knownStripes: 0 });
+    bed.bed.away.clear();
+    const { info, ...report } = await put(content);
+    expect(report).toEqual({ degradedTo: undefined, knownStripes: 0, stripeCount: 1 });
+    for await (const { spareCount } of objects.where(info.id)) expect(spareCount).toBe(2);
+    expect(await put(content)).toMatchObject({ knownStripes: 1 });
+  });
+
   it('of one stripe that is in an object twice is kept until the object goes', async () => {
     const { put, get, objects, expectNothing } = await open();
     const content = new Uint8Array(20 * MiB).fill(3);
@@ -289,7 +297,7 @@ describe('a failed put leaves nothing', () => {
     const objects = again.volumes.objects('v');
     for (const key of stored) await objects.remove(key);
     expect(await stripeCount(bed)).toBe(0);
-    await objects.put(pieces(bytesOf(3000)), { key: 'fits again' });
+    await objects.put(streamOf(bytesOf(3000)), { key: 'fits again' });
   });
 
   it('when too few stores are alive, and degraded puts say so', async () => {
@@ -319,7 +327,7 @@ describe('a failed put leaves nothing', () => {
     const { signal } = end;
     expect(await codeOf(objects.put(slow(), { signal }))).toBe('HF_INTERRUPTED');
     await expectNothing();
-    const { info } = await objects.put(pieces(content));
+    const { info } = await objects.put(streamOf(content));
     const reading = await objects.get(info.id, { signal });
     expect(await codeOf(Array.fromAsync(reading.bytes))).toBe('HF_INTERRUPTED');
   });

@@ -11,6 +11,7 @@ import {
 import type { VolumeKeys } from '../crypto/index.ts';
 import type { Inode, InodeRecord, VolumeRecord } from '../meta/index.ts';
 import { Background } from './background.ts';
+import type { Content } from './content-source.ts';
 import { parseKey } from './keys.ts';
 import { listKeyless, listKeys } from './list.ts';
 import type {
@@ -64,7 +65,7 @@ class Objects implements ObjectStore {
     return info;
   }
 
-  async put(content: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<PutReport> {
+  async put(content: Content, options: PutOptions = {}): Promise<PutReport> {
     const key = options.key ?? (await this.#keyOf(options.id));
     const context = {
       ...this.#options,
@@ -169,9 +170,10 @@ class Objects implements ObjectStore {
       const [oldest] = await namespace.objectsByAddress(this.#tree.addressKey(reference));
       if (oldest) return oldest;
     }
+    const { name } = this.#options.volume();
     throw new HoldfastError(
       'HF_NOT_FOUND',
-      `"${reference}" is no id, key or address of an object in volume "${this.#options.volume().name}"`,
+      `"${reference}" is no id, key or address of an object in volume "${name}"`,
     );
   }
 

@@ -27,6 +27,7 @@ import type {
 import type { Repair } from '../repair/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
 import type { Background } from './background.ts';
+import type { Content } from './content-source.ts';
 import { type KeyPath, parseKey } from './keys.ts';
 import type { ObjectInfo, PutOptions, PutReport } from './object-store.ts';
 import type { SealedTree } from './sealed-tree.ts';
@@ -54,7 +55,7 @@ export interface PutContext {
 export async function putObject(
   context: PutContext,
   inode: Inode,
-  put: { content: AsyncIterable<Uint8Array>; options: PutOptions },
+  put: { content: Content; options: PutOptions },
 ): Promise<PutReport> {
   const { volume, cluster, keys } = context;
   const { content, options } = put;

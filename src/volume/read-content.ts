@@ -26,26 +26,30 @@ interface Part {
   readonly range: ReadRange;
 }
 
-/** Bytes of an inode in order. */
+/** Bytes of an inode in order; each array is valid until the next is asked for. */
 export async function* readContent(
   context: ReadContext,
   { inode }: InodeRecord,
   options: { range: ReadRange; signal: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array> {
   const ahead: Promise<Uint8Array>[] = [];
+  const memory = new ReadMemory();
   const parts = partsOf(context.namespace, inode, options.range);
   try {
     for (let isEnd = false; ;) {
       while (!isEnd && ahead.length < STRIPES_AHEAD_MAX) {
         const next = await parts.next();
         isEnd = next.done === true;
-        if (!next.done) ahead.push(startRead(context, inode, next.value, options.signal));
+        if (next.done) continue;
+        const target = memory.take(next.value.range.lengthBytes);
+        ahead.push(startRead(context, inode, next.value, { target, signal: options.signal }));
       }
       const first = ahead.shift();
       if (!first) return;
       const bytes = await first;
       throwIfAborted(options.signal);
       yield bytes;
+      memory.giveBack(bytes);
     }
   } finally {
     // The reader may stop early: nothing is under way when it has.
@@ -53,15 +57,33 @@ export async function* readContent(
   }
 }
 
+/**
+ * Memory for stripes, used again within one read: fresh pages for each stripe cost the system more
+ * than decoding it.
+ */
+class ReadMemory {
+  readonly #free: Uint8Array[] = [];
+
+  /** Nothing for short reads: those bring their own. */
+  take(lengthBytes: number): Uint8Array | undefined {
+    if (lengthBytes < LIMITS.stripeBytesMax / 2) return undefined;
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(LIMITS.stripeBytesMax);
+  }
+
+  giveBack({ buffer }: Uint8Array): void {
+    if (buffer.byteLength === LIMITS.stripeBytesMax) this.#free.push(new Uint8Array(buffer));
+  }
+}
+
 function startRead(
   { stripes, stripeKeys }: ReadContext,
   inode: InodeRecord['inode'],
   { extent, range }: Part,
-  signal: AbortSignal | undefined,
+  options: { target: Uint8Array | undefined; signal: AbortSignal | undefined },
 ): Promise<Uint8Array> {
   const { stripe, schemeNumber, lengthBytes: contentBytes } = extent;
   const key = stripeKeys.unwrap(inode, extent);
-  const reading = stripes.read({ stripe, schemeNumber, key, contentBytes }, range, { signal });
+  const reading = stripes.read({ stripe, schemeNumber, key, contentBytes }, range, options);
   // Whoever awaits it sees the failure; until then it must not count as unhandled.
   reading.catch(() => {});
   return reading;
@@ -87,7 +109,11 @@ async function* partsOf(
     yield { extent, range: { offset: from, lengthBytes: to - from } };
     position = extentEnd;
   }
-  if (position < end) throw new HoldfastError('HF_CORRUPT', 'the record of an object has a gap');
+  if (position >= end) return;
+  if (await namespace.record(inode)) {
+    throw new HoldfastError('HF_CORRUPT', 'the record of an object has a gap');
+  }
+  throw new HoldfastError('HF_NOT_FOUND', 'the object was removed or replaced while it was read');
 }
 
 /** Extents of an inode with offset ≥ `from`, in order, page by page. */

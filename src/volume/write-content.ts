@@ -6,6 +6,7 @@
 import { LIMITS, type Scheme, type StripeId, throwIfAborted } from '../base/index.ts';
 import type { Extent, Holder, Namespace, References, Session } from '../meta/index.ts';
 import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
+import { type Content, sourceOf } from './content-source.ts';
 import { type Cut, cutContent } from './cut-content.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 
@@ -49,11 +50,12 @@ export class ContentWriter {
     this.#context = context;
   }
 
-  /** Takes the whole stream. When it throws nothing is under way any more. */
-  async write(content: AsyncIterable<Uint8Array>): Promise<WrittenContent> {
+  /** Takes it whole. When it throws nothing is under way any more. */
+  async write(content: Content): Promise<WrittenContent> {
     const { stripes, scheme, signal } = this.#context;
+    await using source = sourceOf(content);
     try {
-      for await (const cut of cutContent(content, () => stripes.lease(scheme, { signal }))) {
+      for await (const cut of cutContent(source, () => stripes.lease(scheme, { signal }))) {
         this.#start(cut);
         if (this.#underWay.size >= LIMITS.stripesInFlightMax) await Promise.race(this.#underWay);
         if (this.#failure) break;
@@ -111,7 +113,7 @@ export class ContentWriter {
     const { references, stripes, session, holder, signal } = this.#context;
     this.named.push(prepared.stripe);
     const [answer] = await references.add({ session, holder, stripes: [prepared] });
-    if (answer!.isStored) {
+    if (answer!.isStored && (await this.#isWhole(prepared))) {
       this.#knownStripes += 1;
       return;
     }
@@ -120,6 +122,12 @@ export class ContentWriter {
     if (!isDegraded) return;
     const spare = durableCount - prepared.scheme.k;
     this.#degradedTo = Math.min(spare, this.#degradedTo ?? spare);
+  }
+
+  /** A stripe may have lost shards since it was stored; this put promises all of them (ruling 9). */
+  async #isWhole({ stripe, scheme, schemeNumber }: PreparedStripe): Promise<boolean> {
+    const { spareCount } = await this.#context.stripes.inspect(stripe, schemeNumber);
+    return spareCount === scheme.n - scheme.k;
   }
 
   async #stage(): Promise<void> {

@@ -18,7 +18,7 @@ import {
 } from '../../src/base/index.ts';
 import type { VolumeRecord } from '../../src/meta/index.ts';
 import type { HealthSummary, Repair, RunOptions } from '../../src/repair/index.ts';
-import type { ObjectInfo, ObjectStore, PutOptions } from '../../src/volume/index.ts';
+import type { Content, ObjectInfo, ObjectStore, PutOptions } from '../../src/volume/index.ts';
 
 const PIECE_BYTES = 200_000;
 const MADE_AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
@@ -42,12 +42,12 @@ export class MemoryObjects implements ObjectStore {
     return (await this.put(pieces([]))).info;
   }
 
-  async put(content: AsyncIterable<Uint8Array>, options: PutOptions = {}) {
+  async put(content: Content, options: PutOptions = {}) {
     if (options.id && !this.stored.has(options.id)) throw this.#notFound(options.id);
     const parts: Uint8Array[] = [];
     let sizeBytes = 0;
     try {
-      for await (const piece of content) {
+      for await (const piece of piecesOf(content)) {
         parts.push(new Uint8Array(piece));
         sizeBytes += piece.length;
         if (sizeBytes > this.failPutAt) throw new HoldfastError('HF_NO_SPACE', 'the fake is full');
@@ -282,5 +282,16 @@ export class MemoryParts implements AdminParts {
 
   stop(): void {
     this.stopAsked.resolve();
+  }
+}
+
+/** Content as a stream, whichever way it comes. */
+async function* piecesOf(content: Content): AsyncGenerator<Uint8Array> {
+  if (!('fill' in content)) return yield* content;
+  for (;;) {
+    const piece = new Uint8Array(65_536);
+    const count = await content.fill(piece);
+    if (count === 0) return;
+    yield piece.subarray(0, count);
   }
 }

@@ -38,15 +38,25 @@ async function refused(
   args: readonly string[],
   { exitCode, words, ...options }: { exitCode: number; words: RegExp } & RunOptions,
 ): Promise<void> {
-  const state = async () => ({
-    listed: await bed.list(),
-    work: await filesUnder(bed.path('work')),
-    devices: (await bed.devices()).map(({ path: place, state: health }) => [place, health]),
-    volumes: await bed.json(['volume', 'list']),
-  });
-  const before = await state();
+  const before = await everything();
   expectRefusal(await bed.run(args, options), exitCode, words);
-  expect(await state()).toEqual(before);
+  expect(await everything()).toEqual(before);
+}
+
+/** All that a command could have changed. */
+async function everything(): Promise<object> {
+  using client = node.connect();
+  const objects: string[] = [];
+  await client.call('object.list', {}, { onItem: (object) => void objects.push(object.id) });
+  const { stripes, unnamedChunks, devices } = await client.call('health', {});
+  return {
+    objects,
+    stripes,
+    unnamedChunks,
+    devices: devices.map(({ path: place, state }) => `${place} ${state}`),
+    volumes: await client.call('volume.list', {}),
+    files: await filesUnder(bed.path('work')),
+  };
 }
 
 describe('commands', () => {
@@ -60,7 +70,6 @@ describe('commands', () => {
     ['an unknown id to query', ['query', unknownId], 3, /f{32}/],
     ['an unknown id to locate', ['where', unknownId], 3, /f{32}/],
     ['an unknown key', ['get', 'letters/2'], 3, /letters\/2/],
-    ['no command', [], 2, /name a command/],
     ['an unknown command', ['frobnicate'], 2, /frobnicate/],
     ['an unknown option', ['put', 'letter.txt', '--fast'], 2, /--fast/],
     ['a missing argument', ['put'], 2, /file/],
@@ -96,6 +105,12 @@ describe('commands', () => {
     expect(await fs.readFile(bed.path('work/mine.txt'), 'utf8')).toBe('a letter to keep');
   });
 
+  it('prints what there is when no command is named', async () => {
+    const { stderr, exitCode } = await bed.run([]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^Usage: holdfast [^]*\nholdfast: name a command\n$/);
+  });
+
   it('says the same as JSON when asked to', async () => {
     const { stderr, exitCode } = await bed.run(['get', unknownId, '--json']);
     expect(exitCode).toBe(3);
@@ -125,7 +140,7 @@ describe('stores that are not ours', () => {
     const kept = await bed.ok(['put', '-'], { data: 'other', input: 'theirs' });
     await refused(['dev', 'add', foreign], { exitCode: 8, words: /in use/ });
     await other.stop();
-    await refused(['dev', 'add', foreign], { exitCode: 8, words: /another cluster/ });
+    await refused(['dev', 'add', foreign], { exitCode: 8, words: /store of another cluster/ });
     const again = await bed.up({ data: 'other' });
     expect(await bed.ok(['get', kept, '-o', '-'], { data: 'other' })).toBe('theirs');
     await again.stop();
@@ -150,6 +165,21 @@ describe('stores that are not ours', () => {
 });
 
 describe('starting', () => {
+  /** While the node is stopped and has another keyring, or none. It goes on with its own. */
+  async function withKeyring(other: Buffer | undefined, work: () => Promise<void>): Promise<void> {
+    const file = bed.path('data/keyring.json');
+    await node.stop();
+    const own = await fs.readFile(file);
+    await (other ? fs.writeFile(file, other) : fs.rm(file));
+    try {
+      await work();
+    } finally {
+      await fs.writeFile(file, own);
+      node = await bed.up();
+    }
+    expect(await bed.ok(['get', id, '-o', '-'])).toBe('a letter to keep');
+  }
+
   it('refuses a second node on the same data, and the first goes on', async () => {
     const answer = await bed.run(['up']);
     expectRefusal(answer, 8, /in use/);
@@ -159,34 +189,29 @@ describe('starting', () => {
   it('refuses the keyring of another cluster, and starts again with its own', async () => {
     const other = await bed.up({ data: 'third' });
     await other.stop();
-    await node.stop();
-    const own = await fs.readFile(bed.path('data/keyring.json'));
-    await fs.copyFile(bed.path('third/keyring.json'), bed.path('data/keyring.json'));
-    const before = await filesUnder(bed.path('data'));
-    expectRefusal(await bed.run(['up']), 9, /key/);
-    expect(await filesUnder(bed.path('data'))).toEqual(before);
-    await fs.writeFile(bed.path('data/keyring.json'), own);
-    node = await bed.up();
-    expect(await bed.ok(['get', id, '-o', '-'])).toBe('a letter to keep');
+    const foreign = await fs.readFile(bed.path('third/keyring.json'));
+    await withKeyring(foreign, async () => {
+      const before = await filesUnder(bed.path('data'));
+      expectRefusal(await bed.run(['up']), 9, /keyring .* another cluster/);
+      expect(await filesUnder(bed.path('data'))).toEqual(before);
+    });
   });
 
   it('refuses a damaged keyring', async () => {
-    await node.stop();
-    const own = await fs.readFile(bed.path('data/keyring.json'));
-    await flipByte(bed.path('data/keyring.json'), own.length >> 1, 1);
-    expectRefusal(await bed.run(['up']), 7, /keyring\.json/);
-    await fs.writeFile(bed.path('data/keyring.json'), own);
-    node = await bed.up();
+    const file = bed.path('data/keyring.json');
+    const own = await fs.readFile(file);
+    await withKeyring(own, async () => {
+      await flipByte(file, own.length >> 1, 1);
+      expectRefusal(await bed.run(['up']), 7, /keyring\.json/);
+      await fs.writeFile(file, own.subarray(0, own.length >> 1));
+      expectRefusal(await bed.run(['up']), 7, /keyring\.json/);
+    });
   });
 
   it('refuses to begin anew beside stores whose keys are gone', async () => {
-    await node.stop();
-    const own = await fs.readFile(bed.path('data/keyring.json'));
-    await fs.rm(bed.path('data/keyring.json'));
-    expectRefusal(await bed.run(['up']), 9, /--recover/);
-    await fs.writeFile(bed.path('data/keyring.json'), own);
-    node = await bed.up();
-    expect(await bed.ok(['get', id, '-o', '-'])).toBe('a letter to keep');
+    await withKeyring(undefined, async () => {
+      expectRefusal(await bed.run(['up']), 9, /--recover/);
+    });
   });
 
   it('refuses a recovery kit that is damaged, missing, of another cluster, or not needed', async () => {
@@ -209,7 +234,7 @@ describe('starting', () => {
     const third = await bed.up({ data: 'third' });
     await bed.ok(['key', 'export', bed.path('third-kit.txt')], { data: 'third' });
     await third.stop();
-    expectRefusal(await up(bed.path('third-kit.txt')), 9, /another cluster|kit/);
+    expectRefusal(await up(bed.path('third-kit.txt')), 9, /kit is of another cluster/);
     await expect(fs.access(bed.path('recovered/keyring.json'))).rejects.toThrow('ENOENT');
     node = await bed.up();
     expect(await bed.ok(['get', id, '-o', '-'])).toBe('a letter to keep');

@@ -163,10 +163,15 @@ export class Bed implements AsyncDisposable {
     return { ...(JSON.parse(stdout.toString()) as HealthView), exitCode };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Kills what still runs. */
+  async stopAll(): Promise<void> {
     const ends = [...this.#children].map((child) => once(child, 'exit'));
-    this.#killAll();
+    for (const child of this.#children) child.kill('SIGKILL');
     await Promise.all(ends);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopAll();
     await fs.rm(this.folder, { recursive: true, force: true });
     process.off('exit', this.#onExit);
   }

@@ -261,6 +261,16 @@ export class CoreBed {
   }
 }
 
+/** Content as a sender gives it, in pieces. */
+export async function* streamOf(
+  content: Uint8Array,
+  pieceBytes = 100_000,
+): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < content.length; at += pieceBytes) {
+    yield content.subarray(at, at + pieceBytes);
+  }
+}
+
 /** Lets what goes on in the background come to its end. @throws what `check` throws at last. */
 export async function eventually(check: () => void | Promise<void>): Promise<void> {
   for (let turns = 0; ; turns++) {
