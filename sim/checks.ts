@@ -1,6 +1,6 @@
 /**
- * What must hold once everything is calm again: all that was acknowledged is there and whole, nothing
- * else is, and what is removed leaves nothing behind.
+ * What must hold once everything is calm again: all that was acknowledged is there and whole,
+ * nothing else is, and what is removed leaves nothing behind.
  */
 import {
   chunkIdParts,

@@ -1,6 +1,7 @@
 /**
- * A disk of a simulated machine: media that outlive power cuts, and at most one device over them at a
- * time. A power cut leaves a chance subset of the writes that no flush had covered, some of them torn.
+ * A disk of a simulated machine: media that outlive power cuts, and at most one device over them at
+ * a time. A power cut leaves a chance subset of the writes that no flush had covered, some of them
+ * torn.
  *
  *   here ──take──▶ away ──bring──▶ here        here, away ──lose──▶ lost (for good)
  */

@@ -1,12 +1,11 @@
 /**
  * What may be found under a name, given what was asked and answered: a *register* whose values are
- * numbers of contents, or ABSENT. Each operation has taken effect at one moment between its start and
- * its end; one of unknown outcome did so before the crash, or never.
+ * numbers of contents, or ABSENT. Each operation has taken effect at one moment between its start
+ * and its end; one of unknown outcome did so before the crash, or never.
  *
- * A value may be seen when some write of it is not *superseded*: no certain operation began after that
- * write's end and ended before the look. What was seen once is certain from then on, for every value.
- * This is necessary for linearizability, and enough in practice: a look between two writes that both
- * ended must show the second one.
+ * A value may be seen when some write of it is not *superseded*: no certain operation, and no look
+ * that showed something else, began after that write's end and ended before this look began. That
+ * is necessary for linearizability, and finds what is lost, undone or shown too late.
  */
 import { assert } from '../src/base/index.ts';
 

@@ -53,13 +53,19 @@ export async function runNemesis(options: NemesisOptions): Promise<void> {
       await act(action, { ...options, random: own, collectGraceMs });
     }
   };
-  await Promise.all([keepUp(options), ...actions.map(repeat)]);
+  // Whoever still waits for the node when the end comes must not wait in vain.
+  let isOver = false;
+  const acting = Promise.all(actions.map(repeat)).finally(() => (isOver = true));
+  await Promise.all([keepUp(options, () => isOver), acting]);
 }
 
 /** A node that has crashed is started again. */
-async function keepUp({ world, sleep, random, signal }: NemesisOptions): Promise<void> {
+async function keepUp(
+  { world, sleep, random }: NemesisOptions,
+  isOver: () => boolean,
+): Promise<void> {
   const own = random.fork('keeper');
-  while (!signal.aborted) {
+  while (!isOver()) {
     if (world.isDown) await world.start();
     await sleep(1 + own.exponential(20));
   }

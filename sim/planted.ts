@@ -1,6 +1,6 @@
 /**
- * Bugs planted on purpose: each must be found, or the simulator would prove nothing. They are lies
- * told at an interface, so that what ships needs no switches; those of one store are the store's own.
+ * Bugs planted on purpose: each must be found, or the simulator proves nothing. They are lies told
+ * at an interface, so that what ships needs no switches; those of one store are the store's own.
  */
 import { chunkIdParts, type DeviceId, METADATA_SCHEME_NUMBER, toHex } from '../src/base/index.ts';
 import type { Env } from '../src/env/index.ts';
@@ -48,8 +48,8 @@ const HONEST: Planted = {
 };
 
 /**
- * @param name 'impatient-collector' is no bug: sessions count as over while they are not, as between
- *   nodes that lose sight of each other. It costs puts, and must cost nothing else.
+ * @param name 'impatient-collector' is no bug: sessions count as over while they are not, as
+ *   between nodes that lose sight of each other. It costs puts, and must cost nothing else.
  */
 export function plant(name: Planted['name']): Planted {
   switch (name) {

@@ -1,6 +1,6 @@
 /**
- * Chance that follows from a seed. A generator is *forked* by name: the fork depends on the seed and
- * the name alone, so one part that draws more numbers does not change what another part draws.
+ * Chance that follows from a seed. A generator is *forked* by name: the fork depends on the seed
+ * and the name alone, so one part that draws more numbers does not change what another part draws.
  * Source: sfc32 of PractRand, public domain (Chris Doty-Humphrey).
  */
 import { assert, utf8, xxh64 } from '../src/base/index.ts';

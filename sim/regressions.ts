@@ -1,7 +1,11 @@
-/** Seeds that failed once, for ever. A seed keeps its meaning only while the simulator draws alike. */
+/** Seeds that failed once. A seed keeps its meaning only while the simulator draws alike. */
 export interface Regression {
   readonly seed: number;
   readonly why: string;
 }
 
-export const regressions: readonly Regression[] = [];
+export const regressions: readonly Regression[] = [
+  { seed: 3, why: 'a put of known content was acknowledged though shards of it were gone' },
+  { seed: 5078, why: 'a get of an object that was replaced meanwhile said HF_CORRUPT' },
+  { seed: 7065, why: 'a bad chunk beside a good one elsewhere was never removed' },
+];

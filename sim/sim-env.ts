@@ -101,7 +101,7 @@ function isBefore(a: Timer, b: Timer): boolean {
 
 /**
  * Resolves with `ask()` when no promise can go on any more. Node runs its tick queue only once the
- * queue of promises is empty; a tick asked for by the last promise therefore comes after all others.
+ * queue of promises is empty; a tick asked for by the last promise comes after all others.
  */
 function quiet<Answer>(ask: () => Answer): Promise<Answer> {
   return new Promise((resolve) => {

@@ -1,7 +1,7 @@
 /**
- * What happened in a run, event by event. Its digest covers every event in order: the same seed must
- * give the same digest, else something escaped the simulation. The text of the events is kept only
- * when asked for, since it is long.
+ * What happened in a run, event by event. Its digest covers every event in order: the same seed
+ * must give the same digest, else something escaped the simulation. The text is kept only when asked for,
+ * since it is long.
  */
 import { utf8, xxh64 } from '../src/base/index.ts';
 

@@ -1,6 +1,7 @@
 /**
- * Clients that put, get, list and remove at the same time, and check each answer against what may be
- * true. Names are few and shared, so that they meet; directories come and go with their last entry.
+ * Clients that put, get, list and remove at the same time, and check each answer against what may
+ * be true. Names are few and shared, so that they meet; directories come and go with their last
+ * entry.
  */
 import { concatBytes, errorCode, type ObjectId } from '../src/base/index.ts';
 import type { ObjectInfo } from '../src/volume/index.ts';

@@ -189,24 +189,25 @@ export class World {
   }
 
   async #openDisk(life: Life, disk: SimDisk): Promise<void> {
-    const { process } = life;
-    const device = disk.powerOn(process);
+    const { process: running } = life;
+    const { env } = running;
+    const device = disk.powerOn(running);
     try {
       if (!disk.id) {
         const clusterId = this.#clusterId;
         const journalBlocks = this.#random.fork(disk.name).pick([64, 256, 1024]);
         // A crash may have left half a format.
         const format = { clusterId, journalBlocks, replacesStore: true };
-        disk.id = await formatStore({ env: process.env, device, ...format });
+        disk.id = await formatStore({ env, device, ...format });
       }
       const plantedFault = this.#options.planted.storeFault;
       const clusterId = this.#clusterId;
-      const store = await openStore({ env: process.env, device, clusterId, plantedFault });
+      const store = await openStore({ env, device, clusterId, plantedFault });
       life.stores.set(disk, store);
       disk.isWrittenOff = false;
     } catch (error) {
-      if (process.isDead) throw error; // the disk is another life's by now
-      process.note(`${disk.name} cannot be opened: ${textOf(error)}`);
+      if (running.isDead) throw error; // the disk is another life's by now
+      running.note(`${disk.name} cannot be opened: ${textOf(error)}`);
       disk.cutPower();
       if (!this.impaired.has(disk)) {
         throw new Violation(`${disk.name} is sound and cannot be opened: ${textOf(error)}`);
@@ -324,7 +325,9 @@ export class World {
   /** Whether the node has noticed what was done to its disks, and nothing more can come of it. */
   get isEverythingKnown(): boolean {
     const stores = [...(this.#life?.stores ?? [])];
-    const isNoticed = stores.every(([disk, { state }]) => disk.state === 'here' || state === 'failed');
+    const isNoticed = stores.every(
+      ([disk, { state }]) => disk.state === 'here' || state === 'failed',
+    );
     return isNoticed && [...this.impaired.values()].every(({ isInUse }) => !isInUse);
   }
 

@@ -14,7 +14,7 @@
  * index changes only after the flush; (5) a failed write or flush here stops the store, since a batch
  * that names the chunks may be on the device.
  */
-import { assert, type ChunkId, LIMITS } from '../base/index.ts';
+import { assert, type ChunkId, errorCode, LIMITS } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Extent } from './allocator.ts';
@@ -142,7 +142,8 @@ export class Committer {
         await this.#commit(batch.map(({ submission }) => submission));
       } catch (error) {
         const failure = this.#health.stop(error);
-        for (const { reject } of batch) reject(failure);
+        // A bug of ours is passed on as what it is.
+        for (const { reject } of batch) reject(errorCode(error) ? failure : error);
         continue;
       }
       for (const { resolve } of batch) resolve();

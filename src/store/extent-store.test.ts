@@ -161,7 +161,7 @@ describe('extent store, formatting and opening', () => {
     const other = 'a'.repeat(32) as ClusterId;
     await expect(openStore({ env, device: kept(device), clusterId: other })).rejects.toMatchObject({
       code: 'HF_NOT_OURS',
-      message: expect.stringMatching(/cluster c+/),
+      message: expect.stringMatching(/cluster, c+/),
     });
     await formatStore({ env, device, clusterId, replacesStore: true });
   });
@@ -182,7 +182,7 @@ describe('extent store, formatting and opening', () => {
       limits,
       label: 'große Platte',
       state: 'active',
-      mountEpoch: 1,
+      mountEpoch: 2,
       deviceName: 'disk-1',
       deviceKind: 'memory',
       sizeBytes: 12 * MiB,
@@ -380,10 +380,10 @@ describe('extent store, scrub', () => {
     await Promise.all(chunks.map(({ id, bytes }) => store.put(id, bytes, { generation: 0 })));
     await store[Symbol.asyncDispose]();
     const again = await open(device);
-    const { directory, journalStart } = await again.describe();
+    const { directory, journalStart, mark } = await again.describe();
     device.flipBit(SUPERBLOCK_BLOCKS[1] * blockBytes + 77, 1);
     device.flipBit(directory[0]!.first * blockBytes + 9, 1);
-    device.flipBit(journalStart * blockBytes + 100, 1);
+    device.flipBit((journalStart + mark.block) * blockBytes + 100, 1);
     const { findings } = await again.scrub();
     expect(findings.map((finding) => (finding.kind === 'mended' ? finding.what : ''))).toEqual([
       '1 copies of index blocks',

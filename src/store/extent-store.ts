@@ -27,6 +27,7 @@ import {
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { ChunkWriter } from './chunk-writer.ts';
 import { Checkpointer } from './checkpoint.ts';
 import { checkChunk } from './chunk-format.ts';
 import type {
@@ -88,8 +89,8 @@ export class ExtentStore implements ChunkStore {
   readonly #checkpointer: Checkpointer;
   readonly #committer: Committer;
   readonly #io: ExtentIo;
+  readonly #writer: ChunkWriter;
   readonly #locks = new KeyedLock();
-  readonly #growing = new Mutex();
   readonly #operations: Operations;
 
   private constructor(
@@ -129,6 +130,8 @@ export class ExtentStore implements ChunkStore {
       makeRoom: async () => await this.#checkpointer.start(),
       afterCommit: () => this.#checkpointWhenDue(),
     });
+    const committer = this.#committer;
+    this.#writer = new ChunkWriter({ env, device, io, committer, space: inventory.space, id: this.id });
   }
 
   static async open(options: OpenOptions): Promise<ExtentStore> {
@@ -191,43 +194,7 @@ export class ExtentStore implements ChunkStore {
       await this.#commit({ ...present, generation });
       return;
     }
-    const highest = Math.max(generation, present?.generation ?? 0);
-    const blocks = chunkBlocks(chunk.length);
-    await this.#reserve(id, blocks);
-    try {
-      if (chunk.length <= SMALL_CHUNK_BYTES) await this.#putSmall(id, chunk, highest);
-      else await this.#putLarge(id, chunk, highest);
-    } finally {
-      this.#inventory.space.settle(id);
-    }
-  }
-
-  async #putSmall(id: ChunkId, chunk: Uint8Array, generation: number): Promise<void> {
-    const checksum = xxh64(chunk);
-    const writtenAt = this.#nowSeconds();
-    await this.#committer.submit({ staged: { id, chunk, generation, checksum, writtenAt } });
-  }
-
-  async #putLarge(id: ChunkId, chunk: Uint8Array, generation: number): Promise<void> {
-    const { space } = this.#inventory;
-    const blocks = chunkBlocks(chunk.length);
-    const extents = space.takeExtents(blocks);
-    if (!extents) {
-      space.unreserve(blocks);
-      throw new HoldfastError('HF_NO_SPACE', `${this.#device.name}: what is free is too scattered`);
-    }
-    const writtenAt = this.#nowSeconds();
-    let checksum: bigint;
-    try {
-      const subject = { id, writtenAt, seed: seedOf(this.id) };
-      checksum = await this.#io.writeLarge(extents, chunk, subject);
-    } catch (error) {
-      space.release(extents);
-      throw error;
-    }
-    const times = { writtenAt, verifiedAt: writtenAt };
-    const lengthBytes = chunk.length;
-    await this.#commit({ id, kind: 'live', lengthBytes, generation, extents, checksum, ...times });
+    await this.#writer.write(id, chunk, Math.max(generation, present?.generation ?? 0));
   }
 
   async get(
@@ -308,7 +275,7 @@ export class ExtentStore implements ChunkStore {
 
   async usage(): Promise<StoreUsage> {
     const { space } = this.#inventory;
-    const growthBlocks = Math.max(Math.min(space.growthBlocks, this.#ungrownBlocks), 0);
+    const { growthBlocks } = this.#writer;
     return {
       sizeBytes: (space.sizeBlocks + growthBlocks) * BLOCK_BYTES,
       usedBytes: space.usedBlocks * BLOCK_BYTES,
@@ -371,14 +338,6 @@ export class ExtentStore implements ChunkStore {
     return this.#mounted.inventory;
   }
 
-  get #ungrownBlocks(): number {
-    return (this.#device.capacityBytes - this.#device.sizeBytes) / BLOCK_BYTES;
-  }
-
-  #nowSeconds(): number {
-    return Math.floor(this.#env.clock.now() / 1000);
-  }
-
   async #commit(record: ChunkRecord & { readonly kind: RecordKind }): Promise<void> {
     await this.#committer.submit({ record: encodeRecord(record) });
   }
@@ -391,29 +350,6 @@ export class ExtentStore implements ChunkStore {
     if (present.extents[0]!.start !== record.extents[0]!.start) return;
     await this.#commit({ ...present, kind: 'bad' });
     this.#env.log.warn('a chunk is bad', { device: this.#device.name, chunk: toHex(record.id) });
-  }
-
-  /** Promises room for a chunk, growing the device when it has to. @throws HF_NO_SPACE. */
-  async #reserve(id: ChunkId, blocks: number): Promise<void> {
-    const { space } = this.#inventory;
-    if (space.reserve(id, blocks)) return;
-    await this.#growing.run(async () => {
-      // Another put may have grown it while this one waited, so it is asked again first.
-      while (!space.reserve(id, blocks)) await this.#grow(blocks);
-    });
-  }
-
-  async #grow(blocks: number): Promise<void> {
-    const { space } = this.#inventory;
-    const possible = Math.min(this.#ungrownBlocks, space.growthBlocks);
-    // The slots of a chunk may need room as well, so that its blocks alone seem to fit.
-    const missing = Math.max(space.usedBlocks + blocks - space.sizeBlocks, 1);
-    if (possible < missing) {
-      throw new HoldfastError('HF_NO_SPACE', `${this.#device.name} is full`);
-    }
-    const step = Math.max(missing, LIMITS.segmentFileBytesMin / BLOCK_BYTES);
-    await this.#device.grow(Math.min(step, possible) * BLOCK_BYTES);
-    space.allocator.grow(this.#device.sizeBytes / BLOCK_BYTES);
   }
 
   #checkpointWhenDue(): void {

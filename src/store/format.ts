@@ -7,6 +7,7 @@ import {
   hexId,
   LIMITS,
   type NodeId,
+  utf8,
 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
@@ -16,12 +17,14 @@ import {
   partitionBitsFor,
   SUPERBLOCK_BLOCKS,
 } from './geometry.ts';
-import { readSuperblock, type StoreLimits, writeSuperblock } from './superblock.ts';
+import { LABEL_BYTES_MAX, readSuperblock, type StoreLimits, writeSuperblock } from './superblock.ts';
 
 export interface FormatOptions {
   readonly env: Env;
   readonly device: BlockDevice;
   readonly clusterId: ClusterId;
+  /** Random when left out; a directory has one already. */
+  readonly id?: DeviceId | undefined;
   readonly nodeId?: NodeId | undefined;
   /** Up to 64 bytes of UTF-8, for people. */
   readonly label?: string | undefined;
@@ -58,6 +61,10 @@ export async function formatStore(options: FormatOptions): Promise<DeviceId> {
   const { env, device } = options;
   const limits = { minBytes: 0, maxBytes: 0, hardMaxBytes: 0, ...options.limits };
   checkLimits(limits);
+  const label = options.label ?? '';
+  if (utf8(label).length > LABEL_BYTES_MAX) {
+    throw new HoldfastError('HF_BAD_ARGUMENT', `a label has up to ${LABEL_BYTES_MAX} bytes`);
+  }
   if (device.sizeBytes < LIMITS.deviceBytesMin) {
     const message = `${device.name} has ${device.sizeBytes} bytes; a store needs 16 MiB`;
     throw new HoldfastError('HF_BAD_ARGUMENT', message);
@@ -65,12 +72,12 @@ export async function formatStore(options: FormatOptions): Promise<DeviceId> {
   if (!options.replacesStore) await refuseStore(device);
   const journalBlocks =
     options.journalBlocks ?? journalBlocksFor(device.sizeBytes, device.capacityBytes);
-  const id = hexId<DeviceId>(env.random.bytes(16));
+  const id = options.id ?? hexId<DeviceId>(env.random.bytes(16));
   await writeSuperblock(device, {
     id,
     nodeId: options.nodeId,
     clusterId: options.clusterId,
-    label: options.label ?? '',
+    label,
     state: 'active',
     seq: 1,
     sizeBytes: device.sizeBytes,

@@ -145,7 +145,7 @@ export class MemoryChunkStore implements ChunkStore {
   async *list(
     options: { group?: number; signal?: AbortSignal | undefined } = {},
   ): AsyncIterable<ChunkEntry> {
-    for (const held of [...this.#held.values()]) {
+    for (const held of this.#held.values()) {
       throwIfAborted(options.signal);
       if (options.group === undefined || groupOf(held.id) === options.group) yield entryOf(held);
     }

@@ -33,7 +33,6 @@ const PARTITIONS_AT_ONCE = 8;
 
 export interface MountedStore {
   readonly superblock: Superblock;
-  readonly badSuperblockCopies: number;
   readonly inventory: Inventory;
   readonly images: readonly (IndexImage | undefined)[];
   readonly directoryExtents: readonly Extent[];
@@ -55,7 +54,7 @@ interface MountOptions {
 export async function mountStore(options: MountOptions): Promise<MountedStore> {
   const { device } = options;
   await device.flush();
-  const { superblock, badCopies } = await readSuperblock(device);
+  const { superblock } = await readSuperblock(device);
   if (superblock.sizeBytes > device.sizeBytes) {
     throw new HoldfastError('HF_CORRUPT', `${device.name} is smaller than the store on it`);
   }
@@ -69,7 +68,6 @@ export async function mountStore(options: MountOptions): Promise<MountedStore> {
   await derive(options, { inventory, metadata, damage });
   return {
     superblock,
-    badSuperblockCopies: badCopies,
     inventory,
     images,
     directoryExtents: runsOf(superblock.directory.flatMap(({ first, second }) => [first, second])),

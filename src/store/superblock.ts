@@ -28,7 +28,7 @@ const MAGIC = Buffer.from('HFSTORE1');
 const VERSION = 1;
 const CHECKSUM_AT: number = BLOCK_BYTES - 8;
 const LABEL_AT = 256;
-const LABEL_BYTES = 64;
+export const LABEL_BYTES_MAX = 64;
 const DIRECTORY_AT = 320;
 const FLAG_CLEAN = 1;
 const NO_ID = '0'.repeat(32);
@@ -116,7 +116,7 @@ function encode(superblock: Superblock, kind: DeviceKind, copy: number): Buffer 
   putNumbers(block, 152, [limits.minBytes, limits.maxBytes, limits.hardMaxBytes]);
   putNumbers(block, 176, [superblock.mountEpoch, superblock.formattedAtMs]);
   putNumbers(block, 192, [superblock.scrubbedAtMs]);
-  block.set(utf8(superblock.label).subarray(0, LABEL_BYTES), LABEL_AT);
+  block.set(utf8(superblock.label), LABEL_AT);
   superblock.directory.forEach((pair, index) => {
     writePair(block, DIRECTORY_AT + index * PAIR_BYTES, pair);
   });
@@ -127,7 +127,7 @@ function encode(superblock: Superblock, kind: DeviceKind, copy: number): Buffer 
 function decode(block: Buffer): Superblock {
   const number = (at: number): number => Number(block.readBigUInt64LE(at));
   const nodeId = hexId<NodeId>(block.subarray(40, 56));
-  const label = block.subarray(LABEL_AT, LABEL_AT + LABEL_BYTES).toString('utf8');
+  const label = block.subarray(LABEL_AT, LABEL_AT + LABEL_BYTES_MAX).toString('utf8');
   return {
     id: hexId<DeviceId>(block.subarray(24, 40)),
     nodeId: nodeId === NO_ID ? undefined : nodeId,

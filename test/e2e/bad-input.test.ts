@@ -224,10 +224,10 @@ describe('starting', () => {
     for (const at of [letters.at(-1)!, letters[letters.length >> 1]!]) {
       const letter = kit[at] === 'a' ? 'b' : 'a';
       await fs.writeFile(bed.path('bad-kit.txt'), kit.slice(0, at) + letter + kit.slice(at + 1));
-      expectRefusal(await up(bed.path('bad-kit.txt')), 7, /kit/);
+      expectRefusal(await up(bed.path('bad-kit.txt')), 7, /recovery kit is damaged/);
     }
     await fs.writeFile(bed.path('bad-kit.txt'), 'hello');
-    expectRefusal(await up(bed.path('bad-kit.txt')), 7, /kit/);
+    expectRefusal(await up(bed.path('bad-kit.txt')), 9, /not a recovery kit/);
     await node.stop();
     const own = await bed.run(['up', '--recover', bed.path('kit.txt')]);
     expectRefusal(own, 4, /without --recover/);
