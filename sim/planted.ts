@@ -10,8 +10,8 @@ import { openRepair, type Repair } from '../src/repair/index.ts';
 import type { ChunkStore, OpenOptions } from '../src/store/index.ts';
 
 export const PLANTED_NAMES = [
-  /** A stripe counts as known while it is only pending: its shards may never come. */
-  'known-while-pending',
+  /** A stripe counts as stored while it is pending or condemned: a put hits old chunks. */
+  'known-too-early',
   /** A delayed delete hits what was put again since: generations are ignored. */
   'generations-ignored',
   /** The collector drops a reference without refusing the inode: its manifest commits. */
@@ -58,8 +58,8 @@ export function plant(name: Planted['name']): Planted {
       const storeFault = name === 'none' ? undefined : 'commit-not-flushed';
       return { ...HONEST, name, storeFault };
     }
-    case 'known-while-pending':
-      return { ...HONEST, name, wrapReferences: knownWhilePending };
+    case 'known-too-early':
+      return { ...HONEST, name, wrapReferences: knownTooEarly, wrapStores: eachStore(deleteLate) };
     case 'generations-ignored':
       return { ...HONEST, name, wrapStores: eachStore(ignoreGenerations) };
     case 'impatient-collector':
@@ -75,7 +75,8 @@ export function plant(name: Planted['name']): Planted {
   }
 }
 
-function knownWhilePending(references: References): References {
+function knownTooEarly(references: References): References {
+  const condemned = new Set<string>();
   return {
     ...references,
     async add(request) {
@@ -83,7 +84,19 @@ function knownWhilePending(references: References): References {
         request.stripes.map(({ stripe }) => references.stripe(stripe)),
       );
       const answers = await references.add(request);
-      return answers.map((answer, i) => ({ ...answer, isStored: known[i] !== undefined }));
+      return answers.map((answer, i) => {
+        const isCondemned = condemned.has(toHex(request.stripes[i]!.stripe));
+        return { ...answer, isStored: known[i] !== undefined || isCondemned };
+      });
+    },
+    async release(holder, stripes) {
+      const released = await references.release(holder, stripes);
+      for (const { stripe } of released) condemned.add(toHex(stripe));
+      return released;
+    },
+    async forget(items) {
+      await references.forget(items);
+      for (const { stripe } of items) condemned.delete(toHex(stripe));
     },
   };
 }
@@ -178,6 +191,16 @@ function delegate(store: ChunkStore, changed: Partial<ChunkStore>): ChunkStore {
 
 const ANY_GENERATION = 2 ** 24 - 1;
 const DELETE_DELAY_MS = 50;
+
+/** No lie: a delete takes its time. */
+function deleteLate(store: ChunkStore, { clock }: Env): Partial<ChunkStore> {
+  return {
+    async remove(id, options) {
+      if (!isMetadata(id)) await clock.sleep(DELETE_DELAY_MS);
+      return await store.remove(id, options);
+    },
+  };
+}
 
 function ignoreGenerations(store: ChunkStore, { clock }: Env): Partial<ChunkStore> {
   return {

@@ -1,7 +1,6 @@
 /**
  * What happened in a run, event by event. Its digest covers every event in order: the same seed
- * must give the same digest, else something escaped the simulation. The text is kept only when asked for,
- * since it is long.
+ * gives the same digest, else something escaped the simulation. The text is kept when asked for.
  */
 import { utf8, xxh64 } from '../src/base/index.ts';
 

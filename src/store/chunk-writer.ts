@@ -95,7 +95,7 @@ export class ChunkWriter {
     if (this.#space.reserve(id, blocks) === 0) return;
     await this.#growing.run(async () => {
       // Another put may have grown it while this one waited, so it is asked again first.
-      for (let missing = this.#space.reserve(id, blocks); missing > 0; ) {
+      for (let missing = this.#space.reserve(id, blocks); missing > 0;) {
         await this.#grow(missing);
         missing = this.#space.reserve(id, blocks);
       }

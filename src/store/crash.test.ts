@@ -8,7 +8,12 @@
  * what was promised. Four faults planted in the engine show that the test can fail.
  */
 import { describe, expect, it } from 'vitest';
-import { TestRandom, testChunk, testEnv } from '../../test/suites/store-fixtures.ts';
+import {
+  type TestChunk,
+  testChunk,
+  testEnv,
+  TestRandom,
+} from '../../test/suites/store-fixtures.ts';
 import { bytesEqual, type ClusterId, errorMessage, MiB } from '../base/index.ts';
 import { crashImages, type CrashPoint, type Media, SimulatedDevice } from '../device/index.ts';
 import { type ExtentStore, formatStore, openStore } from './index.ts';
@@ -21,14 +26,9 @@ const STEPS_PER_WORKER = 12;
 /** What has been promised about a chunk. `…ing` says that an operation is under way. */
 type Promised = 'present' | 'absent' | 'putting' | 'removing';
 
-interface Chunk {
-  readonly number: number;
-  readonly lengthBytes: number;
-}
-
 interface Snapshot {
   readonly point: CrashPoint;
-  readonly promised: ReadonlyMap<Chunk, Promised>;
+  readonly promised: ReadonlyMap<TestChunk, Promised>;
 }
 
 async function formattedMedia(seed: number): Promise<Media> {
@@ -42,11 +42,11 @@ async function formattedMedia(seed: number): Promise<Media> {
 async function work(
   store: ExtentStore,
   random: TestRandom,
-  { promised, acknowledged }: { promised: Map<Chunk, Promised>; acknowledged: () => void },
+  { promised, acknowledged }: { promised: Map<TestChunk, Promised>; acknowledged: () => void },
 ): Promise<void> {
-  const live: Chunk[] = [];
-  const removed: Chunk[] = [];
-  const settle = (chunk: Chunk, state: Promised): void => {
+  const live: TestChunk[] = [];
+  const removed: TestChunk[] = [];
+  const settle = (chunk: TestChunk, state: Promised): void => {
     promised.set(chunk, state);
     acknowledged();
   };
@@ -56,23 +56,21 @@ async function work(
       const again = random.below(100) < 40 ? removed.pop() : undefined;
       const isLarge = random.below(100) < 15;
       const lengthBytes = isLarge ? 66_000 + random.below(80_000) : 4 + random.below(12_000);
-      const chunk = again ?? { number: promised.size * 8 + random.below(8), lengthBytes };
+      const chunk = again ?? testChunk(promised.size * 8 + random.below(8), lengthBytes);
       promised.set(chunk, 'putting');
-      const { id, bytes } = testChunk(chunk.number, chunk.lengthBytes);
-      await store.put(id, bytes, { generation: step });
+      await store.put(chunk.id, chunk.bytes, { generation: step });
       live.push(chunk);
       settle(chunk, 'present');
     } else if (pick < 85) {
       const chunk = live.splice(random.below(live.length), 1)[0]!;
       promised.set(chunk, 'removing');
-      await store.remove(testChunk(chunk.number, chunk.lengthBytes).id, { generationMax: 1000 });
+      await store.remove(chunk.id, { generationMax: 1000 });
       removed.push(chunk);
       settle(chunk, 'absent');
     } else {
       // A higher generation: the chunk stays as it is whatever happens.
       const chunk = live[random.below(live.length)]!;
-      const { id, bytes } = testChunk(chunk.number, chunk.lengthBytes);
-      await store.put(id, bytes, { generation: 100 + step });
+      await store.put(chunk.id, chunk.bytes, { generation: 100 + step });
       acknowledged();
     }
   }
@@ -80,7 +78,7 @@ async function work(
 
 /** Runs the load. @returns the moments at which the power may be cut. */
 async function record(seed: number, plantedFault: PlantedFault | undefined): Promise<Snapshot[]> {
-  const promised = new Map<Chunk, Promised>();
+  const promised = new Map<TestChunk, Promised>();
   const snapshots: Snapshot[] = [];
   let isRecording = false;
   const take = (device: SimulatedDevice): void => {
@@ -132,10 +130,10 @@ async function violations(
 
 async function violationOf(
   store: ExtentStore,
-  chunk: Chunk,
+  chunk: TestChunk,
   state: Promised,
 ): Promise<string | undefined> {
-  const { id, bytes } = testChunk(chunk.number, chunk.lengthBytes);
+  const { id, bytes } = chunk;
   const entry = await store.stat(id);
   if (!entry) return state === 'present' ? 'the chunk is gone' : undefined;
   if (state === 'absent') return 'the chunk is back';

@@ -18,11 +18,8 @@ import {
   errorMessage,
   groupOf,
   HoldfastError,
-  LIMITS,
-  Mutex,
   throwIfAborted,
   toHex,
-  xxh64,
 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
@@ -40,8 +37,7 @@ import type {
 } from './chunk-store.ts';
 import { Committer } from './committer.ts';
 import { ExtentIo } from './extent-io.ts';
-import { chunkBlocks } from './footer.ts';
-import { BLOCK_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
+import { BLOCK_BYTES } from './geometry.ts';
 import { Health } from './health.ts';
 import { BATCH_KINDS, Journal } from './journal.ts';
 import { KeyedLock } from './keyed-lock.ts';
@@ -131,7 +127,14 @@ export class ExtentStore implements ChunkStore {
       afterCommit: () => this.#checkpointWhenDue(),
     });
     const committer = this.#committer;
-    this.#writer = new ChunkWriter({ env, device, io, committer, space: inventory.space, id: this.id });
+    this.#writer = new ChunkWriter({
+      env,
+      device,
+      io,
+      committer,
+      space: inventory.space,
+      id: this.id,
+    });
   }
 
   static async open(options: OpenOptions): Promise<ExtentStore> {

@@ -17,7 +17,12 @@ import {
   partitionBitsFor,
   SUPERBLOCK_BLOCKS,
 } from './geometry.ts';
-import { LABEL_BYTES_MAX, readSuperblock, type StoreLimits, writeSuperblock } from './superblock.ts';
+import {
+  LABEL_BYTES_MAX,
+  readSuperblock,
+  type StoreLimits,
+  writeSuperblock,
+} from './superblock.ts';
 
 export interface FormatOptions {
   readonly env: Env;

@@ -10,11 +10,18 @@ import {
   groupOf,
   KiB,
   parseScheme,
+  schemeNumber,
   toHex,
   xxh64,
 } from '../../src/base/index.ts';
 import type { ChunkEntry, ChunkStore } from '../../src/store/index.ts';
-import { type TestChunk, testChunk, testStripe } from './store-fixtures.ts';
+import {
+  TEST_SCHEME,
+  type TestChunk,
+  testChunk,
+  testMetadata,
+  testStripe,
+} from './store-fixtures.ts';
 
 export interface ChunkStoreHarness extends AsyncDisposable {
   readonly store: ChunkStore;
@@ -130,10 +137,10 @@ export function chunkStoreSuite(name: string, makeHarness: () => Promise<ChunkSt
     });
 
     it('refuses bytes that the id does not name', async () => {
-      const metadata = testChunk(1, 5000);
+      const metadata = testMetadata(1, 5000);
       const [first, second] = testStripe(1, parseScheme('rs-4+2'), 8 * KiB);
       const cases: [ChunkId, Uint8Array][] = [
-        [metadata.id, testChunk(2, 5000).bytes],
+        [metadata.id, testMetadata(2, 5000).bytes],
         [first!.id, second!.bytes],
         [first!.id, first!.bytes.subarray(0, -1)],
         [first!.id, metadata.bytes],
@@ -184,7 +191,7 @@ export function chunkStoreSuite(name: string, makeHarness: () => Promise<ChunkSt
     });
 
     it('lists by group, and digests the same by any order', async () => {
-      const chunks = Array.from({ length: 40 }, (_, number) => testChunk(number, 20));
+      const chunks = Array.from({ length: 40 }, (_, number) => testChunk(number, 200));
       for (const { id, bytes } of chunks) await store.put(id, bytes, { generation: 0 });
       const group = groupOf(chunks[7]!.id);
       const inGroup = chunks.filter(({ id }) => groupOf(id) === group);
@@ -193,7 +200,7 @@ export function chunkStoreSuite(name: string, makeHarness: () => Promise<ChunkSt
       const found = (await store.digests()).find((entry) => entry.group === group);
       expect(found).toEqual({
         group,
-        schemeNumber: 0xffff,
+        schemeNumber: schemeNumber(TEST_SCHEME),
         shardIndex: 0,
         count: inGroup.length,
         digest: BigInt.asUintN(64, digest),

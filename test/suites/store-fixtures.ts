@@ -35,16 +35,33 @@ export class TestRandom {
   }
 }
 
-/** A metadata chunk of so many bytes; its content depends on the number alone. */
-export function testChunk(number: number, lengthBytes: number): TestChunk {
+/** Scheme of the chunks that {@link testChunk} makes. */
+export const TEST_SCHEME: Scheme = { kind: 'copy', k: 1, n: 2 };
+
+function pseudoRandomBytes(seed: number, lengthBytes: number): Uint8Array {
   const words = new Uint32Array(Math.ceil(lengthBytes / 4));
-  let state = Math.imul(number + 1, 2_654_435_761) >>> 0;
+  let state = Math.imul(seed + 1, 2_654_435_761) >>> 0;
   for (let at = 0; at < words.length; at++) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     words[at] = state;
   }
-  const bytes = new Uint8Array(words.buffer).subarray(0, lengthBytes);
+  return new Uint8Array(words.buffer).subarray(0, lengthBytes);
+}
+
+/** A metadata chunk of so many bytes; its content depends on the number alone. */
+export function testMetadata(number: number, lengthBytes: number): TestChunk {
+  const bytes = pseudoRandomBytes(number, lengthBytes);
   return { id: metadataChunkId(digest(bytes)), bytes };
+}
+
+/**
+ * A chunk of so many bytes: one of two copies, whose ids are spread over all groups; metadata when the
+ * bytes are too few for a header.
+ */
+export function testChunk(number: number, lengthBytes: number): TestChunk {
+  const headerBytes = chunkHeaderBytes(TEST_SCHEME);
+  if (lengthBytes <= headerBytes) return testMetadata(number, lengthBytes);
+  return testStripe(number, TEST_SCHEME, lengthBytes - headerBytes)[0]!;
 }
 
 /**
@@ -78,17 +95,17 @@ export function testEnv(options: { seed?: number; sleeps?: boolean } = {}): Env 
 export function testStripe(number: number, scheme: Scheme, shardBytes: number): TestChunk[] {
   const isCopy = scheme.kind === 'copy';
   const shards = Array.from({ length: scheme.n }, (_, index) =>
-    testChunk(number * 1000 + (isCopy ? 0 : index), shardBytes),
+    pseudoRandomBytes(number * 1000 + (isCopy ? 0 : index), shardBytes),
   );
   const header = {
     schemeNumber: schemeNumber(scheme),
     matrixId: isCopy ? 3 : 1,
     shardBytes,
     sealedBytes: shardBytes * scheme.k - 1,
-    shardDigests: shards.slice(0, isCopy ? 1 : scheme.n).map(({ bytes }) => digest(bytes)),
+    shardDigests: shards.slice(0, isCopy ? 1 : scheme.n).map((shard) => digest(shard)),
   };
   const headerBytes = chunkHeaderBytes(scheme);
-  return shards.map(({ bytes: shard }, index) => {
+  return shards.map((shard, index) => {
     const bytes = new Uint8Array(headerBytes + shardBytes);
     encodeChunkHeader(header, bytes);
     bytes.set(shard, headerBytes);
