@@ -175,6 +175,7 @@ export class Process {
       now: () => START_MS + Math.floor(time.nowMs),
       monotonic: () => time.nowMs,
       sleep,
+      turn: () => sleep(0),
       async *every(ms, { signal }) {
         while (!signal.aborted) {
           try {

@@ -27,6 +27,7 @@ function stoppedClock(): { clock: Clock; wake: () => void } {
     now: () => 0,
     monotonic: () => 0,
     sleep: () => new Promise((resolve) => sleepers.push(resolve)),
+    async turn() {},
     async *every() {},
   };
   return { clock, wake: () => sleepers.splice(0).forEach((resolve) => resolve()) };

@@ -5,12 +5,14 @@
  */
 
 export interface Clock {
-  /** Milliseconds since 1970, as the outside world counts them. May jump. */
+  /** Whole milliseconds since 1970, as the outside world counts them. May jump. */
   now(): number;
   /** Milliseconds from an arbitrary start; never goes back. */
   monotonic(): number;
   /** @throws HF_INTERRUPTED when `signal` is aborted. */
   sleep(ms: number, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Resolves when the events that had arrived by now have been handled: a pause to gather work. */
+  turn(): Promise<void>;
   /** Ticks `ms` apart, at the consumer's pace, until `signal` is aborted (then it ends). */
   every(ms: number, options: { signal: AbortSignal }): AsyncIterable<void>;
 }

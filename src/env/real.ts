@@ -1,6 +1,6 @@
 /** The real effects. Log and metrics are handed in by `node`, which alone loads their libraries. */
 import { randomBytes, randomInt } from 'node:crypto';
-import { setTimeout as sleepTimer } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleepTimer } from 'node:timers/promises';
 import { HoldfastError } from '../base/index.ts';
 import type { Clock, Env, Log, Metrics, Random } from './env.ts';
 
@@ -13,6 +13,9 @@ const realClock: Clock = {
     } catch (error) {
       throw new HoldfastError('HF_INTERRUPTED', undefined, { cause: error });
     }
+  },
+  turn: async () => {
+    await nextTurn();
   },
   async *every(ms, { signal }) {
     while (!signal.aborted) {

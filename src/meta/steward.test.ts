@@ -158,12 +158,8 @@ describe('a steward whose log does not answer', () => {
     isFailing = true;
     const sent = codeOf(steward.execute(increment));
     const sentRead = codeOf(steward.execute(counter));
-    await Promise.resolve(); // the entry is on its way
-    await Promise.resolve();
-    const unsent = codeOf(steward.execute(increment));
     expect(await sent).toBe('HF_UNKNOWN_OUTCOME');
     expect(await sentRead).toBe('HF_FENCED');
-    expect(await unsent).toBe('HF_FENCED');
     expect(await steward.execute(counter)).toBe(isAppended ? 2 : 1);
   });
 
@@ -184,7 +180,7 @@ describe('a steward whose log does not answer', () => {
 });
 
 describe('a steward whose database fails', () => {
-  it('does not know the outcome, and finds it in the log', async () => {
+  it('answers from the log, which has everything, and reads it again', async () => {
     class FullDb extends MemoryDb {
       isFull = false;
       override async transact(changes: Changes): Promise<void> {
@@ -196,8 +192,10 @@ describe('a steward whose database fails', () => {
     await using steward = await Steward.open(partsOf({ db }));
     await steward.execute(increment);
     db.isFull = true;
-    expect(await codeOf(steward.execute(increment))).toBe('HF_UNKNOWN_OUTCOME');
-    expect(await codeOf(steward.execute(counter))).toBe('HF_NO_SPACE');
+    expect(await steward.execute(increment)).toBe(2);
+    let code: string | undefined;
+    for (let tries = 0; tries < 20 && !code; tries++) code = await codeOf(steward.execute(counter));
+    expect(code).toBe('HF_NO_SPACE');
     db.isFull = false;
     expect(await steward.execute(counter)).toBe(2);
   });

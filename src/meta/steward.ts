@@ -2,13 +2,15 @@
  * One cell's steward: executes operations one after the other, synchronously, and answers when the
  * log has them. Generic over what an operation does with the rows.
  *
- *   operation ─ execute ─→ open batch ─ append ─→ log ─ transact ─→ database ─→ answer
+ *   operation ─ execute ─→ open batch ─ append ─→ log ─→ answer
+ *                                                  └─ transact ─→ database
  *
  * Invariants:
  * 1. An operation reads the rows as left by all operations before it, durable or not.
  * 2. It is answered, also with an error or with what it only read, when an append or a confirm that
  *    began after it has succeeded: then no other steward had taken over when it was executed.
- * 3. One append at a time; whatever comes meanwhile forms the next entry (group commit).
+ * 3. A few appends in flight, in order; whatever comes meanwhile forms the next entry (group
+ *    commit). The database is a cache of the log, so answers do not wait for it.
  * 4. After anything but `ok`, all that was decided and not appended is dropped, and its callers are
  *    told. The next operation seizes the cell and reads the log first. So two stewards that are
  *    both asked take the cell from each other: whoever opens them asks one at a time.
@@ -62,14 +64,27 @@ class Batch {
   bytes = ENTRY_OVERHEAD_BYTES;
 }
 
+/** Appends in flight at once: with one, the first of a crowd would travel alone and the rest wait. */
+const FLIGHTS_MAX = 4;
+
+/** A batch on its way. */
+interface Flight {
+  /** Its position, once this entry and those before it are in the log. */
+  readonly durable: Promise<Applied>;
+  /** Resolves when its changes are in the database. */
+  readonly applied: Promise<void>;
+}
+
 export class Steward implements AsyncDisposable {
   readonly #parts: CellParts;
   readonly #rows: Overlay;
   /** Decided and not sent, oldest first. */
   #queue: Batch[] = [];
   #epoch = 0;
-  /** After the last entry that was appended. */
-  #appended: Applied = NOTHING_APPLIED;
+  /** After the last entry that was sent. */
+  #sent: Applied = NOTHING_APPLIED;
+  /** Number of the last entry known to be in the log. */
+  #durableLsn = 0;
   /** After the last entry whose changes are in the database. */
   #applied: Applied = NOTHING_APPLIED;
   /** The newest snapshot, or the last attempt at one. */
@@ -78,6 +93,7 @@ export class Steward implements AsyncDisposable {
   #isClosed = false;
   #takingOver: Promise<void> | undefined;
   #draining: Promise<void> | undefined;
+  #arrival: PromiseWithResolvers<void> | undefined;
   #snapshotting: Promise<void> | undefined;
 
   private constructor(parts: CellParts) {
@@ -112,6 +128,7 @@ export class Steward implements AsyncDisposable {
       });
     });
     this.#draining ??= this.#drain();
+    this.#arrival?.resolve();
     return await answer;
   }
 
@@ -143,26 +160,53 @@ export class Steward implements AsyncDisposable {
 
   /** Sends batch after batch until none is left. Never fails: the callers are told. */
   async #drain(): Promise<void> {
-    await Promise.resolve(); // whoever asks in the same turn joins the first entry
-    let applying: Promise<void> = Promise.resolve();
-    let sent: Batch | undefined;
+    const { clock } = this.#parts.env;
+    const flights: Flight[] = [];
     try {
-      for (;;) {
-        if (this.#queue.length === 0) await applying;
-        sent = this.#queue.shift();
-        if (!sent) break;
-        const applied = await this.#send(sent);
-        await applying;
-        applying = this.#apply(sent, applied);
-        sent = undefined;
-        applying.catch(() => undefined); // awaited above, in the next round
+      while (this.#queue.length > 0 || flights.length > 0) {
+        if (this.#queue.length > 0 && flights.length < FLIGHTS_MAX) {
+          await clock.turn(); // whoever asks in the same turn joins the entry
+          const batch = this.#queue.shift();
+          if (!batch) continue;
+          const flight = this.#launch(batch, flights.at(-1));
+          flights.push(flight);
+          flight.applied.then(() => void flights.shift(), ignored);
+        } else {
+          await this.#landingOrArrival(flights);
+        }
       }
     } catch (error) {
       this.#isServing = false;
-      await applying.catch(() => undefined); // it has told its callers
-      this.#drop(sent, error);
+      await Promise.allSettled(flights.map(({ applied }) => applied));
+      this.#drop(error);
     }
     this.#draining = undefined;
+  }
+
+  /** Waits until the oldest flight is over, or until there is more to send. */
+  async #landingOrArrival(flights: readonly Flight[]): Promise<void> {
+    const oldest = flights[0];
+    assert(oldest, 'something is in flight');
+    if (flights.length === FLIGHTS_MAX) return await oldest.applied;
+    this.#arrival = Promise.withResolvers();
+    await Promise.race([oldest.applied, this.#arrival.promise]);
+  }
+
+  /** Appends the batch behind those in flight; its callers hear once all of them are durable. */
+  #launch(batch: Batch, previous: Flight | undefined): Flight {
+    const sent = this.#send(batch);
+    const durable = Promise.all([sent, previous?.durable]).then(([position]) => position);
+    durable.then(
+      ({ lsn }) => {
+        this.#durableLsn = lsn;
+        for (const waiter of batch.waiters) waiter.settle();
+      },
+      (error: unknown) => {
+        const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
+        for (const waiter of batch.waiters) waiter.fail(waiter.hasWritten ? error : dropped);
+      },
+    );
+    return { durable, applied: this.#apply(batch, durable, previous?.applied) };
   }
 
   /** @throws HF_FENCED, HF_UNKNOWN_OUTCOME, or what else kept the log from appending. */
@@ -170,28 +214,28 @@ export class Steward implements AsyncDisposable {
     const { log, cell } = this.#parts;
     const epoch = this.#epoch;
     if (batch.changes.size === 0) {
+      const position = this.#sent;
       if (!(await log.confirm(cell, epoch))) throw new HoldfastError('HF_FENCED');
-      return this.#appended;
+      return position;
     }
-    const bytes = encodeEntry(this.#appended, batch.changes.values());
+    const bytes = encodeEntry(this.#sent, batch.changes.values());
     assert(bytes.length <= LIMITS.logEntryBytesMax, 'an entry keeps its limit');
-    const applied = appliedAfter(this.#appended, bytes);
-    const outcome = await log.append(cell, { epoch, lsn: applied.lsn }, bytes);
+    const position = appliedAfter(this.#sent, bytes);
+    this.#sent = position; // the next one in flight follows it
+    const outcome = await log.append(cell, { epoch, lsn: position.lsn }, bytes);
     if (outcome === 'fenced') throw new HoldfastError('HF_FENCED');
-    this.#appended = applied;
-    return applied;
+    return position;
   }
 
-  async #apply(batch: Batch, applied: Applied): Promise<void> {
-    try {
-      if (batch.changes.size > 0) await this.#transact(batch, applied);
-    } catch (error) {
-      // The log has the entry, so the rows will be there when the log has been read again.
-      const unknown = new HoldfastError('HF_UNKNOWN_OUTCOME', undefined, { cause: error });
-      for (const waiter of batch.waiters) waiter.fail(unknown);
-      throw unknown;
-    }
-    for (const waiter of batch.waiters) waiter.settle();
+  /** In the order of the entries. What cannot be applied is read from the log again. */
+  async #apply(
+    batch: Batch,
+    durable: Promise<Applied>,
+    previous: Promise<void> | undefined,
+  ): Promise<void> {
+    const position = await durable;
+    await previous;
+    if (batch.changes.size > 0) await this.#transact(batch, position);
     this.#snapshotWhenDue();
   }
 
@@ -208,10 +252,9 @@ export class Steward implements AsyncDisposable {
     this.#rows.forget(batch.changes);
   }
 
-  /** Tells the callers of what was sent, and of what was not, and forgets both. */
-  #drop(sent: Batch | undefined, error: unknown): void {
+  /** Tells the callers of what was not sent, and forgets what is not in the database. */
+  #drop(error: unknown): void {
     const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
-    for (const waiter of sent?.waiters ?? []) waiter.fail(waiter.hasWritten ? error : dropped);
     for (const waiter of this.#queue.flatMap(({ waiters }) => waiters)) waiter.fail(dropped);
     this.#queue = [];
     this.#rows.clear();
@@ -233,7 +276,8 @@ export class Steward implements AsyncDisposable {
       const applied = await catchUp(this.#parts, lsn);
       assert(this.#queue.length === 0, 'nothing is decided before the rows are known');
       this.#epoch = epoch;
-      this.#appended = applied;
+      this.#sent = applied;
+      this.#durableLsn = applied.lsn;
       this.#applied = applied;
       this.#snapshot = readKnownSnapshot(this.#parts.db);
       this.#isServing = !this.#isClosed;
@@ -260,7 +304,7 @@ export class Steward implements AsyncDisposable {
       applied,
       newestLsn: () => {
         if (!this.#isServing || this.#epoch !== epoch) throw new HoldfastError('HF_FENCED');
-        return this.#appended.lsn;
+        return this.#durableLsn;
       },
       pause: () => env.clock.sleep(0),
     };
@@ -282,6 +326,9 @@ export class Steward implements AsyncDisposable {
     }
   }
 }
+
+/** Failures that somebody else awaits. */
+function ignored(): void {}
 
 function attempt<Result>(work: () => Result): { result: Result } | { error: unknown } {
   try {

@@ -4,8 +4,8 @@
  * - *extent*: a run of blocks. Next fit finds one run; when there is none, the largest runs are
  *   gathered, which keeps fragmentation harmless up to 95 % full (design/store.md §4).
  *
- * Invariants: (1) `freeBlocks` is the number of clear bits; (2) a block is taken and given back once
- * each in turn, asserted; (3) bits past the end are set.
+ * Invariants: (1) `freeBlocks` is the number of clear bits; (2) a block is taken and given back
+ * once each in turn, asserted; (3) bits past the end are set.
  */
 import { assert } from '../base/index.ts';
 

@@ -1,8 +1,8 @@
 /**
  * Blocks that are stored twice, with their checksum in the parent (see index-image.ts).
  *
- * Reading takes whichever copy is good and notes the other when it is bad; `mend` then writes the good
- * content over it. Nothing else is ever written in place.
+ * Reading takes whichever copy is good and notes the other when it is bad; `mend` then writes the
+ * good content over it. Nothing else is ever written in place.
  */
 import { asBuffer, errorCode, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -99,7 +99,7 @@ export class BlockPairs {
     return bad.length;
   }
 
-  /** Blocks in the order asked for, neighbours in one transfer; `undefined` where reading failed. */
+  /** Blocks in the order asked for, neighbours in one transfer; `undefined` where it failed. */
   async #readBlocks(blocks: readonly number[]): Promise<(Uint8Array | undefined)[]> {
     const contents: (Uint8Array | undefined)[] = [];
     for (let from = 0; from < blocks.length;) {

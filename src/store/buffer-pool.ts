@@ -1,6 +1,6 @@
 /**
- * Page-aligned memory for transfers, used again: to get pages from the system and to clear them costs
- * more than a small transfer. What is lent never leaves the store.
+ * Page-aligned memory for transfers, used again: to get pages from the system and to clear them
+ * costs more than a small transfer. What is lent never leaves the store.
  */
 import { MiB } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

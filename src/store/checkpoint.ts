@@ -2,13 +2,13 @@
  * Checkpoints: the index goes to new images, so that the journal can be used again.
  *
  *   idle ──start──▶ writing images, one partition after the other, while commits go on
- *        ──▶ directory ──flush──▶ superblock (two pairs) ──▶ old images and journal given back ──▶ idle
+ *        ──▶ directory ──flush──▶ superblock ──▶ old images and journal given back ──▶ idle
  *
- * Invariants: (1) only partitions that changed are written; the others keep their images; (2) an image
- * holds everything up to the batch it names: its table is copied in one turn, and the index has
- * applied exactly the durable batches then; (3) the new mark is the journal's head when the checkpoint
- * began; replay passes over what an image holds already; (4) nothing old is given back before all
- * superblock copies are durable; (5) a failed write stops the store.
+ * Invariants: (1) only partitions that changed are written; the others keep their images; (2) an
+ * image holds everything up to the batch it names: its table is copied in one turn, and the index
+ * has applied exactly the durable batches then; (3) the new mark is the journal's head when the
+ * checkpoint began; replay passes over what an image holds already; (4) nothing old is given back
+ * before all superblock copies are durable; (5) a failed write stops the store.
  */
 import { Mutex } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

@@ -1,5 +1,6 @@
 /**
- * Aim: the chunk header is what docs/formats/chunk.md says, and no change of a chunk passes the check.
+ * Aim: the chunk header is what docs/formats/chunk.md says, and no change of a chunk passes the
+ * check.
  * Method: one header spelled out byte by byte, round trips, and every bit of a small chunk flipped.
  */
 import { describe, expect, it } from 'vitest';

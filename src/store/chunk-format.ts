@@ -1,9 +1,10 @@
 /**
- * What a chunk of a stripe is: header ‖ shard. The header is the same for all n chunks of a stripe and
- * carries the digests of all shards, so that anybody can check any chunk against its id without keys.
+ * What a chunk of a stripe is: header ‖ shard. The header is the same for all n chunks of a stripe
+ * and carries the digests of all shards, so that anybody can check any chunk against its id without
+ * keys.
  *
- * - *stripe id*: first 28 bytes of the digest of the header's fields from the scheme to the last shard
- *   digest; it commits to every shard.
+ * - *stripe id*: first 28 bytes of the digest of the header's fields from the scheme to the last
+ *   shard digest; it commits to every shard.
  * - Copies are all equal, so their header has one digest; other schemes have n.
  * - The header is a multiple of 64 bytes, so that a shard in aligned memory stays aligned.
  *

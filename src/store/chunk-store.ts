@@ -2,9 +2,9 @@
  * What one device holds: chunks, opaque bytes under a 32-byte id, verified on every read. The same
  * interface is served over the network; callers cannot tell local from remote.
  *
- * *Generation*: each put carries the generation of its stripe's record; a delete carries the highest
- * generation it condemns. A store deletes only what is not newer, so a delayed delete never hits a
- * fresh put (rulings 13). Generations are whole numbers below 2^24.
+ * *Generation*: each put carries the generation of its stripe's record; a delete carries the
+ * highest generation it condemns. A store deletes only what is not newer, so a delayed delete never
+ * hits a fresh put (rulings 13). Generations are whole numbers below 2^24.
  */
 import type { ChunkId, DeviceId } from '../base/index.ts';
 

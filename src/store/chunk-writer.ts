@@ -5,8 +5,9 @@
  *   reserve ──▶ small: submit bytes
  *           └─▶ large: take extents ──▶ write ──▶ submit record
  *
- * Invariants: (1) room for the chunk and for its slots is promised before a byte is written; (2) the
- * blocks of a chunk whose write failed are given back when nothing is under way on them any more.
+ * Invariants: (1) room for the chunk and for its slots is promised before a byte is written; (2)
+ * the blocks of a chunk whose write failed are given back when nothing is under way on them any
+ * more.
  */
 import { type ChunkId, type DeviceId, HoldfastError, LIMITS, Mutex, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

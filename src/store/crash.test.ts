@@ -1,11 +1,11 @@
 /**
- * Aim: whatever a power cut leaves of the unflushed writes, the store mounts and keeps its promises:
- * acknowledged puts are there, acknowledged removes are not undone, anything else happened or did not,
- * no two chunks share blocks, and no damage is reported where there was none.
+ * Aim: whatever a power cut leaves of the unflushed writes, the store mounts and keeps its
+ * promises: acknowledged puts are there, acknowledged removes are not undone, anything else
+ * happened or did not, no two chunks share blocks, and no damage is reported where there was none.
  * Method: a random load on a simulated device with a tiny journal, so that the ring wraps and
- * checkpoints all the time. At each flush and each acknowledgement the possible media are enumerated
- * (all subsets of up to four unflushed writes, samples of more, torn ones), mounted and compared with
- * what was promised. Four faults planted in the engine show that the test can fail.
+ * checkpoints all the time. At each flush and each acknowledgement the possible media are
+ * enumerated (all subsets of up to four unflushed writes, samples of more, torn ones), mounted and
+ * compared with what was promised. Four faults planted in the engine show that the test can fail.
  */
 import { describe, expect, it } from 'vitest';
 import {

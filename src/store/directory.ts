@@ -56,7 +56,7 @@ export async function writeDirectory(
 
 export type DirectoryEntry = Pick<IndexImage, 'map' | 'seq' | 'slots'>;
 
-/** Entries by partition: `undefined` without an image, 'lost' when both copies of the block are bad. */
+/** By partition: `undefined` without an image, 'lost' when both copies of the block are bad. */
 export async function readDirectory(
   pairs: BlockPairs,
   directory: readonly BlockPair[],

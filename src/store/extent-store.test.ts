@@ -1,6 +1,7 @@
 /**
- * Aim: the extent store behaves as every chunk store, on every kind of device; and what only it does:
- * refuses foreign devices, fills up without harm, grows, stops at a failed flush, mends its metadata.
+ * Aim: the extent store behaves as every chunk store, on every kind of device; and what only it
+ * does: refuses foreign devices, fills up without harm, grows, stops at a failed flush, mends its
+ * metadata.
  * Method: the suite over each device; each rest as a small story on a simulated device.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -131,7 +132,7 @@ async function newStore(
   return { device, store: await open(device) };
 }
 
-/** Puts chunks until the store is full. @returns their numbers; a chunk's length follows from it. */
+/** Puts chunks until the store is full. @returns their numbers. */
 async function fill(store: ExtentStore, lengthOf: (number: number) => number): Promise<number[]> {
   const numbers: number[] = [];
   for (let number = 0, misses = 0; misses < 3; number++) {

@@ -6,8 +6,9 @@
  *   get    index ▸ pin ▸ read ▸ verify ▸ unpin
  *   remove lock the id ▸ commit ▸ index ▸ blocks given back
  *
- * Invariants: (1) nothing is written before there is room for it and for what it entails; (2) one put,
- * remove or mark of a chunk at a time; (3) bytes leave the store only after they were verified.
+ * Invariants: (1) nothing is written before there is room for it and for what it entails; (2) one
+ * put, remove or mark of a chunk at a time; (3) bytes leave the store only after they were
+ * verified.
  */
 import {
   assert,

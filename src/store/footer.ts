@@ -1,7 +1,7 @@
 /**
- * The footer of a large chunk, in the last bytes of its last block: XXH64 of each 64 KiB page of the
- * payload, then 64 bytes that say whose it is. It makes ranges verifiable, and chunks recognisable
- * when every index is lost. The slot's checksum of a large chunk is the footer's.
+ * The footer of a large chunk, in the last bytes of its last block: XXH64 of each 64 KiB page of
+ * the payload, then 64 bytes that say whose it is. It makes ranges verifiable, and chunks
+ * recognisable when every index is lost. The slot's checksum of a large chunk is the footer's.
  *
  * | bytes | field |
  * |---|---|

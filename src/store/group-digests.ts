@@ -1,7 +1,7 @@
 /**
- * Count and order-free digest of the good chunks of each (placement group, scheme, shard index), kept
- * up to date with the index, so that two stores compare what they hold without listing it. Chunks
- * known bad are left out: to its peers the store is missing them.
+ * Count and order-free digest of the good chunks of each (placement group, scheme, shard index),
+ * kept up to date with the index, so that two stores compare what they hold without listing it.
+ * Chunks known bad are left out: to its peers the store is missing them.
  */
 import { asBuffer, type ChunkId, groupOf, STRIPE_ID_BYTES, xxh64 } from '../base/index.ts';
 import type { GroupDigest } from './chunk-store.ts';

@@ -2,8 +2,8 @@
  * Index images: the tables of the index on the device, every block of them twice.
  *
  * - *pair*: two blocks with the same content and its checksum, kept in the parent. Chain of trust:
- *   superblock → directory → map → page, each link a pair, so a block that is stale or misdirected is
- *   found out, and either copy mends the other.
+ *   superblock → directory → map → page, each link a pair, so a block that is stale or misdirected
+ *   is found out, and either copy mends the other.
  * - *page*: one block of a table. *map*: pairs of up to 169 pages, and of the next map.
  * - *image*: maps and pages of one partition, written to free blocks wherever those are.
  *

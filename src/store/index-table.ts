@@ -2,10 +2,10 @@
  * What the store holds, in memory: a hash table of 64-byte slots (slot.ts) for each partition. The
  * bytes of a table are what a checkpoint writes.
  *
- * - *partition*: the chunks whose id starts with the same bits. Open addressing, linear probing, grown
- *   when it would be more than three quarters full, never shrunk.
- * - *planned*: slots that operations under way may add. *goal*: the size that a table needs for what
- *   it has and what is planned; room for images of that size is kept free (space.ts).
+ * - *partition*: the chunks whose id starts with the same bits. Open addressing, linear probing,
+ *   grown when it would be more than three quarters full, never shrunk.
+ * - *planned*: slots that operations under way may add. *goal*: the size that a table needs for
+ *   what it has and what is planned; room for images of that size is kept free (space.ts).
  *
  * Invariants: (1) between a chunk's home slot and its slots no slot is free; (2) a chunk has one
  * record, and its continuations carry its whole id; (3) a table has at least one free slot.
@@ -239,7 +239,7 @@ function insert(words: Uint32Array, slot: Uint32Array): void {
   words.set(slot, at);
 }
 
-/** Removes one slot and moves those behind it that would be cut off from their home (Knuth 6.4 R). */
+/** Removes a slot, moves those behind it that it would cut off from their home (Knuth 6.4 R). */
 function removeAt(words: Uint32Array, slot: number): void {
   const slots = words.length / SLOT_WORDS;
   let hole = slot;

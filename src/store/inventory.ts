@@ -1,9 +1,9 @@
 /**
- * What the store holds and where: index, group digests and space, which change together. A record is
- * applied only when the batch that carries it is durable.
+ * What the store holds and where: index, group digests and space, which change together. A record
+ * is applied only when the batch that carries it is durable.
  *
- * Invariant: each block is free, or belongs to one chunk of the index, to metadata, or to a put that
- * is under way.
+ * Invariant: each block is free, or belongs to one chunk of the index, to metadata, or to a put
+ * that is under way.
  */
 import { type ChunkId, GROUP_COUNT, groupOf } from '../base/index.ts';
 import type { GroupDigests } from './group-digests.ts';

@@ -1,9 +1,9 @@
 /**
  * The reading end of the journal: the batches from the mark on, and what lies behind a hole.
  *
- * The chain ends where the expected batch is not whole. After a power cut nothing lies behind the end,
- * since batches are serial; a whole later batch proves that the expected one was durable once and has
- * rotted since (a *gap*).
+ * The chain ends where the expected batch is not whole. After a power cut nothing lies behind the
+ * end, since batches are serial; a whole later batch proves that the expected one was durable once
+ * and has rotted since (a *gap*).
  */
 import { errorCode } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

@@ -1,15 +1,16 @@
 /**
- * The journal: batches of index records in a ring of blocks, replayed at mount on top of the images.
+ * The journal: batches of index records in a ring of blocks, replayed at mount on top of the
+ * images.
  *
  * - *batch*: records that become durable together, with one flush. It carries the number after its
  *   predecessor's, the predecessor's checksum (*chain*), and its own checksum over everything.
- * - *durable seq*: the last batch whose flush had completed when this one was written. It proves that
- *   the earlier ones once were whole: a hole among them is damage, not a torn end.
+ * - *durable seq*: the last batch whose flush had completed when this one was written. It proves
+ *   that the earlier ones once were whole: a hole among them is damage, not a torn end.
  * - *mark*: where replay starts.
  *
- * Invariants: (1) a batch is written after the flush of its predecessor; (2) it lies in one piece: one
- * that does not fit before the end of the ring starts at block 0; (3) blocks from the mark to the head
- * are not written.
+ * Invariants: (1) a batch is written after the flush of its predecessor; (2) it lies in one piece:
+ * one that does not fit before the end of the ring starts at block 0; (3) blocks from the mark to
+ * the head are not written.
  */
 import { asBuffer, assert, LIMITS, xxh64 } from '../base/index.ts';
 import { BLOCK_BYTES } from './geometry.ts';

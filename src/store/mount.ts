@@ -4,11 +4,13 @@
  *   flush ──▶ superblock ──▶ directory, images ──▶ replay ──▶ verify the last batch ──▶ gap check
  *         ──▶ bitmap and digests derived from the index
  *
- * - *damage*: findings after which the store may lack chunks that it held; its peers have to be asked.
+ * - *damage*: findings after which the store may lack chunks that it held; its peers have to be
+ *   asked.
  *
  * Invariants: (1) the flush comes first, so that nothing is decided on what a cache may still lose;
- * (2) the data of the last batch is read before it counts, since nobody has confirmed that batch: bad
- * chunks there were not acknowledged, or are rotten; they stay as known bad; (3) nothing is written.
+ * (2) the data of the last batch is read before it counts, since nobody has confirmed that batch:
+ * bad chunks there were not acknowledged, or are rotten; they stay as known bad; (3) nothing is
+ * written.
  */
 import { HoldfastError, LIMITS, mapBounded } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

@@ -1,9 +1,9 @@
 /**
- * Aim: a bit that rots anywhere never gives wrong bytes, never costs a second chunk, and no chunk goes
- * missing unless the mount says that some may be.
- * Method: one image with everything a store has (images, journal, small, large and scattered chunks),
- * sealed and not closed. One bit is flipped in each trial, by turns in the superblocks, the index
- * images, the journal and anywhere; then the store is opened and every chunk read.
+ * Aim: a bit that rots anywhere never gives wrong bytes, never costs a second chunk, and no chunk
+ * goes missing unless the mount says that some may be.
+ * Method: one image with everything a store has (images, journal, small, large and scattered
+ * chunks), sealed and not closed. One bit is flipped in each trial, by turns in the superblocks,
+ * the index images, the journal and anywhere; then the store is opened and every chunk read.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import {

@@ -1,6 +1,6 @@
 /**
- * Scrub: reads everything that the store holds and checks it, at a bounded rate. Bad chunks are marked;
- * bad copies of metadata are written again from good ones; nothing else changes.
+ * Scrub: reads everything that the store holds and checks it, at a bounded rate. Bad chunks are
+ * marked; bad copies of metadata are written again from good ones; nothing else changes.
  */
 import { type ChunkId, errorCode, errorMessage, throwIfAborted } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

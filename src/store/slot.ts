@@ -9,7 +9,7 @@
  * |---|---|
  * | 0  | chunk id, 32 bytes |
  * | 32 | length in bytes, u32 |
- * | 36 | kind, 4 bits; extents − 1 (or number of the continuation − 1), 4 bits; generation, 24 bits |
+ * | 36 | kind, 4 bits; extents − 1 (or number of the continuation − 1), 4; generation, 24 |
  * | 40 | first extent: start block u40, blocks u24 |
  * | 48 | XXH64 of the payload, or of the footer of a large chunk |
  * | 56 | written at, seconds, u32; 60: last verified, seconds, u32 |

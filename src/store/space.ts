@@ -6,9 +6,10 @@
  * - *metadata*: blocks held by index images and the directory, those being written included.
  * - *pin*: a reader of a chunk; its extents stay as they are until it is done.
  *
- * Invariants: (1) free + metadata ≥ reserved + 2 × (images of the index at its goal, directory), with
- * both copies each: one set in use and one being written; hence a checkpoint never lacks room.
- * (2) Extents are given back only when the batch that frees them is durable and no reader is pinned.
+ * Invariants: (1) free + metadata ≥ reserved + 2 × (images of the index at its goal, directory),
+ * with both copies each: one set in use and one being written; hence a checkpoint never lacks room.
+ * (2) Extents are given back only when the batch that frees them is durable and no reader is
+ * pinned.
  */
 import { assert, type ChunkId, LIMITS } from '../base/index.ts';
 import { Allocator, type Extent } from './allocator.ts';
@@ -109,7 +110,7 @@ export class Space {
     return run;
   }
 
-  /** Turns reserved blocks into the extents of one chunk; `undefined` when they are too scattered. */
+  /** Turns reserved blocks into a chunk's extents; `undefined` when they are too scattered. */
   takeExtents(blocks: number): Extent[] | undefined {
     const extents = this.allocator.takeExtents(blocks, LIMITS.extentsPerChunkMax);
     if (extents) this.unreserve(blocks);

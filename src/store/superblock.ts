@@ -2,10 +2,10 @@
  * The superblock: who a store is, how it is cut up, and where its index starts. Four copies, two
  * distant pairs (geometry.ts). Byte by byte: docs/formats/store.md.
  *
- * Invariants: (1) a pair is written and flushed before the other is touched, so at any moment one pair
- * is whole; (2) `seq` rises by one with each write, and the highest valid copy counts; (3) what a
- * superblock names is durable before its first copy is written, and what its predecessor named is
- * given up only after its last copy is durable.
+ * Invariants: (1) a pair is written and flushed before the other is touched, so at any moment one
+ * pair is whole; (2) `seq` rises by one with each write, and the highest valid copy counts; (3)
+ * what a superblock names is durable before its first copy is written, and what its predecessor
+ * named is given up only after its last copy is durable.
  */
 import {
   asBuffer,
@@ -175,8 +175,8 @@ async function readCopy(device: BlockDevice, copy: number): Promise<Buffer | und
 
 /**
  * The superblock of the device.
- * @throws HF_NOT_OURS when none of its copies is there, HF_CORRUPT when none is good, HF_UNSUPPORTED
- *   when a newer program wrote it.
+ * @throws HF_NOT_OURS when none of its copies is there, HF_CORRUPT when none is good,
+ *   HF_UNSUPPORTED when a newer program wrote it.
  */
 export async function readSuperblock(device: BlockDevice): Promise<SuperblockCopies> {
   const found: Superblock[] = [];

@@ -1,6 +1,7 @@
 /**
- * What every ChunkStore does, wherever its bytes lie. A kind of store runs this suite from a test of
- * its own with a *harness* that makes an empty store of at least 32 MiB and can damage what it holds.
+ * What every ChunkStore does, wherever its bytes lie. A kind of store runs this suite from a test
+ * of its own with a *harness* that makes an empty store of at least 32 MiB and can damage what it
+ * holds.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {

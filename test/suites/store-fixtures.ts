@@ -1,4 +1,4 @@
-/** Chunks and an environment for the tests of the store: content from a number, the same every time. */
+/** Chunks and effects for the tests of the store: content from a number, the same every time. */
 import {
   type ChunkId,
   chunkId,
@@ -55,8 +55,8 @@ export function testMetadata(number: number, lengthBytes: number): TestChunk {
 }
 
 /**
- * A chunk of so many bytes: one of two copies, whose ids are spread over all groups; metadata when the
- * bytes are too few for a header.
+ * A chunk of so many bytes: one of two copies, whose ids are spread over all groups; metadata when
+ * the bytes are too few for a header.
  */
 export function testChunk(number: number, lengthBytes: number): TestChunk {
   const headerBytes = chunkHeaderBytes(TEST_SCHEME);
@@ -65,8 +65,8 @@ export function testChunk(number: number, lengthBytes: number): TestChunk {
 }
 
 /**
- * Effects without real time: a sleep is over at once and moves the clock; with `sleeps: false` it lasts
- * until it is interrupted, so that nothing happens by itself.
+ * Effects without real time: a sleep is over at once and moves the clock; with `sleeps: false` it
+ * lasts until it is interrupted, so that nothing happens by itself.
  */
 export function testEnv(options: { seed?: number; sleeps?: boolean } = {}): Env {
   const random = new TestRandom(options.seed ?? 1);
@@ -86,6 +86,7 @@ export function testEnv(options: { seed?: number; sleeps?: boolean } = {}): Env 
         }
         nowMs += ms;
       },
+      async turn() {},
       async *every() {},
     },
   };

@@ -19,16 +19,18 @@ function virtualClock(): Clock {
     setImmediate(turn); // whoever was woken goes on first
   }
 
+  const sleep = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      sleepers.push({ at: now + ms, wake: resolve });
+      sleepers.sort((a, b) => a.at - b.at);
+      if (!isTurning) setImmediate(turn);
+      isTurning = true;
+    });
   return {
     now: () => now,
     monotonic: () => now,
-    sleep: (ms) =>
-      new Promise((resolve) => {
-        sleepers.push({ at: now + ms, wake: resolve });
-        sleepers.sort((a, b) => a.at - b.at);
-        if (!isTurning) setImmediate(turn);
-        isTurning = true;
-      }),
+    sleep,
+    turn: () => sleep(0),
     async *every() {},
   };
 }
