@@ -45,7 +45,7 @@ export class StoreMirror implements Mirror {
 
   async put(bytes: Uint8Array): Promise<MirrorRef> {
     const id = metadataChunkId(digest(bytes));
-    const copies = await this.#putCopies(id, bytes);
+    const copies = await this.#putCopies(id, bytes, { isVerified: true });
     const alive = this.#staying().length;
     // One copy would be no mirror, unless one store is all there is.
     if (copies < Math.min(2, alive) || copies === 0) {
@@ -66,7 +66,11 @@ export class StoreMirror implements Mirror {
   }
 
   /** Puts copies on the first stores of the record's order that take it. @returns how many did. */
-  async #putCopies(id: ChunkId, bytes: Uint8Array): Promise<number> {
+  async #putCopies(
+    id: ChunkId,
+    bytes: Uint8Array,
+    { isVerified }: { isVerified: boolean },
+  ): Promise<number> {
     const order = rendezvous(this.#staying(), id);
     const wanted = Math.min(this.#options.tolerance + 1, order.length);
     const candidates = order.values();
@@ -75,7 +79,7 @@ export class StoreMirror implements Mirror {
     const taken = await mapBounded(copies, LIMITS.deviceOperationsMax, async () => {
       for (const store of candidates) {
         try {
-          await store.put(id, bytes, { generation: GENERATION });
+          await store.put(id, bytes, { generation: GENERATION, isVerified });
           return true;
         } catch (error) {
           if (errorCode(error) === 'HF_NO_SPACE') full = error;
@@ -146,7 +150,7 @@ export class StoreMirror implements Mirror {
     for (const { id, badAt } of needy) {
       const bytes = await this.get({ id });
       if (!bytes) continue; // nothing left to copy; the log knows whether it is missed
-      await this.#putCopies(id, bytes);
+      await this.#putCopies(id, bytes, { isVerified: false });
       for (const store of badAt) {
         if ((await store.stat(id))?.isGood) continue;
         await store.remove(id, { generationMax: GENERATION });

@@ -167,7 +167,7 @@ export class StoreSet implements AsyncDisposable {
       capacityBytes: capacity,
     });
     try {
-      await formatStore({ env, device, clusterId, nodeId });
+      await formatStore({ env, device, id: uuid, clusterId, nodeId });
       const store = await openStore({ env, device, clusterId });
       return await this.#take({ store, device }, where);
     } catch (error) {

@@ -58,6 +58,12 @@ interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface PutOptions extends Cancel {
+  readonly generation: number;
+  /** This process has just made the bytes, or checked them against the id: not done once more. */
+  readonly isVerified?: boolean;
+}
+
 export interface ChunkStore extends AsyncDisposable {
   readonly id: DeviceId;
   readonly state: StoreState;
@@ -66,11 +72,11 @@ export interface ChunkStore extends AsyncDisposable {
    * Stores a chunk durably; resolves after the flush. Storing what is there already is no work: it
    * resolves when that is durable (a higher generation is recorded). A chunk known bad is replaced.
    * `chunk` belongs to the store until it settles; aligned memory is written without a copy.
-   * The bytes are checked against the id first.
+   * The bytes are checked against the id first, unless they are verified.
    * @throws HF_CORRUPT when bytes and id disagree; HF_NO_SPACE before anything is written;
    *   HF_DEVICE_FAILED when the store has stopped.
    */
-  put(id: ChunkId, chunk: Uint8Array, options: { generation: number } & Cancel): Promise<void>;
+  put(id: ChunkId, chunk: Uint8Array, options: PutOptions): Promise<void>;
 
   /**
    * The chunk, or a range of it, verified; `undefined` when the store does not have it.

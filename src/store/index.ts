@@ -11,6 +11,7 @@ export type {
   ChunkEntry,
   ChunkStore,
   GroupDigest,
+  PutOptions,
   ScrubFinding,
   ScrubReport,
   StoreState,

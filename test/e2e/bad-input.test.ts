@@ -84,7 +84,12 @@ describe('commands', () => {
     ['a bad name of a volume', ['volume', 'create', 'My Photos'], 2, /My Photos/],
     ['a volume too wide', ['volume', 'create', 'wide', '--scheme', 'rs-10+4'], 2, /14.*6|6.*14/],
     ['a policy too wide', ['volume', 'policy', 'default', '--scheme', 'rs-10+4'], 2, /14.*6|6.*14/],
-    ['a range that is no number', ['get', 'letters/1', '-o', 'x', '--offset', '-1'], 2, /-1|offset/],
+    [
+      'a range that is no number',
+      ['get', 'letters/1', '-o', 'x', '--offset', '-1'],
+      2,
+      /-1|offset/,
+    ],
     ['a directory as output', ['get', 'letters/1', '-o', 'folder'], 2, /folder is a directory/],
     ['no directory for output', ['get', 'letters/1', '-o', 'no/x'], 3, /no directory/],
     ['a name for get that exists', ['get', 'letters/1'], 4, /letter\.txt exists/],
@@ -151,14 +156,18 @@ describe('stores that are not ours', () => {
     await fs.rename(place, bed.path('aside'));
     await fs.mkdir(place);
     await fs.writeFile(path.join(place, 'note'), 'not a store');
-    await expect.poll(async () => (await bed.devices())[1]?.state, { timeout: 20_000 }).toBe('missing');
+    await expect
+      .poll(async () => (await bed.devices())[1]?.state, { timeout: 20_000 })
+      .toBe('missing');
     const status = await bed.ok(['status']);
     expect(status).toMatch(/warning: store .*disk-2 is away: /);
     await bed.ok(['get', id, '-o', '-']);
     expect(await fs.readdir(place), 'nothing is written beside the store').toEqual(['note']);
     await fs.rm(place, { recursive: true });
     await fs.rename(bed.path('aside'), place);
-    await expect.poll(async () => (await bed.devices())[1]?.state, { timeout: 20_000 }).toBe('active');
+    await expect
+      .poll(async () => (await bed.devices())[1]?.state, { timeout: 20_000 })
+      .toBe('active');
     await bed.ok(['repair']);
     expect((await bed.health()).exitCode).toBe(0);
   });

@@ -51,13 +51,14 @@ async function checkAtRisk(bed: Bed, lost: readonly string[]): Promise<void> {
   assert.ok((health.bySpare['0'] ?? 0) > 0, 'the large file bears no further loss');
   const away = health.devices.filter(({ state }) => state !== 'active').map(({ path }) => path);
   assert.deepEqual(away.toSorted(), lost.toSorted());
-  const { stdout } = await bed.run(['health']);
-  for (const store of lost) assert.ok(stdout.includes(store), `health names ${store}: ${stdout}`);
+  const printed = (await bed.run(['health'])).stdout.toString();
+  for (const store of lost) assert.ok(printed.includes(store), `health names ${store}: ${printed}`);
 }
 
 /** New stores, repair, and the dead ones are forgotten. */
 async function replace(bed: Bed, lost: readonly string[], round: number): Promise<void> {
-  for (const number of lost.keys()) await bed.ok(['dev', 'add', bed.path(`new-${round}-${number}`)]);
+  for (const number of lost.keys())
+    await bed.ok(['dev', 'add', bed.path(`new-${round}-${number}`)]);
   await bed.ok(['repair']);
   const health = await bed.health();
   assert.equal(health.exitCode, 0, JSON.stringify(health));

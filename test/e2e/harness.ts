@@ -98,7 +98,8 @@ export class Bed implements AsyncDisposable {
   async up({ data = 'data', stores = [], recover }: UpOptions = {}): Promise<NodeProcess> {
     const child = this.spawn([
       'up',
-      ...['--data', this.path(data)],
+      '--data',
+      this.path(data),
       ...(recover === undefined ? [] : ['--recover', recover]),
       ...(stores.length === 0 ? [] : ['--store', ...stores]),
     ]);
@@ -248,7 +249,8 @@ export class NodeProcess {
   async stop(): Promise<void> {
     this.child.kill('SIGTERM');
     const { exitCode, signal } = await this.#exit;
-    if (exitCode !== 0) throw new Error(`the node ended with ${exitCode ?? signal}: ${this.stderr}`);
+    if (exitCode !== 0)
+      throw new Error(`the node ended with ${exitCode ?? signal}: ${this.stderr}`);
   }
 }
 

@@ -8,7 +8,14 @@ import path from 'node:path';
 import type { ObjectView } from '../../src/api/index.ts';
 import { mapBounded } from '../../src/base/index.ts';
 import type { HoldfastClient } from '../../src/client/index.ts';
-import { below, digestOf, fileDigest, seededContent, seededRandom, writeSeeded } from './content.ts';
+import {
+  below,
+  digestOf,
+  fileDigest,
+  seededContent,
+  seededRandom,
+  writeSeeded,
+} from './content.ts';
 import type { Bed } from './harness.ts';
 
 /** Commands and requests at once. */
@@ -52,7 +59,12 @@ export async function fillLibrary(
     fileName: `note ${number}.tar.gz`,
     key: number % 2 === 0 ? null : `notes/${seed}/${String(number).padStart(5, '0')}`,
   }));
-  const large = { seed: `${seed}-large`, sizeBytes: largeBytes, fileName: 'holiday ü.mp4', key: null };
+  const large = {
+    seed: `${seed}-large`,
+    sizeBytes: largeBytes,
+    fileName: 'holiday ü.mp4',
+    key: null,
+  };
   const books = [await putByCommand(bed, large)];
   const rest = await mapBounded(small, AT_ONCE, async (draft, number) =>
     number < byCommand ? await putByCommand(bed, draft) : await putByClient(client, draft),

@@ -1,0 +1,74 @@
+/**
+ * The drills of test/e2e at full size: a gibibyte and a thousand files, a thousand flipped bytes,
+ * fifty kills, five gigabytes through 512 MiB. Takes the better part of an hour and 20 GB of disk.
+ *
+ *     npm run test:large                 all of them
+ *     npm run test:large -- damage kill  these
+ *     npm run test:large -- --seed 7     with other contents and places
+ */
+import { parseArgs } from 'node:util';
+import { Bed } from '../e2e/harness.ts';
+import { flipBytes } from '../e2e/drill-damage.ts';
+import { killDuringPuts } from '../e2e/drill-kill.ts';
+import { loseEveryStoreInPairs, recoverFromStores } from '../e2e/drill-losses.ts';
+import { putGetDeleteInParallel } from '../e2e/drill-parallel.ts';
+import { streamThrough } from '../e2e/drill-stream.ts';
+
+const GiB = 2 ** 30;
+const MiB = 2 ** 20;
+
+/** @returns what is worth printing, if anything. */
+type Drill = (bed: Bed, seed: number) => Promise<object | void>;
+
+const DRILLS: Readonly<Record<string, Drill>> = {
+  losses: (bed, seed) =>
+    loseEveryStoreInPairs(bed, { seed, largeBytes: GiB, smallCount: 1000, byCommand: 100 }),
+  recovery: (bed, seed) =>
+    recoverFromStores(bed, { seed, largeBytes: GiB, smallCount: 1000, byCommand: 20 }),
+  damage: (bed, seed) =>
+    flipBytes(bed, {
+      seed,
+      largeBytes: 200 * MiB,
+      smallCount: 200,
+      byCommand: 1,
+      flipCount: 1000,
+      flipsPerStore: 10,
+    }),
+  kill: (bed, seed) => killDuringPuts(bed, { seed, rounds: 50, writerCount: 4, lifeMsMax: 1500 }),
+  stream: (bed, seed) => streamThrough(bed, { seed, sizeBytes: 5e9, residentBytesMax: 512 * MiB }),
+  parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seed: { type: 'string', default: '1' } },
+});
+const seed = Number(values.seed);
+const names = positionals.length > 0 ? positionals : Object.keys(DRILLS);
+const unknown = names.find((name) => !Object.hasOwn(DRILLS, name));
+if (unknown !== undefined || !Number.isSafeInteger(seed)) {
+  console.error(`test:large: takes --seed NUMBER and any of: ${Object.keys(DRILLS).join(', ')}`);
+  process.exit(2);
+}
+
+for (const name of names) {
+  const startedMs = performance.now();
+  try {
+    await using bed = await Bed.open();
+    const result = await DRILLS[name]!(bed, seed);
+    console.log(`ok    ${name}  ${secondsSince(startedMs)}  ${describe(result)}`);
+  } catch (error) {
+    process.exitCode = 1;
+    console.log(`FAIL  ${name}  ${secondsSince(startedMs)}`);
+    console.log(`      repeat: npm run test:large -- ${name} --seed ${seed}`);
+    console.error(error);
+  }
+}
+
+function secondsSince(startedMs: number): string {
+  return `${((performance.now() - startedMs) / 1000).toFixed(1)} s`;
+}
+
+function describe(result: object | void): string {
+  return result ? JSON.stringify(result) : '';
+}
