@@ -95,6 +95,7 @@ class World {
     const commit = this.namespace.commitObject({
       inode,
       objectId,
+      createdAtMs: 1,
       sizeBytes: 10,
       schemeNumber: 3,
       attributes: new Uint8Array(),

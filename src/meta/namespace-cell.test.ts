@@ -35,6 +35,7 @@ function nameOf(index: number): Uint8Array {
 function commitOf(inode: Inode, parts: Partial<ObjectCommit> = {}): ObjectCommit {
   return {
     inode,
+    createdAtMs: 1,
     objectId: idOf(Number(inode)),
     sizeBytes: 10,
     schemeNumber: 3,

@@ -59,7 +59,7 @@ function namespaceOf(steward: Steward, now: () => number): Namespace {
     async commitObject(commit) {
       assert(isHexId(commit.objectId), 'an object id is 32 hexadecimal digits');
       assert(commit.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
-      return await steward.execute((rows) => operations.commitObject(rows, commit, now()));
+      return await steward.execute((rows) => operations.commitObject(rows, commit));
     },
     async removeObject(id) {
       assert(isHexId(id), 'an object id is 32 hexadecimal digits');

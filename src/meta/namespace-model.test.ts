@@ -179,6 +179,8 @@ function extentText(extent: Extent): string {
 type Step = (pair: Pair) => Promise<void>;
 
 class Pair {
+  /** Of the next commit: later ones are newer. */
+  nextMs = 1;
   namespace!: Namespace;
   readonly model = new Model();
   readonly log = new MemoryLog();
@@ -323,6 +325,7 @@ const commit = fc
     const request: ObjectCommit = {
       inode,
       objectId: idOf(id),
+      createdAtMs: pair.nextMs++,
       sizeBytes: { end, sum, less: Math.max(0, end - 1) }[size],
       schemeNumber: 3,
       attributes: utf8('sealed'),

@@ -175,11 +175,7 @@ export function listObjects(
   );
 }
 
-export function commitObject(
-  rows: Overlay,
-  commit: ObjectCommit,
-  nowMs: number,
-): readonly Release[] {
+export function commitObject(rows: Overlay, commit: ObjectCommit): readonly Release[] {
   const { inode, entry } = commit;
   extents.checkUncommitted(rows, inode);
   if (entry) {
@@ -189,7 +185,7 @@ export function commitObject(
   const standing = findStanding(rows, commit);
   extents.commitExtents(rows, commit);
   const released = standing.map((old) => dropObject(rows, old.row));
-  writeObject(rows, commit, nowMs);
+  writeObject(rows, commit);
   // The new entry stands by now, so that its directory does not vanish with the old one.
   for (const { at } of standing) {
     if (at && !isSameEntry(at, entry)) removeEntry(rows, at);
@@ -217,14 +213,14 @@ function isSameEntry(a: keys.BackLink, b: keys.BackLink | undefined): boolean {
   return b !== undefined && a.directory === b.directory && Buffer.compare(a.name, b.name) === 0;
 }
 
-function writeObject(rows: Overlay, commit: ObjectCommit, nowMs: number): void {
-  const { inode, objectId, addressKey, entry } = commit;
+function writeObject(rows: Overlay, commit: ObjectCommit): void {
+  const { inode, createdAtMs, objectId, addressKey, entry } = commit;
   writeInode(rows, {
     inode,
     type: 'file',
     sizeBytes: commit.sizeBytes,
-    createdAtMs: nowMs,
-    modifiedAtMs: nowMs,
+    createdAtMs,
+    modifiedAtMs: createdAtMs,
     salt: new Uint8Array(),
     attributes: commit.attributes,
     objectId,

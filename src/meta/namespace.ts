@@ -60,6 +60,8 @@ export interface Release {
 
 export interface ObjectCommit {
   readonly inode: Inode;
+  /** By the writer's clock. */
+  readonly createdAtMs: number;
   readonly objectId: ObjectId;
   readonly sizeBytes: number;
   readonly schemeNumber: number;

@@ -70,7 +70,7 @@ export async function putObject(
   try {
     const written = await writer.write(content);
     const address = contentAddress(written.contentDigests, written.sizeBytes);
-    const info: Omit<ObjectInfo, 'createdAtMs'> = {
+    const info: ObjectInfo = {
       id: options.id ?? hexId<ObjectId>(context.env.random.bytes(16)),
       key: options.key,
       fileName: options.fileName ?? '',
@@ -78,15 +78,13 @@ export async function putObject(
       sizeBytes: written.sizeBytes,
       address,
       scheme,
+      createdAtMs: context.env.clock.now(),
     };
     await commitAt(context, path, commitOf(context, { inode, info, written }));
     context.background.start('confirming references', confirm(context, holder, writer.named));
-    // When it was replaced meanwhile its record is gone; it was stored all the same.
-    const record = await context.namespace.record(inode);
-    const createdAtMs = record?.createdAtMs ?? context.env.clock.now();
     const { knownStripes, degradedTo } = written;
     const stripeCount = writer.named.length;
-    return { info: { ...info, createdAtMs }, knownStripes, stripeCount, degradedTo };
+    return { info, knownStripes, stripeCount, degradedTo };
   } catch (error) {
     await abandon(context, inode, writer);
     throw error;
@@ -107,13 +105,14 @@ function commitOf(
   { tree }: PutContext,
   put: {
     readonly inode: Inode;
-    readonly info: Omit<ObjectInfo, 'createdAtMs'>;
+    readonly info: ObjectInfo;
     readonly written: WrittenContent;
   },
 ): Omit<ObjectCommit, 'entry'> {
   const { inode, info, written } = put;
   return {
     inode,
+    createdAtMs: info.createdAtMs,
     objectId: info.id,
     sizeBytes: info.sizeBytes,
     schemeNumber: schemeNumber(info.scheme),
