@@ -1,6 +1,7 @@
 /**
- * Whole programs against a running node: `put` of 1 GiB beside `cp` and `sync` of the same file, `get`
- * to /dev/null beside `cat`, both with cold caches. What `put` wrote bears the loss of two stores.
+ * Whole programs against a running node: `put` of 1 GiB beside `cp` and `sync` of the same file,
+ * `get` to /dev/null beside `cat`, both with cold caches. What `put` wrote bears the loss of two
+ * stores.
  */
 import { execFileSync } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';

@@ -52,4 +52,3 @@ export const bench: Bench = async () => {
   }
   return rows;
 };
-

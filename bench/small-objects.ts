@@ -1,4 +1,6 @@
-/** Small objects through a running node: 4 KiB each, 64 requests in flight from one client process. */
+/**
+ * Small objects through a running node: 4 KiB each, 64 requests in flight from one client process.
+ */
 import { randomFillSync } from 'node:crypto';
 import path from 'node:path';
 import { mapBounded } from '../src/base/index.ts';
@@ -12,7 +14,7 @@ const ROUNDS = 4;
 
 export const bench: Bench = async () => {
   await using daemon = await BenchDaemon.start();
-  await using client = connect({ socketPath: path.join(daemon.dataPath, 'control.sock') });
+  using client = connect({ socketPath: path.join(daemon.dataPath, 'control.sock') });
   const puts: number[] = [];
   const gets: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {

@@ -1,7 +1,7 @@
 /**
- * Aim: the topology changes by whole epochs, whoever changes it, and nothing is given twice. Method:
- * clusters over one memory registry, with and without lost messages; races of several nodes; damaged
- * records.
+ * Aim: the topology changes by whole epochs, whoever changes it, and nothing is given twice.
+ * Method: clusters over one memory registry, with and without lost messages; races of several
+ * nodes; damaged records.
  */
 import { describe, expect, it } from 'vitest';
 import { type DeviceId, errorCode, type NodeId, parseScheme, stripeId } from '../base/index.ts';

@@ -1,8 +1,8 @@
 /**
- * The cluster as one node sees it. Changes are worked out on what the registry holds, written as new
- * records and made valid by one compare-and-set of the root; who loses the race starts again from
- * what the winner made. Device numbers are given once and never again. Layouts of older epochs stay
- * in the registry: readers need them until every group has passed them (ruling 11).
+ * The cluster as one node sees it. Changes are worked out on what the registry holds, written as
+ * new records and made valid by one compare-and-set of the root; who loses the race starts again
+ * from what the winner made. Device numbers are given once and never again. Layouts of older epochs
+ * stay in the registry: readers need them until every group has passed them (ruling 11).
  */
 import {
   type DeviceId,

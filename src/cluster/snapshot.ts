@@ -3,7 +3,8 @@
  * names. Immutable; a change makes the next one.
  *
  * Keys: `topology/epoch` (the root), `topology/node/<node>/<token>`, `layout/<epoch>/<token>`. The
- * random token keeps apart what two nodes propose for the same epoch; only one of them is ever named.
+ * random token keeps apart what two nodes propose for the same epoch; only one of them is ever
+ * named.
  */
 import { assert, errorCode, HoldfastError, mapBounded, type NodeId } from '../base/index.ts';
 import type { Registry } from '../log/index.ts';

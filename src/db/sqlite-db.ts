@@ -61,7 +61,9 @@ function prepareStatements(reader: DatabaseSync): Statements {
   };
 }
 
-/** A thread that writes; any number of databases may share it. Who opens it, closes it after them. */
+/**
+ * A thread that writes; any number of databases may share it. Who opens it, closes it after them.
+ */
 export class SqliteThread implements AsyncDisposable {
   readonly #pool: WorkerPool<WriterRequest, void>;
 

@@ -1,7 +1,7 @@
 /**
  * The thread that writes: one SQLite transaction for each group of ours. Runs as a module of its
- * own, serves several databases, and opens a file when it is told to, so that a failure has a caller
- * to go to.
+ * own, serves several databases, and opens a file when it is told to, so that a failure has a
+ * caller to go to.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { assert } from '../base/index.ts';

@@ -64,7 +64,9 @@ class Batch {
   bytes = ENTRY_OVERHEAD_BYTES;
 }
 
-/** Appends in flight at once: with one, the first of a crowd would travel alone and the rest wait. */
+/**
+ * Appends in flight at once: with one, the first of a crowd would travel alone and the rest wait.
+ */
 const FLIGHTS_MAX = 4;
 
 /** A batch on its way. */

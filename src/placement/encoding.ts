@@ -1,6 +1,6 @@
 /**
- * Topologies and layouts as bytes, for the registry: a version byte, the fields, XXH64 of all before
- * it. Integers are little-endian.
+ * Topologies and layouts as bytes, for the registry: a version byte, the fields, XXH64 of all
+ * before it. Integers are little-endian.
  *
  *   topology  u8 1 · u64 epoch · u8 levels · text each · u16 devices ·
  *             each: 16 B id · u16 number · u64 weight · u8 state · text per level

@@ -1,7 +1,7 @@
 /**
  * Aim: the rules of layouts hold for any topology and any history. Method: properties over random
- * trees, weights and changes, checked against the rules restated here by counting labels, not by the
- * code under test; then chosen topologies with their figures.
+ * trees, weights and changes, checked against the rules restated here by counting labels, not by
+ * the code under test; then chosen topologies with their figures.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -262,7 +262,8 @@ describe('moves', () => {
     const { layout, report } = nextLayout(before, topology(2, [...devices, ...rack]), options);
     expect(report.movedPositions).toBe(demandedMoves(before, layout));
     expect(report.movedPositions).toBe(GROUP_COUNT);
-    // One in each rack would be the most even; two are in the room, where one more would cost moves.
+    // One in each rack would be the most even; two are in the room, where one more would cost
+    // moves.
     expect(crowding(layout, topology(2, [...devices, ...rack]))[0]).toBeLessThanOrEqual(2);
   });
 

@@ -1,8 +1,8 @@
 /**
- * The next layout from the previous one and the topology. Rules, in this order: at most one position
- * of a row on a device; at most *room* positions of a row in a domain; shares proportional to weight
- * as far as the rooms allow; the fewest moves; a hash. Every prefix of a row is well spread and loads
- * the devices fairly as far as that costs no moves.
+ * The next layout from the previous one and the topology. Rules, in this order: at most one
+ * position of a row on a device; at most *room* positions of a row in a domain; shares proportional
+ * to weight as far as the rooms allow; the fewest moves; a hash. Every prefix of a row is well
+ * spread and loads the devices fairly as far as that costs no moves.
  *
  * Steps: keep what may stay, work out the shares, take away what breaks a room, fill and move
  * (`Sweep`), then settle the few positions that need a chain of moves.

@@ -1,6 +1,6 @@
 /**
- * Aim: what a report says is true of the table. Method: topologies whose promises are known, and the
- * exact count of survivable losses against trying every set of domains.
+ * Aim: what a report says is true of the table. Method: topologies whose promises are known, and
+ * the exact count of survivable losses against trying every set of domains.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

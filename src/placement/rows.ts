@@ -4,9 +4,10 @@
  *
  * One rule covers all others: a node whose devices' shares come to X positions per row gets at most
  * ⌈X⌉ of a row, and where it costs nothing at least ⌊X⌋. Shares respect the rooms, so ⌈X⌉ does: one
- * position on a device, no more than the room in a domain, and beyond that the most even spread that
- * the weights allow. Rows and shares form a flow network, so a table that keeps the rule and meets
- * every share exactly always exists. Only to save moves may a row have more than ⌈X⌉, up to the room.
+ * position on a device, no more than the room in a domain, and beyond that the most even spread
+ * that the weights allow. Rows and shares form a flow network, so a table that keeps the rule and
+ * meets every share exactly always exists. Only to save moves may a row have more than ⌈X⌉, up to
+ * the room.
  */
 import { assert, GROUP_COUNT } from '../base/index.ts';
 import type { DomainTree } from './domain-tree.ts';

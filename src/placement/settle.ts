@@ -70,8 +70,8 @@ class Chain {
 
   /**
    * The devices that could take over a slot of `device`, each once for the whole chain; up to the
-   * first that is short. Otherwise all that could take a slot are reached at once, so two moves of a
-   * chain in one row never want the same room.
+   * first that is short. Otherwise all that could take a slot are reached at once, so two moves of
+   * a chain in one row never want the same room.
    */
   #reachFrom(device: number, mayGive: (slot: number) => boolean): number[] {
     const rows = this.#rows;

@@ -1,7 +1,7 @@
 /**
  * The *share* of a device: how many positions of the whole table it is to have. Shares are
- * proportional to weight as far as the rooms allow: water is poured over the tree, one position at a
- * time, into the device that is then the least full, until its domain has all that the rooms give
+ * proportional to weight as far as the rooms allow: water is poured over the tree, one position at
+ * a time, into the device that is then the least full, until its domain has all that the rooms give
  * it. For nested limits this greedy choice is the best there is: it makes the fullest device as
  * little full as possible, then the next one, and so on (Federgruen & Groenevelt 1986).
  */

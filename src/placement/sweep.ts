@@ -1,8 +1,8 @@
 /**
  * One walk over the table, column by column: empty positions get a device, and devices over their
  * share give positions to devices that are short. A scheme with n shards uses the first n columns,
- * so the walk keeps each *prefix* of columns fair and each prefix of a row well spread: of the first
- * n positions of a row of F, a node with X per row gets at most ⌈n X / F⌉.
+ * so the walk keeps each *prefix* of columns fair and each prefix of a row well spread: of the
+ * first n positions of a row of F, a node with X per row gets at most ⌈n X / F⌉.
  *
  * Nothing else moves: a position is taken only from a device that is over its share, and given only
  * to one that is short.

@@ -124,7 +124,9 @@ export class ContentWriter {
     this.#degradedTo = Math.min(spare, this.#degradedTo ?? spare);
   }
 
-  /** A stripe may have lost shards since it was stored; this put promises all of them (ruling 9). */
+  /**
+   * A stripe may have lost shards since it was stored; this put promises all of them (ruling 9).
+   */
   async #isWhole({ stripe, scheme, schemeNumber }: PreparedStripe): Promise<boolean> {
     const { spareCount } = await this.#context.stripes.inspect(stripe, schemeNumber);
     return spareCount === scheme.n - scheme.k;

@@ -202,6 +202,26 @@ describe('volumes and stores', () => {
     expect([health.exitCode, health.devices.length]).toEqual([0, 7]);
     await bed.ok(['rm', id]);
   });
+
+  it('keeps removed what was removed while a store was away', async () => {
+    await using own = await Bed.open();
+    await own.up();
+    const id = await own.ok(['put', '-'], { input: await seededBytes('away', 5_000_000) });
+    const [, , third = ''] = own.firstStores();
+    const stateOf = async () =>
+      (await own.devices()).find((device) => device.path === third)?.state;
+    await fs.rename(third, own.path('unplugged'));
+    await expect.poll(stateOf, { timeout: 20_000 }).toBe('missing');
+    await own.ok(['rm', id]);
+    await fs.rename(own.path('unplugged'), third);
+    await expect.poll(stateOf, { timeout: 20_000 }).toBe('active');
+    expect((await own.run(['get', id, '-o', '-'])).exitCode).toBe(3);
+    // Its shard is young: what nothing names goes when it is a day old (ruling 14), and is counted.
+    await own.ok(['repair']);
+    const health = await own.health();
+    expect([health.unnamedChunks, health.exitCode]).toEqual([1, 0]);
+    expect((await own.run(['query', id])).exitCode, 'and it stays removed').toBe(3);
+  });
 });
 
 describe('the end of a node', () => {
