@@ -223,7 +223,7 @@ describe('starting', () => {
     });
   });
 
-  it('refuses a recovery kit that is damaged, missing, of another cluster, or not needed', async () => {
+  it('refuses a recovery kit that is damaged, missing, not ours, or not needed', async () => {
     await bed.ok(['key', 'export', bed.path('kit.txt')]);
     const kit = await fs.readFile(bed.path('kit.txt'), 'utf8');
     const up = (file: string) =>

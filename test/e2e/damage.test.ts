@@ -1,6 +1,6 @@
 /**
- * Aim: a changed byte of a store is never given out, is found, and is made good (item 3; rows F6, G6,
- * traps 33 and 39). Method: the drill with sampled places, on real processes and folders.
+ * Aim: a changed byte of a store is never given out, is found, and is made good (item 3; rows F6,
+ * G6, traps 33 and 39). Method: the drill with sampled places, on real processes and folders.
  */
 import { it } from 'vitest';
 import { flipBytes } from './drill-damage.ts';

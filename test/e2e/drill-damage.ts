@@ -1,6 +1,7 @@
 /**
- * The drill about silent damage: single bytes of store files change, under a running node, a stopped
- * one and a killed one. What is damaged is never given out, is found, and is made good by repair.
+ * The drill about silent damage: single bytes of store files change, under a running node, a
+ * stopped one and a killed one. What is damaged is never given out, is found, and is made good by
+ * repair.
  *
  * Each round damages two stores, as much as the scheme bears: a flipped byte may cost its store the
  * whole chunk, or with the journal of a killed node all chunks since the last checkpoint.

@@ -28,7 +28,9 @@ interface Ledger {
 }
 
 const LARGE_BYTES = 3_000_000;
-/** What the cells keep of their log until the next snapshot, in all copies, and the index images. */
+/**
+ * What the cells keep of their log until the next snapshot, in all copies, and the index images.
+ */
 const METADATA_BYTES = 40 * 2 ** 20;
 
 export async function killDuringPuts(bed: Bed, plan: KillPlan): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * Drills about lost disks (items: stores removed, data directory gone). Each says what must hold with
- * plain assertions, so that the quick tests and the large runs share them and differ in sizes only.
+ * Drills about lost disks (items: stores removed, data directory gone). Each says what must hold
+ * with plain assertions, so that the quick tests and the large runs share them and differ in sizes
+ * only.
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs/promises';

@@ -1,6 +1,7 @@
 /**
- * ddfs's own scenario (row I2): as many processes as there are processors put files of 10 B to 10 MB,
- * get and compare them, then put and delete them, all at once; the stores are queried before and after.
+ * ddfs's own scenario (row I2): as many processes as there are processors put files of 10 B to 10
+ * MB, get and compare them, then put and delete them, all at once; the stores are queried before
+ * and after.
  */
 import assert from 'node:assert/strict';
 import os from 'node:os';

@@ -1,7 +1,7 @@
 /**
- * Aim: a disk that fills up in the middle of a put refuses it, keeps what it has, and takes puts again
- * once something was removed (item 7; trap 35, row E2). Method: a node on a small filesystem in memory,
- * which only root can mount: without that the test is skipped, and says so.
+ * Aim: a disk that fills up in the middle of a put refuses it, keeps what it has, and takes puts
+ * again once something was removed (item 7; trap 35, row E2). Method: a node on a small filesystem
+ * in memory, which only root can mount: without that the test is skipped, and says so.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs/promises';
@@ -29,7 +29,7 @@ afterEach(async () => {
   await bed[Symbol.asyncDispose]();
 });
 
-it('refuses what does not fit, keeps what is there, and goes on after a removal', async (context) => {
+it('refuses what does not fit, keeps what is there, goes on after a removal', async (context) => {
   if (!isMounted) {
     console.warn('SKIPPED: no test of a full disk, because only root can mount a small one');
     context.skip();

@@ -2,8 +2,8 @@
  * A bed for tests with real processes: a folder of its own, nodes and commands started through
  * bin/holdfast.js in it, and what tests do to them from outside (kill, measure).
  *
- * Whatever a bed has started has ended, and its folder is gone, when it is disposed or when the test
- * process ends. Nothing of the user's is used: HOME lies in the bed, too.
+ * Whatever a bed has started has ended, and its folder is gone, when it is disposed or when the
+ * test process ends. Nothing of the user's is used: HOME lies in the bed, too.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

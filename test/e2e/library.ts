@@ -37,7 +37,9 @@ export interface LibraryPlan {
   readonly byCommand: number;
 }
 
-/** Sizes at which something changes: empty, copies or shards, one block, one segment, and one off. */
+/**
+ * Sizes at which something changes: empty, copies or shards, one block, one segment, and one off.
+ */
 const EDGE_BYTES = [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, 131_072, 262_145];
 
 export function smallSize(random: () => number): number {

@@ -1,8 +1,9 @@
 /**
- * Aim: whoever has the stores, or the data directory without the keyring, finds neither contents, nor
- * file names, keys, types or names of volumes in them (item 5; row E7, trap 24). Method: conspicuous
- * plaintexts go in; then every file of stores and data directory is searched for them, byte for byte.
- * The keyring is the one file left out: it holds secrets only, and that is checked as well.
+ * Aim: whoever has the stores, or the data directory without the keyring, finds neither contents,
+ * nor file names, keys, types or names of volumes in them (item 5; row E7, trap 24). Method:
+ * conspicuous plaintexts go in; then every file of stores and data directory is searched for them,
+ * byte for byte. The keyring is the one file left out: it holds secrets only, and that is checked
+ * as well.
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';

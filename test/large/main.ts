@@ -39,19 +39,23 @@ const DRILLS: Readonly<Record<string, Drill>> = {
   parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
 };
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { seed: { type: 'string', default: '1' } },
-});
-const seed = Number(values.seed);
-const names = positionals.length > 0 ? positionals : Object.keys(DRILLS);
-const unknown = names.find((name) => !Object.hasOwn(DRILLS, name));
-if (unknown !== undefined || !Number.isSafeInteger(seed)) {
-  console.error(`test:large: takes --seed NUMBER and any of: ${Object.keys(DRILLS).join(', ')}`);
-  process.exit(2);
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { seed: { type: 'string', default: '1' } },
+  });
+  const seed = Number(values.seed);
+  const names = positionals.length > 0 ? positionals : Object.keys(DRILLS);
+  const unknown = names.find((name) => !Object.hasOwn(DRILLS, name));
+  if (unknown !== undefined || !Number.isSafeInteger(seed)) {
+    console.error(`test:large: takes --seed NUMBER and any of: ${Object.keys(DRILLS).join(', ')}`);
+    process.exitCode = 2;
+    return;
+  }
+  for (const name of names) await runDrill(name, seed);
 }
 
-for (const name of names) {
+async function runDrill(name: string, seed: number): Promise<void> {
   const startedMs = performance.now();
   try {
     await using bed = await Bed.open();
@@ -72,3 +76,5 @@ function secondsSince(startedMs: number): string {
 function describe(result: object | void): string {
   return result ? JSON.stringify(result) : '';
 }
+
+await main();
