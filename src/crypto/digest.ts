@@ -8,7 +8,7 @@
  * Source: https://github.com/BLAKE3-team/BLAKE3-specs
  */
 import { hash } from 'blake3-jit';
-import { concatBytes } from '../base/index.ts';
+import { asBuffer, concatBytes } from '../base/index.ts';
 
 export const DIGEST_BYTES = 32;
 
@@ -22,7 +22,7 @@ async function loadNative(): Promise<DigestOnce | undefined> {
   try {
     const { blake3 } = await import('@napi-rs/blake-hash');
     return (bytes) => {
-      const result = blake3(bytes);
+      const result = blake3(asBuffer(bytes));
       return new Uint8Array(result.buffer, result.byteOffset, result.length);
     };
   } catch {
