@@ -25,8 +25,8 @@ type Action = keyof typeof MEANS_MS;
 
 const HOUR_MS = 3_600_000;
 
-/** Fewer, and a put could not be acknowledged at all. */
-const ALIVE_MIN = 5;
+/** Fewer of six, and metadata could not be written at all. */
+const ALIVE_MIN = 4;
 const DISKS_MAX = 12;
 const CRASHES_MAX = 12;
 

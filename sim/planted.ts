@@ -153,7 +153,7 @@ function idleRepair({ repair }: Core): Repair {
     collect: (run) => repair.collect(run),
     release: (volume, release) => repair.release(volume, release),
     abandon: (volume, inode, stripes) => repair.abandon(volume, inode, stripes),
-    repair: async () => ({ repaired: 0, incomplete: 0, lost: 0, writtenBytes: 0 }),
+    repair: async () => ({ repaired: 0, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 0 }),
   };
 }
 

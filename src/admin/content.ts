@@ -36,11 +36,12 @@ export async function putContent(exchange: ContentExchange): Promise<void> {
 /** One put, wherever its content comes from. */
 export async function storeContent(
   { parts, signal }: Pick<ContentExchange, 'parts' | 'signal'>,
-  { volume, scheme, id, ...names }: v.InferOutput<typeof ContentPut>,
+  { volume, scheme, id, replace, ...names }: v.InferOutput<typeof ContentPut>,
   content: Content,
 ): Promise<PutAnswer> {
   const report = await parts.volumes.objects(volume).put(content, {
     ...names,
+    mayReplace: replace === 'yes',
     id: optionalObjectId(id),
     scheme: optionalScheme(scheme),
     signal,

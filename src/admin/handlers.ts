@@ -35,7 +35,7 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   },
   async stop(_, { parts }) {
     parts.stop();
-    return { isStopping: true };
+    return { isStopping: true, processId: parts.identity.processId };
   },
 
   async health(_, { parts, signal, onProgress }) {

@@ -153,11 +153,13 @@ const descriptor = v.pipe(v.string(), v.regex(/^\/proc\/\d+\/fd\/\d+$/));
 /** Query of `PUT /v1/content`. */
 export const ContentPut = v.strictObject({
   volume,
-  key: v.optional(text),
+  key: v.optional(v.string()),
   id: v.optional(text),
   fileName: v.optional(v.string()),
   mediaType: v.optional(v.string()),
   scheme: v.optional(text),
+  /** `no`: other content under the key is kept, and the put refused. */
+  replace: v.optional(v.picklist(['yes', 'no']), 'yes'),
 });
 export type ContentPutInput = v.InferInput<typeof ContentPut>;
 
@@ -211,7 +213,7 @@ export type ControlRequest<Method extends ControlMethod> = v.InferOutput<
 /** What each method answers; `item` streams before the result where there are many. */
 export interface ControlAnswers {
   status: { result: StatusView };
-  stop: { result: { readonly isStopping: true } };
+  stop: { result: { readonly isStopping: true; readonly processId: number } };
   health: { result: HealthView };
   scrub: { result: ScrubView };
   repair: { result: RepairView };

@@ -4,7 +4,14 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { batchesOf, mapBounded, Mutex, Semaphore, throwIfAborted } from './concurrency.ts';
+import {
+  batchesOf,
+  KeyedLock,
+  mapBounded,
+  Mutex,
+  Semaphore,
+  throwIfAborted,
+} from './concurrency.ts';
 
 /** Lets other work go on `times` times. */
 async function pause(times: number): Promise<void> {
@@ -99,6 +106,24 @@ describe('Semaphore', () => {
     release();
     expect(release).toThrow('given back once');
     expect(() => new Semaphore(0)).toThrow('must hold');
+  });
+});
+
+describe('KeyedLock', () => {
+  it('lets one in for each key, and the next when it has gone', async () => {
+    const lock = new KeyedLock();
+    const [one, two] = [Uint8Array.of(1), Uint8Array.of(2)];
+    const order: string[] = [];
+    const first = await lock.acquire(one);
+    const second = lock.acquire(Uint8Array.of(1)).then((held) => {
+      order.push('second');
+      return held;
+    });
+    using _other = await lock.acquire(two);
+    order.push('other key');
+    first[Symbol.dispose]();
+    using _second = await second;
+    expect(order).toEqual(['other key', 'second']);
   });
 });
 

@@ -1,5 +1,6 @@
 /** Bounded concurrency without effects: no timers, no randomness, the same order every time. */
 import { assert } from './assert.ts';
+import { asBuffer } from './bytes.ts';
 import { HoldfastError } from './errors.ts';
 
 /**
@@ -74,6 +75,26 @@ export class Semaphore {
 export class Mutex extends Semaphore {
   constructor() {
     super(1);
+  }
+}
+
+/** One at a time for each key: who comes second waits until the first has let go. */
+export class KeyedLock {
+  readonly #held = new Map<string, { readonly done: Promise<void> }>();
+
+  /** Resolves when the lock is held, until what it returns is disposed. */
+  async acquire(bytes: Uint8Array): Promise<Disposable> {
+    const key = asBuffer(bytes).toString('latin1');
+    // Whoever is woken first takes the lock; the others find it held again.
+    for (let held = this.#held.get(key); held; held = this.#held.get(key)) await held.done;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held.set(key, { done: promise });
+    return {
+      [Symbol.dispose]: () => {
+        this.#held.delete(key);
+        resolve();
+      },
+    };
   }
 }
 

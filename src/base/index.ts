@@ -14,7 +14,14 @@ export {
   toHex,
   utf8,
 } from './bytes.ts';
-export { batchesOf, mapBounded, Mutex, Semaphore, throwIfAborted } from './concurrency.ts';
+export {
+  batchesOf,
+  KeyedLock,
+  mapBounded,
+  Mutex,
+  Semaphore,
+  throwIfAborted,
+} from './concurrency.ts';
 export { ByteReader, ByteWriter } from './encoding.ts';
 export { ERROR_CODES, type ErrorCode, type ErrorEntry, type Retry } from './error-codes.ts';
 export { errorCode, errorMessage, HoldfastError, type ErrorDetails } from './errors.ts';

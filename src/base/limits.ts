@@ -45,7 +45,7 @@ export const LIMITS = {
   /** Stripes of one object that are being encoded or decoded at once. */
   stripesInFlightMax: 4,
   /**
-   * Of each store, shards leave this free (or a 32nd), so that metadata can still say what goes.
+   * Of each store, shards leave this free (or a 16th), so that metadata can still say what goes.
    */
   metadataReserveBytesMax: 64 * MiB,
   /** Stripes whose references change in one entry of the log: some 350 bytes of rows each. */

@@ -41,19 +41,25 @@ export function addCareCommands(verbs: Verbs): void {
   });
   addVerb(verbs, 'repair', {
     summary: 'make lost and bad shards again',
-    details: 'It may be stopped and started at will. Exits with 6 when something is lost.',
+    details:
+      'It may be stopped and started at will. Exits with 1 when stripes still lack shards, with 6 ' +
+      'when some cannot be read.',
     examples: ['holdfast repair'],
     action: async (session: Session) => {
       const done = await withProgress(session, 'repair');
       session.show(done, () => [
         `repaired ${plural('stripe', done.repaired)}, wrote ${formatSize(done.writtenBytes)}`,
-        ...(done.incomplete > 0 ? [`${plural('stripe', done.incomplete)} still lack shards`] : []),
-        ...(done.lost > 0 ? [`${plural('stripe', done.lost)} cannot be restored now`] : []),
+        ...(done.incomplete > 0
+          ? [`${plural('stripe', done.incomplete)} still lack shards: add stores (dev add)`]
+          : []),
+        ...(done.lost > 0
+          ? [`${plural('stripe', done.lost)} cannot be read until stores return`]
+          : []),
         ...(done.deletedChunks > 0
           ? [`let go of ${plural('chunk', done.deletedChunks)} that nothing wanted`]
           : []),
       ]);
-      return done.lost > 0 ? LOST_EXIT_CODE : 0;
+      return done.lost > 0 ? LOST_EXIT_CODE : done.incomplete > 0 ? DEGRADED_EXIT_CODE : 0;
     },
   });
   addDoctorVerb(verbs);
@@ -70,17 +76,24 @@ async function withProgress<Method extends 'health' | 'scrub' | 'repair'>(
   return await client.call(method, {}, { signal, onProgress });
 }
 
+/** Only what is whole bears what the layout promises. */
+function survivals({ survives }: HealthView): string {
+  return survives.map(({ level, count }) => plural(level, count)).join(', or ');
+}
+
 function healthLines(health: HealthView): string[] {
   const { ok, degraded, lost } = health.stripes;
   const away = health.devices.filter(({ state }) => state === 'failed' || state === 'missing');
   const spares = Object.entries(health.bySpare)
+    .filter(([spare]) => Number(spare) >= 0)
     .map(([spare, count]) => `${count} may lose ${spare} more`)
     .join(', ');
   return [
     ...fields({
       stripes: `${ok} ok, ${degraded} degraded, ${lost} lost`,
       degraded: spares === '' ? undefined : spares,
-      'may be lost': health.survives.map(({ level, count }) => plural(level, count)).join(', or '),
+      lost: lost > 0 ? 'they cannot be read until stores return' : undefined,
+      'may be lost': degraded + lost > 0 ? undefined : survivals(health),
       stores: `${health.devices.length - away.length} of ${health.devices.length} here`,
       'bad chunks': health.badChunks || undefined,
       misplaced: health.misplaced || undefined,

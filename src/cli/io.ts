@@ -16,6 +16,7 @@ export interface NodeModule {
   openNode(options: {
     dataPath: string;
     recoverKitText?: string | undefined;
+    acceptsLoss?: boolean | undefined;
     storePaths?: readonly string[] | undefined;
     threadCount?: number | undefined;
   }): Promise<

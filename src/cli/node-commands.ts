@@ -59,8 +59,7 @@ function statusLines(status: StatusView): string[] {
 
 async function stopNode(session: Session): Promise<void> {
   const { client, io, socketPath, signal } = session;
-  const { processId } = await client.call('status', {}, { signal });
-  await client.call('stop', {}, { signal });
+  const { processId } = await client.call('stop', {}, { signal });
   const untilMs = io.clock.monotonic() + DOWN_TIMEOUT_MS;
   while ((await isThere(socketPath)) || (await isRunning(processId))) {
     if (io.clock.monotonic() > untilMs) {

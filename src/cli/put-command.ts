@@ -20,6 +20,7 @@ interface PutOptions {
   readonly name?: string;
   readonly scheme?: string;
   readonly id?: string;
+  readonly force?: boolean;
 }
 
 export function addPutVerb(verbs: Verbs): void {
@@ -31,6 +32,7 @@ export function addPutVerb(verbs: Verbs): void {
       '--name <key>': 'key under which it can be found',
       '--scheme <scheme>': "such as rs-4+2, ida-3of5, copy-3 (default: the volume's)",
       '--id <id>': 'fill this object, made by create',
+      '--force': 'replace other content under the same key',
     },
     hasVolume: true,
     examples: ['id=$(holdfast put report.pdf)', 'holdfast put - --name logs/today < today.log'],
@@ -40,12 +42,13 @@ export function addPutVerb(verbs: Verbs): void {
 
 async function putFile(session: Session, options: PutOptions, file: string): Promise<void> {
   await using source = file === '-' ? standardInput(session) : await openFile(session, file);
-  const { name: key, scheme, id, volume } = options;
+  const { name: key, scheme, id, volume, force = false } = options;
   const { client, io, signal } = session;
   const fileName = source.fileName ?? key?.split('/').at(-1);
   const mediaType = mediaTypeOf(fileName ?? '');
   const wanted = {
     volume,
+    replace: force ? ('yes' as const) : ('no' as const),
     ...(key === undefined ? {} : { key }),
     ...(id === undefined ? {} : { id }),
     ...(scheme === undefined ? {} : { scheme }),

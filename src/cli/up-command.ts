@@ -3,6 +3,7 @@
  * finishes what is under way; a second signal ends the process at once.
  */
 import fs from 'node:fs/promises';
+import { HoldfastError } from '../base/index.ts';
 import type { Io, Signal } from './io.ts';
 import type { Session } from './session.ts';
 import { parseCount } from './sizes.ts';
@@ -14,6 +15,7 @@ const SAME_SIGNAL_MS = 500;
 interface UpOptions {
   readonly recover?: string;
   readonly store?: readonly string[];
+  readonly acceptLoss?: boolean;
   readonly threads?: string;
 }
 
@@ -26,6 +28,8 @@ export function addUpVerb(verbs: Verbs): void {
     options: {
       '--recover <kit>': 'make a new data directory from this recovery kit and the stores',
       '--store <dir...>': 'stores of the first run or of the recovery, instead of the usual ones',
+      '--accept-loss':
+        'recover even if so many stores are gone that the newest files may be lost with them',
       '--threads <count>': 'threads that hash, seal and encode',
     },
     examples: [
@@ -38,7 +42,10 @@ export function addUpVerb(verbs: Verbs): void {
 }
 
 async function startNode(session: Session, options: UpOptions): Promise<void> {
-  const { recover, store = [], threads } = options;
+  const { recover, store = [], acceptLoss, threads } = options;
+  if (acceptLoss && recover === undefined) {
+    throw new HoldfastError('HF_BAD_ARGUMENT', '--accept-loss goes with --recover');
+  }
   const stop = Promise.withResolvers<void>();
   session.takeSignals(stopOnSignal(session.io, stop.resolve));
   const threadCount = threads === undefined ? undefined : parseCount(threads, { min: 1 });
@@ -48,6 +55,7 @@ async function startNode(session: Session, options: UpOptions): Promise<void> {
     dataPath: session.dataPath,
     recoverKitText,
     storePaths: store.map((folder) => session.resolve(folder)),
+    acceptsLoss: acceptLoss,
     threadCount,
   });
   session.print(...node.welcome, 'It runs until Ctrl-C, or: holdfast down');

@@ -1,8 +1,9 @@
 /**
  * The cluster as one node sees it. Changes are worked out on what the registry holds, written as
  * new records and made valid by one compare-and-set of the root; who loses the race starts again
- * from what the winner made. Device numbers are given once and never again. Layouts of older epochs
- * stay in the registry: readers need them until every group has passed them (ruling 11).
+ * from what the winner made. Device numbers are given once and never again. The layouts of the last
+ * few epochs stay in the registry. With several nodes readers will need an old one until every
+ * group has passed it (ruling 11); on one node nothing reads them.
  */
 import {
   type DeviceId,
@@ -30,7 +31,7 @@ import {
 import type { Cluster } from './cluster.ts';
 import { type Edit, type StatedDevice, withDevices } from './device-changes.ts';
 import type { Root } from './root-record.ts';
-import { commit, readSnapshot, type Snapshot, topologyOf } from './snapshot.ts';
+import { commit, layoutKeyOf, readSnapshot, type Snapshot, topologyOf } from './snapshot.ts';
 
 export interface ClusterOptions {
   readonly env: Pick<Env, 'random' | 'clock'>;
@@ -145,7 +146,7 @@ class RegistryCluster implements Cluster {
     const { layout, report } = nextLayout(before.layout, topology, { width, tolerance });
 
     const token = toHex(env.random.bytes(TOKEN_BYTES));
-    const layoutKey = `layout/${epoch}/${token}`;
+    const layoutKey = layoutKeyOf(epoch, token);
     const slices = new Map(before.root.slices);
     const records = new Map([[layoutKey, encodeLayout(layout)]]);
     for (const [node, slice] of devices) {

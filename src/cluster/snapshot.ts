@@ -18,6 +18,9 @@ import {
 import { decodeRoot, encodeRoot, type Root } from './root-record.ts';
 
 const ROOT_KEY = 'topology/epoch';
+const LAYOUT_PREFIX = 'layout/';
+/** Epochs whose layouts stay: for who reads the root and then, late, what it names. */
+const LAYOUTS_KEPT = 4;
 /** Records read, written or removed at once. */
 const REQUESTS_MAX = 16;
 
@@ -106,8 +109,24 @@ export async function commit(
   }
   const current = new Set(root.slices.values());
   const replaced = [...before.root.slices.values()].filter((key) => !current.has(key));
-  await removeAll(registry, rootVersion === undefined ? [...records.keys()] : replaced);
+  if (rootVersion === undefined) await removeAll(registry, [...records.keys()]);
+  else await removeAll(registry, [...replaced, ...(await oldLayouts(registry, root.epoch))]);
   return rootVersion;
+}
+
+/** Layouts that are too old for any reader, and proposals of those epochs that nobody named. */
+async function oldLayouts(registry: Registry, epoch: number): Promise<string[]> {
+  const records = await registry.list(LAYOUT_PREFIX).catch((error: unknown) => {
+    if (errorCode(error) === undefined) throw error;
+    return []; // the next change asks again
+  });
+  return records
+    .map(({ key }) => key)
+    .filter((key) => Number(key.slice(LAYOUT_PREFIX.length).split('/')[0]) <= epoch - LAYOUTS_KEPT);
+}
+
+export function layoutKeyOf(epoch: number, token: string): string {
+  return `${LAYOUT_PREFIX}${epoch}/${token}`;
 }
 
 /** What cannot be removed now stays as a few bytes that nothing names. */

@@ -12,7 +12,7 @@
  * 6. A snapshot vouches for the entries up to its lsn: they may be trimmed, no others. A cell is
  *    rebuilt from its newest snapshot and the entries after it, and from nothing else.
  */
-import { LIMITS } from '../base/index.ts';
+import { LIMITS, roundUp } from '../base/index.ts';
 
 /** Names a cell: short text, [a-z0-9-]. */
 export type CellId = string;
@@ -43,6 +43,14 @@ export interface Snapshot {
   readonly lsn: Lsn;
   /** In the order in which they were saved. @throws HF_CORRUPT when one cannot be read. */
   readonly parts: AsyncIterable<Uint8Array>;
+}
+
+/** What is put around an entry: its header and seal. */
+const ENTRY_FRAME_BYTES = 256;
+
+/** What an entry takes of a store: whole blocks, which small entries hardly fill. */
+export function storedEntryBytes(entryBytes: number): number {
+  return roundUp(entryBytes + ENTRY_FRAME_BYTES, LIMITS.blockBytes);
 }
 
 export interface FencedLog extends AsyncDisposable {

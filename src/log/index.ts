@@ -1,6 +1,7 @@
 /** The door of `log`: the fenced log and the registry, and their engines. */
 export {
   SNAPSHOT_PART_BYTES_MAX,
+  storedEntryBytes,
   type CellId,
   type FencedLog,
   type LogEntry,

@@ -284,6 +284,7 @@ export class LocalCell {
   }
 
   #unknown(reason: string, cause?: unknown): HoldfastError {
-    return new HoldfastError('HF_UNKNOWN_OUTCOME', `cell ${this.#id}: ${reason}`, { cause });
+    const why = errorCode(cause) === 'HF_TOO_FEW_STORES' ? `: ${errorMessage(cause)}` : '';
+    return new HoldfastError('HF_UNKNOWN_OUTCOME', `cell ${this.#id}: ${reason}${why}`, { cause });
   }
 }

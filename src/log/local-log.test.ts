@@ -78,6 +78,23 @@ async function* part(text: string): AsyncGenerator<Uint8Array> {
 }
 
 describe('LocalLog finds losses', () => {
+  it('passes over a fence of somebody who saw less than was acknowledged', async () => {
+    const mirror = new MemoryMirror();
+    const stale = new MemoryMirror();
+    await fill(await openLocal(mirror), 3);
+    for await (const { bytes } of mirror.list()) {
+      const { kind, lsn } = readHeader(bytes);
+      if (kind === 'fence' || lsn === 1) await stale.put(bytes);
+    }
+    await (await openLocal(stale, virtualEnv(2))).seize(CELL);
+    for await (const { bytes } of stale.list()) await mirror.put(bytes);
+    expect(await recordsOf(mirror)).toHaveLength(5);
+    const log = await openLocal(mirror);
+    expect(await textsOf(log)).toEqual(['e1', 'e2', 'e3']);
+    await fill(log, 1);
+    expect(await textsOf(await openLocal(mirror))).toEqual(['e1', 'e2', 'e3', 'e4']);
+  });
+
   it('an entry in the middle: says which cell and which entry', async () => {
     const mirror = new MemoryMirror();
     await fill(await openLocal(mirror), 5);

@@ -150,9 +150,13 @@ function findAnchor(
     records.filter(({ header }) => header.kind === 'entry').map(({ header }) => header.link),
   );
   const inForce = fences.map(({ hash }) => hash).filter((hash) => followed.has(hash));
-  const anchor =
-    fences.find(({ hash }) => hasBefore(inForce, { hash, base: base.hash, byHash })) ?? fences[0];
-  return anchor ? { ...anchor.header, hash: anchor.hash } : base;
+  const acknowledged = maxOf(records, ({ header }) => header.acknowledged);
+  const anchors = fences
+    .filter(({ hash }) => hasBefore(inForce, { hash, base: base.hash, byHash }))
+    .map((fence) => ({ ...fence.header, hash: fence.hash }));
+  const reaches = (anchor: Anchor) => anchor.lsn + chainAfter(records, anchor).length;
+  const newest = fences[0] && { ...fences[0].header, hash: fences[0].hash };
+  return anchors.find((anchor) => reaches(anchor) >= acknowledged) ?? anchors[0] ?? newest ?? base;
 }
 
 /** Whether the chain back from `hash` to the base has all of `wanted`, or a gap where they were. */

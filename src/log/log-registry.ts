@@ -12,6 +12,7 @@ import {
   type Registry,
   SNAPSHOT_PART_BYTES_MAX,
   type Versioned,
+  storedEntryBytes,
 } from './fenced-log.ts';
 import { decodeChange, encodeChange, RegistryState } from './registry-state.ts';
 
@@ -107,7 +108,7 @@ export class LogRegistry implements Registry {
       throw new HoldfastError('HF_FENCED', 'another instance of the registry has taken over');
     }
     held.lsn += 1;
-    held.bytesSinceSnapshot += bytes.length;
+    held.bytesSinceSnapshot += storedEntryBytes(bytes.length);
     this.#held = held;
   }
 
@@ -135,7 +136,7 @@ async function readState(log: FencedLog): Promise<Pick<Held, 'state' | 'bytesSin
   let bytesSinceSnapshot = 0;
   for await (const { bytes } of log.read(REGISTRY_CELL, (snapshot?.lsn ?? 0) + 1)) {
     state.apply(decodeChange(bytes));
-    bytesSinceSnapshot += bytes.length;
+    bytesSinceSnapshot += storedEntryBytes(bytes.length);
   }
   return { state, bytesSinceSnapshot };
 }

@@ -30,11 +30,8 @@ interface Source {
 export async function catchUp(source: Source, lsn: Lsn): Promise<Applied> {
   const { cell, log, db } = source;
   const { trimmed } = await log.head(cell);
+  assertNotAhead({ cell, db }, lsn);
   let applied = readApplied(db);
-  if (applied && applied.lsn > lsn) {
-    const message = `cell ${cell}: the log ends at ${lsn}, the rows at ${applied.lsn}`;
-    throw new HoldfastError('HF_CORRUPT', message);
-  }
   if (applied && applied.lsn >= trimmed && (await isOfThisLog(source, applied, trimmed))) {
     return await replay(source, applied, lsn);
   }
@@ -51,6 +48,18 @@ export async function catchUp(source: Source, lsn: Lsn): Promise<Applied> {
     throw new HoldfastError('HF_CORRUPT', message);
   }
   return reached;
+}
+
+/**
+ * Asked of every cell before any is seized, too: a log that has lost its end must not be written.
+ * @param lsn the end of the cell's log.
+ * @throws HF_CORRUPT when the rows know of entries that the log has lost.
+ */
+export function assertNotAhead({ cell, db }: Pick<Source, 'cell' | 'db'>, lsn: Lsn): void {
+  const applied = readApplied(db);
+  if (!applied || applied.lsn <= lsn) return;
+  const message = `cell ${cell}: the log ends at ${lsn}, the rows at ${applied.lsn}`;
+  throw new HoldfastError('HF_CORRUPT', message);
 }
 
 function readApplied(db: LocalDb): Applied | undefined {

@@ -2,7 +2,7 @@
 // that was damaged is taken for sound. Method: one fixed vector, round trips, random damage.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { errorCode, fromHex, toHex, utf8 } from '../base/index.ts';
+import { errorCode, fromHex, toHex, utf8, LIMITS } from '../base/index.ts';
 import {
   appliedAfter,
   appliedRow,
@@ -47,7 +47,7 @@ describe('log entries', () => {
     });
     expect(applyEntry(entry)).toEqual({ puts: [put, appliedRow(applied)], deletes: [deleted.key] });
     expect(decodeApplied(encodeApplied(applied))).toEqual(applied);
-    expect(applied.logBytes).toBe(1000 + bytes.length);
+    expect(applied.logBytes).toBe(1000 + LIMITS.blockBytes);
   });
 
   it('are refused at another place in the log, in another version, and cut anywhere', () => {

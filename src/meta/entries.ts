@@ -8,7 +8,7 @@
  */
 import { assert, ByteReader, ByteWriter, HoldfastError, xxh64 } from '../base/index.ts';
 import type { Changes, Row } from '../db/index.ts';
-import type { LogEntry, Lsn } from '../log/index.ts';
+import { type LogEntry, type Lsn, storedEntryBytes } from '../log/index.ts';
 import type { Change } from './overlay.ts';
 import { APPLIED_KEY, copyOf } from './rows.ts';
 
@@ -90,7 +90,7 @@ export function appliedAfter(previous: Applied, bytes: Uint8Array): Applied {
   return {
     lsn: previous.lsn + 1,
     chainHash: xxh64(bytes),
-    logBytes: previous.logBytes + bytes.length,
+    logBytes: previous.logBytes + storedEntryBytes(bytes.length),
   };
 }
 

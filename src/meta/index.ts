@@ -1,4 +1,5 @@
 /** The door of `meta`: what exists in a volume, which stripes are wanted, which volumes exist. */
+export { assertNotAhead } from './catch-up.ts';
 export { applyEntry } from './entries.ts';
 export type {
   Dirent,
@@ -23,4 +24,4 @@ export type {
 } from './references.ts';
 export { openReferences } from './references-cell.ts';
 export type { CellParts } from './steward.ts';
-export { openVolumes, type VolumeRecord, type Volumes } from './volumes.ts';
+export { checkVolumeName, openVolumes, type VolumeRecord, type Volumes } from './volumes.ts';

@@ -180,24 +180,46 @@ describe('a steward whose log does not answer', () => {
 });
 
 describe('a steward whose database fails', () => {
-  it('answers from the log, which has everything, and reads it again', async () => {
-    class FullDb extends MemoryDb {
-      isFull = false;
-      override async transact(changes: Changes): Promise<void> {
-        if (this.isFull) throw new HoldfastError('HF_NO_SPACE');
-        await super.transact(changes);
-      }
+  class FailingDb extends MemoryDb {
+    failure: 'HF_IO' | 'HF_NO_SPACE' | undefined;
+    override async transact(changes: Changes): Promise<void> {
+      if (this.failure) throw new HoldfastError(this.failure);
+      await super.transact(changes);
     }
-    const db = new FullDb();
+  }
+
+  it('answers from the log, which has everything, and reads it again', async () => {
+    const db = new FailingDb();
     await using steward = await Steward.open(partsOf({ db }));
     await steward.execute(increment);
-    db.isFull = true;
+    db.failure = 'HF_IO';
     expect(await steward.execute(increment)).toBe(2);
     let code: string | undefined;
     for (let tries = 0; tries < 20 && !code; tries++) code = await codeOf(steward.execute(counter));
-    expect(code).toBe('HF_NO_SPACE');
-    db.isFull = false;
+    expect(code).toBe('HF_IO');
+    db.failure = undefined;
     expect(await steward.execute(counter)).toBe(2);
+  });
+
+  it('goes on while the database is full, and fills it up later', async () => {
+    const db = new FailingDb();
+    const parts = partsOf({ db });
+    {
+      await using steward = await Steward.open(parts);
+      await steward.execute(increment);
+      db.failure = 'HF_NO_SPACE';
+      for (let count = 2; count <= 30; count++) {
+        expect(await steward.execute(increment)).toBe(count);
+        expect(await steward.execute(counter)).toBe(count);
+      }
+      db.failure = undefined;
+      expect(await steward.execute(increment)).toBe(31);
+    }
+    const rows = db.range({ from: new Uint8Array(), to: Uint8Array.of(0xff, 0xff) });
+    await using next = await Steward.open(parts);
+    expect(await next.execute(counter)).toBe(31);
+    // All of it was in the database, so that nothing had to be read from the log again.
+    expect(db.range({ from: new Uint8Array(), to: Uint8Array.of(0xff, 0xff) })).toEqual(rows);
   });
 });
 

@@ -69,6 +69,8 @@ class Batch {
  */
 const FLIGHTS_MAX = 4;
 
+const NO_CHANGES: ReadonlyMap<string, Change> = new Map();
+
 /** A batch on its way. */
 interface Flight {
   /** Its position, once this entry and those before it are in the log. */
@@ -82,6 +84,8 @@ export class Steward implements AsyncDisposable {
   readonly #rows: Overlay;
   /** Decided and not sent, oldest first. */
   #queue: Batch[] = [];
+  /** Changes in the log that the database had no room for. */
+  #backlog: ReadonlyMap<string, Change> = NO_CHANGES;
   #epoch = 0;
   /** After the last entry that was sent. */
   #sent: Applied = NOTHING_APPLIED;
@@ -242,16 +246,26 @@ export class Steward implements AsyncDisposable {
   }
 
   async #transact(batch: Batch, applied: Applied): Promise<void> {
+    const changes = new Map([...this.#backlog, ...batch.changes]);
     const puts = [appliedRow(applied)];
     const deletes: Uint8Array[] = [];
-    for (const { key, value } of batch.changes.values()) {
+    for (const { key, value } of changes.values()) {
       if (value) puts.push({ key, value });
       else deletes.push(key);
     }
-    await this.#parts.db.transact({ puts, deletes });
-    assert(applied.lsn === this.#applied.lsn + 1, 'entries are applied in order');
+    try {
+      await this.#parts.db.transact({ puts, deletes });
+    } catch (error) {
+      if (errorCode(error) !== 'HF_NO_SPACE') throw error;
+      // The log has them, and the overlay shows them: they go to the database when there is room.
+      if (this.#backlog.size === 0) this.#parts.env.log.warn('the database is full', { error });
+      this.#backlog = changes;
+      return;
+    }
+    this.#backlog = NO_CHANGES;
+    assert(applied.lsn > this.#applied.lsn, 'entries are applied in order');
     this.#applied = applied;
-    this.#rows.forget(batch.changes);
+    this.#rows.forget(changes);
   }
 
   /** Tells the callers of what was not sent, and forgets what is not in the database. */
@@ -259,6 +273,7 @@ export class Steward implements AsyncDisposable {
     const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
     for (const waiter of this.#queue.flatMap(({ waiters }) => waiters)) waiter.fail(dropped);
     this.#queue = [];
+    this.#backlog = NO_CHANGES;
     this.#rows.clear();
     this.#parts.env.log.warn('a steward lost its cell', { cell: this.#parts.cell, error });
   }
@@ -286,6 +301,8 @@ export class Steward implements AsyncDisposable {
     } catch (error) {
       if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
       // What waits for this has not been executed.
+      const { cause } = error as Error;
+      if (errorCode(cause) === 'HF_TOO_FEW_STORES') throw cause;
       throw new HoldfastError('HF_UNAVAILABLE', 'the cell could not be seized', { cause: error });
     }
   }

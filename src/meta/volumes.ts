@@ -44,7 +44,7 @@ export function openVolumes(registry: Registry): Volumes {
       return found && decodeVolume(found.value);
     },
     async create(record) {
-      checkName(record.name);
+      checkVolumeName(record.name);
       const version = await registry.compareAndSet(
         KEY_PREFIX + record.name,
         0,
@@ -66,7 +66,8 @@ export function openVolumes(registry: Registry): Volumes {
   };
 }
 
-function checkName(name: string): void {
+/** @throws HF_BAD_ARGUMENT when no volume can be called so. */
+export function checkVolumeName(name: string): void {
   if (/^[a-z0-9][a-z0-9.-]{0,62}$/.test(name)) return;
   throw new HoldfastError(
     'HF_BAD_ARGUMENT',

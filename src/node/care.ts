@@ -1,9 +1,11 @@
 /** Looks after the stores while the node runs: notices losses, writes off, heals. */
 import { errorCode } from '../base/index.ts';
+import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
-import { type Repair, runHealer } from '../repair/index.ts';
+import { type Repair, type RepairSummary, runHealer, type RunOptions } from '../repair/index.ts';
 import type { Core } from './core.ts';
 import type { StoreSet } from './store-set.ts';
+import type { VolumeSet } from './volume-set.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -20,41 +22,40 @@ const HEALER_PACE = {
   graceMs: DAY_MS,
 };
 
+/** Waits between runs of a repair that did not get to its end; doubled from one to the next. */
+const RETRY_MIN_MS = 10_000;
+const RETRY_MAX_MS = 10 * MINUTE_MS;
+
 export interface CareOptions {
   readonly env: Env;
-  readonly core: Core;
-  readonly stores: StoreSet;
+  readonly core: {
+    readonly cluster: Pick<Cluster, 'layout' | 'setDevices'>;
+    readonly volumes: Pick<VolumeSet, 'degradedPuts'>;
+  };
+  readonly stores: Pick<StoreSet, 'alive' | 'refresh' | 'awayFor' | 'setState' | 'devices'>;
   readonly repair: Repair;
 }
 
 /** Starts the loops; disposing ends them and waits. */
 export function startCare(options: CareOptions): AsyncDisposable {
-  const { env, core, stores, repair } = options;
+  const { env, repair } = options;
   const end = new AbortController();
   const { signal } = end;
-  let storeChanges = 0;
-  /** What there was to mend when the last repair began; what it could not mend needs no second. */
-  let healed: string | undefined;
-  const epochNow = (): string => `${core.cluster.layout().epoch}/${storeChanges}`;
+  const mending = new Mending(options);
   const healer = runHealer(
     {
       env,
       repair: {
         scrub: (run) => repair.scrub(run),
         collect: (run) => repair.collect(run),
-        async repair(run) {
-          const epoch = epochNow();
-          const summary = await repair.repair(run);
-          healed = `${epoch}/${await badChunkCount(stores)}`;
-          return summary;
-        },
+        repair: (run) => mending.run(run),
       },
-      needsRepair: async () => `${epochNow()}/${await badChunkCount(stores)}` !== healed,
+      needsRepair: () => mending.isDue(),
       ...HEALER_PACE,
     },
     signal,
   );
-  const watch = watchStores(options, () => (storeChanges += 1), signal);
+  const watch = watchStores(options, () => mending.storesChanged(), signal);
   return {
     async [Symbol.asyncDispose]() {
       end.abort();
@@ -63,25 +64,89 @@ export function startCare(options: CareOptions): AsyncDisposable {
   };
 }
 
-async function badChunkCount(stores: StoreSet): Promise<number> {
-  let count = 0;
-  for (const store of stores.alive()) count += (await store.usage()).badChunkCount;
-  return count;
+/**
+ * When repair has something to do. Only a run that left nothing undone answers for the state it
+ * began with; any other is tried again, ever more seldom, but at once when the stores change.
+ */
+class Mending {
+  readonly #options: CareOptions;
+  #storeChanges = 0;
+  /** What there was to mend when the last run began that left nothing undone. */
+  #healed: string | undefined;
+  /** The stores as they were when the last run began that left something. */
+  #leftAt: string | undefined;
+  #waitMs = RETRY_MIN_MS;
+  #retryAt = 0;
+
+  constructor(options: CareOptions) {
+    this.#options = options;
+  }
+
+  /** A store went or came back: what was put meanwhile lacks shards. */
+  storesChanged(): void {
+    this.#storeChanges += 1;
+  }
+
+  async isDue(): Promise<boolean> {
+    if ((await this.#damage()) === this.#healed) return false;
+    return this.#places() !== this.#leftAt || this.#options.env.clock.monotonic() >= this.#retryAt;
+  }
+
+  async run(run: RunOptions | undefined): Promise<RepairSummary> {
+    // Before the run: what happens while it looks elsewhere is for the next one.
+    const places = this.#places();
+    const damage = await this.#damage();
+    let isDone = false;
+    try {
+      const summary = await this.#options.repair.repair(run);
+      isDone = summary.incomplete === 0 && summary.skipped === 0;
+      return summary;
+    } finally {
+      if (isDone) {
+        this.#healed = damage;
+        this.#leftAt = undefined;
+      } else this.#retryLater(places);
+    }
+  }
+
+  #retryLater(places: string): void {
+    this.#waitMs =
+      places === this.#leftAt ? Math.min(this.#waitMs * 2, RETRY_MAX_MS) : RETRY_MIN_MS;
+    this.#retryAt = this.#options.env.clock.monotonic() + this.#waitMs;
+    this.#leftAt = places;
+  }
+
+  #places(): string {
+    return `${this.#options.core.cluster.layout().epoch}/${this.#storeChanges}`;
+  }
+
+  async #damage(): Promise<string> {
+    const { core, stores } = this.#options;
+    const places = this.#places();
+    const { degradedPuts } = core.volumes;
+    let badChunks = 0;
+    for (const store of stores.alive()) badChunks += (await store.usage()).badChunkCount;
+    return `${places}/${degradedPuts}/${badChunks}`;
+  }
 }
 
-/** @param onChange a store went or came back: what was put meanwhile lacks shards. */
+/** @param onChange a store went or came back. */
 async function watchStores(
   { env, core, stores }: CareOptions,
   onChange: () => void,
   signal: AbortSignal,
 ): Promise<void> {
+  /** The devices as the topology has taken them: what it refused is stated again. */
+  let stated: string | undefined;
   for await (const _ of env.clock.every(LOOK_EVERY_MS, { signal })) {
     try {
-      const hasChanged = await stores.refresh();
-      if (hasChanged) onChange();
-      const longAway = stores.awayFor(AWAY_GRACE_MS);
-      for (const id of longAway) stores.setState(id, 'out');
-      if (hasChanged || longAway.length > 0) await core.cluster.setDevices(stores.devices());
+      if (await stores.refresh()) onChange();
+      for (const id of stores.awayFor(AWAY_GRACE_MS)) stores.setState(id, 'out');
+      const devices = stores.devices();
+      const now = JSON.stringify(devices);
+      if (now === stated) continue;
+      await core.cluster.setDevices(devices);
+      stated = now;
     } catch (error) {
       if (errorCode(error) === 'HF_INTERRUPTED') return;
       env.log.warn('looking after the stores failed', { error });

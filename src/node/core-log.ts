@@ -1,14 +1,18 @@
 /**
- * May this node go on from the metadata that it finds? Each record has a copy more than losses are
- * borne, so at least one is found while no more stores are away than that. With more away, the end
- * of the log may be on them alone: what is here would look whole, and going on from there would
- * make what was acknowledged void. So that is asked before the log is seized, which writes.
+ * May this node go on from the metadata that it finds? Only while enough stores are here (see
+ * quorum.ts, rule 2): with more away, the end of the log may be on them alone. What is here would
+ * look whole, and going on from there would make what was acknowledged void. So that is asked, of
+ * the stores and of the databases of rows, before anything is seized, which writes.
  */
-import { errorCode, HoldfastError } from '../base/index.ts';
+import { errorCode, errorMessage, HoldfastError, mapBounded } from '../base/index.ts';
+import type { LocalDb } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
-import { LocalLog, type Mirror } from '../log/index.ts';
+import { type CellId, LocalLog, type Mirror } from '../log/index.ts';
+import { assertNotAhead } from '../meta/index.ts';
 import type { TopologyDevice } from '../placement/index.ts';
 import type { ChunkStore } from '../store/index.ts';
+import { assertPresent, type Presence } from './membership.ts';
+import { Quorum } from './quorum.ts';
 
 /** A device as this node states it; the cluster gives the number. */
 export type LocalDevice = Omit<TopologyDevice, 'number'>;
@@ -16,7 +20,13 @@ export type LocalDevice = Omit<TopologyDevice, 'number'>;
 interface StoresAndDevices {
   readonly stores: () => readonly ChunkStore[];
   readonly devices: readonly LocalDevice[];
-  readonly tolerance: number;
+  /** The stores are what was found, as nothing else is known of them. */
+  readonly recovery?: Recovery | undefined;
+}
+
+export interface Recovery {
+  /** Whether stores that were not found are given up, with what was on them alone. */
+  readonly acceptsLoss: boolean;
 }
 
 /**
@@ -27,11 +37,37 @@ export async function openLog(
   options: StoresAndDevices & { readonly env: Env; readonly metadataKey: Uint8Array },
 ): Promise<LocalLog> {
   const { env, metadataKey } = options;
+  const opening = LocalLog.open({ env, mirror, metadataKey, generation: 1 });
+  return await blamingAbsence(opening, options.devices, options);
+}
+
+/** @throws HF_TOO_FEW_STORES when the log ends before what the databases of the cells know. */
+export async function assertLogIsWhole(
+  log: LocalLog,
+  databases: ReadonlyMap<CellId, LocalDb>,
+  options: StoresAndDevices,
+): Promise<void> {
+  const checking = mapBounded(databases, 1, async ([cell, db]) => {
+    assertNotAhead({ cell, db }, (await log.head(cell)).lsn);
+  });
+  await blamingAbsence(checking, options.devices, options);
+}
+
+async function blamingAbsence<Result>(
+  work: Promise<Result>,
+  devices: readonly LocalDevice[],
+  options: StoresAndDevices,
+): Promise<Result> {
   try {
-    return await LocalLog.open({ env, mirror, metadataKey, generation: 1 });
+    return await work;
   } catch (error) {
-    const away = awayOf(options.devices, options);
-    if (errorCode(error) !== 'HF_CORRUPT' || away.length === 0) throw error;
+    if (errorCode(error) !== 'HF_CORRUPT') throw error;
+    if (options.recovery) {
+      const message = `${errorMessage(error)}; if there are more stores, name them with --store`;
+      throw new HoldfastError('HF_CORRUPT', message, { cause: error });
+    }
+    const away = awayOf(devices, options);
+    if (away.length === 0) throw error;
     const message = `metadata is missing, and ${away.length} stores are away: bring them back`;
     throw new HoldfastError('HF_TOO_FEW_STORES', message, { cause: error });
   }
@@ -39,7 +75,8 @@ export async function openLog(
 
 /**
  * What is stated of the devices when a node starts: of stores that are away nothing new is known
- * but that they were written off; devices that this node does not list any more are out.
+ * but that they were written off; one that is being drained stays so; devices that this node does
+ * not list any more are out.
  */
 export function statedDevices(
   { stores, devices }: StoresAndDevices,
@@ -48,26 +85,15 @@ export function statedDevices(
   const alive = new Set(stores().map(({ id }) => id));
   const listed = devices.map((device) => {
     const before = known.find(({ id }) => id === device.id);
-    if (!before || alive.has(device.id)) return device;
+    if (!before) return device;
+    if (alive.has(device.id)) {
+      return before.state === 'draining' ? { ...device, state: before.state } : device;
+    }
     return device.state === 'out' ? { ...before, state: device.state } : before;
   });
   const ids = new Set(devices.map(({ id }) => id));
   const gone = known.filter(({ id }) => !ids.has(id));
   return [...listed, ...gone.map((device) => ({ ...device, state: 'out' as const }))];
-}
-
-/** @throws HF_TOO_FEW_STORES. */
-export function assertEnoughHere(
-  devices: readonly LocalDevice[],
-  options: Pick<StoresAndDevices, 'stores' | 'tolerance'>,
-): void {
-  const away = awayOf(devices, options);
-  if (away.length <= options.tolerance) return;
-  throw new HoldfastError(
-    'HF_TOO_FEW_STORES',
-    `${away.length} of ${devices.length} stores are away, at most ${options.tolerance} may be: ` +
-      'the newest metadata may be on them alone',
-  );
 }
 
 function awayOf(
@@ -76,4 +102,22 @@ function awayOf(
 ): LocalDevice[] {
   const alive = new Set(stores().map(({ id }) => id));
   return devices.filter(({ id, state }) => state !== 'out' && !alive.has(id));
+}
+
+/** Rule 2 for what is known, and for what is stated. @throws HF_TOO_FEW_STORES. */
+export function startingQuorum(
+  { known, devices }: { known: readonly TopologyDevice[]; devices: readonly LocalDevice[] },
+  options: StoresAndDevices & Presence & { readonly tolerance: number },
+): Quorum {
+  const { tolerance, recovery, stores } = options;
+  const next = new Quorum(devices, tolerance);
+  if (recovery?.acceptsLoss) return next;
+  if (recovery && known.length === 0) {
+    const message = `${stores().length} stores hold no metadata that is whole; name the others`;
+    throw new HoldfastError('HF_TOO_FEW_STORES', `${message} with --store`);
+  }
+  const before = known.length > 0 ? new Quorum(known, tolerance) : next;
+  assertPresent(before, options);
+  assertPresent(next, options);
+  return before;
 }

@@ -5,6 +5,7 @@
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { errorCode, parseScheme } from '../base/index.ts';
+import { MemoryDb } from '../db/index.ts';
 import { bytesOf, CoreBed, eventually, rs42, streamOf } from '../../test/suites/store-bed.ts';
 import type { Core } from './index.ts';
 
@@ -137,6 +138,128 @@ describe('openCore', () => {
     const out = core.cluster.topology().devices.filter(({ state }) => state === 'out');
     expect(out).toHaveLength(4);
     expect(await contents(core)).toEqual({ k: 1000 });
+  });
+
+  it('does not fork when different stores are here at different starts', async () => {
+    const bed = new CoreBed(3);
+    const { away, stores } = bed.bed;
+    let core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: parseScheme('copy-3'), isDeduplicating: true });
+    await put(core, 'a', 1000);
+    await close();
+    away.add(stores[2]!);
+    core = await open(bed);
+    await put(core, 'b', 1001);
+    await core.volumes.objects('v').remove('a');
+    await close();
+    away.clear();
+    away.add(stores[0]!).add(stores[1]!);
+    const held = await bed.bed.chunkCount();
+    const refused = bed.open({ nameOf: (id) => `store ${id.slice(0, 2)}` });
+    await expect(refused).rejects.toMatchObject({
+      code: 'HF_TOO_FEW_STORES',
+      message: expect.stringContaining('store 01, store 02'),
+    });
+    expect(await bed.bed.chunkCount()).toBe(held);
+    away.clear();
+    expect(await contents(await open(bed))).toEqual({ b: 1001 });
+  });
+
+  it('writes stores off only while most are here, and changes nothing on fewer', async () => {
+    const bed = new CoreBed(6);
+    const { away, stores } = bed.bed;
+    let core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    await put(core, 'a');
+    for (const store of stores.slice(0, 4)) away.add(store);
+    const out = stores.slice(0, 4).map((store) => bed.bed.deviceOf(store, 'out'));
+    expect(await core.cluster.setDevices(out).catch(errorCode)).toBe('HF_TOO_FEW_STORES');
+    expect(core.cluster.topology().devices.every(({ state }) => state === 'in')).toBe(true);
+    const removing = () => core.volumes.objects('v').remove('a').catch(errorCode);
+    expect(await removing()).toBe('HF_UNKNOWN_OUTCOME');
+    expect(await removing()).toBe('HF_TOO_FEW_STORES');
+    for (const store of stores.slice(0, 2)) away.delete(store);
+    await core.cluster.setDevices(out.slice(2));
+    await close();
+    core = await open(bed);
+    const states = core.cluster.topology().devices.map(({ state }) => state);
+    expect(states.filter((state) => state === 'in')).toHaveLength(4);
+  });
+
+  it('works on two stores, and writes nothing with one of them', async () => {
+    const bed = new CoreBed(2);
+    const { away, stores } = bed.bed;
+    const core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: parseScheme('copy-2'), isDeduplicating: true });
+    await put(core, 'a');
+    away.add(stores[0]!);
+    expect(await core.volumes.objects('v').remove('a').catch(errorCode)).toBe('HF_UNKNOWN_OUTCOME');
+    await close();
+    expect(await openCodeOf(bed)).toBe('HF_TOO_FEW_STORES');
+    away.clear();
+    expect(await openCodeOf(bed)).toBe('opened');
+  });
+
+  it('bears the loss of one disk of three, however many stores it has', async () => {
+    const bed = new CoreBed(9);
+    const { away, stores } = bed.bed;
+    const devices = stores.map((store, index) => ({
+      ...bed.bed.deviceOf(store),
+      labels: ['server', `disk-${index % 3}`],
+    }));
+    const core = await open(bed, { devices });
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    for (let i = 0; i < 5; i++) await put(core, `${i}`, 100 + i);
+    await close();
+    for (const lost of [0, 1, 2]) {
+      away.clear();
+      for (const [index, store] of stores.entries()) if (index % 3 === lost) away.add(store);
+      expect(Object.keys(await contents(await open(bed, { devices })))).toHaveLength(5);
+      await close();
+    }
+  });
+
+  it('recovers from what was found within the tolerance, from less only when told', async () => {
+    const bed = new CoreBed(6);
+    const { away, stores } = bed.bed;
+    let core = await open(bed);
+    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    for (let i = 0; i < 5; i++) await put(core, `${i}`, 100 + i);
+    await core.mirror.repair();
+    await close();
+    const recover = (count: number, acceptsLoss: boolean) => {
+      away.clear();
+      for (const store of stores.slice(count)) away.add(store);
+      const devices = stores.slice(0, count).map((store) => bed.bed.deviceOf(store));
+      return open(bed, { devices, recovery: { acceptsLoss } });
+    };
+    const refusal = await recover(3, false).catch(errorCode);
+    expect(['HF_TOO_FEW_STORES', 'HF_CORRUPT']).toContain(refusal);
+    expect(await recover(0, false).catch(errorCode)).toBe('HF_TOO_FEW_STORES');
+    core = await recover(4, false);
+    expect(Object.keys(await contents(core))).toHaveLength(5);
+    await close();
+    // All that there is, is now on four: two of them are half.
+    expect(await recover(2, false).catch(errorCode)).not.toBeUndefined();
+    const forced = await recover(3, true);
+    expect(forced.cluster.topology().devices.filter(({ state }) => state === 'in')).toHaveLength(3);
+  });
+
+  it('seizes nothing when a database is ahead of the log', async () => {
+    const bed = new CoreBed(3);
+    const databases = new Map<string, MemoryDb>();
+    const openDb = async (cell: string) => {
+      const db = databases.get(cell)?.crash() ?? new MemoryDb();
+      databases.set(cell, db);
+      return db;
+    };
+    const core = await open(bed, { openDb });
+    await core.volumes.create({ name: 'v', scheme: parseScheme('copy-3'), isDeduplicating: true });
+    await put(core, 'a');
+    await close();
+    const emptied = new CoreBed(3); // the same stores, and nothing on them
+    expect(await emptied.open({ openDb }).catch(errorCode)).toBe('HF_CORRUPT');
+    expect(await emptied.bed.chunkCount()).toBe(0);
   });
 
   it('needs the right keys', async () => {

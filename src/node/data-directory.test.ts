@@ -123,12 +123,12 @@ describe('keys', () => {
   it('go through the recovery kit to a node with another identity', async () => {
     const { keeper } = await openKeys(env, data, {});
     await keeper.add(volumeId(1), new Uint8Array(32).fill(1));
-    expect(await keeper.needsExport()).toBe(true);
+    expect(await keeper.kitState()).toBe('none');
     const names = new Map([[volumeId(1), 'photos']]);
     const kitText = await keeper.exportKit({ names, storePaths: ['/a', '/b'], nowMs: 12_000 });
-    expect(await keeper.needsExport()).toBe(false);
+    expect(await keeper.kitState()).toBe('current');
     await keeper.add(volumeId(2), new Uint8Array(32).fill(2));
-    expect(await keeper.needsExport()).toBe(true);
+    expect(await keeper.kitState()).toBe('stale');
     expect(decodeRecoveryKit(kitText)).toMatchObject({
       volumes: [{ id: volumeId(1), name: 'photos' }],
       storePaths: ['/a', '/b'],

@@ -3,6 +3,7 @@ import type { DeviceManager } from '../admin/index.ts';
 import type { DeviceDetails, DeviceView } from '../api/index.ts';
 import { chunkIdParts, HoldfastError, METADATA_SCHEME_NUMBER } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
+import type { HealthSummary } from '../repair/index.ts';
 import type { ChunkStore, StoreDescription } from '../store/index.ts';
 import { isStoreFolder } from './first-run.ts';
 import type { Slot, StoreSet } from './store-set.ts';
@@ -14,6 +15,7 @@ export interface LocalDevicesOptions {
   readonly saveList: () => Promise<void>;
   /** Moves what a store holds to where the layout wants it now. */
   readonly moveOff: () => Promise<void>;
+  readonly health: () => Promise<HealthSummary>;
 }
 
 export class LocalDevices implements DeviceManager {
@@ -71,10 +73,10 @@ export class LocalDevices implements DeviceManager {
     await cluster.setDevices(stores.devices());
     try {
       await moveOff();
-      if (slot.open && !isForced) await assertDrained(slot.open.store, slot.path);
+      if (!isForced) await this.#assertSpare(slot.id);
     } catch (error) {
       if (!isForced) {
-        stores.setState(slot.id, 'in');
+        stores.setState(slot.id, slot.state === 'out' ? 'out' : 'in');
         await cluster.setDevices(stores.devices());
         throw error;
       }
@@ -85,6 +87,21 @@ export class LocalDevices implements DeviceManager {
     await stores.detach(slot.id);
     await saveList();
     return view;
+  }
+
+  /** @throws HF_TOO_FEW_STORES when something would be lost, or nearer to it, without the store. */
+  async #assertSpare(id: string): Promise<void> {
+    const { stores, health } = this.#options;
+    // As it is now: it may have come or gone while its shards were moved.
+    const { open, path } = stores.find(id);
+    if (open) return await assertDrained(open.store, path);
+    const { degraded, lost } = (await health()).stripes;
+    if (degraded + lost === 0) return;
+    throw new HoldfastError(
+      'HF_TOO_FEW_STORES',
+      `${path} is away, and ${degraded + lost} stripes lack shards that it may hold; ` +
+        'bring it back first, or use --force',
+    );
   }
 }
 

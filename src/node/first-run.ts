@@ -1,18 +1,11 @@
 /** What happens when a data directory is new: keys, stores and the first volume; or a recovery. */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import {
-  errorCode,
-  errorMessage,
-  HoldfastError,
-  mapBounded,
-  parseScheme,
-  type Scheme,
-} from '../base/index.ts';
+import { errorCode, errorMessage, HoldfastError, mapBounded } from '../base/index.ts';
 import { decodeRecoveryKit, type RecoveryKit } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Core } from './core.ts';
-import type { DataDirectory, StoreEntry } from './data-directory.ts';
+import type { DataDirectory } from './data-directory.ts';
 import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
 import { isOfOtherCluster, shareOfSpace, type StoreSet } from './store-set.ts';
 
@@ -24,6 +17,8 @@ const DEFAULT_VOLUME = 'default';
 export interface StartOptions {
   readonly recoverKitText?: string | undefined;
   readonly storePaths?: readonly string[] | undefined;
+  /** In a recovery: gives up stores that are not found, even if newer metadata may be on them. */
+  readonly acceptsLoss?: boolean | undefined;
 }
 
 /** How this start differs from any other. */
@@ -85,8 +80,7 @@ export async function isStoreFolder(folder: string): Promise<boolean> {
 
 /** Opens the stores that this data directory knows, or those of a first run or a recovery. */
 export async function openStores(
-  stores: StoreSet,
-  data: DataDirectory,
+  { env, stores, data }: { env: Env; stores: StoreSet; data: DataDirectory },
   { keeper, kit }: Start,
   options: StartOptions,
 ): Promise<void> {
@@ -96,7 +90,7 @@ export async function openStores(
     assertKeysFit(stores, data);
     return;
   }
-  if (kit) await attachFound(stores, await foldersToRecover(data, kit, options));
+  if (kit) await attachFound(env, stores, await foldersToRecover(data, kit, options));
   else await makeStores(stores, data, options.storePaths);
   await data.writeStores(stores.entries());
   if (kit) await keeper.save();
@@ -142,9 +136,18 @@ async function foldersToRecover(
   return [...found];
 }
 
-async function attachFound(stores: StoreSet, folders: readonly string[]): Promise<void> {
+async function attachFound(
+  { log }: Pick<Env, 'log'>,
+  stores: StoreSet,
+  folders: readonly string[],
+): Promise<void> {
   const problems: unknown[] = [];
-  for (const folder of folders) await stores.attach(folder).catch((error) => problems.push(error));
+  for (const folder of folders) {
+    await stores.attach(folder).catch((error) => {
+      log.warn('a store cannot be recovered from', { path: folder, reason: errorMessage(error) });
+      problems.push(error);
+    });
+  }
   if (stores.alive().length > 0) return;
   const [first] = problems;
   if (first === undefined) {
@@ -163,14 +166,8 @@ async function attachFound(stores: StoreSet, folders: readonly string[]): Promis
 }
 
 /** The first volume, under the best scheme that the stores allow. */
-export async function makeDefaultVolume({ volumes }: Core, stores: StoreSet): Promise<void> {
+export async function makeDefaultVolume({ volumes }: Core): Promise<void> {
   const known = await volumes.list();
   if (known.length > 0) return;
-  const scheme = schemeFor(stores.entries());
-  await volumes.create({ name: DEFAULT_VOLUME, scheme, isDeduplicating: true });
-}
-
-function schemeFor({ length: count }: readonly StoreEntry[]): Scheme {
-  if (count >= 4) return parseScheme(`rs-${Math.min(4, count - 2)}+2`);
-  return parseScheme(`copy-${count}`);
+  await volumes.create({ name: DEFAULT_VOLUME, scheme: undefined, isDeduplicating: true });
 }

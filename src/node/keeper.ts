@@ -73,10 +73,12 @@ export class Keeper implements VolumeSecrets {
     return kit;
   }
 
-  /** Whether some volume cannot be opened with any kit exported so far. */
-  async needsExport(): Promise<boolean> {
+  /** Whether the last exported kit opens every volume; `stale` when one was made since. */
+  async kitState(): Promise<'none' | 'stale' | 'current'> {
     const exported = new Set(await this.#data.readKitMark());
-    return [...this.#keyring.volumes.keys()].some((volume) => !exported.has(volume));
+    if (exported.size === 0) return 'none';
+    const isCurrent = [...this.#keyring.volumes.keys()].every((volume) => exported.has(volume));
+    return isCurrent ? 'current' : 'stale';
   }
 }
 

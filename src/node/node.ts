@@ -7,7 +7,7 @@ import { type AdminParts, serveAdmin } from '../admin/index.ts';
 import { SqliteDb, SqliteThread } from '../db/index.ts';
 import { type Env, type Log, realEnv } from '../env/index.ts';
 import { repairWithWriteOff, startCare } from './care.ts';
-import { type Core, openCore } from './core.ts';
+import { type Core, type CoreOptions, openCore } from './core.ts';
 import { DataDirectory } from './data-directory.ts';
 import { LocalDevices } from './device-manager.ts';
 import { makeDefaultVolume, openKeys, openStores, type StartOptions } from './first-run.ts';
@@ -67,13 +67,15 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const { keeper, isFirstRun } = start;
   const { nodeId, clusterId } = keeper;
   const stores = stack.use(new StoreSet({ env, nodeId, clusterId }));
-  await openStores(stores, data, start, options);
+  await openStores({ env, stores, data }, start, options);
   const threadCount = options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism());
   const thread = stack.use(new SqliteThread());
+  const { acceptsLoss = false } = options;
+  const recovery = start.kit && { acceptsLoss };
   const foundation = { env, data, keeper, stores };
-  const core = stack.use(await openNodeCore(foundation, { threadCount, thread }));
+  const core = stack.use(await openNodeCore(foundation, { threadCount, thread, recovery }));
   stores.recall(core.cluster.topology().devices);
-  await makeDefaultVolume(core, stores);
+  await makeDefaultVolume(core);
 
   const parts = { env, data, keeper, stores, core };
   const repair = repairWithWriteOff(parts);
@@ -95,8 +97,9 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
 
 async function openNodeCore(
   { env, data, keeper, stores }: Omit<Parts, 'core'>,
-  { threadCount, thread }: { threadCount: number; thread: SqliteThread },
+  about: Pick<CoreOptions, 'threadCount' | 'recovery'> & { readonly thread: SqliteThread },
 ): Promise<Core> {
+  const { threadCount, thread, recovery } = about;
   return await openCore({
     env,
     nodeId: keeper.nodeId,
@@ -104,7 +107,9 @@ async function openNodeCore(
     secrets: keeper,
     stores: () => stores.alive(),
     devices: stores.devices(),
+    nameOf: (id) => stores.slots.find((slot) => slot.id === id)?.path,
     tolerance: METADATA_TOLERANCE,
+    recovery,
     // A cell's database is a cache of the mirrored log, so its own flushes are not waited for.
     openDb: (cell) => SqliteDb.open({ path: data.cellPath(cell), thread }),
     threadCount,
@@ -132,6 +137,7 @@ function adminParts(parts: Parts): Omit<AdminParts, 'repair' | 'stop'> {
       moveOff: async () => {
         await core.repair.repair();
       },
+      health: () => core.repair.health(),
     }),
     layoutReport: () => core.cluster.report(),
     warnings: () => nodeWarnings(parts),

@@ -5,13 +5,15 @@
 import { describe, expect, it } from 'vitest';
 import { type ChunkId, type DeviceId, utf8 } from '../base/index.ts';
 import { StoreBed } from '../../test/suites/store-bed.ts';
+import { Quorum } from './quorum.ts';
 import { StoreMirror } from './store-mirror.ts';
 
 function openMirror(storeCount = 6) {
   const bed = new StoreBed(storeCount);
   const leaving = new Set<DeviceId>();
   const isLeaving = (id: DeviceId) => leaving.has(id);
-  const mirror = new StoreMirror({ stores: bed.alive, tolerance: 2, isLeaving });
+  const quorum = new Quorum(bed.devices(), 2);
+  const mirror = new StoreMirror({ stores: bed.alive, tolerance: 2, quorum, isLeaving });
   const holdersOf = async (id: Uint8Array) => {
     const entries = await Promise.all(bed.stores.map((store) => store.stat(id as ChunkId)));
     return bed.stores.filter((_, index) => entries[index]?.isGood);
@@ -42,16 +44,18 @@ describe('StoreMirror', () => {
     expect(await mirror.get(refs[0]!)).toBeUndefined();
   });
 
-  it('passes over stores that fail, and refuses one copy where there could be two', async () => {
+  it('passes over stores that fail, and refuses fewer copies than a record needs', async () => {
     const { bed, mirror, holdersOf } = openMirror();
     for (const store of bed.stores.slice(0, 3)) store.fault = () => 'HF_DEVICE_FAILED';
     expect(await holdersOf((await mirror.put(RECORDS[0]!)).id)).toHaveLength(3);
     bed.stores[3]!.fault = () => 'HF_DEVICE_FAILED';
-    expect(await holdersOf((await mirror.put(RECORDS[1]!)).id)).toHaveLength(2);
-    bed.stores[4]!.fault = () => 'HF_DEVICE_FAILED';
     await expect(mirror.put(RECORDS[2]!)).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
     for (const store of bed.stores) bed.away.add(store);
     await expect(mirror.put(RECORDS[3]!)).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
+    const two = openMirror(2);
+    expect(await two.holdersOf((await two.mirror.put(RECORDS[0]!)).id)).toHaveLength(2);
+    two.bed.away.add(two.bed.stores[0]!);
+    await expect(two.mirror.put(RECORDS[1]!)).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
     const single = openMirror(1);
     expect(await single.holdersOf((await single.mirror.put(RECORDS[0]!)).id)).toHaveLength(1);
   });
@@ -82,6 +86,12 @@ describe('StoreMirror', () => {
     for (const lost of bed.stores.slice(0, 4)) {
       bed.away.add(lost);
       bed.addStore();
+      mirror.settle(
+        new Quorum(
+          bed.alive().map((store) => bed.deviceOf(store)),
+          2,
+        ),
+      );
       expect(await mirror.repair()).toBeGreaterThan(0);
       expect(await mirror.repair()).toBe(0);
     }
@@ -109,5 +119,52 @@ describe('StoreMirror', () => {
     }
     const fresh = await mirror.put(utf8('fresh'));
     expect(await holdersOf(fresh.id)).not.toContain(going);
+  });
+
+  it('puts copies on different disks first, and counts those', async () => {
+    const bed = new StoreBed(9);
+    const devices = bed.stores.map((store, index) => ({
+      ...bed.deviceOf(store),
+      labels: ['server', `disk-${index % 3}`],
+    }));
+    const quorum = new Quorum(devices, 2);
+    const mirror = new StoreMirror({ stores: bed.alive, tolerance: 2, quorum });
+    for (const bytes of RECORDS) {
+      const { id } = await mirror.put(bytes);
+      const disks = new Set<number>();
+      for (const [index, store] of bed.stores.entries()) {
+        if (await store.stat(id as ChunkId)) disks.add(index % 3);
+      }
+      expect(disks.size).toBe(3);
+    }
+    for (const [index, store] of bed.stores.entries()) if (index % 3 > 0) bed.away.add(store);
+    await expect(mirror.put(utf8('on one disk'))).rejects.toMatchObject({
+      code: 'HF_TOO_FEW_STORES',
+    });
+  });
+
+  it('brings records to what new members need before they count, and holds to both', async () => {
+    const { bed, mirror, holdersOf } = openMirror(4);
+    bed.away.add(bed.stores[0]!).add(bed.stores[1]!);
+    const { id } = await mirror.put(RECORDS[0]!);
+    expect(await holdersOf(id)).toHaveLength(2);
+    const six = new Quorum(
+      [...bed.devices(), ...[1, 2].map(() => bed.deviceOf(bed.addStore()))],
+      2,
+    );
+    await mirror.prepare(six);
+    expect((await holdersOf(id)).length).toBeGreaterThanOrEqual(3);
+    bed.away.add(bed.stores[2]!);
+    // Three of the six, but one only of the four before.
+    await expect(mirror.put(RECORDS[1]!)).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
+    mirror.settle(six);
+    expect(await holdersOf((await mirror.put(RECORDS[2]!)).id)).toHaveLength(3);
+    bed.away.add(bed.stores[3]!);
+    const three = new Quorum(
+      bed.stores.slice(3).map((store) => bed.deviceOf(store)),
+      2,
+    );
+    await mirror.prepare(three).catch(() => {});
+    await expect(mirror.put(RECORDS[3]!)).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
   });
 });

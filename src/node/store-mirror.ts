@@ -1,7 +1,8 @@
 /**
  * The log's mirror on the stores of this machine (ruling 10): each record is a metadata chunk on as
- * many stores as keep it safe from the losses that content bears. Which stores follows from the
- * record's id, as for shards that are handed off, so records spread evenly.
+ * many stores as keep it safe from the losses that content bears, on as many disks as there are.
+ * Which stores follows from the record's id, as for shards that are handed off, so records spread
+ * evenly. How many copies make it count: see quorum.ts.
  */
 import {
   asBuffer,
@@ -21,6 +22,7 @@ import {
 import { digest } from '../crypto/index.ts';
 import type { Mirror, MirrorRecord, MirrorRef } from '../log/index.ts';
 import type { ChunkStore } from '../store/index.ts';
+import type { Quorum } from './quorum.ts';
 
 /** Records are never put again after a delete, so one generation does. */
 const GENERATION = 1;
@@ -30,31 +32,67 @@ const READS_AT_ONCE = 16;
 export interface StoreMirrorOptions {
   /** The stores that are alive, as of the call. */
   readonly stores: () => readonly ChunkStore[];
-  /** Losses that a record must survive. */
+  /** Losses that a record must survive, where there are stores enough. */
   readonly tolerance: number;
+  /** What counts until {@link StoreMirror.prepare} says otherwise. */
+  readonly quorum: Quorum;
   /** Whether a store is being drained: it gets no copies, and those that it has do not count. */
   readonly isLeaving?: (id: DeviceId) => boolean;
 }
 
 export class StoreMirror implements Mirror {
   readonly #options: StoreMirrorOptions;
+  /** All that a record must satisfy: two while the members change. */
+  #quorums: readonly Quorum[];
+  readonly #puts = new Set<Promise<unknown>>();
 
   constructor(options: StoreMirrorOptions) {
     this.#options = options;
+    this.#quorums = [options.quorum];
+  }
+
+  /**
+   * From here on records satisfy `next` as well; brings those that there are to it.
+   * @throws HF_TOO_FEW_STORES when some record cannot be.
+   */
+  async prepare(next: Quorum): Promise<void> {
+    this.#quorums = [this.#quorums[0]!, next];
+    // They were put when `next` was not asked for, and may be too late for repair to see.
+    await Promise.allSettled(this.#puts);
+    await this.#mend({ isStrict: true });
+  }
+
+  /** `quorum` is in force, and nothing else. */
+  settle(quorum: Quorum): void {
+    this.#quorums = [quorum];
   }
 
   async put(bytes: Uint8Array): Promise<MirrorRef> {
     const id = metadataChunkId(digest(bytes));
-    const copies = await this.#putCopies(id, bytes, { isVerified: true });
-    const alive = this.#staying().length;
-    // One copy would be no mirror, unless one store is all there is.
-    if (copies < Math.min(2, alive) || copies === 0) {
-      throw new HoldfastError(
-        'HF_TOO_FEW_STORES',
-        `metadata could be stored on ${copies} of ${alive} stores only`,
-      );
+    const putting = this.#putCopies(id, bytes, { isVerified: true });
+    this.#puts.add(putting);
+    try {
+      this.#assertKept(await putting);
+    } finally {
+      this.#puts.delete(putting);
     }
     return { id };
+  }
+
+  #isKept(holders: readonly DeviceId[]): boolean {
+    return holders.length > 0 && this.#quorums.every((quorum) => quorum.isKept(holders));
+  }
+
+  #assertKept(holders: readonly DeviceId[]): void {
+    if (this.#isKept(holders)) return;
+    const here = this.#options.stores().map(({ id }) => id);
+    const lacking = this.#quorums.find((quorum) => !quorum.isKept(holders)) ?? this.#quorums[0]!;
+    const { copiesMin, memberCount } = lacking;
+    throw new HoldfastError(
+      'HF_TOO_FEW_STORES',
+      `metadata could be stored on ${holders.length} stores only and must be on ${copiesMin}; ` +
+        `${lacking.away(here).length} of ${memberCount} stores are away`,
+    );
   }
 
   /** Stores that records are put on. */
@@ -65,21 +103,22 @@ export class StoreMirror implements Mirror {
     return staying.length > 0 ? staying : alive;
   }
 
-  /** Puts copies on the first stores of the record's order that take it. @returns how many did. */
+  /** Puts copies on the first stores of the record's order that take it. @returns which did. */
   async #putCopies(
     id: ChunkId,
     bytes: Uint8Array,
     { isVerified }: { isVerified: boolean },
-  ): Promise<number> {
-    const order = rendezvous(this.#staying(), id);
+  ): Promise<DeviceId[]> {
+    const order = this.#order(id);
     const wanted = Math.min(this.#options.tolerance + 1, order.length);
     const candidates = order.values();
+    const holders: DeviceId[] = [];
     let full: unknown;
-    const copies = Array.from({ length: wanted });
-    const taken = await mapBounded(copies, LIMITS.deviceOperationsMax, async () => {
+    const putOne = async (): Promise<boolean> => {
       for (const store of candidates) {
         try {
           await store.put(id, bytes, { generation: GENERATION, isVerified });
+          holders.push(store.id);
           return true;
         } catch (error) {
           if (errorCode(error) === 'HF_NO_SPACE') full = error;
@@ -87,10 +126,25 @@ export class StoreMirror implements Mirror {
         }
       }
       return false;
+    };
+    const copies = Array.from({ length: wanted });
+    await mapBounded(copies, LIMITS.deviceOperationsMax, putOne);
+    // Some may be on stores that do not count, or too many on one disk.
+    while (!this.#isKept(holders) && (await putOne()));
+    if ((holders.length < wanted || !this.#isKept(holders)) && full) throw full;
+    return holders;
+  }
+
+  /** Stores as the record prefers them: each disk once, before any disk a second time. */
+  #order(id: ChunkId): readonly ChunkStore[] {
+    const counts = new Map<string, number>();
+    const ranked = rendezvous(this.#staying(), id).map((store) => {
+      const disk = this.#quorums.at(-1)!.diskOf(store.id) ?? '';
+      const rank = counts.get(disk) ?? 0;
+      counts.set(disk, rank + 1);
+      return { store, rank };
     });
-    const takenCount = taken.filter(Boolean).length;
-    if (takenCount < wanted && full) throw full;
-    return takenCount;
+    return ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
@@ -133,24 +187,30 @@ export class StoreMirror implements Mirror {
    * @returns how many records lacked some.
    */
   async repair(): Promise<number> {
-    const staying = new Set(this.#staying());
+    return await this.#mend({ isStrict: false });
+  }
+
+  /** @param isStrict whether a record that cannot have all its copies is an error. */
+  async #mend({ isStrict }: { isStrict: boolean }): Promise<number> {
+    const staying = new Set(this.#staying().map(({ id }) => id));
     const wanted = Math.min(this.#options.tolerance + 1, staying.size);
-    const records = new Map<string, { id: ChunkId; goodCount: number; badAt: ChunkStore[] }>();
+    const records = new Map<string, { id: ChunkId; good: DeviceId[]; badAt: ChunkStore[] }>();
     for (const store of this.#options.stores()) {
       for await (const { id, isGood } of metadataEntries(store)) {
-        const record = records.get(toHex(id)) ?? { id, goodCount: 0, badAt: [] };
+        const record = records.get(toHex(id)) ?? { id, good: [], badAt: [] };
         if (!isGood) record.badAt.push(store);
-        else if (staying.has(store)) record.goodCount += 1;
+        else if (staying.has(store.id)) record.good.push(store.id);
         records.set(toHex(id), record);
       }
     }
     const needy = [...records.values()].filter(
-      ({ goodCount, badAt }) => goodCount < wanted || badAt.length > 0,
+      ({ good, badAt }) => good.length < wanted || badAt.length > 0 || !this.#isKept(good),
     );
-    for (const { id, badAt } of needy) {
+    for (const { id, good, badAt } of needy) {
       const bytes = await this.get({ id });
       if (!bytes) continue; // nothing left to copy; the log knows whether it is missed
-      await this.#putCopies(id, bytes, { isVerified: false });
+      const put = await this.#putCopies(id, bytes, { isVerified: false });
+      if (isStrict) this.#assertKept([...good, ...put]);
       for (const store of badAt) {
         if ((await store.stat(id))?.isGood) continue;
         await store.remove(id, { generationMax: GENERATION });

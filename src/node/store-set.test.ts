@@ -11,7 +11,7 @@ import { type ClusterId, errorCode, hexId, MiB } from '../base/index.ts';
 import { MemoryDb } from '../db/index.ts';
 import { realEnv } from '../env/index.ts';
 import { bytesOf, NODE, rs42, streamOf } from '../../test/suites/store-bed.ts';
-import { openCore } from './core.ts';
+import { type Core, openCore } from './core.ts';
 import { LocalDevices } from './device-manager.ts';
 import { StoreSet } from './store-set.ts';
 
@@ -129,33 +129,42 @@ describe('StoreSet', () => {
   });
 });
 
+/** Stores, a core over them and a volume, in as many folders. */
+async function openNode(stack: AsyncDisposableStack, storeCount: number) {
+  const stores = stack.use(newSet());
+  for (let i = 0; i < storeCount; i++) await stores.create(at(`disk-${i}`), CAPACITY);
+  const core = stack.use(await coreOver(stores));
+  let savedCount = 0;
+  const devices = new LocalDevices({
+    stores,
+    cluster: core.cluster,
+    saveList: async () => void (savedCount = stores.entries().length),
+    moveOff: async () => void (await core.repair.repair()),
+    health: () => core.repair.health(),
+  });
+  await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+  return { stores, core, devices, savedCount: () => savedCount };
+}
+
+async function coreOver(stores: StoreSet): Promise<Core> {
+  return await openCore({
+    env,
+    nodeId: NODE,
+    metadataKey: new Uint8Array(32),
+    secrets: { get: () => undefined, add: async () => {} },
+    stores: () => stores.alive(),
+    devices: stores.devices(),
+    tolerance: 2,
+    openDb: async () => new MemoryDb(),
+    threadCount: 0,
+    slotCount: 2,
+  });
+}
+
 describe('LocalDevices', () => {
   it('drains a store before it lets go of it, and refuses when it cannot', async () => {
     await using stack = new AsyncDisposableStack();
-    const stores = stack.use(newSet());
-    for (let i = 0; i < 7; i++) await stores.create(at(`disk-${i}`), CAPACITY);
-    const core = stack.use(
-      await openCore({
-        env,
-        nodeId: NODE,
-        metadataKey: new Uint8Array(32),
-        secrets: { get: () => undefined, add: async () => {} },
-        stores: () => stores.alive(),
-        devices: stores.devices(),
-        tolerance: 2,
-        openDb: async () => new MemoryDb(),
-        threadCount: 0,
-        slotCount: 2,
-      }),
-    );
-    let savedCount = 0;
-    const devices = new LocalDevices({
-      stores,
-      cluster: core.cluster,
-      saveList: async () => void (savedCount = stores.entries().length),
-      moveOff: async () => void (await core.repair.repair()),
-    });
-    await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+    const { stores, core, devices, savedCount } = await openNode(stack, 7);
     const objects = core.volumes.objects('v');
     for (let i = 0; i < 8; i++) {
       const content = bytesOf(20_000 * (i + 1), i);
@@ -175,7 +184,7 @@ describe('LocalDevices', () => {
 
     const gone = await devices.remove({ device: at('disk-0'), isForced: false });
     expect(gone).toMatchObject({ state: 'draining', path: at('disk-0') });
-    expect(savedCount).toBe(6);
+    expect(savedCount()).toBe(6);
     await expectAll();
     const { stripes, misplaced } = await core.repair.health();
     expect([stripes.degraded, stripes.lost, misplaced]).toEqual([0, 0, 0]);
@@ -192,5 +201,52 @@ describe('LocalDevices', () => {
     expect(await core.repair.repair()).toMatchObject({ incomplete: 0, lost: 0 });
     await expectAll();
     await expect(devices.query('nothing')).rejects.toMatchObject({ code: 'HF_NOT_FOUND' });
+  });
+
+  it('does not let go of a store that is away while stripes need it', async () => {
+    await using stack = new AsyncDisposableStack();
+    const { stores, core, devices } = await openNode(stack, 6);
+    await core.volumes.objects('v').put(streamOf(bytesOf(200_000)), { key: 'k' });
+    await fs.rename(at('disk-0'), at('pulled'));
+    await stores.refresh();
+    const refused = devices.remove({ device: at('disk-0'), isForced: false });
+    await expect(refused).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
+    expect(stores.slots).toHaveLength(6);
+    expect(stores.find(at('disk-0')).state).toBe('in');
+    await devices.add({ path: at('disk-6'), isNew: true, capacityBytes: CAPACITY });
+    await devices.remove({ device: at('disk-0'), isForced: false });
+    expect(stores.slots).toHaveLength(6);
+    expect((await core.repair.health()).stripes).toEqual({ ok: 1, degraded: 0, lost: 0 });
+  });
+
+  it('goes on draining after the store was away, and after a restart', async () => {
+    const { entries, epoch } = await (async () => {
+      await using stack = new AsyncDisposableStack();
+      const { stores, core } = await openNode(stack, 7);
+      stores.setState(stores.slots[0]!.id, 'draining');
+      await core.cluster.setDevices(stores.devices());
+      await fs.rename(at('disk-0'), at('pulled'));
+      await stores.refresh();
+      await fs.rename(at('pulled'), at('disk-0'));
+      await stores.refresh();
+      expect(stores.slots[0]).toMatchObject({ state: 'draining', open: expect.anything() });
+      return { entries: stores.entries(), epoch: core.cluster.topology().epoch };
+    })();
+    await using again = newSet();
+    await again.openKnown(entries);
+    await using core = await coreOver(again);
+    again.recall(core.cluster.topology().devices);
+    expect(again.devices().map(({ state }) => state)).toEqual([
+      'draining',
+      'in',
+      'in',
+      'in',
+      'in',
+      'in',
+      'in',
+    ]);
+    // What a restart finds is what there was: no epoch is made of it.
+    await core.cluster.setDevices(again.devices());
+    expect(core.cluster.topology().epoch).toBe(epoch);
   });
 });

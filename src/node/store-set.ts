@@ -140,6 +140,8 @@ export class StoreSet implements AsyncDisposable {
 
   async #take(open: OpenSlot, where: string): Promise<Slot> {
     const { store } = open;
+    // One that was drained is, also after it was away for a moment; one written off is back.
+    const isDraining = [store.state, this.#slots.get(store.id)?.state].includes('draining');
     const slot: Slot = {
       id: store.id,
       path: where,
@@ -149,7 +151,7 @@ export class StoreSet implements AsyncDisposable {
       isForeign: false,
       awaySinceMs: undefined,
       disk: `disk-${(await filesystemOf(where)).id}`,
-      state: store.state === 'draining' ? 'draining' : 'in',
+      state: isDraining ? 'draining' : 'in',
     };
     this.#slots.set(store.id, slot);
     return slot;
@@ -181,11 +183,15 @@ export class StoreSet implements AsyncDisposable {
     return await this.#take(await this.#openStore(where), where);
   }
 
-  /** What the topology remembers of stores that have been away since the start. */
+  /** What the topology remembers: which are drained, and of stores away since the start all. */
   recall(known: readonly TopologyDevice[]): void {
-    for (const slot of this.slots.filter(({ open }) => !open)) {
+    for (const slot of this.slots) {
       const device = known.find(({ id }) => id === slot.id);
       if (!device) continue;
+      if (slot.open) {
+        if (device.state === 'draining') this.setState(slot.id, 'draining');
+        continue;
+      }
       const { weightBytes: sizeBytes, state } = device;
       const disk = device.labels.at(-1) ?? slot.disk;
       this.#slots.set(slot.id, { ...slot, sizeBytes, disk, state });

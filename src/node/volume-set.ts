@@ -14,7 +14,14 @@ import type { VolumeManager, VolumeStatus } from '../admin/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import { volumeKeys } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Namespace, References, Session, VolumeRecord, Volumes } from '../meta/index.ts';
+import {
+  checkVolumeName,
+  type Namespace,
+  type References,
+  type Session,
+  type VolumeRecord,
+  type Volumes,
+} from '../meta/index.ts';
 import type { Repair } from '../repair/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
 import { type ObjectStore, openObjects } from '../volume/index.ts';
@@ -43,18 +50,19 @@ interface OpenVolume {
   readonly objects: ObjectStore;
 }
 
-const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-
-/**
- * What a new volume gets when nothing is said: bears the loss of two stores at half as much again.
- */
-const DEFAULT_SCHEME: Scheme = parseScheme('rs-4+2');
+/** What a new volume gets when nothing is said: bears the loss of two stores, where there are so many. */
+function fittingScheme(cluster: Cluster): Scheme {
+  const count = cluster.topology().devices.filter(({ state }) => state === 'in').length;
+  if (count >= 4) return parseScheme(`rs-${Math.min(4, count - 2)}+2`);
+  return parseScheme(`copy-${Math.max(1, count)}`);
+}
 
 export class VolumeSet implements VolumeManager, AsyncDisposable {
   readonly #options: VolumeSetOptions;
   readonly #repair: Pick<Repair, 'release' | 'abandon'>;
   readonly #open = new Map<VolumeId, OpenVolume>();
   readonly #stack = new AsyncDisposableStack();
+  #degradedPuts = 0;
 
   /** @param repair built over {@link namespaceOf} of this very set, hence a second argument. */
   constructor(options: VolumeSetOptions, repair: Pick<Repair, 'release' | 'abandon'>) {
@@ -79,10 +87,16 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       volume: () => open.record,
       keys: volumeKeys(secret),
       namespace,
+      onDegraded: () => (this.#degradedPuts += 1),
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
     this.#open.set(record.id, volume);
     return volume;
+  }
+
+  /** Puts since the start that were acknowledged with fewer shards than they should have. */
+  get degradedPuts(): number {
+    return this.#degradedPuts;
   }
 
   /** Ids of the volumes that are open. */
@@ -104,13 +118,8 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     isDeduplicating: boolean;
   }): Promise<VolumeStatus> {
     const { env, volumes, secrets, cluster } = this.#options;
-    const { name, scheme = DEFAULT_SCHEME, isDeduplicating } = request;
-    if (!NAME_PATTERN.test(name)) {
-      throw new HoldfastError(
-        'HF_BAD_ARGUMENT',
-        `"${name}" cannot name a volume: use a-z, 0-9, '.', '_' and '-', at most 63`,
-      );
-    }
+    const { name, scheme = fittingScheme(cluster), isDeduplicating } = request;
+    checkVolumeName(name);
     if (await volumes.get(name)) throw new HoldfastError('HF_EXISTS', `volume "${name}" exists`);
     await cluster.ensureWidth(scheme.n);
     const id = hexId<VolumeId>(env.random.bytes(16));

@@ -13,11 +13,19 @@ export async function nodeWarnings(about: {
   for (const { path, reason } of stores.slots) {
     if (reason) lines.push(`store ${path} is away: ${reason}`);
   }
-  lines.push(...core.cluster.report().relaxed);
-  if (await keeper.needsExport()) {
-    lines.push('without a recovery kit, losing the data directory loses all keys: ' + SAVE_KIT);
+  lines.push(...layoutNotes(core));
+  const kit = await keeper.kitState();
+  if (kit === 'none') {
+    lines.push(`without a recovery kit, losing the data directory loses all keys: ${SAVE_KIT}`);
+  } else if (kit === 'stale') {
+    lines.push(`a volume was made since the recovery kit was saved; save it again: ${SAVE_KIT}`);
   }
   return lines;
+}
+
+/** What the layout could not keep. That one machine is one machine need not be said. */
+export function layoutNotes({ cluster }: Pick<Core, 'cluster'>): readonly string[] {
+  return cluster.report().relaxed.filter((line) => !/ share 1 server:/.test(line));
 }
 
 export const SAVE_KIT = 'holdfast key export FILE';

@@ -3,7 +3,7 @@ import { formatScheme, GiB } from '../base/index.ts';
 import type { Core } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { StoreSet } from './store-set.ts';
-import { SAVE_KIT } from './warnings.ts';
+import { layoutNotes, SAVE_KIT } from './warnings.ts';
 
 export async function welcomeLines(about: {
   core: Core;
@@ -19,7 +19,7 @@ export async function welcomeLines(about: {
   const lines = [
     `Holdfast is up. Data: ${data.path}`,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
-    ...core.cluster.report().relaxed.map((line) => `Note: ${line}`),
+    ...layoutNotes(core).map((line) => `Note: ${line}`),
   ];
   if (!isFirstRun) return lines;
   const sizes = await Promise.all(alive.map((store) => store.usage()));

@@ -1,6 +1,9 @@
 /**
  * Which shards of which stripes are where, for one placement group at a time: a stripe's wanted
- * record from the reference slot beside the chunks that the stores list.
+ * record from the reference slot beside the chunks that the stores list. A stripe is *wanted* when
+ * a manifest names it. Most say so themselves; of one whose confirmation failed or is still on its
+ * way the volume's cell is asked, so no acknowledged stripe is overlooked, whatever was forgotten
+ * in between.
  */
 import {
   chunkIdParts,
@@ -11,7 +14,7 @@ import {
   toHex,
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
-import type { References, StripeRecord } from '../meta/index.ts';
+import type { Holder, Namespace, References, StripeRecord } from '../meta/index.ts';
 import type { ChunkEntry, ChunkStore } from '../store/index.ts';
 
 export interface HeldChunk {
@@ -30,8 +33,18 @@ export interface StripeCensus {
   readonly isInPlace: boolean;
 }
 
+export interface Unconfirmed {
+  readonly stripe: StripeId;
+  readonly holder: Holder;
+}
+
 export interface GroupCensus {
+  /** The wanted ones. */
   readonly stripes: readonly StripeCensus[];
+  /** Named, but by no manifest yet: their writers are at work, or gone. */
+  readonly pending: readonly StripeCensus[];
+  /** References that are pending although their manifest is committed. */
+  readonly unconfirmed: readonly Unconfirmed[];
   /** Chunks whose stripe has no record, those of one stripe together. */
   readonly unnamed: readonly (readonly HeldChunk[])[];
 }
@@ -40,20 +53,38 @@ export interface CensusContext {
   readonly cluster: Cluster;
   readonly references: References;
   readonly stores: () => readonly ChunkStore[];
+  /** The namespace of a volume; `undefined` when it is not open here. */
+  readonly namespaceOf: (volume: string) => Namespace | undefined;
 }
 
 export async function takeCensus(context: CensusContext, group: number): Promise<GroupCensus> {
   // Holdings first: a stripe named meanwhile then shows fewer shards, never an unnamed chunk.
   const held = await listHoldings(context.stores(), group);
   const stripes: StripeCensus[] = [];
+  const pending: StripeCensus[] = [];
+  const unconfirmed: Unconfirmed[] = [];
   for await (const record of stripeRecords(context.references, group)) {
     const key = stripeKey(record.stripe, record.schemeNumber);
     const chunks = held.get(key) ?? [];
     held.delete(key);
-    if (!record.isStored) continue; // its writer is still at work, or gone: collection's business
-    stripes.push(countShards(context.cluster, record, chunks));
+    const census = countShards(context.cluster, record, chunks);
+    const holder = record.isStored ? undefined : await committedHolder(context, record);
+    if (holder) unconfirmed.push({ stripe: record.stripe, holder });
+    if (record.isStored || holder) stripes.push(census);
+    else pending.push(census);
   }
-  return { stripes, unnamed: [...held.values()] };
+  return { stripes, pending, unconfirmed, unnamed: [...held.values()] };
+}
+
+/** Who names the stripe in a manifest that is committed; asking changes nothing. */
+async function committedHolder(
+  { references, namespaceOf }: CensusContext,
+  { stripe }: StripeRecord,
+): Promise<Holder | undefined> {
+  for (const holder of await references.holders(stripe)) {
+    if (await namespaceOf(holder.volume)?.record(holder.inode)) return holder;
+  }
+  return undefined;
 }
 
 async function listHoldings(

@@ -22,24 +22,31 @@ export interface HealerOptions {
 
 /** Runs until `signal` is aborted. */
 export async function runHealer(options: HealerOptions, signal: AbortSignal): Promise<void> {
-  const { clock, log } = options.env;
+  const { env, repair, graceMs, needsRepair } = options;
+  const { clock } = env;
+  /** A healer that stops would be worse than one that fails. */
+  const attempt = async (task: string, work: () => Promise<unknown>): Promise<void> => {
+    try {
+      if (!signal.aborted) await work();
+    } catch (error) {
+      if (errorCode(error) !== 'HF_INTERRUPTED') env.log.warn(`${task} failed`, { error });
+    }
+  };
   let collectAt = clock.monotonic();
   let scrubAt = clock.monotonic() + options.scrubEveryMs;
   for await (const _ of clock.every(options.lookEveryMs, { signal })) {
-    try {
-      if (clock.monotonic() >= collectAt) {
-        await options.repair.collect({ graceMs: options.graceMs, signal });
-        collectAt = clock.monotonic() + options.collectEveryMs;
-      }
-      if (clock.monotonic() >= scrubAt) {
-        await options.repair.scrub({ signal });
-        scrubAt = clock.monotonic() + options.scrubEveryMs;
-      }
-      if (await options.needsRepair()) await options.repair.repair({ signal });
-    } catch (error) {
-      if (errorCode(error) === 'HF_INTERRUPTED') return;
-      // The next round tries again; a healer that stops would be worse than one that fails.
-      log.warn('a round of healing failed', { error });
+    // What is lost is made again first. The next time of a task is set before it is tried: one that
+    // fails waits for its turn like all others, and keeps none of them from theirs.
+    await attempt('repair', async () => {
+      if (await needsRepair()) await repair.repair({ signal });
+    });
+    if (clock.monotonic() >= collectAt) {
+      collectAt = clock.monotonic() + options.collectEveryMs;
+      await attempt('collection', () => repair.collect({ graceMs, signal }));
+    }
+    if (clock.monotonic() >= scrubAt) {
+      scrubAt = clock.monotonic() + options.scrubEveryMs;
+      await attempt('scrub', () => repair.scrub({ signal }));
     }
   }
 }

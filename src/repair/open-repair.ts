@@ -2,11 +2,11 @@
 import {
   assert,
   chunkIdParts,
+  errorCode,
   GROUP_COUNT,
   LIMITS,
   mapBounded,
   Mutex,
-  schemeOfNumber,
   throwIfAborted,
   toHex,
 } from '../base/index.ts';
@@ -19,6 +19,7 @@ import {
   stateOf,
   type StripeCensus,
   takeCensus,
+  type Unconfirmed,
 } from './census.ts';
 import {
   type CollectorContext,
@@ -123,7 +124,9 @@ class RepairRunner implements Repair {
     const { signal, onProgress } = options;
     const needy: StripeCensus[] = [];
     let lost = 0;
-    await this.#eachGroup({ signal }, ({ stripes }) => {
+    let skipped = 0;
+    await this.#eachGroup({ signal }, ({ stripes, pending }) => {
+      skipped += pending.filter((census) => stateOf(census) !== 'ok').length;
       for (const census of stripes) {
         if (spareCount(census) < 0) lost += 1;
         else if (stateOf(census) !== 'ok' || !census.isInPlace || hasSurplus(census)) {
@@ -137,11 +140,10 @@ class RepairRunner implements Repair {
     let doneCount = 0;
     await mapBounded(needy, LIMITS.stripesInFlightMax, async ({ record }) => {
       throwIfAborted(signal);
-      const { k, n } = schemeOfNumber(record.schemeNumber);
       try {
         const report = await this.#context.stripes.rebuild(record, { signal });
         writtenBytes += report.writtenBytes;
-        if (report.health.spareCount === n - k) repaired += 1;
+        if (report.health.isWhole) repaired += 1;
       } catch (error) {
         throwIfAborted(signal);
         // One stripe that cannot be repaired now must not keep the others from it.
@@ -150,7 +152,7 @@ class RepairRunner implements Repair {
       doneCount += 1;
       onProgress?.({ doneCount, totalCount: needy.length, bytes: writtenBytes });
     });
-    return { repaired, incomplete: needy.length - repaired, lost, writtenBytes };
+    return { repaired, incomplete: needy.length - repaired, skipped, lost, writtenBytes };
   }
 
   async collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary> {
@@ -175,17 +177,16 @@ class RepairRunner implements Repair {
         releases += 1;
       }
     }
-    const deletedChunks = await this.#collectUnnamed(options);
+    const deletedChunks = await this.#walkGroups(options);
     return { releases, strays: strays.length, deletedStripes, deletedChunks };
   }
 
-  async #collectUnnamed({
-    graceMs,
-    ...options
-  }: { graceMs: number } & RunOptions): Promise<number> {
+  /** Confirms what is committed and deletes what nothing names. @returns chunks deleted. */
+  async #walkGroups({ graceMs, ...options }: { graceMs: number } & RunOptions): Promise<number> {
     const oldest = this.#context.env.clock.now() - graceMs;
     const unnamed: { wanted: WantedStripe; chunkCount: number }[] = [];
-    await this.#eachGroup(options, (census) => {
+    await this.#eachGroup(options, async (census) => {
+      for (const each of census.unconfirmed) await this.#confirm(each);
       for (const held of census.unnamed) {
         if (held.some(({ entry }) => entry.writtenAtMs > oldest)) continue;
         unnamed.push({ wanted: wantedOf(held), chunkCount: held.length });
@@ -196,6 +197,17 @@ class RepairRunner implements Repair {
     return unnamed
       .filter(({ wanted }) => deleted.has(toHex(wanted.stripe)))
       .reduce((sum, { chunkCount }) => sum + chunkCount, 0);
+  }
+
+  /** Its confirmation failed before, or is still on its way: then it is confirmed twice. */
+  async #confirm({ holder, stripe }: Unconfirmed): Promise<void> {
+    try {
+      await this.#context.references.confirm(holder, [stripe]);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      // It stays wanted as it is, so that nothing is lost by the next try being the next run's.
+      this.#context.env.log.warn('a stripe could not be confirmed', { error });
+    }
   }
 
   async release(volume: string, release: Release): Promise<void> {

@@ -7,11 +7,14 @@ import { afterEach, describe, expect, it } from 'vitest';
 import {
   type ChunkId,
   chunkIdParts,
+  HoldfastError,
   METADATA_SCHEME_NUMBER,
   schemeNumber,
+  stripeId,
   toHex,
 } from '../base/index.ts';
 import type { Namespace } from '../meta/index.ts';
+import type { CoreOptions } from '../node/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
 import {
   bytesOf,
@@ -41,8 +44,8 @@ afterEach(async () => {
   for (const core of cleanup.splice(0)) await core[Symbol.asyncDispose]();
 });
 
-async function open(bed = new CoreBed(6)): Promise<Opened> {
-  const core = await bed.open();
+async function open(bed = new CoreBed(6), options: Partial<CoreOptions> = {}): Promise<Opened> {
+  const core = await bed.open(options);
   cleanup.push(core);
   const [known] = await core.volumes.list();
   if (!known) await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
@@ -335,7 +338,7 @@ describe('collect', () => {
     cleanup.length = 0;
     const again = await open(bed);
     expect(await again.core.repair.health()).toMatchObject({
-      stripes: { ok: 0 },
+      stripes: { ok: 1 },
       unnamedChunks: 0,
     });
     expect(await again.core.repair.collect({ graceMs })).toMatchObject({
@@ -344,6 +347,55 @@ describe('collect', () => {
     });
     expect(await again.core.repair.health()).toMatchObject({ stripes: { ok: 1 } });
     await again.expectReadable({ large: SIZES.large });
+  });
+
+  it('keeps and confirms what was acknowledged and whose confirmation failed', async () => {
+    let isFailing = true;
+    const opened = await open(new CoreBed(6), {
+      wrapReferences: (references) => ({
+        ...references,
+        async confirm(holder, stripes) {
+          if (isFailing) throw new HoldfastError('HF_NO_SPACE');
+          await references.confirm(holder, stripes);
+        },
+      }),
+    });
+    const { bed, core, objects, expectReadable } = opened;
+    await objects.put(streamOf(bytesOf(SIZES.large, SIZES.large)), { key: 'large' });
+    const [[stripe, shards]] = (await shardsByStripe(bed)).entries() as unknown as [
+      [string, { store: MemoryChunkStore; id: ChunkId }[]],
+    ];
+    // Six shards are lost, two at a time: without repair of what is pending the stripe would be.
+    for (const two of [shards.slice(0, 2), shards.slice(2, 4), shards.slice(4)]) {
+      for (const { store, id } of two) store.lose(id);
+      expect((await core.repair.health()).stripes).toEqual({ ok: 0, degraded: 1, lost: 0 });
+      expect(await core.repair.repair()).toMatchObject({ repaired: 1, incomplete: 0, skipped: 0 });
+    }
+    await expectReadable({ large: SIZES.large });
+    const record = async () => await core.references.stripe(stripeId(Buffer.from(stripe, 'hex')));
+    expect(await record()).toMatchObject({ isStored: false });
+    await core.repair.collect({ graceMs });
+    isFailing = false;
+    await core.repair.collect({ graceMs });
+    expect(await record()).toMatchObject({ isStored: true, referenceCount: 1 });
+    await expectReadable({ large: SIZES.large });
+  });
+
+  it('says which stripes it passed over because nobody has committed them yet', async () => {
+    const opened = await open();
+    const { core, bed, volume, namespace } = opened;
+    const session = await core.references.openSession('writer');
+    const ref = await spread(opened, 100_000);
+    const holder = { volume, inode: await namespace.allocateInodes(1) };
+    await core.references.add({ session, holder, stripes: [ref] });
+    expect(await core.repair.repair()).toMatchObject({ skipped: 0, incomplete: 0 });
+    const [[shard]] = (await shardsByStripe(bed)).values() as unknown as [
+      [{ store: MemoryChunkStore; id: ChunkId }],
+    ];
+    shard.store.lose(shard.id);
+    const none = { repaired: 0, incomplete: 0, lost: 0, writtenBytes: 0 };
+    expect(await core.repair.repair()).toEqual({ ...none, skipped: 1 });
+    expect((await core.repair.health()).stripes).toEqual({ ok: 0, degraded: 0, lost: 0 });
   });
 
   it('ends deletes that a crash cut short, wherever it did', async () => {

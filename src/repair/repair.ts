@@ -46,6 +46,8 @@ export interface RepairSummary {
   readonly repaired: number;
   /** Stripes improved or not, that still lack shards. */
   readonly incomplete: number;
+  /** Stripes without all shards that nobody has committed yet: they may be wanted any moment. */
+  readonly skipped: number;
   readonly lost: number;
   readonly writtenBytes: number;
 }

@@ -6,9 +6,10 @@
  *
  * Invariants: (1) only partitions that changed are written; the others keep their images; (2) an
  * image holds everything up to the batch it names: its table is copied in one turn, and the index
- * has applied exactly the durable batches then; (3) the new mark is the journal's head when the
- * checkpoint began; replay passes over what an image holds already; (4) nothing old is given back
- * before all superblock copies are durable; (5) a failed write stops the store.
+ * has applied exactly the durable batches then; an empty table gets no image; (3) the new mark is
+ * the journal's head when the checkpoint began; replay passes over what an image holds already; (4)
+ * nothing old is given back before all superblock copies are durable; (5) a failed write stops the
+ * store.
  */
 import { Mutex } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -121,9 +122,10 @@ export class Checkpointer {
     for (const [number, partition] of index.partitions.entries()) {
       if (!partition.isDirty) continue;
       partition.isDirty = false;
+      const isEmpty = partition.usedSlots === 0;
       const table = tableBytes(partition.words.slice());
       const seq = this.#journal.head.seq - 1;
-      const image = table.length > 0 ? await writeImage(target, table, seq) : undefined;
+      const image = isEmpty ? undefined : await writeImage(target, table, seq);
       old.push(...(this.#images[number]?.extents ?? []));
       this.#images[number] = image;
     }
@@ -132,6 +134,7 @@ export class Checkpointer {
     await this.#publish(directory, { mark, isClean });
     this.#journal.giveBack(usedBlocks);
     space.releaseMetadata(old);
+    for (const [number, image] of this.#images.entries()) if (!image) index.dropEmpty(number);
   }
 
   async #publish(directory: Directory, changes: Partial<Superblock>): Promise<void> {

@@ -146,16 +146,19 @@ export function decodeChunkHeader(
   };
 }
 
+export function isMetadataChunk(id: ChunkId): boolean {
+  return chunkIdParts(id).schemeNumber === METADATA_SCHEME_NUMBER;
+}
+
 /**
  * Checks a chunk against its id: the header names the stripe, the shard is the one that the header
  * lists, and a metadata chunk is what its id digests.
  * @throws HF_CORRUPT, HF_UNSUPPORTED.
  */
 export function checkChunk(id: ChunkId, chunk: Uint8Array): void {
-  const { schemeNumber } = chunkIdParts(id);
   if (chunk.length > LIMITS.chunkBytesMax) throw corrupt(`${chunk.length} bytes are too many`);
   try {
-    if (schemeNumber === METADATA_SCHEME_NUMBER) checkMetadata(id, chunk);
+    if (isMetadataChunk(id)) checkMetadata(id, chunk);
     else checkShard(id, chunk);
   } catch (error) {
     const code = errorCode(error);

@@ -13,9 +13,9 @@ export type StoreState = 'active' | 'draining' | 'failed';
 export interface StoreUsage {
   /** Bytes the store may use (its hard maximum, or the device's capacity). */
   readonly sizeBytes: number;
-  /** Bytes in use, metadata and reserve included. */
+  /** Bytes in use, those promised and those kept for images of the index included. */
   readonly usedBytes: number;
-  /** Bytes a put may still take. */
+  /** Bytes that shards may still take: without the reserve, and without growth that was refused. */
   readonly freeBytes: number;
   readonly chunkCount: number;
   /** Chunks known bad: repair puts them again. */
@@ -33,8 +33,13 @@ export interface ChunkEntry {
 }
 
 export type ScrubFinding =
-  /** The chunk's bytes are bad. It stays listed, not readable, until it is put again or removed. */
+  /**
+   * The chunk's bytes are bad. It stays listed, not readable, until it is put again or removed, or
+   * a scrub finds it good.
+   */
   | { readonly kind: 'bad-chunk'; readonly id: ChunkId; readonly reason: string }
+  /** The device did not give the chunk's bytes, which may be good: no mark. */
+  | { readonly kind: 'unreadable'; readonly id: ChunkId; readonly reason: string }
   /** A metadata structure of the store had a bad copy, which was rewritten from a good one. */
   | { readonly kind: 'mended'; readonly what: string };
 
@@ -71,6 +76,7 @@ export interface ChunkStore extends AsyncDisposable {
   /**
    * Stores a chunk durably; resolves after the flush. Storing what is there already is no work: it
    * resolves when that is durable (a higher generation is recorded). A chunk known bad is replaced.
+   * Shards leave a reserve free that metadata chunks may take.
    * `chunk` belongs to the store until it settles; aligned memory is written without a copy.
    * The bytes are checked against the id first, unless they are verified.
    * @throws HF_CORRUPT when bytes and id disagree; HF_NO_SPACE before anything is written;
@@ -107,8 +113,10 @@ export interface ChunkStore extends AsyncDisposable {
   usage(): Promise<StoreUsage>;
 
   /**
-   * Reads everything and checks it; changes nothing but marks and mended copies.
+   * Reads everything and checks it; changes nothing but marks and mended copies. A chunk marked bad
+   * whose bytes are good after all loses its mark.
    * @param options.rateBytesPerSecond cap on what is read.
+   * @throws HF_IO when many chunks in a row cannot be read: the device is to blame.
    */
   scrub(
     options?: {

@@ -9,7 +9,16 @@
  * the blocks of a chunk whose write failed are given back when nothing is under way on them any
  * more.
  */
-import { type ChunkId, type DeviceId, HoldfastError, LIMITS, Mutex, xxh64 } from '../base/index.ts';
+import {
+  type ChunkId,
+  type DeviceId,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  LIMITS,
+  Mutex,
+  xxh64,
+} from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Extent } from './allocator.ts';
@@ -30,6 +39,8 @@ export class ChunkWriter {
   readonly #seed: bigint;
   /** Held while the device grows. */
   readonly #growing = new Mutex();
+  /** Whether the filesystem had no room when the device was to grow last. */
+  #isGrowthRefused = false;
 
   constructor(parts: {
     readonly env: Env;
@@ -47,7 +58,12 @@ export class ChunkWriter {
     this.#seed = seedOf(parts.id);
   }
 
-  /** Blocks that the device may still grow by. */
+  /** Blocks that the device may still grow by, as far as is known; none when it was refused. */
+  get likelyGrowthBlocks(): number {
+    return this.#isGrowthRefused ? 0 : this.growthBlocks;
+  }
+
+  /** Blocks that the device may still grow by, if its filesystem has them. */
   get growthBlocks(): number {
     const ungrown = (this.#device.capacityBytes - this.#device.sizeBytes) / BLOCK_BYTES;
     return Math.max(Math.min(ungrown, this.#space.growthBlocks), 0);
@@ -120,11 +136,22 @@ export class ChunkWriter {
   async #grow(missing: number): Promise<void> {
     const possible = this.growthBlocks;
     if (possible < missing) {
-      throw new HoldfastError('HF_NO_SPACE', `${this.#device.name} has no room for a chunk`);
+      throw new HoldfastError('HF_NO_SPACE', `the store ${this.#device.name} is full`);
     }
     const step = Math.max(missing, LIMITS.segmentFileBytesMin / BLOCK_BYTES);
-    await this.#device.grow(Math.min(step, possible) * BLOCK_BYTES);
-    this.#space.allocator.grow(this.#device.sizeBytes / BLOCK_BYTES);
+    try {
+      await this.#device.grow(Math.min(step, possible) * BLOCK_BYTES);
+      this.#isGrowthRefused = false;
+    } catch (error) {
+      // Asked again at the next put that lacks room: others may have left the filesystem some.
+      if (errorCode(error) !== 'HF_NO_SPACE') throw error;
+      this.#isGrowthRefused = true;
+      const message = `the store ${this.#device.name} is full: ${errorMessage(error)}`;
+      throw new HoldfastError('HF_NO_SPACE', message, { cause: error });
+    } finally {
+      // Also when it fails: a part may have been added.
+      this.#space.allocator.grow(this.#device.sizeBytes / BLOCK_BYTES);
+    }
   }
 
   #nowSeconds(): number {

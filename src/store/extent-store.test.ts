@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ChunkStoreHarness, chunkStoreSuite } from '../../test/suites/chunk-store.ts';
-import { TestRandom, testChunk, testEnv } from '../../test/suites/store-fixtures.ts';
+import { TestRandom, testChunk, testEnv, testMetadata } from '../../test/suites/store-fixtures.ts';
 import {
   asBuffer,
   bytesEqual,
@@ -210,7 +210,7 @@ describe('extent store, formatting and opening', () => {
 
 describe('extent store, room', () => {
   it.each([
-    ['small', (number: number) => 1 + ((number * 977) % 9000)],
+    ['small', (number: number) => 200 + ((number * 977) % 9000)],
     ['large', (number: number) => 66_000 + ((number * 97_777) % 400_000)],
     ['of one block', () => 4096],
   ])(
@@ -225,7 +225,7 @@ describe('extent store, room', () => {
       const { id, bytes } = testChunk(99_999, 900_000);
       const before = device.pending.length;
       await expectCode(store.put(id, bytes, { generation: 0 }), 'HF_NO_SPACE');
-      expect(device.pending.length).toBe(before);
+      expect(device.pending.length).toBeLessThanOrEqual(before);
       await store[Symbol.asyncDispose]();
       const again = await open(device);
       expect((await again.usage()).usedBytes).toBe(usedBytes);
@@ -277,6 +277,28 @@ describe('extent store, room', () => {
     await again[Symbol.asyncDispose]();
   });
 
+  it('gives the room of its index back when the chunks are gone', async () => {
+    const { device, store } = await newStore({ sizeBytes: 64 * MiB });
+    const { usedBytes } = await store.usage();
+    const chunks = Array.from({ length: 3000 }, (_, number) => testChunk(number, 5000));
+    await Promise.all(chunks.map(({ id, bytes }) => store.put(id, bytes, { generation: 0 })));
+    await Promise.all(chunks.map(({ id }) => store.remove(id, { generationMax: 0 })));
+    const { usedBytes: usedWhenEmpty } = await store.usage();
+    // Enough batches for two checkpoints.
+    const { id, bytes } = chunks[0]!;
+    for (let round = 0; round < 64; round++) {
+      await store.put(id, bytes, { generation: 0 });
+      await store.remove(id, { generationMax: 0 });
+    }
+    // The table of that one chunk, and what a checkpoint under way has not yet given back.
+    expect((await store.usage()).usedBytes).toBeLessThan(usedBytes + 32 * blockBytes);
+    expect(usedWhenEmpty).toBeGreaterThan(usedBytes + 100 * blockBytes);
+    await store[Symbol.asyncDispose]();
+    const again = await open(device);
+    expect((await again.usage()).usedBytes).toBe(usedBytes);
+    await again[Symbol.asyncDispose]();
+  });
+
   it('takes many puts at once while it grows and makes checkpoints', async () => {
     const { device, store } = await newStore({ capacityBytes: 64 * MiB });
     const chunks = Array.from({ length: 3000 }, (_, number) => testChunk(number, 8000));
@@ -288,6 +310,86 @@ describe('extent store, room', () => {
     for (const { id, bytes } of chunks) {
       expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
     }
+  });
+});
+
+describe('extent store, a filesystem that is full before the store', () => {
+  const metadataOf = (number: number) => testMetadata(number, 1000);
+
+  /** A store that may grow, as far as it knows, and cannot. */
+  async function fullStore(): Promise<{
+    device: SimulatedDevice;
+    store: ExtentStore;
+    numbers: number[];
+  }> {
+    const { device, store } = await newStore({ sizeBytes: 32 * MiB, capacityBytes: 512 * MiB });
+    device.fault = ({ kind }) => (kind === 'grow' ? 'HF_NO_SPACE' : undefined);
+    expect((await store.usage()).freeBytes).toBeGreaterThan(400 * MiB);
+    const numbers = await fill(store, () => 100_000);
+    numbers.push(...(await fill(store, (number) => 5000 + number)).map((number) => -number - 1));
+    return { device, store, numbers };
+  }
+
+  const chunkOf = (number: number) =>
+    number < 0 ? testChunk(-number - 1, 5000 - number - 1) : testChunk(number, 100_000);
+
+  it('says what shards may take, and refuses them before the reserve', async () => {
+    const { store } = await fullStore();
+    const { freeBytes, sizeBytes } = await store.usage();
+    expect(freeBytes).toBeLessThan(12_000);
+    expect(sizeBytes).toBe(512 * MiB);
+    const { id, bytes } = testChunk(77_777, 20_000);
+    await expectCode(store.put(id, bytes, { generation: 0 }), 'HF_NO_SPACE');
+    await store[Symbol.asyncDispose]();
+  });
+
+  it('takes metadata, deletes and restarts, and shards again after deletes', async () => {
+    const { device, store, numbers } = await fullStore();
+    // A reserve of 2 MiB is 512 blocks; the index may need a few of them.
+    for (let number = 0; number < 200; number++) {
+      const { id, bytes } = metadataOf(number);
+      await store.put(id, bytes, { generation: 1 });
+    }
+    await store[Symbol.asyncDispose]();
+    const again = await open(device);
+    expect((await again.describe()).damage).toEqual([]);
+    const { id, bytes } = metadataOf(1000);
+    await again.put(id, bytes, { generation: 1 });
+    const shard = testChunk(88_888, 90_000);
+    await expectCode(again.put(shard.id, shard.bytes, { generation: 0 }), 'HF_NO_SPACE');
+    for (const number of numbers.slice(0, 20)) {
+      expect(await again.remove(chunkOf(number).id, { generationMax: 0 })).toBe(true);
+    }
+    expect((await again.usage()).freeBytes).toBeGreaterThan(MiB / 2);
+    await again.put(shard.id, shard.bytes, { generation: 0 });
+    await again[Symbol.asyncDispose]();
+    // Power is cut, too, and nothing that was acknowledged is gone.
+    const third = await open(new SimulatedDevice({ media: device.crashPoint().durable }));
+    for (const chunk of [...numbers.slice(20).map(chunkOf), shard, metadataOf(0), { id, bytes }]) {
+      expect(bytesEqual((await third.get(chunk.id))!, chunk.bytes)).toBe(true);
+    }
+  });
+
+  it('takes metadata to the last block and then refuses it, too', async () => {
+    const { store } = await fullStore();
+    const numbers = await fill(store, () => 30);
+    expect(numbers.length).toBeGreaterThan(200);
+    await store[Symbol.asyncDispose]();
+  });
+
+  it('grows again once the filesystem has room, and fills up its reserve', async () => {
+    const { device, store } = await fullStore();
+    for (let number = 0; number < 200; number++) {
+      const { id, bytes } = metadataOf(number);
+      await store.put(id, bytes, { generation: 1 });
+    }
+    expect((await store.usage()).freeBytes).toBe(0);
+    device.fault = undefined;
+    const { id, bytes } = testChunk(88_888, 100);
+    await store.put(id, bytes, { generation: 0 });
+    expect(device.sizeBytes).toBeGreaterThan(32 * MiB);
+    expect((await store.usage()).freeBytes).toBeGreaterThan(400 * MiB);
+    await store[Symbol.asyncDispose]();
   });
 });
 
@@ -397,6 +499,61 @@ describe('extent store, scrub', () => {
     for (const { id, bytes } of chunks) {
       expect(bytesEqual((await third.get(id))!, bytes)).toBe(true);
     }
+  });
+
+  it('tells what cannot be read from what is bad, and gives up after many in a row', async () => {
+    const { device, store } = await newStore({ sizeBytes: 32 * MiB });
+    const chunks = Array.from({ length: 40 }, (_, number) => testChunk(number, 100_000));
+    for (const { id, bytes } of chunks) await store.put(id, bytes, { generation: 0 });
+    let reads = 0;
+    const isPayload = (kind: string, lengthBytes: number) => kind === 'read' && lengthBytes < 2e5;
+    device.fault = ({ kind, lengthBytes }) =>
+      isPayload(kind, lengthBytes) && lengthBytes > 1e5 && reads++ % 4 === 0 ? 'HF_IO' : undefined;
+    const { findings } = await store.scrub();
+    expect(findings).toHaveLength(10);
+    for (const finding of findings) expect(finding.kind).toBe('unreadable');
+    device.fault = ({ kind, lengthBytes }) =>
+      isPayload(kind, lengthBytes) && lengthBytes > 1e5 ? 'HF_IO' : undefined;
+    await expectCode(store.scrub(), 'HF_IO');
+    device.fault = undefined;
+    expect((await store.usage()).badChunkCount).toBe(0);
+    for (const { id, bytes } of chunks) {
+      expect(bytesEqual((await store.get(id))!, bytes)).toBe(true);
+    }
+    expect((await store.scrub()).findings).toEqual([]);
+  });
+
+  it('takes the mark of a chunk away when its bytes are good after all', async () => {
+    for (const lengthBytes of [5000, 100_000]) {
+      const { device, store } = await newStore();
+      const { id, bytes } = testChunk(1, lengthBytes);
+      await store.put(id, bytes, { generation: 3 });
+      const offset = await find(device, bytes);
+      const digests = await store.digests();
+      device.flipBit(offset, 2);
+      expect((await store.scrub()).findings).toMatchObject([{ kind: 'bad-chunk', id }]);
+      expect((await store.scrub()).findings).toMatchObject([{ kind: 'bad-chunk', id }]);
+      expect(await store.stat(id)).toMatchObject({ isGood: false });
+      // What the device gave was wrong, not what it has.
+      device.flipBit(offset, 2);
+      expect((await store.scrub()).findings).toEqual([]);
+      expect(await store.stat(id)).toMatchObject({ isGood: true, generation: 3 });
+      expect((await store.usage()).badChunkCount).toBe(0);
+      expect(await store.digests()).toEqual(digests);
+      const again = await open(new SimulatedDevice({ media: device.powerOff().durable }));
+      expect(bytesEqual((await again.get(id))!, bytes)).toBe(true);
+    }
+  });
+
+  it('replaces a chunk that is marked bad', async () => {
+    const { device, store } = await newStore();
+    const { id, bytes } = testChunk(1, 100_000);
+    await store.put(id, bytes, { generation: 3 });
+    device.flipBit(await find(device, bytes), 2);
+    await store.scrub();
+    await store.put(id, bytes, { generation: 3 });
+    expect((await store.scrub()).findings).toEqual([]);
+    expect(bytesEqual((await store.get(id))!, bytes)).toBe(true);
   });
 
   it('keeps to its rate, reports progress, and can be interrupted', async () => {

@@ -19,6 +19,7 @@ import {
   errorMessage,
   groupOf,
   HoldfastError,
+  KeyedLock,
   throwIfAborted,
   toHex,
 } from '../base/index.ts';
@@ -42,7 +43,6 @@ import { ExtentIo } from './extent-io.ts';
 import { BLOCK_BYTES } from './geometry.ts';
 import { Health } from './health.ts';
 import { BATCH_KINDS, Journal } from './journal.ts';
-import { KeyedLock } from './keyed-lock.ts';
 import { type MountedStore, mountStore } from './mount.ts';
 import { Operations } from './operations.ts';
 import type { PlantedFault } from './planted-fault.ts';
@@ -232,7 +232,7 @@ export class ExtentStore implements ChunkStore {
     } finally {
       space.unpin(record.extents);
     }
-    await this.#markBad(record);
+    await this.#mark(record, 'bad');
     throw badChunk(id, errorMessage(reason), reason);
   }
 
@@ -280,11 +280,11 @@ export class ExtentStore implements ChunkStore {
 
   async usage(): Promise<StoreUsage> {
     const { space } = this.#inventory;
-    const { growthBlocks } = this.#writer;
+    const { growthBlocks, likelyGrowthBlocks } = this.#writer;
     return {
       sizeBytes: (space.sizeBlocks + growthBlocks) * BLOCK_BYTES,
       usedBytes: space.usedBlocks * BLOCK_BYTES,
-      freeBytes: (space.freeBlocks + growthBlocks) * BLOCK_BYTES,
+      freeBytes: space.freeBlocks(likelyGrowthBlocks) * BLOCK_BYTES,
       chunkCount: this.#inventory.chunkCount,
       badChunkCount: this.#inventory.badChunkCount,
     };
@@ -323,7 +323,7 @@ export class ExtentStore implements ChunkStore {
         inventory: this.#inventory,
         journal: this.#journal,
         checkpointer: this.#checkpointer,
-        markBad: async (record) => await this.#markBad(record),
+        mark: async (record, kind) => await this.#mark(record, kind),
       },
       options,
     );
@@ -347,14 +347,15 @@ export class ExtentStore implements ChunkStore {
     await this.#committer.submit({ record: encodeRecord(record) });
   }
 
-  /** Marks a chunk as known bad, unless other bytes have taken its place meanwhile. */
-  async #markBad(record: ChunkRecord): Promise<void> {
+  /** Marks a chunk as known bad, or as good, unless other bytes have taken its place meanwhile. */
+  async #mark(record: ChunkRecord, kind: 'bad' | 'live'): Promise<void> {
     using _lock = await this.#locks.acquire(record.id);
     const present = this.#inventory.index.find(record.id);
-    if (present?.kind !== 'live' || present.checksum !== record.checksum) return;
+    if (present?.kind !== record.kind || present.checksum !== record.checksum) return;
     if (present.extents[0]!.start !== record.extents[0]!.start) return;
-    await this.#commit({ ...present, kind: 'bad' });
-    this.#env.log.warn('a chunk is bad', { device: this.#device.name, chunk: toHex(record.id) });
+    await this.#commit({ ...present, kind });
+    const what = kind === 'bad' ? 'a chunk is bad' : 'a chunk that was bad is good';
+    this.#env.log.warn(what, { device: this.#device.name, chunk: toHex(record.id) });
   }
 
   #checkpointWhenDue(): void {

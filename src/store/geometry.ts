@@ -31,6 +31,11 @@ const BYTES_PER_PARTITION = 4 * MiB;
 
 assert(LIMITS.deviceBytesMin >= 16 * MiB, 'superblocks and journal fit the smallest device');
 
+/** Of so many bytes that a store has, those that only metadata chunks may take. */
+export function metadataReserveBytes(sizeBytes: number): number {
+  return Math.min(LIMITS.metadataReserveBytesMax, Math.floor(sizeBytes / 16));
+}
+
 /** Blocks that hold `bytes`. */
 export function blocksFor(bytes: number): number {
   return Math.ceil(bytes / BLOCK_BYTES);

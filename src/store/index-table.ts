@@ -3,7 +3,8 @@
  * bytes of a table are what a checkpoint writes.
  *
  * - *partition*: the chunks whose id starts with the same bits. Open addressing, linear probing,
- *   grown when it would be more than three quarters full, never shrunk.
+ *   grown when it would be more than three quarters full; given up when nothing is in it and no
+ *   image of it is in use, else never shrunk: a goal is never below the image that is in use.
  * - *planned*: slots that operations under way may add. *goal*: the size that a table needs for
  *   what it has and what is planned; room for images of that size is kept free (space.ts).
  *
@@ -138,6 +139,14 @@ export class IndexTable {
       if (record) records.push({ ...record, id });
     }
     return records;
+  }
+
+  /** Gives up the table of a partition that has no image, if it is empty. */
+  dropEmpty(partitionNumber: number): void {
+    const partition = this.partitions[partitionNumber]!;
+    if (partition.usedSlots > 0) return;
+    partition.words = new Uint32Array(0);
+    this.#setGoal(partition);
   }
 
   /** Takes over a table as an image holds it. */

@@ -13,7 +13,7 @@ import {
   toHex,
   xxh64,
 } from '../base/index.ts';
-import { checkChunk } from './chunk-format.ts';
+import { checkChunk, isMetadataChunk } from './chunk-format.ts';
 import type {
   ChunkEntry,
   ChunkStore,
@@ -23,6 +23,7 @@ import type {
   StoreState,
   StoreUsage,
 } from './chunk-store.ts';
+import { metadataReserveBytes } from './geometry.ts';
 import { GroupDigests } from './group-digests.ts';
 import { GENERATION_MAX } from './slot.ts';
 
@@ -90,7 +91,8 @@ export class MemoryChunkStore implements ChunkStore {
       present.generation = Math.max(present.generation, generation);
       return;
     }
-    if (this.#usedBytes - (present?.bytes.length ?? 0) + chunk.length > this.#sizeBytes) {
+    const usableBytes = isMetadataChunk(id) ? this.#sizeBytes : this.#shardBytesMax;
+    if (this.#usedBytes - (present?.bytes.length ?? 0) + chunk.length > usableBytes) {
       throw new HoldfastError('HF_NO_SPACE');
     }
     if (present) this.#drop(present);
@@ -162,7 +164,7 @@ export class MemoryChunkStore implements ChunkStore {
     return {
       sizeBytes: this.#sizeBytes,
       usedBytes: this.#usedBytes,
-      freeBytes: this.#sizeBytes - this.#usedBytes,
+      freeBytes: Math.max(this.#shardBytesMax - this.#usedBytes, 0),
       chunkCount: held.length,
       badChunkCount: held.filter(({ isGood }) => !isGood).length,
     };
@@ -173,7 +175,7 @@ export class MemoryChunkStore implements ChunkStore {
     let checkedBytes = 0;
     for (const held of this.#held.values()) {
       checkedBytes += held.bytes.length;
-      if (xxh64(held.bytes) !== held.checksum) held.isGood = false;
+      held.isGood = xxh64(held.bytes) === held.checksum;
       const { id, isGood } = held;
       if (!isGood) findings.push({ kind: 'bad-chunk', id, reason: 'the checksum does not match' });
     }
@@ -190,6 +192,11 @@ export class MemoryChunkStore implements ChunkStore {
     if (this.state === 'failed') throw new HoldfastError('HF_DEVICE_FAILED');
     const code = this.fault?.(operation, id);
     if (code) throw new HoldfastError(code, `${operation} failed as told`);
+  }
+
+  /** What may be used when a shard is put. */
+  get #shardBytesMax(): number {
+    return this.#sizeBytes - metadataReserveBytes(this.#sizeBytes);
   }
 
   #drop(held: HeldChunk): void {

@@ -1,8 +1,15 @@
 /**
  * Scrub: reads everything that the store holds and checks it, at a bounded rate. Bad chunks are
- * marked; bad copies of metadata are written again from good ones; nothing else changes.
+ * marked, and lose the mark when their bytes turn out to be good; bad copies of metadata are
+ * written again from good ones; nothing else changes. A read that fails says nothing of the chunk.
  */
-import { type ChunkId, errorCode, errorMessage, throwIfAborted } from '../base/index.ts';
+import {
+  type ChunkId,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  throwIfAborted,
+} from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Checkpointer } from './checkpoint.ts';
@@ -23,8 +30,11 @@ export interface ScrubParts {
   readonly inventory: Inventory;
   readonly journal: Journal;
   readonly checkpointer: Checkpointer;
-  readonly markBad: (record: ChunkRecord) => Promise<void>;
+  readonly mark: (record: ChunkRecord, kind: 'bad' | 'live') => Promise<void>;
 }
+
+/** So many chunks in a row that cannot be read are no bad spot: the rest would go the same way. */
+const UNREADABLE_IN_A_ROW_MAX = 16;
 
 export interface ScrubOptions {
   readonly rateBytesPerSecond?: number;
@@ -39,6 +49,7 @@ export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Prom
   const totalBytes = inventory.space.usedBlocks * BLOCK_BYTES;
   let checkedChunks = 0;
   let checkedBytes = 0;
+  let unreadableInARow = 0;
   for (const number of inventory.index.partitions.keys()) {
     const records = inventory.index.recordsOf(number);
     // In the order of the device, as far as one partition goes.
@@ -47,6 +58,8 @@ export async function scrubStore(parts: ScrubParts, options: ScrubOptions): Prom
       const checked = await scrubChunk(parts, id);
       if (!checked) continue;
       if (checked.finding) findings.push(checked.finding);
+      unreadableInARow = checked.finding?.kind === 'unreadable' ? unreadableInARow + 1 : 0;
+      if (unreadableInARow === UNREADABLE_IN_A_ROW_MAX) throw tooManyUnreadable(parts, checked);
       checkedChunks += 1;
       checkedBytes += checked.bytes;
       options.onProgress?.(checkedBytes, totalBytes);
@@ -63,17 +76,27 @@ function startOf(record: ChunkRecord): number {
   return record.extents[0]!.start;
 }
 
+interface CheckedChunk {
+  readonly bytes: number;
+  readonly finding: ScrubFinding | undefined;
+}
+
+function tooManyUnreadable({ device }: ScrubParts, { finding }: CheckedChunk): HoldfastError {
+  const reason = finding?.kind === 'unreadable' ? finding.reason : '';
+  return new HoldfastError(
+    'HF_IO',
+    `${device.name}: ${UNREADABLE_IN_A_ROW_MAX} chunks in a row could not be read: ${reason}`,
+  );
+}
+
 /** @returns `undefined` when the chunk is gone meanwhile. */
 async function scrubChunk(
-  { env, io, inventory, markBad }: ScrubParts,
+  { env, io, inventory, mark }: ScrubParts,
   id: ChunkId,
-): Promise<{ bytes: number; finding: ScrubFinding | undefined } | undefined> {
+): Promise<CheckedChunk | undefined> {
   const { index, space } = inventory;
   const record = index.find(id);
   if (!record) return undefined;
-  if (record.kind === 'bad') {
-    return { bytes: 0, finding: { kind: 'bad-chunk', id, reason: 'it is known to be bad' } };
-  }
   const bytes = chunkBlocks(record.lengthBytes) * BLOCK_BYTES;
   space.pin(record.extents);
   try {
@@ -82,11 +105,15 @@ async function scrubChunk(
     const code = errorCode(error);
     if (code !== 'HF_CORRUPT' && code !== 'HF_IO') throw error;
     const reason = errorMessage(error);
-    await markBad(record);
+    // A chunk that was bad before is not better for being unreadable now.
+    const isBad = code === 'HF_CORRUPT' || record.kind === 'bad';
+    if (!isBad) return { bytes, finding: { kind: 'unreadable', id, reason } };
+    if (record.kind === 'live') await mark(record, 'bad');
     return { bytes, finding: { kind: 'bad-chunk', id, reason } };
   } finally {
     space.unpin(record.extents);
   }
+  if (record.kind === 'bad') await mark(record, 'live');
   index.setVerified(id, Math.floor(env.clock.now() / 1000));
   return { bytes, finding: undefined };
 }

@@ -2,23 +2,30 @@
  * How much room there is and who may use it, so that a full store is found out before a byte is
  * written, and deletes and checkpoints always have what they need.
  *
+ * - *reserve*: room that only metadata chunks may take, of what the device has now: the log must be
+ *   able to say what goes when the filesystem has nothing more to give.
  * - *reserved*: blocks promised to chunks that have none yet.
  * - *metadata*: blocks held by index images and the directory, those being written included.
  * - *pin*: a reader of a chunk; its extents stay as they are until it is done.
  *
  * Invariants: (1) free + metadata ≥ reserved + 2 × (images of the index at its goal, directory),
  * with both copies each: one set in use and one being written; hence a checkpoint never lacks room.
- * (2) Extents are given back only when the batch that frees them is durable and no reader is
- * pinned.
+ * (2) A shard is taken only if the reserve is free afterwards. (3) Extents are given back only when
+ * the batch that frees them is durable and no reader is pinned.
  */
 import { assert, type ChunkId, LIMITS } from '../base/index.ts';
 import { Allocator, type Extent } from './allocator.ts';
-import { BLOCK_BYTES } from './geometry.ts';
+import { isMetadataChunk } from './chunk-format.ts';
+import { BLOCK_BYTES, blocksFor, metadataReserveBytes } from './geometry.ts';
 import type { IndexTable } from './index-table.ts';
 import { SLOTS_MAX } from './slot.ts';
 
 /** Kept free beyond what the arithmetic asks for. */
 const MARGIN_BLOCKS = 64;
+
+function reserveBlocks(sizeBlocks: number): number {
+  return blocksFor(metadataReserveBytes(sizeBlocks * BLOCK_BYTES));
+}
 
 interface Pin {
   readers: number;
@@ -71,8 +78,10 @@ export class Space {
     return Math.min(this.allocator.totalBlocks, this.#hardMaxBlocks);
   }
 
-  get freeBlocks(): number {
-    return Math.max(this.sizeBlocks - this.usedBlocks, 0);
+  /** Blocks that a shard may take when the device has grown by so many. */
+  freeBlocks(growthBlocks: number): number {
+    const sizeBlocks = this.sizeBlocks + growthBlocks;
+    return Math.max(sizeBlocks - this.usedBlocks - reserveBlocks(sizeBlocks), 0);
   }
 
   /** Blocks by which growing the device would help, at the most. */
@@ -80,10 +89,14 @@ export class Space {
     return this.#hardMaxBlocks - this.allocator.totalBlocks;
   }
 
-  /** Promises room for a chunk and its slots. @returns how many blocks are missing; 0: promised. */
+  /**
+   * Promises room for a chunk and its slots.
+   * @returns how many blocks the device has to grow by; 0: promised.
+   */
   reserve(id: ChunkId, blocks: number): number {
     this.#index.plan(id, SLOTS_MAX);
-    const missing = this.usedBlocks + blocks - this.sizeBlocks;
+    const keptBlocks = isMetadataChunk(id) ? 0 : reserveBlocks(this.sizeBlocks);
+    const missing = this.usedBlocks + blocks + keptBlocks - this.sizeBlocks;
     if (missing > 0) {
       this.#index.unplan(id, SLOTS_MAX);
       return missing;

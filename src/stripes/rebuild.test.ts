@@ -3,6 +3,7 @@
  * needs no key, spoils nothing, and gets as far as the stores let it. Method: memory stores that
  * lose, damage, refuse and lie; the chunks before and after are compared.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { chunkId, parseScheme, type Scheme, schemeNumber, stripeId } from '../base/index.ts';
 import { digest } from '../crypto/index.ts';
@@ -179,6 +180,54 @@ describe('rebuild', () => {
     bed.bed.wraps.clear();
     await rebuild(bed, ref);
     await expectWhole(bed, ref, chunks);
+  });
+
+  it('is done once at a time: two layouts do not remove the copies of each other', async () => {
+    await using bed = await openStripesBed({ storeCount: 7 });
+    const { ref } = await storedStripe(bed, rs42, 296_000);
+    const old = homeOf(bed, ref, 5);
+    await bed.cluster.setDevices([bed.bed.deviceOf(old, 'draining')]);
+    const fresh = homeOf(bed, ref, 5);
+    // The first rebuild is about to remove the copy at the old place when the layout turns back.
+    const reached = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    const slow = lyingStore(old, (chunk) => chunk);
+    slow.remove = async (id, options) => {
+      reached.resolve();
+      await gate.promise;
+      return await old.remove(id, options);
+    };
+    bed.bed.wraps.set(old, slow);
+    const first = rebuild(bed, ref);
+    await reached.promise;
+    await bed.cluster.setDevices([bed.bed.deviceOf(old)]);
+    await bed.cluster.setDevices([bed.bed.deviceOf(fresh, 'draining')]);
+    expect(homeOf(bed, ref, 5)).toBe(old);
+    let isSecondDone = false;
+    const second = rebuild(bed, ref).finally(() => (isSecondDone = true));
+    for (let turns = 0; turns < 50 && !isSecondDone; turns++) await nextTurn();
+    gate.resolve();
+    await Promise.all([first, second]);
+    const { places, spareCount } = await bed.stripes.inspect(ref.stripe, ref.schemeNumber);
+    expect(spareCount).toBe(2);
+    expect(places[5]!.foundAt).toEqual([old.id]);
+  });
+
+  it('a stripe is whole only when one loss takes one shard', async () => {
+    await using bed = await openStripesBed({ storeCount: 7 });
+    const { ref, chunks } = await storedStripe(bed);
+    const isWhole = async () => (await bed.stripes.inspect(ref.stripe, ref.schemeNumber)).isWhole;
+    expect(await isWhole()).toBe(true);
+    homeOf(bed, ref, 0).lose(chunkOf(ref, 0));
+    expect(await isWhole()).toBe(false);
+    await homeOf(bed, ref, 1).put(chunkOf(ref, 0), chunks[0]!, { generation: 1 });
+    expect(await isWhole()).toBe(false);
+    // With five stores alive five devices are all there can be.
+    bed.bed.away.add(homeOf(bed, ref, 0));
+    bed.bed.away.add(
+      bed.bed.stores.find(({ id }) => bed.cluster.handOff(ref.stripe, rs42)[0] === id)!,
+    );
+    expect(await isWhole()).toBe(true);
   });
 
   it('cannot be done from fewer than k', async () => {

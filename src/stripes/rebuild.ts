@@ -50,7 +50,8 @@ export async function inspectStripe(
 ): Promise<StripeHealth> {
   const ids = chunkIds(stripe, scheme);
   const wanted = cluster.place(stripe, scheme);
-  const answers = await mapBounded(stores(), LIMITS.deviceOperationsMax, async (store) => {
+  const alive = stores();
+  const answers = await mapBounded(alive, LIMITS.deviceOperationsMax, async (store) => {
     const entries: (ChunkEntry | undefined)[] = [];
     for (const id of ids) entries.push(await store.stat(id).catch(unlessBug));
     return { device: store.id, entries };
@@ -65,7 +66,9 @@ export async function inspectStripe(
     return { shardIndex, wantedAt: wanted[shardIndex], foundAt, badAt };
   });
   const found = places.filter((place) => place.foundAt.length > 0).length;
-  return { places, spareCount: found - scheme.k };
+  const devices = new Set(places.flatMap(({ foundAt }) => foundAt)).size;
+  const isWhole = found === scheme.n && devices >= Math.min(scheme.n, alive.length);
+  return { places, spareCount: found - scheme.k, isWhole };
 }
 
 /** A store that cannot answer counts as one without the chunk. */
@@ -87,8 +90,8 @@ export async function rebuildStripe(
   const after = await inspectStripe(context, subject);
   const hasRemoved = await removeSurplus(context, subject, after);
   const health = hasRemoved ? await inspectStripe(context, subject) : after;
-  const isWhole = health.places.every(({ foundAt }) => foundAt.length > 0);
-  if (!isWhole && failures.length > 0) throw failures[0];
+  const isComplete = health.places.every(({ foundAt }) => foundAt.length > 0);
+  if (!isComplete && failures.length > 0) throw failures[0];
   return { writtenBytes, health };
 }
 

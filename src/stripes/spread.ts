@@ -10,7 +10,6 @@ import {
   errorCode,
   formatScheme,
   HoldfastError,
-  LIMITS,
   mapBounded,
 } from '../base/index.ts';
 import type { ChunkStore } from '../store/index.ts';
@@ -54,21 +53,6 @@ export async function spreadStripe(
   );
 }
 
-/**
- * A store without room for the log's entries could not even forget what it holds.
- * @throws HF_NO_SPACE.
- */
-async function checkRoom(store: ChunkStore, chunk: Uint8Array): Promise<void> {
-  const { sizeBytes, freeBytes } = await store.usage();
-  const reserveBytes = Math.min(LIMITS.metadataReserveBytesMax, sizeBytes / 32);
-  if (freeBytes - chunk.length < reserveBytes) {
-    throw new HoldfastError(
-      'HF_NO_SPACE',
-      'the stores are full: what is left is kept for metadata',
-    );
-  }
-}
-
 export function aliveOf(
   devices: readonly DeviceId[],
   storeOf: Whereabouts['storeOf'],
@@ -105,7 +89,6 @@ export async function putWithHandOff(
 ): Promise<ChunkStore | undefined> {
   for (let store = own ?? spares.next().value; store; store = spares.next().value) {
     try {
-      await checkRoom(store, chunk);
       // The coder of this process made the chunk, or checked it.
       await store.put(id, chunk, { ...options, isVerified: true });
       return store;

@@ -54,6 +54,8 @@ export interface StripeHealth {
   readonly places: readonly ShardPlace[];
   /** Distinct good shards found, minus k; below 0 the stripe is lost. */
   readonly spareCount: number;
+  /** Every shard is found, on n devices or on all that are alive: one loss takes one shard. */
+  readonly isWhole: boolean;
 }
 
 export interface WantedShards {

@@ -2,6 +2,7 @@
 import {
   assert,
   errorCode,
+  KeyedLock,
   LIMITS,
   mapBounded,
   schemeNumber,
@@ -62,6 +63,8 @@ class Stripes implements StripeStore {
   readonly #options: StripesOptions;
   readonly #slots: SlotPool;
   readonly #coder: StripeCoder;
+  /** Two rebuilds under different layouts would each take the other's copy for a surplus one. */
+  readonly #rebuilding = new KeyedLock();
 
   constructor(options: StripesOptions, slots: SlotPool, coder: StripeCoder) {
     this.#options = options;
@@ -161,6 +164,7 @@ class Stripes implements StripeStore {
     wanted: WantedShards,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<RebuildReport> {
+    using _lock = await this.#rebuilding.acquire(wanted.stripe);
     return await rebuildStripe(this.#context, wanted, signal);
   }
 

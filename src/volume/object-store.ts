@@ -21,6 +21,11 @@ export interface ObjectInfo {
 
 export interface PutOptions {
   readonly key?: string | undefined;
+  /**
+   * Whether other content under the same key may be replaced (the default). The same content under
+   * the same key is never refused.
+   */
+  readonly mayReplace?: boolean | undefined;
   /** Fills this object (made by {@link ObjectStore.create}) instead of a new one. */
   readonly id?: ObjectId | undefined;
   readonly fileName?: string | undefined;
@@ -66,7 +71,7 @@ export interface ObjectStore extends AsyncDisposable {
   /**
    * Stores a stream. Acknowledged when all of it is durable; on failure nothing of it stays.
    * @throws HF_BAD_SCHEME when the scheme has more shards than there are stores; HF_NO_SPACE;
-   *   HF_TOO_FEW_STORES; HF_BAD_ARGUMENT for a bad key.
+   *   HF_TOO_FEW_STORES; HF_BAD_ARGUMENT for a bad key; HF_EXISTS when the key is taken.
    */
   put(content: Content, options?: PutOptions): Promise<PutReport>;
 

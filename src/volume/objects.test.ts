@@ -6,6 +6,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
+  type ChunkId,
   chunkIdParts,
   errorCode,
   KiB,
@@ -14,6 +15,7 @@ import {
   parseScheme,
   toHex,
 } from '../base/index.ts';
+import type { MemoryChunkStore } from '../store/index.ts';
 import { bytesOf, type Core, CoreBed, eventually, streamOf } from '../../test/suites/store-bed.ts';
 import type { ObjectInfo, ObjectStore, PutOptions, PutReport } from './index.ts';
 
@@ -243,6 +245,25 @@ describe('space', () => {
     const { info, ...report } = await put(content);
     expect(report).toEqual({ degradedTo: undefined, knownStripes: 0, stripeCount: 1 });
     for await (const { spareCount } of objects.where(info.id)) expect(spareCount).toBe(2);
+    expect(await put(content)).toMatchObject({ knownStripes: 1 });
+  });
+
+  it('is not promised for known content with two shards on one store', async () => {
+    const { bed, core, put } = await open();
+    const content = bytesOf(100_000);
+    await put(content);
+    await eventually(async () => expect((await core.repair.health()).stripes.ok).toBe(1));
+    const held: { store: MemoryChunkStore; id: ChunkId }[] = [];
+    for (const store of bed.bed.stores) {
+      for await (const { id } of store.list()) {
+        if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) held.push({ store, id });
+      }
+    }
+    const [from, to] = held;
+    await to!.store.put(from!.id, (await from!.store.get(from!.id))!, { generation: 1 });
+    from!.store.lose(from!.id);
+    expect(await put(content)).toMatchObject({ degradedTo: undefined, knownStripes: 0 });
+    expect((await core.repair.health()).stripes).toEqual({ ok: 1, degraded: 0, lost: 0 });
     expect(await put(content)).toMatchObject({ knownStripes: 1 });
   });
 

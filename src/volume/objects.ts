@@ -32,7 +32,7 @@ const INODES_PER_RANGE = 1024;
 
 export interface ObjectsOptions extends Pick<
   PutContext,
-  'env' | 'namespace' | 'references' | 'session' | 'stripes' | 'cluster' | 'repair'
+  'env' | 'namespace' | 'references' | 'session' | 'stripes' | 'cluster' | 'repair' | 'onDegraded'
 > {
   /** The volume as it is now: its scheme may change. */
   readonly volume: () => VolumeRecord;

@@ -3,9 +3,11 @@
  * fails, what it had named is let go at once, and what a crash leaves the collector finds.
  */
 import {
+  type Address,
   batchesOf,
   errorCode,
   hexId,
+  HoldfastError,
   LIMITS,
   type ObjectId,
   schemeNumber,
@@ -50,6 +52,8 @@ export interface PutContext {
   readonly tree: SealedTree;
   readonly stripeKeys: StripeKeys;
   readonly background: Background;
+  /** Told after the commit of an object that lacks shards: from now on repair sees it. */
+  readonly onDegraded?: (() => void) | undefined;
 }
 
 export async function putObject(
@@ -80,9 +84,11 @@ export async function putObject(
       scheme,
       createdAtMs: context.env.clock.now(),
     };
-    await commitAt(context, path, commitOf(context, { inode, info, written }));
+    const mayReplace = await mayReplaceAt(context, path, { options, address });
+    await commitAt(context, path, commitOf(context, { inode, info, written, mayReplace }));
     context.background.start('confirming references', confirm(context, holder, writer.named));
     const { knownStripes, degradedTo } = written;
+    if (degradedTo !== undefined) context.onDegraded?.();
     const stripeCount = writer.named.length;
     return { info, knownStripes, stripeCount, degradedTo };
   } catch (error) {
@@ -107,9 +113,10 @@ function commitOf(
     readonly inode: Inode;
     readonly info: ObjectInfo;
     readonly written: WrittenContent;
+    readonly mayReplace: boolean;
   },
 ): Omit<ObjectCommit, 'entry'> {
-  const { inode, info, written } = put;
+  const { inode, info, written, mayReplace } = put;
   return {
     inode,
     createdAtMs: info.createdAtMs,
@@ -119,8 +126,19 @@ function commitOf(
     attributes: tree.sealedAttributes(inode, info),
     addressKey: tree.addressKey(info.address),
     extents: written.extents,
-    mayReplace: true,
+    mayReplace,
   };
+}
+
+/** The same content may always take its own place; the commit decides on anything else. */
+async function mayReplaceAt(
+  { tree }: PutContext,
+  path: KeyPath | undefined,
+  { options, address }: { options: PutOptions; address: Address },
+): Promise<boolean> {
+  if (options.mayReplace !== false || options.id !== undefined || !path) return true;
+  const standing = await tree.lookup(path);
+  return standing !== undefined && (await tree.info(standing)).address === address;
 }
 
 /** Commits under the key; makes its directories, again when they vanish in between. */
@@ -140,10 +158,19 @@ async function commitAt(
       releaseAfterwards(context, await namespace.commitObject({ ...commit, entry }));
       return;
     } catch (error) {
+      if (errorCode(error) === 'HF_EXISTS') throw taken(path);
       const hasVanished = path !== undefined && errorCode(error) === 'HF_NOT_FOUND';
       if (!hasVanished || tries === COMMIT_TRIES) throw error;
     }
   }
+}
+
+function taken(path: KeyPath | undefined): HoldfastError {
+  const key = path ? [...path.directories, path.name].join('') : 'the object';
+  return new HoldfastError(
+    'HF_EXISTS',
+    `"${key}" holds other content; choose another key, or replace it with --force`,
+  );
 }
 
 function releaseAfterwards(

@@ -127,9 +127,8 @@ export class ContentWriter {
   /**
    * A stripe may have lost shards since it was stored; this put promises all of them (ruling 9).
    */
-  async #isWhole({ stripe, scheme, schemeNumber }: PreparedStripe): Promise<boolean> {
-    const { spareCount } = await this.#context.stripes.inspect(stripe, schemeNumber);
-    return spareCount === scheme.n - scheme.k;
+  async #isWhole({ stripe, schemeNumber }: PreparedStripe): Promise<boolean> {
+    return (await this.#context.stripes.inspect(stripe, schemeNumber)).isWhole;
   }
 
   async #stage(): Promise<void> {

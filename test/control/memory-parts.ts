@@ -247,7 +247,7 @@ export class MemoryParts implements AdminParts {
   readonly repair: Repair = {
     health: async () => this.healthSummary,
     scrub: async (options = {}) => await this.#scrub(options),
-    repair: async () => ({ repaired: 2, incomplete: 0, lost: 0, writtenBytes: 4096 }),
+    repair: async () => ({ repaired: 2, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 4096 }),
     collect: async () => ({ releases: 0, strays: 0, deletedStripes: 0, deletedChunks: 0 }),
     release: async () => {},
     abandon: async () => {},
