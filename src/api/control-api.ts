@@ -127,6 +127,8 @@ export interface ScrubView {
   readonly checked: number;
   readonly bad: number;
   readonly checkedBytes: number;
+  /** Chunks that a device would not read now. */
+  readonly unreadable: number;
   readonly mended: number;
   readonly failedStores: readonly string[];
 }

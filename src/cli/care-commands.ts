@@ -34,9 +34,13 @@ export function addCareCommands(verbs: Verbs): void {
       session.show(found, () => [
         `checked ${plural('chunk', found.checked)}, ${formatSize(found.checkedBytes)}: ` +
           `${found.bad} bad, ${plural('structure', found.mended)} mended`,
+        ...(found.unreadable > 0
+          ? [`${plural('chunk', found.unreadable)} could not be read now: look at the disk`]
+          : []),
         ...found.failedStores.map((store) => `could not read all of ${store}`),
       ]);
-      return found.bad > 0 || found.failedStores.length > 0 ? BAD_EXIT_CODE : 0;
+      const isGood = found.bad + found.unreadable + found.failedStores.length === 0;
+      return isGood ? 0 : BAD_EXIT_CODE;
     },
   });
   addVerb(verbs, 'repair', {

@@ -94,6 +94,7 @@ class RepairRunner implements Repair {
       checked: reports.reduce((sum, report) => sum + report.checkedChunks, 0),
       checkedBytes: reports.reduce((sum, report) => sum + report.checkedBytes, 0),
       bad: findings.filter(({ kind }) => kind === 'bad-chunk').length,
+      unreadable: findings.filter(({ kind }) => kind === 'unreadable').length,
       mended: findings.filter(({ kind }) => kind === 'mended').length,
       failedStores,
     };

@@ -23,6 +23,8 @@ export interface ScrubSummary {
   /** Chunks found bad. */
   readonly bad: number;
   readonly checkedBytes: number;
+  /** Chunks that a device would not read now; they are not judged. */
+  readonly unreadable: number;
   /** Structures of stores that were mended from their second copy. */
   readonly mended: number;
   /** Stores that could not be read to their end. */

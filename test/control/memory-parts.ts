@@ -263,7 +263,13 @@ export class MemoryParts implements AdminParts {
       this.objects.broken.push('scrub');
       throw new HoldfastError('HF_INTERRUPTED');
     }
-    const counts = { checked: 1000, checkedBytes: 100_000, mended: 0, failedStores: [] };
+    const counts = {
+      checked: 1000,
+      checkedBytes: 100_000,
+      unreadable: 0,
+      mended: 0,
+      failedStores: [],
+    };
     return { ...counts, bad: this.badChunks };
   }
 
