@@ -26,7 +26,7 @@ type Action = keyof typeof MEANS_MS;
 const HOUR_MS = 3_600_000;
 
 /** Fewer of six, and metadata could not be written at all. */
-const ALIVE_MIN = 5;
+const ALIVE_MIN = 4;
 const DISKS_MAX = 12;
 const CRASHES_MAX = 12;
 

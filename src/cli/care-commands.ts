@@ -46,8 +46,8 @@ export function addCareCommands(verbs: Verbs): void {
   addVerb(verbs, 'repair', {
     summary: 'make lost and bad shards again',
     details:
-      'It may be stopped and started at will. Exits with 1 when stripes still lack shards, with 6 ' +
-      'when some cannot be read.',
+      'It may be stopped and started at will. Exits with 1 when stripes still lack shards, ' +
+      'with 6 when some cannot be read.',
     examples: ['holdfast repair'],
     action: async (session: Session) => {
       const done = await withProgress(session, 'repair');

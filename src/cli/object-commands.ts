@@ -88,7 +88,8 @@ function addRemoveVerb(verbs: Verbs): void {
   addVerb(verbs, 'rm', {
     summary: 'remove objects',
     details:
-      'Their space is free for new puts when it returns. What cannot be removed does not stop the rest.',
+      'Their space is free for new puts when it returns. What cannot be removed does not stop ' +
+      'the rest.',
     args: { '<refs...>': 'ids, keys or content addresses' },
     hasVolume: true,
     examples: ['holdfast rm $id', 'holdfast rm logs/yesterday logs/today'],

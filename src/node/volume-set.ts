@@ -50,7 +50,7 @@ interface OpenVolume {
   readonly objects: ObjectStore;
 }
 
-/** What a new volume gets when nothing is said: bears the loss of two stores, where there are so many. */
+/** What a new volume gets when nothing is said: bears the loss of two stores, where it can. */
 function fittingScheme(cluster: Cluster): Scheme {
   const count = cluster.topology().devices.filter(({ state }) => state === 'in').length;
   if (count >= 4) return parseScheme(`rs-${Math.min(4, count - 2)}+2`);

@@ -14,7 +14,6 @@ import {
   toHex,
 } from '../base/index.ts';
 import type { Namespace } from '../meta/index.ts';
-import type { CoreOptions } from '../node/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
 import {
   bytesOf,
@@ -44,7 +43,9 @@ afterEach(async () => {
   for (const core of cleanup.splice(0)) await core[Symbol.asyncDispose]();
 });
 
-async function open(bed = new CoreBed(6), options: Partial<CoreOptions> = {}): Promise<Opened> {
+type OpenOptions = Parameters<CoreBed['open']>[0];
+
+async function open(bed = new CoreBed(6), options: OpenOptions = {}): Promise<Opened> {
   const core = await bed.open(options);
   cleanup.push(core);
   const [known] = await core.volumes.list();
