@@ -18,8 +18,8 @@ export interface MirrorRef {
 export interface Mirror {
   /**
    * Stores the bytes (≤ LIMITS.chunkBytesMax) on as many stores as the tolerance asks for; durable
-   * when it resolves. @throws HF_TOO_FEW_STORES when there are fewer copies than the record needs to
-   * be found however the stores come and go; some may have been made. HF_NO_SPACE.
+   * when it resolves. @throws HF_TOO_FEW_STORES when there are fewer copies than the record needs
+   * to be found however the stores come and go; some may have been made. HF_NO_SPACE.
    */
   put(bytes: Uint8Array): Promise<MirrorRef>;
   /** Any good copy. */

@@ -108,9 +108,15 @@ describe('objects', () => {
     expect((await bed.run(['query', id])).exitCode).toBe(3);
   });
 
-  it('replaces what a key names, whole or not at all', async () => {
-    await bed.ok(['put', '-', '--name', 'config'], { input: 'old' });
-    await bed.ok(['put', '-', '--name', 'config'], { input: 'new' });
+  it('replaces what a key names only on purpose, whole or not at all', async () => {
+    const put = ['put', '-', '--name', 'config'];
+    await bed.ok(put, { input: 'old' });
+    await bed.ok(put, { input: 'old' }); // the same content takes nothing away
+    const refused = await bed.run(put, { input: 'new' });
+    expect(refused.exitCode).toBe(4);
+    expect(String(refused.stderr)).toMatch(/"config" holds other content; .* --force\n$/);
+    expect(await bed.ok(['get', 'config', '-o', '-'])).toBe('old');
+    await bed.ok([...put, '--force'], { input: 'new' });
     expect(await bed.ok(['get', 'config', '-o', '-'])).toBe('new');
     expect((await bed.list()).filter(({ key }) => key === 'config')).toHaveLength(1);
     await bed.ok(['rm', 'config']);
