@@ -76,8 +76,10 @@ export interface ObjectStore extends AsyncDisposable {
   put(content: Content, options?: PutOptions): Promise<PutReport>;
 
   /**
+   * Resolves when the first bytes are there; a key that is replaced meanwhile gives the old object
+   * or the new one.
    * @param reference an id, a key or a content address, tried in this order.
-   * @throws HF_NOT_FOUND; while reading: HF_TOO_FEW_SHARDS, HF_FORGED.
+   * @throws HF_NOT_FOUND, HF_TOO_FEW_SHARDS, HF_FORGED; while reading on, the same.
    */
   get(
     reference: string,

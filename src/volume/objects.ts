@@ -30,6 +30,9 @@ import { StripeKeys } from './stripe-keys.ts';
 /** Inode numbers taken from the cell at once. */
 const INODES_PER_RANGE = 1024;
 
+/** Tries of a get whose object is replaced as it is opened. */
+const GET_TRIES = 8;
+
 export interface ObjectsOptions extends Pick<
   PutContext,
   'env' | 'namespace' | 'references' | 'session' | 'stripes' | 'cluster' | 'repair' | 'onDegraded'
@@ -106,7 +109,23 @@ class Objects implements ObjectStore {
     reference: string,
     options: { range?: ReadRange; signal?: AbortSignal | undefined } = {},
   ): Promise<ObjectContent> {
-    const record = await this.#find(reference);
+    for (let tries = 1; ; tries++) {
+      const record = await this.#find(reference);
+      try {
+        return await this.#open(record, options);
+      } catch (error) {
+        // What was replaced as it was opened has a successor: a reader sees one or the other.
+        const isGone = (await this.#options.namespace.record(record.inode)) === undefined;
+        if (!isGone || tries === GET_TRIES) throw error;
+      }
+    }
+  }
+
+  /** The object once its first bytes are there. */
+  async #open(
+    record: InodeRecord,
+    options: { range?: ReadRange; signal?: AbortSignal | undefined },
+  ): Promise<ObjectContent> {
     const info = await this.#tree.info(record);
     const range = options.range ?? { offset: 0, lengthBytes: record.sizeBytes };
     if (range.offset + range.lengthBytes > record.sizeBytes) {
@@ -116,7 +135,8 @@ class Objects implements ObjectStore {
       );
     }
     const context = { ...this.#options, stripeKeys: this.#stripeKeys };
-    return { info, bytes: readContent(context, record, { range, signal: options.signal }) };
+    const bytes = readContent(context, record, { range, signal: options.signal });
+    return { info, bytes: resumed(await bytes.next(), bytes) };
   }
 
   async query(reference: string): Promise<ObjectInfo> {
@@ -186,6 +206,20 @@ class Objects implements ObjectStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#background.settle();
+  }
+}
+
+/** A stream whose first step was taken already. */
+async function* resumed(
+  first: IteratorResult<Uint8Array, void>,
+  rest: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  if (first.done) return;
+  try {
+    yield first.value;
+    yield* rest;
+  } finally {
+    await rest.return(undefined);
   }
 }
 
