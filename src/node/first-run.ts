@@ -43,7 +43,6 @@ export async function openKeys(
       );
     }
     const kit = decodeRecoveryKit(options.recoverKitText);
-    // Saved when the stores are there: until then the recovery can be tried again.
     return { keeper: new Keeper(data, recoveredKeyring(env, kit)), isFirstRun: false, kit };
   }
   if (known) return { keeper: new Keeper(data, known), isFirstRun: false, kit: undefined };
@@ -81,7 +80,7 @@ export async function isStoreFolder(folder: string): Promise<boolean> {
 /** Opens the stores that this data directory knows, or those of a first run or a recovery. */
 export async function openStores(
   { env, stores, data }: { env: Env; stores: StoreSet; data: DataDirectory },
-  { keeper, kit }: Start,
+  { kit }: Start,
   options: StartOptions,
 ): Promise<void> {
   const known = kit ? [] : await data.readStores();
@@ -90,10 +89,20 @@ export async function openStores(
     assertKeysFit(stores, data);
     return;
   }
-  if (kit) await attachFound(env, stores, await foldersToRecover(data, kit, options));
-  else await makeStores(stores, data, options.storePaths);
+  if (kit) return await attachFound(env, stores, await foldersToRecover(data, kit, options));
+  await makeStores(stores, data, options.storePaths);
   await data.writeStores(stores.entries());
-  if (kit) await keeper.save();
+}
+
+/** Writes down what was recovered, once it has opened: until then a recovery can be tried again. */
+export async function finishRecovery(
+  { stores, data }: { stores: StoreSet; data: DataDirectory },
+  { keeper, kit }: Start,
+): Promise<void> {
+  if (!kit) return;
+  await data.writeStores(stores.entries());
+  await data.writeKitMark(kit.volumes.map(({ id }) => id));
+  await keeper.save();
 }
 
 /** @throws HF_WRONG_KEY when all the stores are of another cluster. */
@@ -168,6 +177,6 @@ async function attachFound(
 /** The first volume, under the best scheme that the stores allow. */
 export async function makeDefaultVolume({ volumes }: Core): Promise<void> {
   const known = await volumes.list();
-  if (known.length > 0) return;
+  if (known.length > 0 || volumes.locked.length > 0) return;
   await volumes.create({ name: DEFAULT_VOLUME, scheme: undefined, isDeduplicating: true });
 }

@@ -10,7 +10,13 @@ import { repairWithWriteOff, startCare } from './care.ts';
 import { type Core, type CoreOptions, openCore } from './core.ts';
 import { DataDirectory } from './data-directory.ts';
 import { LocalDevices } from './device-manager.ts';
-import { makeDefaultVolume, openKeys, openStores, type StartOptions } from './first-run.ts';
+import {
+  finishRecovery,
+  makeDefaultVolume,
+  openKeys,
+  openStores,
+  type StartOptions,
+} from './first-run.ts';
 import type { Keeper } from './keeper.ts';
 import { fileLog } from './log.ts';
 import { StoreSet } from './store-set.ts';
@@ -75,6 +81,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const foundation = { env, data, keeper, stores };
   const core = stack.use(await openNodeCore(foundation, { threadCount, thread, recovery }));
   stores.recall(core.cluster.topology().devices);
+  await finishRecovery({ stores, data }, start);
   await makeDefaultVolume(core);
 
   const parts = { env, data, keeper, stores, core };

@@ -61,6 +61,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   readonly #options: VolumeSetOptions;
   readonly #repair: Pick<Repair, 'release' | 'abandon'>;
   readonly #open = new Map<VolumeId, OpenVolume>();
+  readonly #locked: string[] = [];
   readonly #stack = new AsyncDisposableStack();
   #degradedPuts = 0;
 
@@ -75,7 +76,13 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     for (const record of await this.#options.volumes.list()) {
       const secret = this.#options.secrets.get(record.id);
       if (secret) await this.#openVolume(record, secret);
+      else this.#locked.push(record.name);
     }
+  }
+
+  /** Names of the volumes whose secret is not here. */
+  get locked(): readonly string[] {
+    return this.#locked;
   }
 
   async #openVolume(record: VolumeRecord, secret: Uint8Array): Promise<OpenVolume> {

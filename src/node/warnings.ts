@@ -13,6 +13,9 @@ export async function nodeWarnings(about: {
   for (const { path, reason } of stores.slots) {
     if (reason) lines.push(`store ${path} is away: ${reason}`);
   }
+  for (const name of core.volumes.locked) {
+    lines.push(`volume "${name}" cannot be opened: recover with a kit saved after it was made`);
+  }
   lines.push(...layoutNotes(core));
   const kit = await keeper.kitState();
   if (kit === 'none') {

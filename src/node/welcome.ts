@@ -19,6 +19,7 @@ export async function welcomeLines(about: {
   const lines = [
     `Holdfast is up. Data: ${data.path}`,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
+    ...core.volumes.locked.map((name) => `Volume "${name}" cannot be opened: the kit is older.`),
     ...layoutNotes(core).map((line) => `Note: ${line}`),
   ];
   if (!isFirstRun) return lines;
