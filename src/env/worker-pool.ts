@@ -24,25 +24,29 @@ interface Pending<Result> {
  */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 1 };
 
-/** Tells a thread to finish what it has and end. */
-const CLOSE = 'close';
+/** Asks a thread for its first sign of life, and that sign. */
+const ARE_YOU_THERE = 'are you there';
+const BEGUN = 'begun';
 
 class PooledWorker<Request, Result> {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending<Result>>();
-  readonly #exited = Promise.withResolvers<void>();
+  /** Settled when the thread has taken its first message, or has ended. */
+  readonly #begun = Promise.withResolvers<void>();
   #nextId = 0;
-  #hasAnswered = false;
   /** Why the thread answers no more. */
   #ended: { readonly reason: unknown } | undefined;
 
   constructor(module: URL, data: unknown) {
     this.#worker = new Worker(module, { workerData: data, resourceLimits: RESOURCE_LIMITS });
-    this.#worker.on('message', (answer: Answer<Result>) => this.#settle(answer));
+    this.#worker.on('message', (answer: Answer<Result> | typeof BEGUN) => {
+      if (answer === BEGUN) this.#begun.resolve();
+      else this.#settle(answer);
+    });
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', (code) => {
       this.#end(new Error(`a worker ended with code ${code}`));
-      this.#exited.resolve();
+      this.#begun.resolve();
     });
     this.#worker.unref();
   }
@@ -63,7 +67,6 @@ class PooledWorker<Request, Result> {
   }
 
   #settle({ id, result, failure }: Answer<Result>): void {
-    this.#hasAnswered = true;
     if (this.#ended) return; // whoever asked has been told
     const pending = this.#pending.get(id);
     assert(pending, 'an answer belongs to a request');
@@ -82,15 +85,15 @@ class PooledWorker<Request, Result> {
   }
 
   /**
-   * A thread that has never answered ends by itself: to terminate one whose module is still being
-   * evaluated brings down the process (seen with Node 24: 6 of 100 quick stops).
+   * To terminate a thread whose module is still being evaluated brings down the process (seen with
+   * Node 24: 6 of 100 quick stops), so its first sign of life is waited for.
    */
   async close(): Promise<void> {
     this.#end(new HoldfastError('HF_CLOSED'));
     this.#worker.ref();
-    if (this.#hasAnswered) await this.#worker.terminate();
-    else this.#worker.postMessage(CLOSE);
-    await this.#exited.promise;
+    this.#worker.postMessage(ARE_YOU_THERE);
+    await this.#begun.promise;
+    await this.#worker.terminate();
   }
 }
 
@@ -131,8 +134,10 @@ export function serveRequests<Request, Result>(
   assert(port, 'this module runs in a worker thread');
   const answer = open(workerData);
   let previous = Promise.resolve();
-  port.on('message', (message: { id: number; request: Request } | typeof CLOSE) => {
-    if (message === CLOSE) return port.close();
+  // A message arrives only when this module has been evaluated to its end.
+  port.once('message', () => port.postMessage(BEGUN));
+  port.on('message', (message: { id: number; request: Request } | typeof ARE_YOU_THERE) => {
+    if (message === ARE_YOU_THERE) return;
     const { id, request } = message;
     previous = previous.then(async () => {
       try {
