@@ -1,5 +1,6 @@
 /** Verbs that look after what is stored: health, scrub, repair, doctor. */
 import type { HealthView, ProgressView } from '../api/index.ts';
+import { addBenchVerb } from './bench-command.ts';
 import { addDoctorVerb } from './doctor-command.ts';
 import { fields, plural } from './output.ts';
 import { ProgressBar } from './progress.ts';
@@ -67,6 +68,7 @@ export function addCareCommands(verbs: Verbs): void {
     },
   });
   addDoctorVerb(verbs);
+  addBenchVerb(verbs);
 }
 
 /** Calls a method that takes its time. */
