@@ -35,7 +35,7 @@ export const LIMITS = {
   /** Bytes of one entry of a cell's log. */
   logEntryBytesMax: 1 * MiB,
   /** Log of a cell since its snapshot before the next snapshot is due. */
-  logBytesBeforeSnapshot: 8 * MiB,
+  logBytesBeforeSnapshot: 2 * MiB,
   /** A name of a directory entry, in bytes of UTF-8 (POSIX NAME_MAX). */
   nameBytesMax: 255,
   /** A key of an object, in bytes of UTF-8 (S3). */

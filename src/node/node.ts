@@ -21,7 +21,7 @@ import type { Keeper } from './keeper.ts';
 import { fileLog } from './log.ts';
 import { StoreSet } from './store-set.ts';
 import { packageVersion } from './version.ts';
-import { nodeWarnings } from './warnings.ts';
+import { machineReport, nodeWarnings } from './warnings.ts';
 import { welcomeLines } from './welcome.ts';
 
 /** Losses that metadata bears: those of the default scheme. */
@@ -146,7 +146,7 @@ function adminParts(parts: Parts): Omit<AdminParts, 'repair' | 'stop'> {
       },
       health: () => core.repair.health(),
     }),
-    layoutReport: () => core.cluster.report(),
+    layoutReport: () => machineReport(core),
     warnings: () => nodeWarnings(parts),
     async exportKit() {
       const volumes = await core.volumes.list();

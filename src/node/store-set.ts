@@ -150,18 +150,27 @@ export class StoreSet implements AsyncDisposable {
       reason: undefined,
       isForeign: false,
       awaySinceMs: undefined,
-      disk: `disk-${(await filesystemOf(where)).id}`,
+      disk: await diskOf(where),
       state: isDraining ? 'draining' : 'in',
     };
     this.#slots.set(store.id, slot);
     return slot;
   }
 
+  /** As large as the largest store on the same disk, which plans with the same space. */
+  async #fittingCapacity(where: string): Promise<number> {
+    const share = await shareOfSpace(where, 1);
+    const disk = await diskOf(await nearestFolder(where));
+    const peers = this.slots.filter((slot) => slot.open && slot.disk === disk);
+    if (peers.length === 0) return share;
+    return Math.min(share, Math.max(...peers.map(({ sizeBytes }) => sizeBytes)));
+  }
+
   /** Makes a new store in a folder that is empty or not there. */
   async create(where: string, capacityBytes?: number): Promise<Slot> {
     const { env, clusterId, nodeId } = this.#options;
     const uuid = hexId<DeviceId>(env.random.bytes(16));
-    const capacity = capacityBytes ?? (await shareOfSpace(where, 1));
+    const capacity = capacityBytes ?? (await this.#fittingCapacity(where));
     const device = await DirectoryDevice.create({
       env,
       path: where,
@@ -300,6 +309,11 @@ function unseenSlot(id: DeviceId, where: string): Slot {
 export async function shareOfSpace(where: string, count: number): Promise<number> {
   const { freeBytes } = await filesystemOf(await nearestFolder(where));
   return Math.floor((freeBytes * SPACE_SHARE) / count);
+}
+
+/** The label of the disk that a path is on: its filesystem (ruling 26). */
+async function diskOf(where: string): Promise<string> {
+  return `disk-${(await filesystemOf(where)).id}`;
 }
 
 /** The path itself, or the nearest folder above it that exists. */

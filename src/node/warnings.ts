@@ -1,4 +1,5 @@
 /** What the user of a node should know or do, one line each. */
+import type { LayoutReport } from '../placement/index.ts';
 import type { Core } from './core.ts';
 import type { Keeper } from './keeper.ts';
 import type { StoreSet } from './store-set.ts';
@@ -16,7 +17,7 @@ export async function nodeWarnings(about: {
   for (const name of core.volumes.locked) {
     lines.push(`volume "${name}" cannot be opened: recover with a kit saved after it was made`);
   }
-  lines.push(...layoutNotes(core));
+  lines.push(...machineReport(core).relaxed);
   const kit = await keeper.kitState();
   if (kit === 'none') {
     lines.push(`without a recovery kit, losing the data directory loses all keys: ${SAVE_KIT}`);
@@ -26,9 +27,14 @@ export async function nodeWarnings(about: {
   return lines;
 }
 
-/** What the layout could not keep. That one machine is one machine need not be said. */
-export function layoutNotes({ cluster }: Pick<Core, 'cluster'>): readonly string[] {
-  return cluster.report().relaxed.filter((line) => !/ share 1 server:/.test(line));
+/** What the layout promises. That one machine is one machine need not be said. */
+export function machineReport({ cluster }: Pick<Core, 'cluster'>): LayoutReport {
+  const report = cluster.report();
+  return {
+    ...report,
+    survives: report.survives.filter(({ level }) => level !== 'server'),
+    relaxed: report.relaxed.filter((line) => !/ share 1 server:/.test(line)),
+  };
 }
 
 export const SAVE_KIT = 'holdfast key export FILE';

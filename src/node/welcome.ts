@@ -3,7 +3,7 @@ import { formatScheme, GiB } from '../base/index.ts';
 import type { Core } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { StoreSet } from './store-set.ts';
-import { layoutNotes, SAVE_KIT } from './warnings.ts';
+import { machineReport, SAVE_KIT } from './warnings.ts';
 
 export async function welcomeLines(about: {
   core: Core;
@@ -20,7 +20,7 @@ export async function welcomeLines(about: {
     `Holdfast is up. Data: ${data.path}`,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
     ...core.volumes.locked.map((name) => `Volume "${name}" cannot be opened: the kit is older.`),
-    ...layoutNotes(core).map((line) => `Note: ${line}`),
+    ...machineReport(core).relaxed.map((line) => `Note: ${line}`),
   ];
   if (!isFirstRun) return lines;
   const sizes = await Promise.all(alive.map((store) => store.usage()));
