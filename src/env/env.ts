@@ -34,7 +34,7 @@ export interface Log {
   error(message: string, fields?: LogFields): void;
 }
 
-/** Counters and gauges by name; the names are listed in docs/reference/metrics.md. */
+/** Counters and gauges by name. */
 export interface Metrics {
   add(counter: string, count: number, labels?: Readonly<Record<string, string>>): void;
   set(gauge: string, value: number, labels?: Readonly<Record<string, string>>): void;

@@ -63,6 +63,12 @@ interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface GetOptions extends Cancel {
+  readonly offset?: number;
+  readonly lengthBytes?: number;
+  readonly target?: Uint8Array;
+}
+
 export interface PutOptions extends Cancel {
   readonly generation: number;
   /** This process has just made the bytes, or checked them against the id: not done once more. */
@@ -90,10 +96,7 @@ export interface ChunkStore extends AsyncDisposable {
    *   array returned holds the answer.
    * @throws HF_CORRUPT when what is there is bad (the chunk is marked so); HF_IO, HF_DEVICE_FAILED.
    */
-  get(
-    id: ChunkId,
-    options?: { offset?: number; lengthBytes?: number; target?: Uint8Array } & Cancel,
-  ): Promise<Uint8Array | undefined>;
+  get(id: ChunkId, options?: GetOptions): Promise<Uint8Array | undefined>;
 
   /** What is known of the chunk without reading it. */
   stat(id: ChunkId): Promise<ChunkEntry | undefined>;

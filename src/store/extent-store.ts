@@ -32,6 +32,7 @@ import { checkChunk } from './chunk-format.ts';
 import type {
   ChunkEntry,
   ChunkStore,
+  GetOptions,
   GroupDigest,
   PutOptions,
   ScrubReport,
@@ -202,15 +203,7 @@ export class ExtentStore implements ChunkStore {
     await this.#writer.write(id, chunk, Math.max(generation, present?.generation ?? 0));
   }
 
-  async get(
-    id: ChunkId,
-    options: {
-      offset?: number;
-      lengthBytes?: number;
-      target?: Uint8Array;
-      signal?: AbortSignal | undefined;
-    } = {},
-  ): Promise<Uint8Array | undefined> {
+  async get(id: ChunkId, options: GetOptions = {}): Promise<Uint8Array | undefined> {
     throwIfAborted(options.signal);
     using _ = this.#operations.begin();
     this.#health.check();

@@ -17,6 +17,7 @@ import { checkChunk, isMetadataChunk } from './chunk-format.ts';
 import type {
   ChunkEntry,
   ChunkStore,
+  GetOptions,
   GroupDigest,
   ScrubFinding,
   ScrubReport,
@@ -107,15 +108,7 @@ export class MemoryChunkStore implements ChunkStore {
     });
   }
 
-  async get(
-    id: ChunkId,
-    options: {
-      offset?: number;
-      lengthBytes?: number;
-      target?: Uint8Array;
-      signal?: AbortSignal | undefined;
-    } = {},
-  ): Promise<Uint8Array | undefined> {
+  async get(id: ChunkId, options: GetOptions = {}): Promise<Uint8Array | undefined> {
     this.#check('get', id, options.signal);
     const held = this.#held.get(toHex(id));
     if (!held) return undefined;
