@@ -1,7 +1,7 @@
 /**
  * Aim: every kind of device behaves as the suite says.
- * Method: the suite over memory, the simulated device, an image and a directory, the latter two
- * with direct and with buffered transfers.
+ * Method: the suite over memory, the simulated device, an image, a directory and a disk (a loop
+ * device), the latter three with direct and with buffered transfers.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,8 @@ import {
   SUITE_SIZE_BYTES,
   type BlockDeviceHarness,
 } from '../../test/suites/block-device.ts';
-import { DirectoryDevice, ImageDevice, MemoryDevice, SimulatedDevice } from './index.ts';
+import { attachLoop, describeWithLoop } from '../../test/suites/loop-device.ts';
+import { DirectoryDevice, ImageDevice, MemoryDevice, RawDevice, SimulatedDevice } from './index.ts';
 
 const env = realEnv();
 
@@ -66,6 +67,19 @@ for (const direct of ['try', 'never'] as const) {
       }),
   });
 }
+
+describeWithLoop('on loop devices', () => {
+  for (const direct of ['try', 'never'] as const) {
+    blockDeviceSuite(`raw, direct transfers: ${direct}`, {
+      grows: false,
+      makeHarness: async () => {
+        const loop = await attachLoop({ sizeBytes: SUITE_SIZE_BYTES });
+        const open = (): Promise<RawDevice> => RawDevice.open({ env, path: loop.path, direct });
+        return { create: open, open, [Symbol.asyncDispose]: () => loop[Symbol.asyncDispose]() };
+      },
+    });
+  }
+});
 
 type FileHarness = Required<Pick<BlockDeviceHarness, 'create' | 'open'>>;
 

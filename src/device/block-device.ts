@@ -10,6 +10,12 @@
 
 export type DeviceKind = 'raw' | 'image' | 'directory' | 'memory' | 'simulated';
 
+/** How the kernel numbers devices. */
+export interface DeviceNumber {
+  readonly major: number;
+  readonly minor: number;
+}
+
 export interface BlockDevice extends AsyncDisposable {
   readonly kind: DeviceKind;
   /** Where it is, as the user wrote it: a path, or a made-up name. */
@@ -20,6 +26,8 @@ export interface BlockDevice extends AsyncDisposable {
   readonly capacityBytes: number;
   /** Whether transfers bypass the page cache. */
   readonly isDirect: boolean;
+  /** Of the block device, or of the filesystem that its files are on; zeros where there is none. */
+  readonly deviceNumber: DeviceNumber;
 
   /**
    * Fills `target` from `offset`.
@@ -43,6 +51,15 @@ export interface BlockDevice extends AsyncDisposable {
 
   /** Adds preallocated room, at least `bytes`. @throws HF_NO_SPACE; some may have been added. */
   grow(bytes: number): Promise<void>;
+
+  /**
+   * Gives room at the end back as far as the kind can, and never below `sizeBytes` (whole blocks):
+   * a directory removes whole trailing segments, memory is cut, others do nothing. It takes effect
+   * at once and durably; {@link sizeBytes} tells the outcome, and the device may grow again. The
+   * caller has seen to it, durably, that nothing lies there, and transfers nothing there meanwhile.
+   * @throws HF_IO; some room may have been given back.
+   */
+  shrink(sizeBytes: number): Promise<void>;
 
   /** Page-aligned, zeroed memory for transfers. */
   allocate(bytes: number): Uint8Array;

@@ -1,16 +1,21 @@
 /**
- * One open file of blocks: the layer under image, directory and later raw devices. *Direct*
+ * One open file of blocks, the layer under image, directory and raw devices: a plain file, or a
+ * *disk*, which is any block special file (a whole disk, a partition, a loop device). *Direct*
  * transfers bypass the page cache, where the filesystem takes O_DIRECT; else the file is buffered,
  * and durability is the sync's in both cases.
  *
  * Invariants: (1) a short transfer is an error; (2) no more transfers are under way than `permits`
  * allow, so that one hung disk cannot fill the process's thread pool; (3) memory that the kernel
- * refuses for its alignment goes through a copy.
+ * refuses for its alignment goes through a copy; (4) a disk is held exclusively: the kernel refuses
+ * it to us while it is mounted or held, and to everybody who asks as we do while we hold it.
  */
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { asBuffer, concatBytes, HoldfastError, LIMITS, type Semaphore } from '../base/index.ts';
+import type { DeviceNumber } from './block-device.ts';
+import { DeviceState } from './device-state.ts';
 import { allocatePages } from './pages.ts';
+import { deviceNumberOf, diskBytes } from './sysfs.ts';
 
 const openFd = promisify(fs.open);
 const closeFd = promisify(fs.close);
@@ -28,6 +33,8 @@ export interface BlockFileOptions {
   readonly direct?: DirectMode;
   /** The file was just made and holds zeros: also probe a write. */
   readonly isNew?: boolean;
+  /** It is a disk, not a plain file. */
+  readonly isDisk?: boolean;
 }
 
 export type DirectMode = 'try' | 'never';
@@ -36,37 +43,44 @@ export class BlockFile {
   readonly path: string;
   readonly isDirect: boolean;
   readonly sizeBytes: number;
-  /** Device and inode; sound to compare as long as this file is open. */
+  /** See {@link identityOf}. */
   readonly identity: string;
+  /** Of the disk, or of the filesystem that the file is on. */
+  readonly deviceNumber: DeviceNumber;
   readonly #fd: number;
   readonly #permits: Semaphore;
+  readonly #state: DeviceState;
 
   private constructor(
     { path, permits }: BlockFileOptions,
-    opened: { fd: number; isDirect: boolean; sizeBytes: number; identity: string },
+    opened: Pick<BlockFile, 'isDirect' | 'sizeBytes' | 'identity' | 'deviceNumber'> & {
+      fd: number;
+    },
   ) {
     this.path = path;
     this.isDirect = opened.isDirect;
     this.sizeBytes = opened.sizeBytes;
     this.identity = opened.identity;
+    this.deviceNumber = opened.deviceNumber;
     this.#fd = opened.fd;
     this.#permits = permits;
+    this.#state = new DeviceState(path);
   }
 
-  /** @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_NOT_OURS when it is no plain file, HF_IO. */
+  /**
+   * @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_NOT_OURS when it is no plain file (no disk), HF_IO.
+   */
   static async open(options: BlockFileOptions): Promise<BlockFile> {
-    const { path } = options;
     try {
       const { fd, isDirect } = await openProbed(options);
-      const stat = await statFd(fd, { bigint: true });
-      if (!stat.isFile()) {
+      try {
+        return new BlockFile(options, { fd, isDirect, ...(await inspect(fd, options)) });
+      } catch (error) {
         await closeFd(fd);
-        throw new HoldfastError('HF_NOT_OURS', `${path} is not a plain file`);
+        throw error;
       }
-      const sizeBytes = Number(stat.size);
-      return new BlockFile(options, { fd, isDirect, sizeBytes, identity: identityOf(stat) });
     } catch (error) {
-      throw fileError(error, 'open', path);
+      throw fileError(error, 'open', options.path);
     }
   }
 
@@ -105,33 +119,36 @@ export class BlockFile {
 
   /** Makes completed writes durable. The caller stops using the device when it fails. */
   async sync(): Promise<void> {
-    await this.#permits.run(async () => {
-      try {
-        await syncFd(this.#fd);
-      } catch (error) {
-        throw fileError(error, 'sync', this.path);
-      }
-    });
+    await this.#run('sync', () => syncFd(this.#fd));
   }
 
+  /** Waits for what is under way: its number must not become another file's before. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await closeFd(this.#fd);
+    if (await this.#state.close()) await closeFd(this.#fd);
   }
 
   async #transfer(task: 'read' | 'write', lengthBytes: number, ways: TransferWays): Promise<void> {
     if (lengthBytes === 0) return;
-    const done = await this.#permits.run(async () => {
-      try {
-        return this.isDirect ? await runTransfer(ways, lengthBytes) : await ways.plain();
-      } catch (error) {
-        throw fileError(error, task, this.path);
-      }
-    });
+    const done = await this.#run(task, () =>
+      this.isDirect ? runTransfer(ways, lengthBytes) : ways.plain(),
+    );
     if (done === lengthBytes) return;
     throw new HoldfastError(
       'HF_IO',
       `${this.path}: short ${task}, ${done} of ${lengthBytes} bytes`,
       { details: { path: this.path } },
+    );
+  }
+
+  async #run<Result>(task: string, call: () => Promise<Result>): Promise<Result> {
+    return await this.#state.run(() =>
+      this.#permits.run(async () => {
+        try {
+          return await call();
+        } catch (error) {
+          throw fileError(error, task, this.path);
+        }
+      }),
     );
   }
 }
@@ -161,12 +178,13 @@ async function runTransfer(ways: TransferWays, lengthBytes: number): Promise<num
  * only probed by a read: no live block is put at risk for a probe.
  */
 async function openProbed(options: BlockFileOptions): Promise<{ fd: number; isDirect: boolean }> {
-  const { path, direct = 'try', isNew = false } = options;
-  const { O_RDWR, O_DIRECT } = fs.constants;
+  const { path, direct = 'try', isNew = false, isDisk = false } = options;
+  const { O_RDWR, O_DIRECT, O_EXCL } = fs.constants;
+  const flags = isDisk ? O_RDWR | O_EXCL : O_RDWR;
   if (direct === 'try') {
     let fd: number | undefined;
     try {
-      fd = await openFd(path, O_RDWR | O_DIRECT);
+      fd = await openFd(path, flags | O_DIRECT);
       const page = allocatePages(LIMITS.blockBytes);
       if (isNew) await writeFd(fd, page, 0, page.length, 0);
       await readFd(fd, page, 0, page.length, 0);
@@ -178,11 +196,31 @@ async function openProbed(options: BlockFileOptions): Promise<{ fd: number; isDi
       if (errnoOf(error) !== 'EINVAL') throw error;
     }
   }
-  return { fd: await openFd(path, O_RDWR), isDirect: false };
+  return { fd: await openFd(path, flags), isDirect: false };
 }
 
+/** What an open file is, checked: a path may lead to anything. */
+async function inspect(
+  fd: number,
+  { path, isDisk = false }: BlockFileOptions,
+): Promise<Pick<BlockFile, 'sizeBytes' | 'identity' | 'deviceNumber'>> {
+  const stat = await statFd(fd, { bigint: true });
+  if (!(isDisk ? stat.isBlockDevice() : stat.isFile())) {
+    const kind = isDisk ? 'block device' : 'plain file';
+    throw new HoldfastError('HF_NOT_OURS', `${path} is not a ${kind}`);
+  }
+  const deviceNumber = deviceNumberOf(isDisk ? stat.rdev : stat.dev);
+  const sizeBytes = isDisk ? await diskBytes(deviceNumber) : Number(stat.size);
+  return { sizeBytes, identity: identityOf(stat), deviceNumber };
+}
+
+/**
+ * What a path leads to, sound to compare as long as that is open: device and inode. A disk is its
+ * number instead, whichever of its names is used; one that is plugged in again gets another number
+ * while the old one is open.
+ */
 export function identityOf(stat: fs.BigIntStats): string {
-  return `${stat.dev}-${stat.ino}`;
+  return stat.isBlockDevice() ? `disk-${stat.rdev}` : `${stat.dev}-${stat.ino}`;
 }
 
 /** The system's name of an error, as `ENOENT`; `undefined` for others. */

@@ -12,6 +12,8 @@ import type { CrashPoint, SimulatedWrite } from './simulated-device.ts';
 const SECTOR_BYTES = 512;
 /** Chance in percent that a sector of a torn write reached the media. */
 const SECTOR_KEPT_PERCENT = 70;
+/** Of many pending writes, so many of the last ones alone: later ones overtook earlier ones. */
+const LAST_KEPT = [1, 2, 4] as const;
 
 export interface CrashImage {
   readonly media: Media;
@@ -48,7 +50,8 @@ export function* crashImages(
   if (point.pending.length === 0) return;
   for (let torn = 0; torn < tornCount; torn++) {
     const media = point.durable.fork();
-    for (const write of point.pending) tear(media, write, random);
+    const isKept = tearOf(torn, random);
+    for (const write of point.pending) tear(media, write, isKept);
     yield { media, description: `torn writes, try ${torn} of ${tornCount}` };
   }
 }
@@ -67,17 +70,31 @@ function* subsets(
   }
   yield [];
   yield [...writes];
-  for (let sample = 2; sample < countMax; sample++) {
+  const lastCounts = LAST_KEPT.filter((_, index) => index + 2 < countMax);
+  for (const count of lastCounts) yield writes.slice(-count);
+  for (let sample = 2 + lastCounts.length; sample < countMax; sample++) {
     const keptPercent = 5 + random.below(91);
     yield writes.filter(() => random.below(100) < keptPercent);
   }
 }
 
-function tear(media: Media, write: SimulatedWrite, random: Pick<Random, 'below'>): void {
+/** Whether a sector of a write of so many reached the media. */
+type Tear = (sector: number, count: number) => boolean;
+
+/** The head of every write, all but the last sector of every write, and chance from then on. */
+function tearOf(number: number, random: Pick<Random, 'below'>): Tear {
+  if (number === 0) return (sector, count) => sector < count / 2;
+  if (number === 1) return (sector, count) => sector < count - 1;
+  return () => random.below(100) < SECTOR_KEPT_PERCENT;
+}
+
+function tear(media: Media, write: SimulatedWrite, isKept: Tear): void {
   const bytes = Buffer.alloc(write.bytes.length);
+  const count = bytes.length / SECTOR_BYTES;
   media.read(bytes, write.offset);
-  for (let at = 0; at < bytes.length; at += SECTOR_BYTES) {
-    if (random.below(100) >= SECTOR_KEPT_PERCENT) continue;
+  for (let sector = 0; sector < count; sector++) {
+    if (!isKept(sector, count)) continue;
+    const at = sector * SECTOR_BYTES;
     asBuffer(write.bytes).copy(bytes, at, at, at + SECTOR_BYTES);
   }
   media.write(bytes, write.offset);

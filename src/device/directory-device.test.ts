@@ -12,39 +12,13 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, type TestContext } from 'vitest';
 import { LIMITS, MiB, type DeviceId } from '../base/index.ts';
 import { realEnv, type Env } from '../env/index.ts';
+import { steppedEnv } from '../../test/suites/stepped-env.ts';
 import { DirectoryDevice, filesystemOf, ImageDevice } from './index.ts';
 import { preallocate, zeroFill } from './preallocate.ts';
 
 const run = promisify(execFile);
 const { blockBytes } = LIMITS;
 const CAPACITY_BYTES = 40 * MiB;
-
-/** Real effects, but `every` ticks when `step` is called; that resolves when the tick is done. */
-function steppedEnv(): { env: Env; step: () => Promise<void> } {
-  const real = realEnv();
-  let tick: () => void = () => {};
-  let done: () => void = () => {};
-  async function* every(_ms: number, { signal }: { signal: AbortSignal }): AsyncGenerator<void> {
-    while (true) {
-      await new Promise<void>((resolve) => {
-        tick = resolve;
-        signal.addEventListener('abort', () => resolve());
-      });
-      if (signal.aborted) return;
-      try {
-        yield;
-      } finally {
-        done();
-      }
-    }
-  }
-  const step = (): Promise<void> =>
-    new Promise((resolve) => {
-      done = resolve;
-      tick();
-    });
-  return { env: { ...real, clock: { ...real.clock, every } }, step };
-}
 
 describe('a directory store', () => {
   const { env, step } = steppedEnv();
@@ -122,6 +96,96 @@ describe('a directory store', () => {
   it('is made in the root of a new filesystem', async () => {
     await fs.mkdir(join(path, 'lost+found'), { recursive: true });
     await makeStore();
+  });
+
+  it('gives whole segments back, from the end, and keeps the first', async () => {
+    await using device = await DirectoryDevice.create({ ...options, capacityBytes: 72 * MiB });
+    await device.grow(72 * MiB - device.sizeBytes);
+    const sizes: number[] = [];
+    for (const wanted of [70, 64, 33, 32, 31, 16, 0]) {
+      await device.shrink(wanted * MiB);
+      sizes.push(device.sizeBytes / MiB);
+      const names = (await fs.readdir(path)).filter((name) => name.startsWith('seg.'));
+      const stats = await Promise.all(names.map((name) => fs.stat(join(path, name))));
+      const bytes = stats.reduce((sum, stat) => sum + stat.size, 0);
+      expect(bytes).toBe(device.sizeBytes);
+    }
+    expect(sizes).toEqual([72, 64, 64, 32, 32, 16, 16]);
+    await device.flush();
+  });
+
+  it('opens with any number of its last segments gone, as a crash may leave it', async () => {
+    await makeStore(CAPACITY_BYTES);
+    for (const [number, sizeBytes] of [[2, 32 * MiB] as const, [1, 16 * MiB] as const]) {
+      await fs.rm(join(path, `seg.0000${number}`));
+      await using device = await DirectoryDevice.open(options);
+      expect(device.sizeBytes).toBe(sizeBytes);
+      expect(device.capacityBytes).toBe(CAPACITY_BYTES);
+    }
+    await using device = await DirectoryDevice.open(options);
+    await device.grow(CAPACITY_BYTES - device.sizeBytes);
+    expect(device.sizeBytes).toBe(CAPACITY_BYTES);
+  });
+
+  it('shrinks and grows beside reads, flushes and checks', async () => {
+    await using device = await DirectoryDevice.create(options);
+    const page = device.allocate(blockBytes).fill(9);
+    await device.write([page], 0);
+    for (let round = 0; round < 5; round++) {
+      await device.grow(CAPACITY_BYTES - device.sizeBytes);
+      await device.write([page], 32 * MiB);
+      const late = device.allocate(MiB);
+      const work = [
+        device.read(late, 32 * MiB),
+        device.flush(),
+        step(),
+        device.shrink(16 * MiB),
+        device.flush(),
+        device.grow(MiB),
+        device.read(device.allocate(blockBytes), 0),
+      ];
+      await Promise.all(work);
+      expect(late[0]).toBe(9);
+      expect(device.sizeBytes).toBe(32 * MiB);
+    }
+    await device.flush();
+  });
+
+  it('shrinks while it is being checked', async () => {
+    await using device = await DirectoryDevice.create({ ...options, capacityBytes: 72 * MiB });
+    for (let round = 0; round < 5; round++) {
+      await device.grow(72 * MiB - device.sizeBytes);
+      let isDone = false;
+      const shrinking = device.shrink(16 * MiB).finally(() => {
+        isDone = true;
+      });
+      while (!isDone) await Promise.race([step(), shrinking]);
+      await shrinking;
+    }
+    await device.flush();
+  });
+
+  it('keeps a segment that cannot be removed', async (context) => {
+    await using device = await DirectoryDevice.create(options);
+    await device.grow(16 * MiB);
+    const segment = join(path, 'seg.00001');
+    try {
+      await run('chattr', ['+i', segment]);
+    } catch (error) {
+      console.warn(`SKIPPED "${context.task.name}": ${String(error)}`);
+      return context.skip('this filesystem has no files that stay');
+    }
+    try {
+      await expect(device.shrink(16 * MiB)).rejects.toMatchObject({ code: 'HF_IO' });
+    } finally {
+      await run('chattr', ['-i', segment]);
+    }
+    expect(device.sizeBytes).toBe(32 * MiB);
+    const page = device.allocate(blockBytes);
+    await device.write([page], 32 * MiB - blockBytes);
+    await device.flush();
+    await device.shrink(16 * MiB);
+    expect(device.sizeBytes).toBe(16 * MiB);
   });
 
   it('is made once when several make it at the same time', async () => {

@@ -9,16 +9,17 @@ import fs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { assert, HoldfastError, isHexId, LIMITS, Mutex, type DeviceId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import { BlockFile, fileError, identityOf, type DirectMode } from './block-file.ts';
+import { BlockFile, fileError, type DirectMode } from './block-file.ts';
 import {
   devicePermits,
   FileDevice,
-  type Anchor,
+  holdOpen,
   type FileDeviceParts,
   type Piece,
 } from './file-device.ts';
 import { holdLock } from './lock.ts';
-import { preallocate } from './preallocate.ts';
+import { isBlockMultiple } from './pages.ts';
+import { preallocate, syncDirectory } from './preallocate.ts';
 import { segmentBytes, segmentName, segmentStart } from './segments.ts';
 import {
   checkEmpty,
@@ -49,7 +50,8 @@ export class DirectoryDevice extends FileDevice {
   readonly uuid: DeviceId;
   readonly #folder: string;
   readonly #direct: DirectMode;
-  readonly #growing = new Mutex();
+  /** Growing and shrinking, one at a time. */
+  readonly #resizing = new Mutex();
 
   private constructor(
     parts: FileDeviceParts,
@@ -129,7 +131,7 @@ export class DirectoryDevice extends FileDevice {
 
   override async grow(bytes: number): Promise<void> {
     await this.state.run(() =>
-      this.#growing.run(async () => {
+      this.#resizing.run(async () => {
         const wantedBytes = this.sizeBytes + bytes;
         if (wantedBytes > this.capacityBytes) {
           const message = `${this.name} has reached its capacity of ${this.capacityBytes} bytes`;
@@ -139,6 +141,32 @@ export class DirectoryDevice extends FileDevice {
         while (this.sizeBytes < wantedBytes) await this.#growOnce();
       }),
     );
+  }
+
+  override async shrink(sizeBytes: number): Promise<void> {
+    assert(isBlockMultiple(sizeBytes), 'a device is whole blocks');
+    await this.state.run(() =>
+      this.#resizing.run(async () => {
+        await this.checkFolder();
+        while (this.pieces.length > 1 && this.pieces.at(-1)!.startOffset >= sizeBytes) {
+          await this.#removeLastSegment();
+        }
+      }),
+    );
+  }
+
+  /** One by one from the end, each durably: a crash leaves no gap between segments. */
+  async #removeLastSegment(): Promise<void> {
+    const piece = await this.removeLastPiece();
+    const { file } = piece;
+    try {
+      await fs.unlink(file.path);
+    } catch (error) {
+      this.addPiece(piece);
+      throw fileError(error, 'remove', file.path);
+    }
+    await file[Symbol.asyncDispose]();
+    await syncDirectory(this.#folder);
   }
 
   /** Completes the last segment if the capacity had cut it, else adds one. */
@@ -199,14 +227,4 @@ function checkedPiece(file: BlockFile, number: number, capacityBytes: number): P
   const wholeBytes = file.sizeBytes - (file.sizeBytes % blockBytes);
   const sizeBytes = Math.min(wholeBytes, segmentBytes(number));
   return { file, startOffset: segmentStart(number), sizeBytes };
-}
-
-/** Keeps a path open, so that its inode number stays its own. */
-async function holdOpen(path: string, resources: AsyncDisposableStack): Promise<Anchor> {
-  try {
-    const handle = resources.use(await fs.open(path, 'r'));
-    return { path, identity: identityOf(await handle.stat({ bigint: true })) };
-  } catch (error) {
-    throw fileError(error, 'open', path);
-  }
 }

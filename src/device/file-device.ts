@@ -15,8 +15,8 @@
 import fs from 'node:fs/promises';
 import { assert, HoldfastError, LIMITS, mapBounded, Mutex, Semaphore } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { BlockDevice, DeviceKind } from './block-device.ts';
-import { BlockFile, identityOf } from './block-file.ts';
+import type { BlockDevice, DeviceKind, DeviceNumber } from './block-device.ts';
+import { BlockFile, fileError, identityOf } from './block-file.ts';
 import { DeviceState } from './device-state.ts';
 import { allocatePages, checkTransfer, isBlockMultiple } from './pages.ts';
 
@@ -49,6 +49,16 @@ export interface FileDeviceParts {
 /** The permits of one device's transfers. */
 export function devicePermits(): Semaphore {
   return new Semaphore(LIMITS.deviceOperationsMax);
+}
+
+/** Keeps a path open, so that its inode number stays its own. */
+export async function holdOpen(path: string, resources: AsyncDisposableStack): Promise<Anchor> {
+  try {
+    const handle = resources.use(await fs.open(path, 'r'));
+    return { path, identity: identityOf(await handle.stat({ bigint: true })) };
+  } catch (error) {
+    throw fileError(error, 'open', path);
+  }
 }
 
 export class FileDevice implements BlockDevice {
@@ -89,6 +99,10 @@ export class FileDevice implements BlockDevice {
 
   get isDirect(): boolean {
     return this.#lastPiece().file.isDirect;
+  }
+
+  get deviceNumber(): DeviceNumber {
+    return this.#lastPiece().file.deviceNumber;
   }
 
   protected get pieces(): readonly Piece[] {
@@ -136,6 +150,11 @@ export class FileDevice implements BlockDevice {
     throw new HoldfastError('HF_NO_SPACE', `${this.name} cannot grow by ${bytes} bytes`);
   }
 
+  async shrink(sizeBytes: number): Promise<void> {
+    assert(isBlockMultiple(sizeBytes), 'a device is whole blocks');
+    this.state.check();
+  }
+
   allocate(bytes: number): Uint8Array {
     return allocatePages(bytes);
   }
@@ -157,6 +176,20 @@ export class FileDevice implements BlockDevice {
     this.#dirty.add(piece.file);
   }
 
+  /**
+   * Takes the last piece out: it is neither watched nor synced from now on, and no flush is under
+   * way on it. Its file stays open, for the caller to close or to add again.
+   */
+  protected async removeLastPiece(): Promise<Piece> {
+    assert(this.#pieces.length > 1, 'a device keeps its first piece');
+    return await this.#flushing.run(async () => {
+      const piece = this.#lastPiece();
+      this.#pieces.pop();
+      this.#dirty.delete(piece.file);
+      return piece;
+    });
+  }
+
   /** Kills the device unless every file is still what its path leads to. */
   protected async checkFolder(): Promise<void> {
     await this.#checkPresence([...this.#anchors, ...this.#pieces.map((piece) => piece.file)]);
@@ -164,10 +197,15 @@ export class FileDevice implements BlockDevice {
 
   /** Kills the device unless all of `files` are still what their paths lead to. */
   async #checkPresence(files: readonly Anchor[]): Promise<void> {
-    for (const { path, identity } of files) {
-      if (await isPresent(path, identity)) continue;
-      throw this.state.fail(`${this.#what} is gone or was replaced (looked for ${path})`);
+    for (const file of files) {
+      if (await isPresent(file)) continue;
+      if (!this.#isWatched(file)) continue; // the device has let go of it while we looked
+      throw this.state.fail(`${this.#what} is gone or was replaced (looked for ${file.path})`);
     }
+  }
+
+  #isWatched(file: Anchor): boolean {
+    return this.#anchors.includes(file) || this.#pieces.some((piece) => piece.file === file);
   }
 
   async #watch(env: Env): Promise<void> {
@@ -217,7 +255,7 @@ export class FileDevice implements BlockDevice {
 }
 
 /** Any failure to look counts as gone: what cannot be seen cannot be vouched for. */
-async function isPresent(path: string, identity: string): Promise<boolean> {
+async function isPresent({ path, identity }: Anchor): Promise<boolean> {
   try {
     return identityOf(await fs.stat(path, { bigint: true })) === identity;
   } catch {

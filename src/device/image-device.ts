@@ -7,6 +7,7 @@ import { devicePermits, FileDevice } from './file-device.ts';
 import { holdLock } from './lock.ts';
 import { isBlockMultiple } from './pages.ts';
 import { preallocate, syncDirectory } from './preallocate.ts';
+import { loopOver } from './sysfs.ts';
 
 export interface ImageOptions {
   readonly env: Env;
@@ -42,6 +43,10 @@ export class ImageDevice extends FileDevice {
     await using resources = new AsyncDisposableStack();
     const file = resources.use(await BlockFile.open({ path, permits, direct, isNew }));
     resources.use(await holdLock(`image-${file.identity}`, `the image ${path}`));
+    const loop = await loopOver(path);
+    if (loop !== undefined) {
+      throw new HoldfastError('HF_BUSY', `the image ${path} is in use: ${loop} lies over it`);
+    }
     const sizeBytes = file.sizeBytes - (file.sizeBytes % LIMITS.blockBytes);
     if (sizeBytes === 0) throw new HoldfastError('HF_NOT_OURS', `the image ${path} is empty`);
     return new ImageDevice({

@@ -1,5 +1,5 @@
-/** The door of `device`: aligned blocks in an image, a directory, memory or a simulation. */
-export type { BlockDevice, DeviceKind } from './block-device.ts';
+/** The door of `device`: blocks on a disk, in an image, a directory, memory or a simulation. */
+export type { BlockDevice, DeviceKind, DeviceNumber } from './block-device.ts';
 export { crashImage, crashImages, type CrashImage } from './crash-images.ts';
 export { Media } from './media.ts';
 export { MemoryDevice } from './memory-device.ts';
@@ -15,3 +15,12 @@ export { DirectoryDevice } from './directory-device.ts';
 export { filesystemOf, type Filesystem } from './filesystem.ts';
 export { ImageDevice } from './image-device.ts';
 export { holdLock } from './lock.ts';
+export {
+  deviceKindAt,
+  makeDevice,
+  openDevice,
+  type MakeDeviceOptions,
+  type OpenDeviceOptions,
+  type PlaceKind,
+} from './places.ts';
+export { RawDevice } from './raw-device.ts';

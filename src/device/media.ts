@@ -72,7 +72,17 @@ export class Media {
   /** The room that is added is zeros. */
   grow(sizeBytes: number): void {
     assert(isBlockMultiple(sizeBytes), 'media are whole blocks');
-    assert(sizeBytes >= this.#sizeBytes, 'media do not shrink');
+    assert(sizeBytes >= this.#sizeBytes, 'growing takes no room away');
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** What is cut off is gone: should they grow again, it is zeros. */
+  shrink(sizeBytes: number): void {
+    assert(isBlockMultiple(sizeBytes), 'media are whole blocks');
+    assert(sizeBytes <= this.#sizeBytes, 'shrinking adds no room');
+    const kept = ([number]: [number, Uint8Array]): boolean => number * blockBytes < sizeBytes;
+    this.#shared = new Map([...this.#shared].filter(kept));
+    this.#own = new Map([...this.#own].filter(kept));
     this.#sizeBytes = sizeBytes;
   }
 

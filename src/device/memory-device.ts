@@ -19,6 +19,7 @@ export class MemoryDevice implements BlockDevice {
   readonly name: string;
   readonly capacityBytes: number;
   readonly isDirect = true;
+  readonly deviceNumber = { major: 0, minor: 0 };
   readonly #memory: ArrayBuffer;
   readonly #state: DeviceState;
 
@@ -64,6 +65,12 @@ export class MemoryDevice implements BlockDevice {
       throw new HoldfastError('HF_NO_SPACE', `${this.name} cannot grow by ${bytes} bytes`);
     }
     this.#memory.resize(sizeBytes);
+  }
+
+  async shrink(sizeBytes: number): Promise<void> {
+    assert(isBlockMultiple(sizeBytes), 'a device is whole blocks');
+    this.#state.check();
+    this.#memory.resize(Math.min(sizeBytes, this.sizeBytes));
   }
 
   allocate(bytes: number): Uint8Array {

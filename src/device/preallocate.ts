@@ -12,7 +12,7 @@ import { fileError } from './block-file.ts';
 const run = promisify(execFile);
 
 /** A plain environment: messages in English, and no paths of the user's. */
-const TOOL_ENVIRONMENT = { LC_ALL: 'C', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+export const TOOL_ENVIRONMENT = { LC_ALL: 'C', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 
 export interface Room {
   /** Bytes the file has now; 0: it does not exist. */

@@ -56,6 +56,54 @@ function gate(kind: SimulatedOperation['kind']): {
 }
 
 describe('the simulated device', () => {
+  it('shrinks at once and durably, and cuts what is pending', async () => {
+    const device = new SimulatedDevice({ sizeBytes: SIZE_BYTES, capacityBytes: SIZE_BYTES });
+    const last = SIZE_BYTES - 2 * blockBytes;
+    await device.write([block(1, 2)], last);
+    await device.flush();
+    await device.write([block(2)], 0);
+    await device.write([block(3, 2)], last - blockBytes);
+    await device.write([block(4)], last + blockBytes);
+    const before = device.crashPoint();
+    await device.shrink(last);
+    const after = device.crashPoint();
+    expect(after.durable.sizeBytes).toBe(last);
+    expect(after.pending.map((write) => write.bytes.length / blockBytes)).toEqual([1, 1]);
+    for (const { media } of crashImages(after, { random: sequence() })) {
+      expect(media.sizeBytes).toBe(last);
+    }
+    await device.grow(SIZE_BYTES - last);
+    await device.flush();
+    const read = block(9, 3);
+    await device.read(read, last - blockBytes);
+    expect([0, 1, 2].map((index) => read[index * blockBytes])).toEqual([3, 0, 0]);
+    // A point taken before is as it was.
+    before.durable.read(read, last - blockBytes);
+    expect([0, 1, 2].map((index) => read[index * blockBytes])).toEqual([0, 1, 1]);
+    expect(before.pending.length).toBe(3);
+  });
+
+  it('has zeros where it was cut and grew again, also in what it shares with crash points', async () => {
+    const sizeBytes = 300 * blockBytes;
+    const device = new SimulatedDevice({ sizeBytes, capacityBytes: sizeBytes });
+    await device.write([block(1, 300)], 0);
+    await device.flush();
+    device.crashPoint();
+    await device.shrink(blockBytes);
+    await device.grow(sizeBytes - blockBytes);
+    expect(firstBytes(device.crashPoint().durable, 3)).toEqual([1, 0, 0]);
+  });
+
+  it('has shrunk after a failed shrink as little as before', async () => {
+    const fault = (operation: SimulatedOperation) =>
+      operation.kind === 'shrink' ? ('HF_IO' as const) : undefined;
+    const device = new SimulatedDevice({ sizeBytes: SIZE_BYTES, fault });
+    expect(errorCode(await device.shrink(blockBytes).catch((error: unknown) => error))).toBe(
+      'HF_IO',
+    );
+    expect(device.sizeBytes).toBe(SIZE_BYTES);
+  });
+
   it('makes durable what completed before the flush started, and only that', async () => {
     const { delay, release } = gate('flush');
     const device = new SimulatedDevice({ sizeBytes: SIZE_BYTES, delay });

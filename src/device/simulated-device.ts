@@ -19,10 +19,10 @@
  * writes that are under way at the same time do not overlap (their order would be undefined).
  */
 import { assert, bytesEqual, concatBytes, HoldfastError, LIMITS, roundUp } from '../base/index.ts';
-import type { BlockDevice } from './block-device.ts';
+import type { BlockDevice, DeviceKind } from './block-device.ts';
 import { DeviceState } from './device-state.ts';
 import { Media } from './media.ts';
-import { allocatePages, checkTransfer, isBlockMultiple } from './pages.ts';
+import { checkTransfer, isBlockMultiple } from './pages.ts';
 
 export interface SimulatedWrite {
   /** Counts the writes of a device from 0. */
@@ -37,8 +37,8 @@ export type SimulatedEvent =
   | { readonly kind: 'flush-start' | 'flush-end' };
 
 export interface SimulatedOperation {
-  readonly kind: 'read' | 'write' | 'flush' | 'grow';
-  /** 0 for a flush; the present size for a grow. */
+  readonly kind: 'read' | 'write' | 'flush' | 'grow' | 'shrink';
+  /** 0 for a flush; the present size for a grow; the size to be for a shrink. */
   readonly offset: number;
   readonly lengthBytes: number;
 }
@@ -57,6 +57,8 @@ export interface SimulatedDeviceOptions {
   /** What is stored at the start; forked, so the caller may use it again. */
   readonly media?: Media;
   readonly capacityBytes?: number;
+  /** What it passes for: of all kinds only a directory gives room back. */
+  readonly kind?: DeviceKind;
   readonly name?: string;
   /** How long an operation takes; a seeded simulator interleaves by it. */
   readonly delay?: (operation: SimulatedOperation) => Promise<void>;
@@ -65,10 +67,11 @@ export interface SimulatedDeviceOptions {
 }
 
 export class SimulatedDevice implements BlockDevice {
-  readonly kind = 'simulated';
+  readonly kind: DeviceKind;
   readonly name: string;
   readonly capacityBytes: number;
   readonly isDirect = true;
+  readonly deviceNumber = { major: 0, minor: 0 };
   /** May be set and taken back at any time. */
   fault: FaultHook | undefined;
   readonly #delay: ((operation: SimulatedOperation) => Promise<void>) | undefined;
@@ -91,6 +94,7 @@ export class SimulatedDevice implements BlockDevice {
     this.#current = this.#durable.fork();
     this.capacityBytes = options.capacityBytes ?? sizeBytes;
     assert(sizeBytes <= this.capacityBytes, 'a device is within its capacity');
+    this.kind = options.kind ?? 'simulated';
     this.name = options.name ?? 'simulated';
     this.fault = options.fault;
     this.#delay = options.delay;
@@ -136,7 +140,8 @@ export class SimulatedDevice implements BlockDevice {
 
   async flush(): Promise<void> {
     await this.#run({ kind: 'flush', offset: 0, lengthBytes: 0 }, async (settle) => {
-      const covered = new Set(this.#pending.filter((write) => !this.#underWay.has(write)));
+      const completed = this.#pending.filter((write) => !this.#underWay.has(write));
+      const covered = new Set(completed.map(({ number }) => number));
       this.#emit({ kind: 'flush-start' });
       try {
         await settle();
@@ -144,9 +149,9 @@ export class SimulatedDevice implements BlockDevice {
         throw this.#state.fail('a flush failed', error);
       }
       // Another flush may have covered some of them meanwhile, and newer writes with them.
-      const left = this.#pending.filter((write) => !covered.has(write));
-      for (const { bytes, offset } of this.#pending.filter((write) => covered.has(write))) {
-        this.#durable.write(bytes, offset);
+      const left = this.#pending.filter(({ number }) => !covered.has(number));
+      for (const { number, bytes, offset } of this.#pending) {
+        if (covered.has(number)) this.#durable.write(bytes, offset);
       }
       this.#pending = left;
       this.#emit({ kind: 'flush-end' });
@@ -167,8 +172,26 @@ export class SimulatedDevice implements BlockDevice {
     });
   }
 
+  /** Cuts exactly there. A power cut meets the device before or after it, never in between. */
+  async shrink(sizeBytes: number): Promise<void> {
+    assert(isBlockMultiple(sizeBytes), 'a device is whole blocks');
+    const lengthBytes = Math.max(0, this.sizeBytes - sizeBytes);
+    await this.#run({ kind: 'shrink', offset: sizeBytes, lengthBytes }, async (settle) => {
+      await settle();
+      if (sizeBytes >= this.sizeBytes) return;
+      for (const { offset, bytes } of this.#underWay) {
+        assert(offset + bytes.length <= sizeBytes, 'nothing is written to what is cut off');
+      }
+      this.#pending = this.#pending.flatMap((write) => cutWrite(write, sizeBytes));
+      this.#durable.shrink(sizeBytes);
+      this.#current.shrink(sizeBytes);
+    });
+  }
+
+  /** Ordinary memory: no kernel sees it, and pages of its own take a third of a crash test. */
   allocate(bytes: number): Uint8Array {
-    return allocatePages(bytes);
+    assert(isBlockMultiple(bytes), 'memory for transfers is whole blocks');
+    return new Uint8Array(bytes);
   }
 
   /** What a power cut at this moment may leave; later work does not change it. */
@@ -240,4 +263,12 @@ export class SimulatedDevice implements BlockDevice {
   #emit(event: SimulatedEvent): void {
     if (this.#hasPower) this.#onEvent?.(event, this);
   }
+}
+
+/** What of a pending write is before `endBytes`; nothing, or one write. */
+function cutWrite(write: SimulatedWrite, endBytes: number): SimulatedWrite[] {
+  const { offset, bytes } = write;
+  if (offset >= endBytes) return [];
+  if (offset + bytes.length <= endBytes) return [write];
+  return [{ ...write, bytes: bytes.subarray(0, endBytes - offset) }];
 }

@@ -157,6 +157,7 @@ export function blockDeviceSuite(
       expect(await codeOf(device.write([page], 0))).toBe('HF_CLOSED');
       expect(await codeOf(device.flush())).toBe('HF_CLOSED');
       expect(await codeOf(device.grow(blockBytes))).toBe('HF_CLOSED');
+      expect(await codeOf(device.shrink(blockBytes))).toBe('HF_CLOSED');
       await device[Symbol.asyncDispose]();
     });
 
@@ -219,6 +220,46 @@ export function blockDeviceSuite(
       expect(Buffer.compare(part, pattern(device, 1, 3))).toBe(0);
     });
 
+    it('gives room at its end back, and can have it again', async (context) => {
+      await device.shrink(SUITE_SIZE_BYTES);
+      expect(device.sizeBytes).toBe(SUITE_SIZE_BYTES);
+      if (!options.grows) {
+        await device.shrink(8 * MiB);
+        expect(device.sizeBytes).toBe(SUITE_SIZE_BYTES);
+        return context.skip('this kind does not shrink');
+      }
+      await device.grow(SUITE_CAPACITY_BYTES - SUITE_SIZE_BYTES);
+      const seams = [SUITE_SIZE_BYTES, SUITE_CAPACITY_BYTES];
+      for (const seam of seams) await device.write([pattern(device, 7, 2)], seam - 2 * blockBytes);
+      await device.shrink(24 * MiB);
+      expect(device.sizeBytes).toBeGreaterThanOrEqual(24 * MiB);
+      expect(device.sizeBytes).toBeLessThan(SUITE_CAPACITY_BYTES);
+      await device.shrink(SUITE_SIZE_BYTES);
+      expect(device.sizeBytes).toBe(SUITE_SIZE_BYTES);
+      expect(device.capacityBytes).toBe(SUITE_CAPACITY_BYTES);
+      await device.flush();
+      if (harness.open) {
+        await device[Symbol.asyncDispose]();
+        device = await harness.open();
+        expect(device.sizeBytes).toBe(SUITE_SIZE_BYTES);
+      }
+      await device.grow(SUITE_CAPACITY_BYTES - SUITE_SIZE_BYTES);
+      expect(device.sizeBytes).toBe(SUITE_CAPACITY_BYTES);
+      const kept = await readBack(SUITE_SIZE_BYTES - 2 * blockBytes, 2 * blockBytes);
+      expect(Buffer.compare(kept, pattern(device, 7, 2))).toBe(0);
+      expect(isZero(await readBack(SUITE_CAPACITY_BYTES - MiB, MiB))).toBe(true);
+    });
+
+    it('does not shrink by parts of blocks', async () => {
+      await expect(device.shrink(SUITE_SIZE_BYTES - 512)).rejects.toThrow('must hold');
+    });
+
+    it('says which device of the kernel it is on', () => {
+      const { major, minor } = device.deviceNumber;
+      for (const number of [major, minor]) expect(number).toBeGreaterThanOrEqual(0);
+      expect(major === 0 && minor === 0).toBe(['memory', 'simulated'].includes(device.kind));
+    });
+
     it('is dead after a failed flush', async (context) => {
       if (!harness.failFlush) return context.skip('a flush of this kind cannot be made to fail');
       const page = device.allocate(blockBytes);
@@ -229,6 +270,7 @@ export function blockDeviceSuite(
       expect(await codeOf(device.write([page], 0))).toBe('HF_DEVICE_FAILED');
       expect(await codeOf(device.read(page, 0))).toBe('HF_DEVICE_FAILED');
       expect(await codeOf(device.grow(blockBytes))).toBe('HF_DEVICE_FAILED');
+      expect(await codeOf(device.shrink(blockBytes))).toBe('HF_DEVICE_FAILED');
     });
   });
 }

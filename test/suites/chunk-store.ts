@@ -181,14 +181,22 @@ export function chunkStoreSuite(name: string, makeHarness: () => Promise<ChunkSt
 
     it('gives the room of removed chunks back', async () => {
       const chunks = Array.from({ length: 6 }, (_, number) => testChunk(number, 300 * KiB));
-      const usedBytes: number[] = [];
+      const metadata = Array.from({ length: 30 }, (_, number) => testMetadata(number, 700));
+      const atFirst = await store.usage();
       for (let round = 0; round < 30; round++) {
         for (const { id, bytes } of chunks) await store.put(id, bytes, { generation: round });
-        for (const { id } of chunks) await store.remove(id, { generationMax: round });
-        usedBytes.push((await store.usage()).usedBytes);
+        const { id, bytes } = metadata[round]!;
+        await store.put(id, bytes, { generation: round });
+        const usage = await store.usage();
+        expect(usage.usedBytes).toBeGreaterThanOrEqual(atFirst.usedBytes + 6 * 300 * KiB);
+        expect(usage.sizeBytes).toBe(atFirst.sizeBytes);
+        expect(usage.usedBytes + usage.freeBytes).toBe(usage.sizeBytes);
+        for (const each of chunks) await store.remove(each.id, { generationMax: round });
+        // Exactly, although there is more metadata each time.
+        expect(await store.usage()).toEqual({ ...atFirst, chunkCount: round + 1 });
       }
-      // The first round may leave a larger index behind.
-      expect(usedBytes.at(-1)).toBe(usedBytes[0]);
+      if (harness.reopen) store = await harness.reopen();
+      expect(await store.usage()).toEqual({ ...atFirst, chunkCount: metadata.length });
     });
 
     it('lists by group, and digests the same by any order', async () => {

@@ -2,11 +2,17 @@
  * An Env whose time passes only while everybody sleeps, and whose chance follows from a seed: the
  * same test takes the same steps every time, and never waits.
  */
+import { HoldfastError } from '../../src/base/index.ts';
 import type { Clock, Env, Random } from '../../src/env/index.ts';
-import { noMetrics, silentLog } from '../../src/env/index.ts';
+import { MetricsTable, silentLog } from '../../src/env/index.ts';
+
+interface Sleeper {
+  readonly at: number;
+  readonly wake: () => void;
+}
 
 function virtualClock(): Clock {
-  const sleepers: { readonly at: number; readonly wake: () => void }[] = [];
+  const sleepers: Sleeper[] = [];
   let now = 0;
   let isTurning = false;
 
@@ -19,19 +25,45 @@ function virtualClock(): Clock {
     setImmediate(turn); // whoever was woken goes on first
   }
 
-  const sleep = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      sleepers.push({ at: now + ms, wake: resolve });
-      sleepers.sort((a, b) => a.at - b.at);
-      if (!isTurning) setImmediate(turn);
-      isTurning = true;
+  /** Behind those that wake at the same time. */
+  function add(sleeper: Sleeper): void {
+    const behind = sleepers.findLastIndex(({ at }) => at <= sleeper.at);
+    sleepers.splice(behind + 1, 0, sleeper);
+    if (!isTurning) setImmediate(turn);
+    isTurning = true;
+  }
+
+  const sleep = (ms: number, { signal }: { signal?: AbortSignal | undefined } = {}) =>
+    new Promise<void>((resolve, reject) => {
+      const stop = (): void => {
+        const index = sleepers.indexOf(sleeper);
+        if (index >= 0) sleepers.splice(index, 1);
+        reject(new HoldfastError('HF_INTERRUPTED', undefined, { cause: signal?.reason }));
+      };
+      const wake = (): void => {
+        signal?.removeEventListener('abort', stop);
+        resolve();
+      };
+      const sleeper = { at: now + ms, wake };
+      if (signal?.aborted) return stop();
+      signal?.addEventListener('abort', stop, { once: true });
+      add(sleeper);
     });
   return {
     now: () => now,
     monotonic: () => now,
     sleep,
     turn: () => sleep(0),
-    async *every() {},
+    async *every(ms, { signal }) {
+      while (!signal.aborted) {
+        try {
+          await sleep(ms, { signal });
+        } catch {
+          return; // aborted: the loop is over
+        }
+        yield;
+      }
+    },
   };
 }
 
@@ -55,6 +87,6 @@ export function virtualEnv(seed: number): Env {
     clock: virtualClock(),
     random: seededRandom(seed),
     log: silentLog,
-    metrics: noMetrics,
+    metrics: new MetricsTable(),
   };
 }

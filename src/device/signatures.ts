@@ -1,0 +1,131 @@
+/**
+ * What is on a device before a store is made there: the guard of other people's data. Signatures of
+ * filesystems, partition tables, volumes and the like are blkid(8)'s to know. What it does not know
+ * shows in the first and the last MiB, where nearly everything keeps something: a blank device has
+ * zeros there (or ones, as erased flash has). The middle is not looked at.
+ *
+ * A device with a superblock of ours holds a store, and that is for `store` to judge. Only a
+ * superblock in block 0 outweighs a signature: copies further in survive what others write later.
+ */
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { asBuffer, errorCode, HoldfastError, LIMITS, MiB } from '../base/index.ts';
+import type { BlockDevice } from './block-device.ts';
+import { TOOL_ENVIRONMENT } from './preallocate.ts';
+
+const run = promisify(execFile);
+const { blockBytes } = LIMITS;
+
+/** Where a store keeps its superblock, and how each copy begins; docs/formats/store.md. */
+const SUPERBLOCK_BLOCKS = [0, 16, 2048, 2064];
+const SUPERBLOCK_MAGIC = Buffer.from('HFSTORE1');
+
+/** What blkid exits with when signatures contradict each other. */
+const BLKID_AMBIVALENT = 8;
+
+/**
+ * What is on the device that is not ours, in words that follow "it holds"; `undefined`: nothing, or
+ * a store.
+ * @throws HF_IO.
+ */
+export async function foreignContent(device: BlockDevice): Promise<string | undefined> {
+  if (await hasSuperblock(device, 0)) return undefined;
+  const signature = await signatureOf(device.name);
+  if (signature !== undefined) return signature;
+  for (const block of SUPERBLOCK_BLOCKS) {
+    if (await hasSuperblock(device, block)) return undefined;
+  }
+  for (const { offset, bytes } of ends(device)) {
+    const memory = device.allocate(bytes);
+    await device.read(memory, offset);
+    if (!isBlank(memory)) return 'data of unknown origin';
+  }
+  return undefined;
+}
+
+/**
+ * Refuses a device that somebody has made something else of since it was a store: its later
+ * superblocks may still be there, and taking it for a store would destroy what it is now.
+ * @throws HF_NOT_OURS, HF_IO.
+ */
+export async function refuseOverwritten(device: BlockDevice): Promise<void> {
+  if (await hasSuperblock(device, 0)) return;
+  const signature = await signatureOf(device.name);
+  if (signature === undefined) return;
+  throw new HoldfastError('HF_NOT_OURS', `${device.name} holds ${signature}, not a store`);
+}
+
+/** Takes all signatures away, durably. What lies between the ends stays. @throws HF_IO. */
+export async function wipeEnds(device: BlockDevice): Promise<void> {
+  for (const { offset, bytes } of ends(device)) {
+    await device.write([device.allocate(bytes)], offset);
+  }
+  await device.flush();
+}
+
+/** The first and the last MiB, cut to what there is. */
+function ends({ sizeBytes }: BlockDevice): { offset: number; bytes: number }[] {
+  const bytes = Math.min(MiB, sizeBytes);
+  return [0, sizeBytes - bytes].map((offset) => ({ offset, bytes }));
+}
+
+function isBlank(bytes: Uint8Array): boolean {
+  const [first] = bytes;
+  return (first === 0 || first === 0xff) && bytes.every((byte) => byte === first);
+}
+
+/** A block that cannot be read says nothing. */
+async function hasSuperblock(device: BlockDevice, block: number): Promise<boolean> {
+  if ((block + 1) * blockBytes > device.sizeBytes) return false;
+  const memory = device.allocate(blockBytes);
+  try {
+    await device.read(memory, block * blockBytes);
+  } catch (error) {
+    if (errorCode(error) !== 'HF_IO') throw error;
+    return false;
+  }
+  return asBuffer(memory).subarray(0, SUPERBLOCK_MAGIC.length).equals(SUPERBLOCK_MAGIC);
+}
+
+/** What blkid knows to be there; `undefined` also where there is no blkid. */
+async function signatureOf(path: string): Promise<string | undefined> {
+  try {
+    const options = { env: TOOL_ENVIRONMENT };
+    const { stdout } = await run('blkid', ['-p', '-o', 'export', resolve(path)], options);
+    return describeSignature(stdout);
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    return code === BLKID_AMBIVALENT ? 'more than one kind of content' : undefined;
+  }
+}
+
+/** @param tags of blkid, `NAME=value` in lines; a partition has some without any content. */
+export function describeSignature(tags: string): string | undefined {
+  const value = (name: string): string | undefined => {
+    const line = tags.split('\n').find((each) => each.startsWith(`${name}=`));
+    // Escaped for a shell; and whatever a label holds, a message stays one line.
+    return line
+      ?.slice(name.length + 1)
+      .replaceAll(/\\(.)/gu, '$1')
+      .replaceAll(/\p{C}/gu, '?');
+  };
+  const type = value('TYPE');
+  if (type !== undefined) {
+    const label = value('LABEL');
+    return describeType(type, value('USAGE')) + (label === undefined ? '' : ` "${label}"`);
+  }
+  const table = value('PTTYPE');
+  if (table === undefined) return undefined;
+  return table === 'dos' ? 'an MBR partition table' : `a ${table.toUpperCase()} partition table`;
+}
+
+function describeType(type: string, usage: string | undefined): string {
+  if (usage === 'filesystem') {
+    const isSpokenWithVowel = /^([aeiou]|[fnx][^aeiou])/u.test(type);
+    return `${isSpokenWithVowel ? 'an' : 'a'} ${type} filesystem`;
+  }
+  if (usage === 'raid') return `a member of a RAID or of a volume group (${type})`;
+  if (usage === 'crypto') return `an encrypted volume (${type})`;
+  return type === 'swap' ? 'swap space' : `something of type ${type}`;
+}
