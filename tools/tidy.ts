@@ -22,6 +22,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   placement: ['base'],
   device: ['base', 'env'],
   db: ['base', 'env'],
+  shares: ['base', 'env', 'codec', 'crypto'],
   store: ['base', 'env', 'crypto', 'device'],
   log: ['base', 'env', 'crypto', 'db'],
   cluster: ['base', 'env', 'crypto', 'placement', 'log'],
@@ -49,7 +50,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'volume',
     'admin',
   ],
-  cli: ['base', 'env', 'api', 'store', 'client', 'node'],
+  cli: ['base', 'env', 'api', 'device', 'shares', 'store', 'client', 'node'],
 };
 
 export interface Finding {
@@ -98,6 +99,7 @@ const MACHINE_MODULES = [
   'device',
   'db',
   'net',
+  'shares',
   'mount',
   's3',
   'admin',

@@ -80,21 +80,38 @@ export class Mutex extends Semaphore {
 
 /** One at a time for each key: who comes second waits until the first has let go. */
 export class KeyedLock {
-  readonly #held = new Map<string, { readonly done: Promise<void> }>();
+  readonly #held = new Map<string, HeldKey>();
 
   /** Resolves when the lock is held, until what it returns is disposed. */
   async acquire(bytes: Uint8Array): Promise<Disposable> {
     const key = asBuffer(bytes).toString('latin1');
     // Whoever is woken first takes the lock; the others find it held again.
-    for (let held = this.#held.get(key); held; held = this.#held.get(key)) await held.done;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#held.set(key, { done: promise });
-    return {
-      [Symbol.dispose]: () => {
-        this.#held.delete(key);
-        resolve();
-      },
-    };
+    for (let held = this.#held.get(key); held; held = this.#held.get(key)) await held.released();
+    const held = new HeldKey(this.#held, key);
+    this.#held.set(key, held);
+    return held;
+  }
+}
+
+class HeldKey implements Disposable {
+  readonly #all: Map<string, HeldKey>;
+  readonly #key: string;
+  /** Made for the first that waits: hardly ever does anybody. */
+  #released: PromiseWithResolvers<void> | undefined;
+
+  constructor(all: Map<string, HeldKey>, key: string) {
+    this.#all = all;
+    this.#key = key;
+  }
+
+  released(): Promise<void> {
+    this.#released ??= Promise.withResolvers();
+    return this.#released.promise;
+  }
+
+  [Symbol.dispose](): void {
+    this.#all.delete(this.#key);
+    this.#released?.resolve();
   }
 }
 

@@ -69,6 +69,12 @@ export const ERROR_CODES = {
   ]),
   HF_TOO_LARGE: entry('a limit is passed', 'never', ['EFBIG', 413, 'EntityTooLarge', 2]),
   HF_NO_SPACE: entry('the stores are full', 'later', ['ENOSPC', 507, 'SlowDown', 5]),
+  HF_NO_MEMORY: entry('the index of the store needs more memory than it may take', 'never', [
+    'ENOMEM',
+    507,
+    'SlowDown',
+    5,
+  ]),
   HF_TOO_FEW_SHARDS: entry('fewer shards than the scheme needs are left', 'later', [
     'EIO',
     503,

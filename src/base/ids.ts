@@ -92,5 +92,5 @@ export const GROUP_COUNT = 4096;
 
 /** The placement group of a stripe: the leading 12 bits of its id. Works on chunk ids as well. */
 export function groupOf(id: StripeId | ChunkId): number {
-  return asBuffer(id).readUInt16BE(0) >> 4;
+  return (id[0]! << 4) | (id[1]! >>> 4);
 }

@@ -60,4 +60,4 @@ export {
   type Scheme,
   type SchemeKind,
 } from './scheme.ts';
-export { xxh64 } from './xxh64.ts';
+export { xxh64, xxh64Parts } from './xxh64.ts';

@@ -30,6 +30,8 @@ export const LIMITS = {
   journalBatchRecordsMax: 16_000,
   /** Small chunks of one group commit, staged and written at once. */
   stagedBytesMax: 4 * MiB,
+  /** A store whose last checkpoint is older makes one with the next commit: mounts stay short. */
+  checkpointAgeMsMax: 10 * 60 * 1000,
   /** Chunk operations in flight per device, so that one hung disk cannot fill the thread pool. */
   deviceOperationsMax: 16,
   /** Bytes of one entry of a cell's log. */
@@ -50,10 +52,51 @@ export const LIMITS = {
   metadataReserveBytesMax: 64 * MiB,
   /** Stripes whose references change in one entry of the log: some 350 bytes of rows each. */
   stripesPerEntryMax: 256,
+  /** The n blocks of one stripe of chunk files; a few stripes are in memory at once. */
+  chunkFileStripeBytesMax: 256 * MiB,
   /** A control request that is not a stream of content. */
   controlRequestBytesMax: 1 * MiB,
   /** Age in ms at which a chunk that nothing ever named may be collected. */
   unnamedChunkGraceMs: 24 * 3600 * 1000,
   /** How often a store checks that its folder is still the one it opened. */
   storeCheckMs: 1000,
+  /** Payload of a request, reply or error between nodes; what is larger travels as a stream. */
+  messageBytesMax: 1 * MiB,
+  /** Payload of one piece of a stream between nodes: the grain of fairness on a connection. */
+  dataFrameBytesMax: 256 * KiB,
+  /** Bytes of a stream that may be under way unread: 1 MiB fills 1 GB/s at 1 ms. */
+  streamWindowBytes: 1 * MiB,
+  /** Requests of one peer that are being answered on one connection. */
+  requestsPerConnectionMax: 1024,
+  /** Streams among them; each may hold a window of memory. */
+  streamsPerConnectionMax: 128,
+  /** Unsent bytes for a peer that does not read; replies beyond are refused, then it is dropped. */
+  queuedBytesPerConnectionMax: 16 * MiB,
+  /** Pings of a peer in one tick; an honest one sends one in fifty. */
+  pingsPerTickMax: 16,
+  /** How often the network looks at deadlines, silence and idle links. */
+  networkTickMs: 100,
+  /** Ticks between pings, and of silence until a peer counts as gone (5 and 15 s). */
+  pingEveryTicks: 50,
+  silentTicksMax: 150,
+  /** Time from the first byte of a connection until both ends have agreed to talk. */
+  handshakeMsMax: 5000,
+  /** Connections that have not got that far: from one address, and in all. */
+  halfOpenPerAddressMax: 32,
+  halfOpenMax: 256,
+  /** Connections of all kinds; far above what warm links need. */
+  connectionsMax: 1024,
+  /** Peers that stay connected; the least recently used idle ones are let go (about 120 KB each). */
+  warmLinksMax: 64,
+  /** A bulk connection nobody uses is closed after this. */
+  bulkIdleMs: 60_000,
+  /** Pause after a failed dial: doubled each time, with jitter. */
+  dialPauseMsMin: 250,
+  dialPauseMsMax: 30_000,
+  /** The longest deadline of a call between nodes; longer work reports progress on a stream. */
+  callDeadlineMsMax: 5 * 60 * 1000,
+  /** Calls of nodes that are not members (those that want to join), per second in all. */
+  strangerCallsPerSecondMax: 10,
+  /** Addresses that one node may claim. */
+  addressesPerNodeMax: 16,
 } as const;

@@ -11,3 +11,11 @@ const kernel = await xxhash();
 export function xxh64(bytes: Uint8Array, seed = 0n): bigint {
   return kernel.h64Raw(bytes, seed);
 }
+
+/** The checksum of the parts in order, as if they were one array. */
+export function xxh64Parts(parts: readonly Uint8Array[], seed = 0n): bigint {
+  if (parts.length <= 1) return xxh64(parts[0] ?? new Uint8Array(0), seed);
+  const state = kernel.create64(seed);
+  for (const part of parts) state.update(part);
+  return state.digest();
+}

@@ -3,6 +3,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { setImmediate as nextTurn, setTimeout as sleepTimer } from 'node:timers/promises';
 import { HoldfastError } from '../base/index.ts';
 import type { Clock, Env, Log, Metrics, Random } from './env.ts';
+import { MetricsTable } from './metrics-table.ts';
 
 const realClock: Clock = {
   now: () => Date.now(),
@@ -45,6 +46,6 @@ export function realEnv(parts: { log?: Log; metrics?: Metrics } = {}): Env {
     clock: realClock,
     random: realRandom,
     log: parts.log ?? silentLog,
-    metrics: parts.metrics ?? noMetrics,
+    metrics: parts.metrics ?? new MetricsTable(),
   };
 }

@@ -51,6 +51,8 @@ async function open(): Promise<Opened> {
     alive: bed.bed.alive,
     refresh: async () => false,
     awayFor: () => [],
+    changeCount: 0,
+    isDetached: () => false,
     setState() {},
     devices: () => bed.bed.devices(),
   };
@@ -112,18 +114,13 @@ describe('care', () => {
   });
 
   it('looks again at once when the stores change', async () => {
-    let hasChanged = false;
     const opened = await open();
-    const refresh = async () => {
-      const answer = hasChanged;
-      hasChanged = false;
-      return answer;
-    };
     const { runsAt, options } = countedRepair(opened, () => ({ incomplete: 1 }));
-    cleanup.push(startCare({ ...options, stores: { ...options.stores, refresh } }));
+    const stores = { ...options.stores, changeCount: 0 };
+    cleanup.push(startCare({ ...options, stores }));
     await untilTime(opened.clock, 700);
     const count = runsAt.length;
-    hasChanged = true;
+    stores.changeCount += 1;
     await untilTime(opened.clock, 750);
     expect(runsAt.length).toBeGreaterThan(count);
   });

@@ -1,8 +1,9 @@
 /** Looks after the stores while the node runs: notices losses, writes off, heals. */
-import { errorCode } from '../base/index.ts';
+import { type DeviceId, errorCode } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
 import { type Repair, type RepairSummary, runHealer, type RunOptions } from '../repair/index.ts';
+import { scrubInBackground } from './background-scrub.ts';
 import type { Core } from './core.ts';
 import type { StoreSet } from './store-set.ts';
 import type { VolumeSet } from './volume-set.ts';
@@ -18,7 +19,8 @@ const AWAY_GRACE_MS = 10 * MINUTE_MS;
 const HEALER_PACE = {
   lookEveryMs: 10_000,
   collectEveryMs: 60 * MINUTE_MS,
-  scrubEveryMs: 14 * DAY_MS,
+  /** It is done all the time instead (background-scrub.ts). */
+  scrubEveryMs: Infinity,
   graceMs: DAY_MS,
 };
 
@@ -32,7 +34,10 @@ export interface CareOptions {
     readonly cluster: Pick<Cluster, 'layout' | 'setDevices'>;
     readonly volumes: Pick<VolumeSet, 'degradedPuts'>;
   };
-  readonly stores: Pick<StoreSet, 'alive' | 'refresh' | 'awayFor' | 'setState' | 'devices'>;
+  readonly stores: Pick<
+    StoreSet,
+    'alive' | 'refresh' | 'changeCount' | 'awayFor' | 'isDetached' | 'setState' | 'devices'
+  >;
   readonly repair: Repair;
 }
 
@@ -55,11 +60,12 @@ export function startCare(options: CareOptions): AsyncDisposable {
     },
     signal,
   );
-  const watch = watchStores(options, () => mending.storesChanged(), signal);
+  const watch = watchStores(options, signal);
+  const scrubbing = scrubInBackground(options, signal);
   return {
     async [Symbol.asyncDispose]() {
       end.abort();
-      await Promise.all([healer, watch]);
+      await Promise.all([healer, watch, scrubbing]);
     },
   };
 }
@@ -70,7 +76,6 @@ export function startCare(options: CareOptions): AsyncDisposable {
  */
 class Mending {
   readonly #options: CareOptions;
-  #storeChanges = 0;
   /** What there was to mend when the last run began that left nothing undone. */
   #healed: string | undefined;
   /** The stores as they were when the last run began that left something. */
@@ -80,11 +85,6 @@ class Mending {
 
   constructor(options: CareOptions) {
     this.#options = options;
-  }
-
-  /** A store went or came back: what was put meanwhile lacks shards. */
-  storesChanged(): void {
-    this.#storeChanges += 1;
   }
 
   async isDue(): Promise<boolean> {
@@ -116,8 +116,10 @@ class Mending {
     this.#leftAt = places;
   }
 
+  /** When a store goes or comes back, what was put meanwhile lacks shards. */
   #places(): string {
-    return `${this.#options.core.cluster.layout().epoch}/${this.#storeChanges}`;
+    const { core, stores } = this.#options;
+    return `${core.cluster.layout().epoch}/${stores.changeCount}`;
   }
 
   async #damage(): Promise<string> {
@@ -130,18 +132,18 @@ class Mending {
   }
 }
 
-/** @param onChange a store went or came back. */
-async function watchStores(
-  { env, core, stores }: CareOptions,
-  onChange: () => void,
-  signal: AbortSignal,
-): Promise<void> {
+/** Notices stores that go or come back, and writes off those that are away for long. */
+async function watchStores({ env, core, stores }: CareOptions, signal: AbortSignal): Promise<void> {
   /** The devices as the topology has taken them: what it refused is stated again. */
   let stated: string | undefined;
   for await (const _ of env.clock.every(LOOK_EVERY_MS, { signal })) {
     try {
-      if (await stores.refresh()) onChange();
-      for (const id of stores.awayFor(AWAY_GRACE_MS)) stores.setState(id, 'out');
+      await stores.refresh();
+      for (const id of stores.awayFor(AWAY_GRACE_MS)) {
+        // The user has it in hand: without room elsewhere nothing is won by giving it up.
+        const hasRoom = stores.alive().length >= core.cluster.layout().width;
+        if (hasRoom || !stores.isDetached(id)) stores.setState(id, 'out');
+      }
       const devices = stores.devices();
       const now = JSON.stringify(devices);
       if (now === stated) continue;
@@ -152,6 +154,21 @@ async function watchStores(
       env.log.warn('looking after the stores failed', { error });
     }
   }
+}
+
+/** Repair that, once nothing lacks shards any more, takes damage of stores for dealt with. */
+export function repairClearingDamage(
+  repair: Repair,
+  stores: Pick<StoreSet, 'clearDamage'>,
+): Repair {
+  return {
+    ...repair,
+    async repair(run) {
+      const summary = await repair.repair(run);
+      if (summary.incomplete + summary.skipped + summary.lost === 0) await stores.clearDamage();
+      return summary;
+    },
+  };
 }
 
 /** Repair as a user asks for it: stores that are away are written off now. */
@@ -165,9 +182,22 @@ export function repairWithWriteOff({ core, stores }: { core: Core; stores: Store
     },
     async repair(run) {
       await stores.refresh();
-      for (const id of stores.awayFor(0)) stores.setState(id, 'out');
-      await core.cluster.setDevices(stores.devices());
+      await writeOff(stores.awayFor(0), { core, stores });
       return await repair.repair(run);
     },
   };
+}
+
+/** @throws HF_TOO_FEW_STORES when too few would be left; then nothing is written off. */
+async function writeOff(
+  ids: readonly DeviceId[],
+  { core, stores }: { core: Core; stores: StoreSet },
+): Promise<void> {
+  for (const id of ids) stores.setState(id, 'out');
+  try {
+    await core.cluster.setDevices(stores.devices());
+  } catch (error) {
+    for (const id of ids) stores.setState(id, 'in');
+    throw error;
+  }
 }

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AssertionError } from '../base/index.ts';
 import { Allocator, type Extent } from './allocator.ts';
+import { BITMAP_BLOCK_BITS } from './geometry.ts';
 
 const BLOCKS = 300;
 
@@ -65,6 +66,47 @@ describe('allocator', () => {
     expect(() => allocator.release({ start: 29, blocks: 2 })).toThrow(AssertionError);
     expect(() => allocator.take({ start: 99, blocks: 2 })).toThrow(AssertionError);
     expect(allocator.areFree([{ start: 99, blocks: 2 }])).toBe(false);
+  });
+
+  it('shrinks by what is free at its end, and begins to search at its start again', () => {
+    const allocator = new Allocator(200);
+    for (const start of [0, 40]) allocator.take({ start, blocks: 10 });
+    allocator.take({ start: 130, blocks: 3 });
+    expect(allocator.takenEnd).toBe(133);
+    expect(() => allocator.shrink(132)).toThrow(AssertionError);
+    allocator.release({ start: 130, blocks: 3 });
+    expect(allocator.takeRun(20)).toEqual({ start: 10, blocks: 20 });
+    expect(allocator.takenEnd).toBe(50);
+    allocator.shrink(101);
+    expect([allocator.totalBlocks, allocator.freeBlocks]).toEqual([101, 61]);
+    expect(allocator.takeRun(52)).toBeUndefined();
+    expect(allocator.takeRun(10)).toEqual({ start: 30, blocks: 10 });
+    expect(allocator.takeRun(51)).toEqual({ start: 50, blocks: 51 });
+    allocator.grow(150);
+    expect(allocator.takeRun(49)).toEqual({ start: 101, blocks: 49 });
+    expect(new Allocator(64).takenEnd).toBe(0);
+  });
+
+  it('remembers which blocks of the stored bitmap have become stale, and what goes there', () => {
+    const bits = BITMAP_BLOCK_BITS;
+    const allocator = new Allocator(3 * bits + 40);
+    expect(allocator.takeStale()).toEqual([0, 1, 2, 3]);
+    expect(allocator.takeStale()).toEqual([]);
+    allocator.take({ start: 2 * bits - 1, blocks: 2 });
+    expect(allocator.takeStale()).toEqual([1, 2]);
+    expect(allocator.bitsOf(1).at(-1)).toBe(2 ** 31);
+    expect(allocator.bitsOf(2)[0]).toBe(1);
+    // Past the end everything is taken.
+    expect([...allocator.bitsOf(3).subarray(0, 4)]).toEqual([
+      0,
+      0xffff_ff00,
+      2 ** 32 - 1,
+      2 ** 32 - 1,
+    ]);
+    allocator.grow(3 * bits + 50);
+    expect(allocator.takeStale()).toEqual([3]);
+    allocator.markAllStale();
+    expect(allocator.takeStale()).toEqual([0, 1, 2, 3]);
   });
 
   it('grows', () => {

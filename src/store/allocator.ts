@@ -1,5 +1,6 @@
 /**
- * Which blocks are free: a bitmap in memory, derived from the index at mount and never stored.
+ * Which blocks are free: a bitmap in memory, derived from the index at mount. What is stored of it
+ * (bitmap.ts) is never read back; the allocator only remembers which parts of that are stale.
  *
  * - *extent*: a run of blocks. Next fit finds one run; when there is none, the largest runs are
  *   gathered, which keeps fragmentation harmless up to 95 % full (design/store.md §4).
@@ -8,6 +9,7 @@
  * once each in turn, asserted; (3) bits past the end are set.
  */
 import { assert } from '../base/index.ts';
+import { BITMAP_BLOCK_BITS, bitmapBlocksFor } from './geometry.ts';
 
 export interface Extent {
   /** Block number. */
@@ -16,6 +18,7 @@ export interface Extent {
 }
 
 const FULL = 0xffff_ffff;
+const WORDS_PER_BITMAP_BLOCK: number = BITMAP_BLOCK_BITS / 32;
 
 /** Bits of the blocks from `block` to `end` that share a word with `block`. */
 function maskOf(block: number, end: number): number {
@@ -31,6 +34,8 @@ export class Allocator {
   #cursor = 0;
   /** No free run is longer; known after a search that failed, forgotten when blocks come free. */
   #longestRun = Infinity;
+  /** By block of the stored bitmap: 1 when it says something else now. */
+  #stale = new Uint8Array(0);
 
   constructor(totalBlocks: number) {
     this.#bits = new Uint32Array(0);
@@ -47,13 +52,71 @@ export class Allocator {
 
   /** Adds free blocks at the end. */
   grow(totalBlocks: number): void {
-    assert(totalBlocks >= this.#totalBlocks, 'a device does not shrink');
+    assert(totalBlocks >= this.#totalBlocks, 'it grows or stays');
     const bits = new Uint32Array(Math.ceil(totalBlocks / 32)).fill(FULL);
     bits.set(this.#bits);
     this.#bits = bits;
+    const stale = new Uint8Array(bitmapBlocksFor(totalBlocks));
+    stale.set(this.#stale);
+    this.#stale = stale;
     const added = { start: this.#totalBlocks, blocks: totalBlocks - this.#totalBlocks };
     this.#totalBlocks = totalBlocks;
     if (added.blocks > 0) this.release(added);
+  }
+
+  /** Gives up free blocks at the end; the search for free ones begins at the start again. */
+  shrink(totalBlocks: number): void {
+    assert(totalBlocks >= this.takenEnd, 'what is given up is free');
+    if (totalBlocks >= this.#totalBlocks) return;
+    this.take({ start: totalBlocks, blocks: this.#totalBlocks - totalBlocks });
+    this.#totalBlocks = totalBlocks;
+    this.#bits = this.#bits.slice(0, Math.ceil(totalBlocks / 32));
+    this.#stale = this.#stale.slice(0, bitmapBlocksFor(totalBlocks));
+    this.startLow();
+  }
+
+  /** The next search for free blocks begins at the start of the device. */
+  startLow(): void {
+    this.#cursor = 0;
+  }
+
+  /** The block behind the last one that is taken. */
+  get takenEnd(): number {
+    let end = this.#totalBlocks;
+    while (end > 0) {
+      const bits = this.#bits[Math.floor((end - 1) / 32)]!;
+      if (bits === 0) end = Math.floor((end - 1) / 32) * 32;
+      else if (this.#isTaken(end - 1)) break;
+      else end -= 1;
+    }
+    return end;
+  }
+
+  /** Numbers of the blocks of the stored bitmap that have become stale since the last call. */
+  takeStale(): number[] {
+    const numbers: number[] = [];
+    for (const [number, isStale] of this.#stale.entries()) if (isStale === 1) numbers.push(number);
+    this.#stale.fill(0);
+    return numbers;
+  }
+
+  /** Nothing of the stored bitmap can be relied on. */
+  markAllStale(): void {
+    this.#stale.fill(1);
+  }
+
+  /** What the stored bitmap says of these blocks is to be written again. */
+  markStale({ start, blocks }: Extent): void {
+    const last = Math.floor((start + blocks - 1) / BITMAP_BLOCK_BITS);
+    for (let at = Math.floor(start / BITMAP_BLOCK_BITS); at <= last; at++) this.#stale[at] = 1;
+  }
+
+  /** Bits of one block of the stored bitmap; a copy. Past the end of the device they are set. */
+  bitsOf(bitmapBlock: number): Uint32Array {
+    const from = bitmapBlock * WORDS_PER_BITMAP_BLOCK;
+    const words = new Uint32Array(WORDS_PER_BITMAP_BLOCK).fill(FULL);
+    words.set(this.#bits.subarray(from, from + WORDS_PER_BITMAP_BLOCK));
+    return words;
   }
 
   isInside({ start, blocks }: Extent): boolean {
@@ -70,6 +133,7 @@ export class Allocator {
 
   /** Whether all are free, and none overlaps another. */
   areFree(extents: readonly Extent[]): boolean {
+    if (extents.length === 1) return this.isInside(extents[0]!) && this.isFree(extents[0]!);
     const sorted = extents.toSorted((a, b) => a.start - b.start);
     return sorted.every((extent, index) => {
       const before = sorted[index - 1];
@@ -140,6 +204,7 @@ export class Allocator {
       assert((before & mask) >>> 0 === wanted, 'a block is taken and given back in turn');
       this.#bits[word] = isTaken ? before | mask : before & ~mask;
     }
+    this.markStale({ start, blocks });
   }
 
   /** First run of `blocks` free blocks inside [from, to); −1 when there is none. */

@@ -33,25 +33,42 @@ export function readPair(source: Buffer, at: number): BlockPair {
   };
 }
 
-interface BadCopy {
+interface MendableCopy {
   readonly block: number;
   readonly content: Uint8Array;
+}
+
+/** A copy of a block that is not what its parent says. */
+export interface BadCopy {
+  readonly block: number;
+  readonly copy: 'first' | 'second';
+  readonly isReadable: boolean;
+  /** The other copy is good. */
+  readonly isMended: boolean;
 }
 
 export class BlockPairs {
   readonly #device: BlockDevice;
   readonly #seed: bigint;
   readonly #readsBoth: boolean;
-  #badCopies: BadCopy[] = [];
+  readonly #onBadCopy: ((bad: BadCopy) => void) | undefined;
+  #badCopies: MendableCopy[] = [];
 
   /**
    * @param options.seed of the checksums: differs from store to store.
    * @param options.readsBoth look at the second copy even when the first is good.
+   * @param options.onBadCopy told of each copy that was looked at and is bad.
    */
-  constructor(options: { device: BlockDevice; seed: bigint; readsBoth?: boolean }) {
+  constructor(options: {
+    device: BlockDevice;
+    seed: bigint;
+    readsBoth?: boolean;
+    onBadCopy?: (bad: BadCopy) => void;
+  }) {
     this.#device = options.device;
     this.#seed = options.seed;
     this.#readsBoth = options.readsBoth ?? false;
+    this.#onBadCopy = options.onBadCopy;
   }
 
   get badCopies(): number {
@@ -74,14 +91,12 @@ export class BlockPairs {
     const second = await this.#readBlocks(others.map((at) => pairs[at]!.second));
     others.forEach((at, index) => {
       const pair = pairs[at]!;
-      const block = second[index];
-      if (!isGood(block, pair)) {
-        const content = contents[at];
-        if (content) this.#badCopies.push({ block: pair.second, content });
-      } else if (!contents[at]) {
-        contents[at] = block;
-        this.#badCopies.push({ block: pair.first, content: block! });
-      }
+      const isFirstGood = contents[at] !== undefined;
+      const isSecondGood = isGood(second[index], pair);
+      contents[at] ??= isSecondGood ? second[index] : undefined;
+      const content = contents[at];
+      if (!isFirstGood) this.#note(pair.first, 'first', { read: first[at], content });
+      if (!isSecondGood) this.#note(pair.second, 'second', { read: second[index], content });
     });
     return contents;
   }
@@ -97,6 +112,17 @@ export class BlockPairs {
     }
     if (bad.length > 0) await this.#device.flush();
     return bad.length;
+  }
+
+  /** @param what.content of the other copy, if that is good. */
+  #note(
+    block: number,
+    copy: BadCopy['copy'],
+    { read, content }: { read: Uint8Array | undefined; content: Uint8Array | undefined },
+  ): void {
+    if (content) this.#badCopies.push({ block, content });
+    const isMended = content !== undefined;
+    this.#onBadCopy?.({ block, copy, isReadable: read !== undefined, isMended });
   }
 
   /** Blocks in the order asked for, neighbours in one transfer; `undefined` where it failed. */

@@ -28,18 +28,31 @@ export class BufferPool {
     let memory = this.#kept.get(size)?.pop();
     if (memory) this.#keptBytes -= size;
     else memory = this.#device.allocate(size);
-    const lent = memory;
-    return {
-      bytes: lent.subarray(0, blocks * BLOCK_BYTES),
-      [Symbol.dispose]: () => this.#takeBack(lent),
-    };
+    return new Lent(this, memory, blocks * BLOCK_BYTES);
   }
 
-  #takeBack(memory: Uint8Array): void {
+  /** For {@link Lent}. */
+  takeBack(memory: Uint8Array): void {
     if (this.#keptBytes + memory.length > KEPT_BYTES_MAX) return;
     this.#keptBytes += memory.length;
     const kept = this.#kept.get(memory.length);
     if (kept) kept.push(memory);
     else this.#kept.set(memory.length, [memory]);
+  }
+}
+
+class Lent implements LentBuffer {
+  readonly bytes: Uint8Array;
+  readonly #pool: BufferPool;
+  readonly #memory: Uint8Array;
+
+  constructor(pool: BufferPool, memory: Uint8Array, usedBytes: number) {
+    this.bytes = memory.subarray(0, usedBytes);
+    this.#pool = pool;
+    this.#memory = memory;
+  }
+
+  [Symbol.dispose](): void {
+    this.#pool.takeBack(this.#memory);
   }
 }

@@ -15,6 +15,7 @@ import {
   assert,
   bytesEqual,
   type ChunkId,
+  chunkId,
   chunkIdParts,
   errorCode,
   errorMessage,
@@ -25,6 +26,7 @@ import {
   roundUp,
   type Scheme,
   schemeOfNumber,
+  STRIPE_ID_BYTES,
   type StripeId,
   stripeId,
   toHex,
@@ -98,6 +100,11 @@ export function stripeIdOf(header: ChunkHeader): StripeId {
   return namedBy(bytes, header.shardDigests.length);
 }
 
+/** Whether bytes may be the start of a chunk of a stripe. */
+export function isChunkHeader(bytes: Uint8Array): boolean {
+  return asBuffer(bytes).readUInt32LE(0) === MAGIC;
+}
+
 function namedBy(header: Uint8Array, count: number): StripeId {
   return stripeId(digest(header.subarray(NAMED_FROM, FIXED_BYTES + count * DIGEST_BYTES)));
 }
@@ -146,8 +153,26 @@ export function decodeChunkHeader(
   };
 }
 
+/**
+ * The ids that a chunk of a stripe may have: its header and its shard tell them. Copies are equal,
+ * so any index is possible; else there is one, unless shards happen to be equal.
+ * @returns none when the shard is not what the header lists.
+ * @throws as {@link decodeChunkHeader}.
+ */
+export function possibleIds(chunk: Uint8Array): ChunkId[] {
+  const { schemeNumber, shardDigests, shardBytes, headerBytes } = decodeChunkHeader(chunk);
+  const { kind, n } = schemeOfNumber(schemeNumber);
+  const stripe = namedBy(chunk, shardDigests.length);
+  const shard = chunk.subarray(headerBytes);
+  if (shard.length !== shardBytes) return [];
+  const found = digest(shard);
+  return Array.from({ length: n }, (_, index) => index)
+    .filter((index) => bytesEqual(shardDigests[kind === 'copy' ? 0 : index]!, found))
+    .map((index) => chunkId(stripe, schemeNumber, index));
+}
+
 export function isMetadataChunk(id: ChunkId): boolean {
-  return chunkIdParts(id).schemeNumber === METADATA_SCHEME_NUMBER;
+  return id[STRIPE_ID_BYTES]! * 256 + id[STRIPE_ID_BYTES + 1]! === METADATA_SCHEME_NUMBER;
 }
 
 /**

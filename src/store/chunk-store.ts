@@ -11,11 +11,14 @@ import type { ChunkId, DeviceId } from '../base/index.ts';
 export type StoreState = 'active' | 'draining' | 'failed';
 
 export interface StoreUsage {
-  /** Bytes the store may use (its hard maximum, or the device's capacity). */
+  /**
+   * Bytes the store may use: its hard maximum, or what the device may grow to, unless growth was
+   * refused. Exactly `usedBytes` + `freeBytes`, all in whole blocks.
+   */
   readonly sizeBytes: number;
-  /** Bytes in use, those promised and those kept for images of the index included. */
+  /** Bytes in use or promised, and the allowance for metadata, which moves in steps. */
   readonly usedBytes: number;
-  /** Bytes that shards may still take: without the reserve, and without growth that was refused. */
+  /** Bytes that shards may still take. */
   readonly freeBytes: number;
   readonly chunkCount: number;
   /** Chunks known bad: repair puts them again. */
@@ -38,10 +41,25 @@ export type ScrubFinding =
    * a scrub finds it good.
    */
   | { readonly kind: 'bad-chunk'; readonly id: ChunkId; readonly reason: string }
-  /** The device did not give the chunk's bytes, which may be good: no mark. */
+  /** The device did not give the chunk's bytes, and is itself to blame for it: no mark. */
   | { readonly kind: 'unreadable'; readonly id: ChunkId; readonly reason: string }
   /** A metadata structure of the store had a bad copy, which was rewritten from a good one. */
   | { readonly kind: 'mended'; readonly what: string };
+
+/** The caps hold together: the slowest counts. */
+export interface ScrubOptions {
+  /** Cap on what is read. */
+  readonly rateBytesPerSecond?: number | undefined;
+  /** A pass over all that is in use may take so long: it reads no faster than it has to. */
+  readonly passMs?: number | undefined;
+  /** Reads for at most this share of the time; 0.05 leaves 95 % of the device's speed to others. */
+  readonly busyShareMax?: number | undefined;
+  /** Begins anew where a pass is under way. */
+  readonly startsOver?: boolean | undefined;
+  /** Of the bytes that were ahead when it began. */
+  readonly onProgress?: ((checkedBytes: number, totalBytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface ScrubReport {
   readonly checkedChunks: number;
@@ -82,7 +100,7 @@ export interface ChunkStore extends AsyncDisposable {
   /**
    * Stores a chunk durably; resolves after the flush. Storing what is there already is no work: it
    * resolves when that is durable (a higher generation is recorded). A chunk known bad is replaced.
-   * Shards leave a reserve free that metadata chunks may take.
+   * Shards leave an allowance free that metadata chunks may take.
    * `chunk` belongs to the store until it settles; aligned memory is written without a copy.
    * The bytes are checked against the id first, unless they are verified.
    * @throws HF_CORRUPT when bytes and id disagree; HF_NO_SPACE before anything is written;
@@ -94,7 +112,8 @@ export interface ChunkStore extends AsyncDisposable {
    * The chunk, or a range of it, verified; `undefined` when the store does not have it.
    * @param options.target page-aligned memory for the answer; else the store allocates. Only the
    *   array returned holds the answer.
-   * @throws HF_CORRUPT when what is there is bad (the chunk is marked so); HF_IO, HF_DEVICE_FAILED.
+   * @throws HF_CORRUPT when what is there is bad or cannot be read (the chunk is marked so); HF_IO
+   *   when the device is to blame: many chunks in a row could not be read; HF_DEVICE_FAILED.
    */
   get(id: ChunkId, options?: GetOptions): Promise<Uint8Array | undefined>;
 
@@ -117,16 +136,10 @@ export interface ChunkStore extends AsyncDisposable {
 
   /**
    * Reads everything and checks it; changes nothing but marks and mended copies. A chunk marked bad
-   * whose bytes are good after all loses its mark.
-   * @param options.rateBytesPerSecond cap on what is read.
+   * whose bytes are good after all loses its mark. A pass that was interrupted goes on there.
    * @throws HF_IO when many chunks in a row cannot be read: the device is to blame.
    */
-  scrub(
-    options?: {
-      rateBytesPerSecond?: number;
-      onProgress?: (checkedBytes: number, totalBytes: number) => void;
-    } & Cancel,
-  ): Promise<ScrubReport>;
+  scrub(options?: ScrubOptions): Promise<ScrubReport>;
 
   /** Seals the journal, checkpoints, closes the device. */
   [Symbol.asyncDispose](): Promise<void>;

@@ -16,7 +16,6 @@ import {
   errorMessage,
   HoldfastError,
   LIMITS,
-  Mutex,
   xxh64,
 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -37,10 +36,6 @@ export class ChunkWriter {
   readonly #committer: Committer;
   readonly #space: Space;
   readonly #seed: bigint;
-  /** Held while the device grows. */
-  readonly #growing = new Mutex();
-  /** Whether the filesystem had no room when the device was to grow last. */
-  #isGrowthRefused = false;
 
   constructor(parts: {
     readonly env: Env;
@@ -58,23 +53,13 @@ export class ChunkWriter {
     this.#seed = seedOf(parts.id);
   }
 
-  /** Blocks that the device may still grow by, as far as is known; none when it was refused. */
-  get likelyGrowthBlocks(): number {
-    return this.#isGrowthRefused ? 0 : this.growthBlocks;
-  }
-
-  /** Blocks that the device may still grow by, if its filesystem has them. */
-  get growthBlocks(): number {
-    const ungrown = (this.#device.capacityBytes - this.#device.sizeBytes) / BLOCK_BYTES;
-    return Math.max(Math.min(ungrown, this.#space.growthBlocks), 0);
-  }
-
   /**
    * Stores a chunk that is not in the index, or known bad there; the caller holds its lock.
    * @throws HF_NO_SPACE, HF_IO, HF_DEVICE_FAILED.
    */
   async write(id: ChunkId, chunk: Uint8Array, generation: number): Promise<void> {
-    await this.#reserve(id, chunkBlocks(chunk.length));
+    const blocks = chunkBlocks(chunk.length);
+    if (this.#space.reserve(id, blocks) > 0) await this.#growFor(id, blocks);
     try {
       if (chunk.length <= SMALL_CHUNK_BYTES) await this.#writeSmall(id, chunk, generation);
       else await this.#writeLarge(id, chunk, generation);
@@ -90,14 +75,14 @@ export class ChunkWriter {
   }
 
   async #writeLarge(id: ChunkId, chunk: Uint8Array, generation: number): Promise<void> {
-    const extents = await this.#takeExtents(chunkBlocks(chunk.length));
+    const extents = await this.#takeExtents(id, chunkBlocks(chunk.length));
     const writtenAt = this.#nowSeconds();
     let checksum: bigint;
     try {
       const subject = { id, writtenAt, seed: this.#seed };
       checksum = await this.#io.writeLarge(extents, chunk, subject);
     } catch (error) {
-      this.#space.release(extents);
+      this.#space.release({ id, extents });
       throw error;
     }
     const times = { writtenAt, verifiedAt: writtenAt };
@@ -107,10 +92,9 @@ export class ChunkWriter {
     await this.#committer.submit({ record });
   }
 
-  /** Promises room for a chunk. @throws HF_NO_SPACE. */
-  async #reserve(id: ChunkId, blocks: number): Promise<void> {
-    if (this.#space.reserve(id, blocks) === 0) return;
-    await this.#growing.run(async () => {
+  /** Promises room for a chunk that there was none for. @throws HF_NO_SPACE. */
+  async #growFor(id: ChunkId, blocks: number): Promise<void> {
+    await this.#space.resizing.run(async () => {
       // Another put may have grown it while this one waited, so it is asked again first.
       for (let missing = this.#space.reserve(id, blocks); missing > 0;) {
         await this.#grow(missing);
@@ -120,32 +104,32 @@ export class ChunkWriter {
   }
 
   /** Extents out of what is reserved; what is free may be too scattered for a large chunk. */
-  async #takeExtents(blocks: number): Promise<readonly Extent[]> {
+  async #takeExtents(id: ChunkId, blocks: number): Promise<readonly Extent[]> {
     let extents = this.#space.takeExtents(blocks);
     try {
       while (!extents) {
-        await this.#growing.run(() => this.#grow(blocks));
+        await this.#space.resizing.run(() => this.#grow(blocks));
         extents = this.#space.takeExtents(blocks);
       }
     } finally {
-      if (!extents) this.#space.unreserve(blocks);
+      if (!extents) this.#space.unreserve(id, blocks);
     }
     return extents;
   }
 
   async #grow(missing: number): Promise<void> {
-    const possible = this.growthBlocks;
+    const possible = this.#space.growthBlocks;
     if (possible < missing) {
       throw new HoldfastError('HF_NO_SPACE', `the store ${this.#device.name} is full`);
     }
     const step = Math.max(missing, LIMITS.segmentFileBytesMin / BLOCK_BYTES);
     try {
       await this.#device.grow(Math.min(step, possible) * BLOCK_BYTES);
-      this.#isGrowthRefused = false;
+      this.#space.isGrowthRefused = false;
     } catch (error) {
       // Asked again at the next put that lacks room: others may have left the filesystem some.
       if (errorCode(error) !== 'HF_NO_SPACE') throw error;
-      this.#isGrowthRefused = true;
+      this.#space.isGrowthRefused = true;
       const message = `the store ${this.#device.name} is full: ${errorMessage(error)}`;
       throw new HoldfastError('HF_NO_SPACE', message, { cause: error });
     } finally {

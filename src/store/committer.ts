@@ -15,57 +15,19 @@
  * (4) the index changes only after the flush; (5) a failed write or flush here stops the store,
  * since a batch that names the chunks may be on the device.
  */
-import { assert, type ChunkId, errorCode, LIMITS } from '../base/index.ts';
+import { assert, errorCode } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Extent } from './allocator.ts';
+import { Batch, type Submission } from './batch.ts';
 import type { BufferPool } from './buffer-pool.ts';
-import { BLOCK_BYTES, blocksFor } from './geometry.ts';
+import { BLOCK_BYTES } from './geometry.ts';
 import type { Health } from './health.ts';
 import type { Inventory } from './inventory.ts';
 import { BATCH_KINDS, batchBlocks, encodeBatch, type Journal } from './journal.ts';
-import { encodeRecord, SLOT_WORDS, SLOTS_MAX } from './slot.ts';
 import type { PlantedFault } from './planted-fault.ts';
+import { SLOT_WORDS } from './slot.ts';
 
 const IDLE_SEAL_MS = 50;
-
-/** A chunk that the committer writes: at most SMALL_CHUNK_BYTES, its blocks reserved in `Space`. */
-export interface StagedChunk {
-  readonly id: ChunkId;
-  readonly chunk: Uint8Array;
-  readonly generation: number;
-  readonly checksum: bigint;
-  readonly writtenAt: number;
-}
-
-/** A record of a chunk whose bytes are where it says, or bytes to be staged; or only a seal. */
-export type Submission =
-  | { readonly record: Uint32Array }
-  | { readonly staged: StagedChunk }
-  | { readonly kind: number };
-
-interface Waiting {
-  readonly submission: Submission;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
-interface Placement {
-  readonly extents: readonly Extent[];
-  /** In the staging area. */
-  readonly at: number;
-}
-
-/** Slots that a submission may need. */
-function slotsOf(submission: Submission): number {
-  if ('staged' in submission) return SLOTS_MAX;
-  return 'record' in submission ? submission.record.length / SLOT_WORDS : 0;
-}
-
-/** Blocks in the staging area. */
-function blocksOf(submission: Submission): number {
-  return 'staged' in submission ? blocksFor(submission.staged.chunk.length) : 0;
-}
 
 export class Committer {
   readonly #device: BlockDevice;
@@ -80,7 +42,8 @@ export class Committer {
   readonly #plantedFault: PlantedFault | undefined;
   readonly #pool: BufferPool;
   readonly #sealStop = new AbortController();
-  #waiting: Waiting[] = [];
+  /** The first is staging what it is given, the last is the one that is given more. */
+  readonly #batches: Batch[] = [];
   #running: Promise<void> | undefined;
   #sealing: Promise<void> | undefined;
   #durableSeq: number;
@@ -120,10 +83,14 @@ export class Committer {
   /** Resolves when it is durable and in the index. @throws HF_DEVICE_FAILED. */
   async submit(submission: Submission): Promise<void> {
     this.#health.check();
-    await new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ submission, resolve, reject });
-      this.#running ??= this.#run();
-    });
+    let batch = this.#batches.at(-1);
+    if (!batch?.add(submission)) {
+      batch = this.#openBatch();
+      const isTaken = batch.add(submission);
+      assert(isTaken, 'any one submission fits a batch');
+    }
+    this.#running ??= this.#run();
+    await batch.done;
   }
 
   /** Confirms the last batch; nothing may be submitted any more. */
@@ -136,144 +103,59 @@ export class Committer {
   async #run(): Promise<void> {
     // Those who submit in the same turn share the batch.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
-      const batch = this.#takeBatch();
+    for (let batch = this.#nextBatch(); batch; batch = this.#nextBatch()) {
       try {
         this.#health.check();
-        await this.#commit(batch.map(({ submission }) => submission));
+        await this.#commit(batch);
       } catch (error) {
         const failure = this.#health.stop(error);
         // A bug of ours is passed on as what it is.
-        for (const { reject } of batch) reject(errorCode(error) ? failure : error);
+        batch.fail(errorCode(error) ? failure : error);
         continue;
       }
-      for (const { resolve } of batch) resolve();
+      batch.succeed();
       this.#afterCommit();
     }
     this.#running = undefined;
     if (!this.#isConfirmed) this.#sealing ??= this.#sealWhenIdle();
   }
 
-  #takeBatch(): Waiting[] {
-    let slots = 0;
-    let stagedBytes = 0;
-    let count = 0;
-    for (const { submission } of this.#waiting) {
-      slots += slotsOf(submission);
-      stagedBytes += blocksOf(submission) * BLOCK_BYTES;
-      if (slots > this.#journal.batchSlotsMax || stagedBytes > LIMITS.stagedBytesMax) break;
-      count += 1;
-    }
-    assert(count > 0, 'any one submission fits a batch');
-    return this.#waiting.splice(0, count);
+  #openBatch(): Batch {
+    const batch = new Batch({
+      device: this.#device,
+      space: this.#inventory.space,
+      pool: this.#pool,
+      slotsMax: this.#journal.batchSlotsMax,
+    });
+    this.#batches.push(batch);
+    if (this.#batches.length === 1) batch.begin();
+    return batch;
   }
 
-  async #commit(submissions: readonly Submission[]): Promise<void> {
-    const slotsMax = submissions.reduce((sum, submission) => sum + slotsOf(submission), 0);
-    while (!this.#journal.hasRoom(batchBlocks(slotsMax))) await this.#makeRoom();
-    const stagedBlocks = submissions.reduce((sum, submission) => sum + blocksOf(submission), 0);
-    using staging = this.#pool.lend(Math.max(stagedBlocks, 1));
-    const writes: Promise<void>[] = [];
-    const records = this.#stage(submissions, staging.bytes, writes);
-    const slots = records.reduce((sum, words) => sum + words.length / SLOT_WORDS, 0);
-    const blocks = batchBlocks(slots);
+  #nextBatch(): Batch | undefined {
+    const batch = this.#batches.shift();
+    this.#batches[0]?.begin();
+    return batch;
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    const words = batch.close();
+    const blocks = batchBlocks(words.length / SLOT_WORDS);
+    while (!this.#journal.hasRoom(blocks)) await this.#makeRoom();
     using lent = this.#pool.lend(blocks);
     const { bytes } = lent;
     const { seq, chain } = this.#journal.head;
-    const kinds = submissions.map((submission) => ('kind' in submission ? submission.kind : 0));
-    const checksum = encodeBatch(
-      bytes,
-      {
-        seq,
-        chain,
-        durableSeq: this.#durableSeq,
-        kind: Math.max(...kinds),
-        mountEpoch: this.#mountEpoch,
-        seed: this.#seed,
-      },
-      records,
-    );
-    writes.push(this.#device.write([bytes], this.#ringOffset(this.#journal.placeOf(blocks))));
+    const head = { seq, chain, durableSeq: this.#durableSeq, mountEpoch: this.#mountEpoch };
+    const checksum = encodeBatch(bytes, { ...head, kind: batch.kind, seed: this.#seed }, words);
+    const place = this.#ringOffset(this.#journal.placeOf(blocks));
     // All settle before the first failure is looked at: the memory is used again.
-    for (const result of await Promise.allSettled(writes)) {
-      if (result.status === 'rejected') throw result.reason;
-    }
+    const results = await Promise.allSettled([this.#device.write([bytes], place), batch.written()]);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
     if (this.#plantedFault !== 'commit-not-flushed') await this.#device.flush();
     this.#journal.advance(blocks, checksum);
     this.#durableSeq = seq;
-    this.#isConfirmed = records.length === 0;
-    for (const words of records) this.#inventory.apply(words);
-  }
-
-  /** Gives staged chunks their blocks, starts their writes; the records of all in order. */
-  #stage(
-    submissions: readonly Submission[],
-    staging: Uint8Array,
-    writes: Promise<void>[],
-  ): Uint32Array[] {
-    const staged = submissions.flatMap((submission) =>
-      'staged' in submission ? [submission.staged] : [],
-    );
-    const placements = this.#place(staged);
-    staged.forEach(({ chunk }, index) => {
-      const { at } = placements[index]!;
-      staging.set(chunk, at);
-      staging.fill(0, at + chunk.length, at + blocksFor(chunk.length) * BLOCK_BYTES);
-    });
-    this.#writeStaged(staging, placements, writes);
-    let next = 0;
-    return submissions.flatMap((submission) => {
-      if ('record' in submission) return [submission.record];
-      if (!('staged' in submission)) return [];
-      const { id, chunk, generation, checksum, writtenAt } = submission.staged;
-      const { extents } = placements[next++]!;
-      const record = { kind: 'live', extents, verifiedAt: writtenAt } as const;
-      const lengthBytes = chunk.length;
-      return [encodeRecord({ ...record, id, lengthBytes, generation, checksum, writtenAt })];
-    });
-  }
-
-  /** One run for all where there is one, else extents for each; they are reserved, so there are. */
-  #place(staged: readonly StagedChunk[]): Placement[] {
-    const { space } = this.#inventory;
-    const sizes = staged.map(({ chunk }) => blocksFor(chunk.length));
-    const total = sizes.reduce((sum, blocks) => sum + blocks, 0);
-    const run = total > 0 ? space.takeRun(total) : undefined;
-    let used = 0;
-    return sizes.map((blocks) => {
-      const at = used * BLOCK_BYTES;
-      const extents = run ? [{ start: run.start + used, blocks }] : space.takeExtents(blocks);
-      assert(extents, 'a small chunk fits any free blocks that were reserved for it');
-      used += blocks;
-      return { extents, at };
-    });
-  }
-
-  #writeStaged(
-    staging: Uint8Array,
-    placements: readonly Placement[],
-    writes: Promise<void>[],
-  ): void {
-    // Neighbours on the device that are neighbours in the staging area go in one transfer.
-    let open: { start: number; blocks: number; at: number } | undefined;
-    const write = (): void => {
-      if (!open) return;
-      const bytes = staging.subarray(open.at, open.at + open.blocks * BLOCK_BYTES);
-      writes.push(this.#device.write([bytes], open.start * BLOCK_BYTES));
-    };
-    for (const { extents, at } of placements) {
-      let from = at;
-      for (const { start, blocks } of extents) {
-        if (open && open.start + open.blocks === start) {
-          open.blocks += blocks;
-        } else {
-          write();
-          open = { start, blocks, at: from };
-        }
-        from += blocks * BLOCK_BYTES;
-      }
-    }
-    write();
+    this.#isConfirmed = words.length === 0;
+    this.#inventory.apply(words);
   }
 
   #ringOffset(block: number): number {

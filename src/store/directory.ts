@@ -4,12 +4,13 @@
  *
  * Entry, 64 bytes: pair of the first map (24), journal batch contained (u64), slots (u32).
  */
-import { asBuffer, assert } from '../base/index.ts';
+import { asBuffer, assert, HoldfastError, MiB } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Extent } from './allocator.ts';
 import { type BlockPair, type BlockPairs, readPair, writePair } from './block-pairs.ts';
 import { BLOCK_BYTES, blocksFor } from './geometry.ts';
 import { blockNumbers, type IndexImage, writeExtents } from './index-image.ts';
+import { SLOT_BYTES } from './slot.ts';
 import type { Space } from './space.ts';
 
 const ENTRY_BYTES = 64;
@@ -40,7 +41,7 @@ export async function writeDirectory(
     content.writeBigUInt64LE(BigInt(image.seq), at + 24);
     content.writeUInt32LE(image.slots, at + 32);
   });
-  const copies = space.takeMetadata(count);
+  const copies = space.takeImage(count);
   for (const extents of copies) await writeExtents(device, extents, content);
   const [first, second] = copies.map(blockNumbers) as [number[], number[]];
   assert(first.length === second.length, 'each block has two copies');
@@ -52,6 +53,28 @@ export async function writeDirectory(
     })),
     extents: copies.flat(),
   };
+}
+
+/**
+ * Finds out before an image is loaded whether the tables fit the memory that they may take.
+ * @throws HF_NO_MEMORY.
+ */
+export function checkIndexBytes(
+  entries: readonly (DirectoryEntry | undefined | 'lost')[],
+  indexBytesMax = Infinity,
+): void {
+  const slots = entries.reduce(
+    (sum, entry) => sum + (entry && entry !== 'lost' ? entry.slots : 0),
+    0,
+  );
+  const bytes = slots * SLOT_BYTES;
+  if (bytes <= indexBytesMax) return;
+  const [needed, allowed] = [Math.ceil(bytes / MiB), Math.floor(indexBytesMax / MiB)];
+  throw new HoldfastError(
+    'HF_NO_MEMORY',
+    `the index needs ${needed} MiB of memory, and may take ${allowed} MiB`,
+    { details: { bytes, indexBytesMax } },
+  );
 }
 
 export type DirectoryEntry = Pick<IndexImage, 'map' | 'seq' | 'slots'>;

@@ -5,6 +5,7 @@
  * - Payload first, at a block's start, so that aligned memory goes to the device as it is; the last
  *   block, with the footer, comes from lent memory.
  * - What is read is verified before it is handed out, whole or by pages of 64 KiB.
+ * - A read that fails is done in smaller parts; what cannot be read then is HF_IO, which says where.
  */
 import { assert, errorCode, HoldfastError, LIMITS, Semaphore, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -13,6 +14,8 @@ import type { BufferPool } from './buffer-pool.ts';
 import { checkFooter, checkPages, chunkBlocks, encodeFooter, footerBytes } from './footer.ts';
 import type { FooterSubject } from './footer.ts';
 import { BLOCK_BYTES, PAGE_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
+import { runsOf } from './index-image.ts';
+import { describeBlocks, readAround } from './read-around.ts';
 import type { ChunkRecord } from './slot.ts';
 
 /**
@@ -27,7 +30,11 @@ export function isPageAligned({ buffer, byteOffset }: Uint8Array): boolean {
 }
 
 /** Bytes [from, from + count) of the sources laid end to end, as views. */
-function sliceSources(sources: readonly Uint8Array[], from: number, count: number): Uint8Array[] {
+export function sliceSources(
+  sources: readonly Uint8Array[],
+  from: number,
+  count: number,
+): Uint8Array[] {
   const parts: Uint8Array[] = [];
   let skip = from;
   let left = count;
@@ -43,10 +50,35 @@ function sliceSources(sources: readonly Uint8Array[], from: number, count: numbe
   return parts;
 }
 
+/**
+ * Large chunks that are checked and written at once. They keep a device busy; more would only wait
+ * in it, in front of the journal, and their checksums would keep commits waiting.
+ */
+const LARGE_WRITES_MAX = 4;
+
+/** Bad blocks of a chunk that are looked for: one is enough to give it up. */
+const UNREADABLE_BLOCKS_MAX = 16;
+
+/** Blocks [from, from + count) of the extents laid end to end. */
+export function sliceExtents(extents: readonly Extent[], from: number, count: number): Extent[] {
+  const parts: Extent[] = [];
+  let skip = from;
+  let left = count;
+  for (const { start, blocks } of extents) {
+    const skipped = Math.min(skip, blocks);
+    skip -= skipped;
+    const taken = Math.min(blocks - skipped, left);
+    left -= taken;
+    if (taken > 0) parts.push({ start: start + skipped, blocks: taken });
+  }
+  return parts;
+}
+
 export class ExtentIo {
   readonly #device: BlockDevice;
   readonly #pool: BufferPool;
   readonly #operations = new Semaphore(LIMITS.deviceOperationsMax);
+  readonly #largeWrites = new Semaphore(LARGE_WRITES_MAX);
 
   constructor(device: BlockDevice, pool: BufferPool) {
     this.#device = device;
@@ -55,6 +87,14 @@ export class ExtentIo {
 
   /** Writes a large chunk; durable after the next flush. @returns the footer's checksum. */
   async writeLarge(
+    extents: readonly Extent[],
+    chunk: Uint8Array,
+    subject: FooterSubject,
+  ): Promise<bigint> {
+    return await this.#largeWrites.run(() => this.#writeLarge(extents, chunk, subject));
+  }
+
+  async #writeLarge(
     extents: readonly Extent[],
     chunk: Uint8Array,
     subject: FooterSubject,
@@ -110,6 +150,24 @@ export class ExtentIo {
       if (code !== 'HF_CORRUPT' && code !== 'HF_IO') throw error;
       return false;
     }
+  }
+
+  /** Whether small chunks that lie one behind the other, each in one piece, are all good. */
+  async areWhole(records: readonly ChunkRecord[]): Promise<boolean> {
+    const { start } = records[0]!.extents[0]!;
+    const last = records.at(-1)!.extents[0]!;
+    const run = { start, blocks: last.start + last.blocks - start };
+    using lent = this.#pool.lend(run.blocks);
+    try {
+      await this.#readBlocks([run], 0, lent.bytes);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_IO') throw error;
+      return false;
+    }
+    return records.every(({ extents, lengthBytes, checksum }) => {
+      const at = (extents[0]!.start - start) * BLOCK_BYTES;
+      return xxh64(lent.bytes.subarray(at, at + lengthBytes)) === checksum;
+    });
   }
 
   async #readSmall(
@@ -172,19 +230,20 @@ export class ExtentIo {
     return isUsable ? target.subarray(0, bytes) : this.#device.allocate(bytes);
   }
 
-  /** Fills `target` from block `from` of the extents laid end to end. */
+  /** Fills `target` from block `from` of the extents laid end to end. @throws HF_IO. */
   async #readBlocks(extents: readonly Extent[], from: number, target: Uint8Array): Promise<void> {
-    let skip = from;
+    const unreadable: number[] = [];
     let filled = 0;
-    for (const { start, blocks } of extents) {
-      const skipped = Math.min(skip, blocks);
-      skip -= skipped;
-      const bytes = Math.min((blocks - skipped) * BLOCK_BYTES, target.length - filled);
-      if (bytes <= 0) continue;
-      const part = target.subarray(filled, filled + bytes);
-      await this.#operations.run(() => this.#device.read(part, (start + skipped) * BLOCK_BYTES));
-      filled += bytes;
+    for (const { start, blocks } of sliceExtents(extents, from, target.length / BLOCK_BYTES)) {
+      const part = target.subarray(filled, filled + blocks * BLOCK_BYTES);
+      const options = { start, blocksMax: UNREADABLE_BLOCKS_MAX };
+      const bad = await this.#operations.run(() => readAround(this.#device, part, options));
+      unreadable.push(...bad);
+      filled += part.length;
     }
     assert(filled === target.length, 'the extents hold what is read');
+    if (unreadable.length === 0) return;
+    const where = describeBlocks(runsOf(unreadable));
+    throw new HoldfastError('HF_IO', `${this.#device.name}: ${where} cannot be read`);
   }
 }

@@ -15,17 +15,15 @@ import {
   type ChunkId,
   type ClusterId,
   type DeviceId,
-  errorCode,
-  errorMessage,
   groupOf,
   HoldfastError,
   KeyedLock,
   throwIfAborted,
-  toHex,
 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { ChunkReader, entryOf } from './chunk-reader.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { Checkpointer } from './checkpoint.ts';
 import { checkChunk } from './chunk-format.ts';
@@ -35,6 +33,7 @@ import type {
   GetOptions,
   GroupDigest,
   PutOptions,
+  ScrubOptions,
   ScrubReport,
   StoreState,
   StoreUsage,
@@ -42,14 +41,17 @@ import type {
 import { Committer } from './committer.ts';
 import { ExtentIo } from './extent-io.ts';
 import { BLOCK_BYTES } from './geometry.ts';
-import { Health } from './health.ts';
+import { Health, ReadFailures } from './health.ts';
 import { BATCH_KINDS, Journal } from './journal.ts';
 import { type MountedStore, mountStore } from './mount.ts';
 import { Operations } from './operations.ts';
 import type { PlantedFault } from './planted-fault.ts';
+import { checkLimits, type Pressure, PressureGauge, pressureOf } from './pressure.ts';
+import { Quarantine } from './quarantine.ts';
 import { scrubStore } from './scrub.ts';
 import { type ChunkRecord, encodeRecord, GENERATION_MAX, type RecordKind } from './slot.ts';
-import { seedOf, type Superblock } from './superblock.ts';
+import { describeStore, type StoreDescription } from './store-description.ts';
+import { seedOf, type StoreLimits, type Superblock } from './superblock.ts';
 
 export interface OpenOptions {
   readonly env: Env;
@@ -57,23 +59,18 @@ export interface OpenOptions {
   readonly device: BlockDevice;
   /** Refuses a store of another cluster. */
   readonly clusterId?: ClusterId | undefined;
+  /** Memory that the tables of the index may take; no limit when left out. */
+  readonly indexBytesMax?: number | undefined;
+  /**
+   * Told of changes, after they have happened; until then the pressure is `normal`. It does not
+   * wait, and does not call the store.
+   */
+  readonly onPressure?: ((pressure: Pressure) => void) | undefined;
   /** For tests. */
   readonly plantedFault?: PlantedFault | undefined;
 }
 
-/** What `dev query` shows. */
-export interface StoreDescription extends Superblock {
-  readonly deviceName: string;
-  readonly deviceKind: BlockDevice['kind'];
-  readonly isDirect: boolean;
-  readonly usage: StoreUsage;
-  /** Blocks of the journal that the next checkpoint gives back. */
-  readonly journalUsedBlocks: number;
-  /** Why chunks may be missing since this mount; empty when nothing was lost. */
-  readonly damage: readonly string[];
-}
-
-/** @throws HF_NOT_OURS, HF_CORRUPT, HF_UNSUPPORTED, HF_IO, HF_DEVICE_FAILED. */
+/** @throws HF_NOT_OURS, HF_CORRUPT, HF_UNSUPPORTED, HF_NO_MEMORY, HF_IO, HF_DEVICE_FAILED. */
 export async function openStore(options: OpenOptions): Promise<ExtentStore> {
   return await ExtentStore.open(options);
 }
@@ -88,9 +85,16 @@ export class ExtentStore implements ChunkStore {
   readonly #checkpointer: Checkpointer;
   readonly #committer: Committer;
   readonly #io: ExtentIo;
+  readonly #reader: ChunkReader;
   readonly #writer: ChunkWriter;
   readonly #locks = new KeyedLock();
   readonly #operations: Operations;
+  readonly #quarantine: Quarantine;
+  readonly #reads = new ReadFailures();
+  /** Aborted when the store is closed: ends a scrub. */
+  readonly #closing = new AbortController();
+  readonly #gauge: PressureGauge;
+  #damage: readonly string[];
 
   private constructor(
     options: OpenOptions,
@@ -103,8 +107,15 @@ export class ExtentStore implements ChunkStore {
     this.#device = device;
     this.#env = env;
     this.#mounted = mounted;
+    this.#damage = mounted.damage;
+    this.#gauge = new PressureGauge(options.onPressure ?? (() => {}));
     this.#io = io;
     this.#health = new Health(device.name, env.log);
+    this.#quarantine = new Quarantine({
+      device,
+      log: env.log,
+      giveBack: (extent) => inventory.space.allocator.release(extent),
+    });
     this.#operations = new Operations(device.name);
     this.#journal = new Journal({
       ringStart: superblock.journalStart,
@@ -113,44 +124,54 @@ export class ExtentStore implements ChunkStore {
       usedBlocks: mounted.journalUsedBlocks,
     });
     const shared = {
+      env,
       device,
       health: this.#health,
       inventory,
       journal: this.#journal,
       plantedFault,
     };
-    this.#checkpointer = new Checkpointer({ ...shared, ...mounted });
+    const { badExtents } = this.#quarantine;
+    this.#checkpointer = new Checkpointer({ ...shared, ...mounted, badExtents });
     this.#committer = new Committer({
       ...shared,
       pool,
-      env,
       seed: seedOf(superblock.id),
       mountEpoch: superblock.mountEpoch + 1,
       makeRoom: async () => await this.#checkpointer.start(),
       afterCommit: () => this.#checkpointWhenDue(),
     });
+    const { space } = inventory;
+    space.onDoubtful = (extents) => this.#quarantine.take(extents);
     const committer = this.#committer;
-    this.#writer = new ChunkWriter({
-      env,
-      device,
+    this.#writer = new ChunkWriter({ env, device, io, committer, space, id: this.id });
+    this.#reader = new ChunkReader({
+      deviceName: device.name,
+      log: env.log,
       io,
+      inventory,
       committer,
-      space: inventory.space,
-      id: this.id,
+      locks: this.#locks,
+      failures: this.#reads,
     });
   }
 
-  static async open(options: OpenOptions): Promise<ExtentStore> {
-    const { device, env } = options;
+  /** @param prepare may complete what was mounted, before anything is written (salvage.ts). */
+  static async open(
+    options: OpenOptions,
+    prepare: (mounted: MountedStore) => Promise<MountedStore> = async (mounted) => mounted,
+  ): Promise<ExtentStore> {
+    const { device, env, plantedFault, indexBytesMax } = options;
     try {
       const pool = new BufferPool(device);
       const io = new ExtentIo(device, pool);
-      const mounted = await mountStore({ device, io, plantedFault: options.plantedFault });
-      const { clusterId } = mounted.superblock;
+      const found = await mountStore({ device, io, plantedFault, indexBytesMax });
+      const { clusterId } = found.superblock;
       if (options.clusterId && clusterId !== options.clusterId) {
         const message = `${device.name} holds a store of another cluster, ${clusterId}`;
         throw new HoldfastError('HF_NOT_OURS', message, { details: { clusterId } });
       }
+      const mounted = await prepare(found);
       for (const finding of mounted.damage) {
         env.log.error('a store is damaged', { device: device.name, finding });
       }
@@ -166,15 +187,20 @@ export class ExtentStore implements ChunkStore {
   /** The first writes after the mount: from now on its state is this process's. */
   async #begin(): Promise<void> {
     const { superblock, pairs, damage, doubtful } = this.#mounted;
-    const mountEpoch = superblock.mountEpoch + 1;
-    await this.#checkpointer.writeSuperblock({ mountEpoch, isClean: false });
+    const isWhole = damage.length === 0;
+    await this.#checkpointer.writeSuperblock({
+      mountEpoch: superblock.mountEpoch + 1,
+      isClean: false,
+      damagedAtMs: isWhole ? superblock.damagedAtMs : this.#env.clock.now(),
+    });
     await pairs.mend();
     // After a gap old batches lie ahead in the ring; the new mark puts them behind.
-    if (damage.length > 0) await this.#checkpointer.start();
+    if (!isWhole) await this.#checkpointer.start();
     await Promise.all([
       this.#committer.submit({ kind: BATCH_KINDS.mount }),
       ...doubtful.map((record) => this.#committer.submit({ record })),
     ]);
+    this.#tellPressure();
   }
 
   get state(): StoreState {
@@ -200,7 +226,11 @@ export class ExtentStore implements ChunkStore {
       await this.#commit({ ...present, generation });
       return;
     }
-    await this.#writer.write(id, chunk, Math.max(generation, present?.generation ?? 0));
+    try {
+      await this.#writer.write(id, chunk, Math.max(generation, present?.generation ?? 0));
+    } finally {
+      this.#tellPressure();
+    }
   }
 
   async get(id: ChunkId, options: GetOptions = {}): Promise<Uint8Array | undefined> {
@@ -209,30 +239,19 @@ export class ExtentStore implements ChunkStore {
     this.#health.check();
     const record = this.#inventory.index.find(id);
     if (!record) return undefined;
-    if (record.kind === 'bad') throw badChunk(id, 'it is known to be bad');
-    const { offset = 0, lengthBytes = record.lengthBytes - offset } = options;
-    if (offset < 0 || lengthBytes < 0 || offset + lengthBytes > record.lengthBytes) {
-      throw new HoldfastError('HF_BAD_ARGUMENT', 'the range is not inside the chunk');
-    }
-    const { space } = this.#inventory;
-    space.pin(record.extents);
-    let reason: unknown;
-    try {
-      return await this.#io.read(record, { offset, lengthBytes }, options.target);
-    } catch (error) {
-      if (errorCode(error) !== 'HF_CORRUPT') throw error;
-      reason = error;
-    } finally {
-      space.unpin(record.extents);
-    }
-    await this.#mark(record, 'bad');
-    throw badChunk(id, errorMessage(reason), reason);
+    return await this.#reader.read(record, options);
   }
 
   async stat(id: ChunkId): Promise<ChunkEntry | undefined> {
     using _ = this.#operations.begin();
     const record = this.#inventory.index.find(id);
     return record && entryOf(record);
+  }
+
+  /** Where the chunk begins; `undefined` when the store does not have it. */
+  async locate(id: ChunkId): Promise<number | undefined> {
+    using _ = this.#operations.begin();
+    return this.#inventory.index.find(id)?.extents[0]?.start;
   }
 
   async remove(
@@ -246,6 +265,7 @@ export class ExtentStore implements ChunkStore {
     const record = this.#inventory.index.find(id);
     if (!record || record.generation > generationMax) return false;
     await this.#commit({ ...record, kind: 'removed', lengthBytes: 0, extents: [], checksum: 0n });
+    this.#tellPressure();
     return true;
   }
 
@@ -272,42 +292,50 @@ export class ExtentStore implements ChunkStore {
   }
 
   async usage(): Promise<StoreUsage> {
-    const { space } = this.#inventory;
-    const { growthBlocks, likelyGrowthBlocks } = this.#writer;
-    return {
-      sizeBytes: (space.sizeBlocks + growthBlocks) * BLOCK_BYTES,
-      usedBytes: space.usedBlocks * BLOCK_BYTES,
-      freeBytes: space.freeBlocks(likelyGrowthBlocks) * BLOCK_BYTES,
-      chunkCount: this.#inventory.chunkCount,
-      badChunkCount: this.#inventory.badChunkCount,
-    };
+    return this.#usage();
   }
 
   async describe(): Promise<StoreDescription> {
-    const usage = await this.usage();
-    return {
-      ...this.#checkpointer.superblock,
-      deviceName: this.#device.name,
-      deviceKind: this.#device.kind,
-      isDirect: this.#device.isDirect,
-      sizeBytes: usage.sizeBytes,
-      chunkCount: usage.chunkCount,
-      usedBlocks: this.#inventory.space.usedBlocks,
-      usage,
-      journalUsedBlocks: this.#journal.usedBlocks,
-      damage: this.#mounted.damage,
-    };
+    return describeStore({
+      superblock: this.#checkpointer.superblock,
+      device: this.#device,
+      usage: this.#usage(),
+      journal: this.#journal,
+      damage: this.#damage,
+    });
   }
 
-  async scrub(
-    options: {
-      rateBytesPerSecond?: number;
-      onProgress?: (checkedBytes: number, totalBytes: number) => void;
-      signal?: AbortSignal | undefined;
-    } = {},
-  ): Promise<ScrubReport> {
+  /**
+   * Says, durably, whether the store is to be emptied. It serves all the same: others see to it
+   * that nothing new is placed on it.
+   * @throws HF_DEVICE_FAILED.
+   */
+  async setState(state: 'active' | 'draining'): Promise<void> {
+    await this.#change({ state });
+  }
+
+  /**
+   * Sets the limits, durably. A hard maximum below what is in use refuses puts and nothing else.
+   * @throws HF_BAD_ARGUMENT, HF_DEVICE_FAILED.
+   */
+  async setLimits(limits: StoreLimits): Promise<void> {
+    checkLimits(limits);
+    await this.#change({ limits });
+    this.#inventory.space.setHardMax(limits.hardMaxBytes);
+    this.#tellPressure();
+  }
+
+  /** What was damaged has been dealt with: peers were asked. @throws HF_DEVICE_FAILED. */
+  async clearDamage(): Promise<void> {
+    await this.#change({ damagedAtMs: 0 });
+    this.#damage = [];
+  }
+
+  async scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
     using _ = this.#operations.begin();
     this.#health.check();
+    const closing = this.#closing.signal;
+    const signal = options.signal ? AbortSignal.any([options.signal, closing]) : closing;
     return await scrubStore(
       {
         env: this.#env,
@@ -316,20 +344,44 @@ export class ExtentStore implements ChunkStore {
         inventory: this.#inventory,
         journal: this.#journal,
         checkpointer: this.#checkpointer,
-        mark: async (record, kind) => await this.#mark(record, kind),
+        reads: this.#reads,
+        mark: async (record, kind) => await this.#reader.mark(record, kind),
       },
-      options,
+      { ...options, signal },
     );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
     if (!(await this.#operations.close())) return;
     await this.#committer.close();
+    await this.#quarantine.close();
     try {
       if (!this.#health.hasFailed) await this.#checkpointer.close();
     } finally {
       await this.#device[Symbol.asyncDispose]();
     }
+  }
+
+  async #change(changes: Partial<Superblock>): Promise<void> {
+    using _ = this.#operations.begin();
+    await this.#checkpointer.writeSuperblock(changes);
+  }
+
+  #usage(): StoreUsage {
+    const { space, chunkCount, badChunkCount } = this.#inventory;
+    const { sizeBlocks, usedBlocks, freeBlocks } = space.usage();
+    return {
+      sizeBytes: sizeBlocks * BLOCK_BYTES,
+      usedBytes: usedBlocks * BLOCK_BYTES,
+      freeBytes: freeBlocks * BLOCK_BYTES,
+      chunkCount,
+      badChunkCount,
+    };
+  }
+
+  #tellPressure(): void {
+    this.#gauge.update(pressureOf(this.#usage(), this.#checkpointer.superblock.limits));
   }
 
   get #inventory(): MountedStore['inventory'] {
@@ -340,34 +392,9 @@ export class ExtentStore implements ChunkStore {
     await this.#committer.submit({ record: encodeRecord(record) });
   }
 
-  /** Marks a chunk as known bad, or as good, unless other bytes have taken its place meanwhile. */
-  async #mark(record: ChunkRecord, kind: 'bad' | 'live'): Promise<void> {
-    using _lock = await this.#locks.acquire(record.id);
-    const present = this.#inventory.index.find(record.id);
-    if (present?.kind !== record.kind || present.checksum !== record.checksum) return;
-    if (present.extents[0]!.start !== record.extents[0]!.start) return;
-    await this.#commit({ ...present, kind });
-    const what = kind === 'bad' ? 'a chunk is bad' : 'a chunk that was bad is good';
-    this.#env.log.warn(what, { device: this.#device.name, chunk: toHex(record.id) });
-  }
-
   #checkpointWhenDue(): void {
-    if (this.#journal.usedBlocks * 2 < this.#journal.ringBlocks || this.#health.hasFailed) return;
+    if (this.#health.hasFailed || !this.#checkpointer.isDue) return;
     // A failure has stopped the store, and whoever asks next is told.
     this.#checkpointer.start().catch(() => undefined);
   }
-}
-
-function entryOf(record: ChunkRecord): ChunkEntry {
-  return {
-    id: record.id,
-    lengthBytes: record.lengthBytes,
-    generation: record.generation,
-    writtenAtMs: record.writtenAt * 1000,
-    isGood: record.kind === 'live',
-  };
-}
-
-function badChunk(id: ChunkId, reason: string, cause?: unknown): HoldfastError {
-  return new HoldfastError('HF_CORRUPT', `${toHex(id)}: ${reason}`, { cause });
 }

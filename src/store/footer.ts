@@ -10,7 +10,7 @@
  * | + 40 | written at, seconds, u64; seed of the store's metadata, u64 |
  * | + 56 | XXH64 of all footer bytes before |
  */
-import { asBuffer, bytesEqual, type ChunkId, HoldfastError, xxh64 } from '../base/index.ts';
+import { asBuffer, bytesEqual, type ChunkId, HoldfastError, LIMITS, xxh64 } from '../base/index.ts';
 import { BLOCK_BYTES, blocksFor, PAGE_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
 import type { ChunkRecord } from './slot.ts';
 
@@ -67,8 +67,28 @@ export function encodeFooter(
   return checksum;
 }
 
+/** What a footer says of its chunk. */
+export interface FooterContent {
+  readonly id: ChunkId;
+  readonly lengthBytes: number;
+  readonly checksum: bigint;
+}
+
+/** What the footer of a chunk that may end with this block says; it is not verified. */
+export function peekFooter(lastBlock: Uint8Array): FooterContent | undefined {
+  const trailer = asBuffer(lastBlock.subarray(lastBlock.length - TRAILER_BYTES));
+  const lengthBytes = trailer.readUInt32LE(4);
+  if (trailer.readUInt32LE(0) !== MAGIC || footerBytes(lengthBytes) === 0) return undefined;
+  if (lengthBytes > LIMITS.chunkBytesMax) return undefined;
+  const id = new Uint8Array(trailer.subarray(8, 40)) as ChunkId;
+  return { id, lengthBytes, checksum: trailer.readBigUInt64LE(56) };
+}
+
 /** @throws HF_CORRUPT when the footer is not the one that the record names. */
-export function checkFooter(target: Uint8Array, record: ChunkRecord): void {
+export function checkFooter(
+  target: Uint8Array,
+  record: Pick<ChunkRecord, 'id' | 'lengthBytes' | 'checksum'>,
+): void {
   const footer = asBuffer(target);
   const at = pageCount(record.lengthBytes) * 8;
   const checksum = footer.readBigUInt64LE(at + 56);

@@ -1,4 +1,7 @@
-/** Formats a device as an empty store. Nothing of the device is touched but the superblocks. */
+/**
+ * Formats a device as an empty store. Nothing of the device is touched but the superblocks and the
+ * bitmap.
+ */
 import {
   type ClusterId,
   type DeviceId,
@@ -11,16 +14,25 @@ import {
 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
+import { Allocator, type Extent } from './allocator.ts';
+import { roomyBitmapBlocks, writeBitmap } from './bitmap.ts';
+import { directoryBlocks } from './directory.ts';
 import {
+  BLOCK_BYTES,
   JOURNAL_START_BLOCK,
   journalBlocksFor,
   partitionBitsFor,
   SUPERBLOCK_BLOCKS,
 } from './geometry.ts';
+import { IndexTable } from './index-table.ts';
+import { checkLimits } from './pressure.ts';
+import { Space } from './space.ts';
 import {
   LABEL_BYTES_MAX,
   readSuperblock,
+  seedOf,
   type StoreLimits,
+  type Superblock,
   writeSuperblock,
 } from './superblock.ts';
 
@@ -41,19 +53,19 @@ export interface FormatOptions {
   readonly partitionBits?: number | undefined;
 }
 
-function checkLimits({ minBytes, maxBytes, hardMaxBytes }: StoreLimits): void {
-  const set = [minBytes, maxBytes, hardMaxBytes].filter((bytes) => bytes > 0);
-  if (set.some((bytes, at) => at > 0 && bytes <= set[at - 1]!)) {
-    throw new HoldfastError('HF_BAD_ARGUMENT', 'the limits of a store are min < max < hard max');
-  }
-}
-
-async function refuseStore(device: BlockDevice): Promise<void> {
+/** The store that is on the device; @throws HF_EXISTS unless it may be replaced. */
+async function storeBefore(
+  device: BlockDevice,
+  mayReplace: boolean,
+): Promise<Superblock | undefined> {
   try {
     const { superblock } = await readSuperblock(device);
+    if (mayReplace) return superblock;
     throw new HoldfastError('HF_EXISTS', `${device.name} holds the store ${superblock.id} already`);
   } catch (error) {
-    if (errorCode(error) !== 'HF_NOT_OURS') throw error;
+    // One that cannot be read is replaced as well.
+    if (errorCode(error) !== 'HF_NOT_OURS' && !mayReplace) throw error;
+    return undefined;
   }
 }
 
@@ -74,10 +86,18 @@ export async function formatStore(options: FormatOptions): Promise<DeviceId> {
     const message = `${device.name} has ${device.sizeBytes} bytes; a store needs 16 MiB`;
     throw new HoldfastError('HF_BAD_ARGUMENT', message);
   }
-  if (!options.replacesStore) await refuseStore(device);
+  const before = await storeBefore(device, options.replacesStore ?? false);
   const journalBlocks =
     options.journalBlocks ?? journalBlocksFor(device.sizeBytes, device.capacityBytes);
+  const partitionBits = options.partitionBits ?? partitionBitsFor(device.capacityBytes);
   const id = options.id ?? hexId<DeviceId>(env.random.bytes(16));
+  const { hardMaxBytes } = limits;
+  const { space, bitmap } = layOut(device, { journalBlocks, partitionBits, hardMaxBytes });
+  const { allocator } = space;
+  const numbers = allocator.takeStale();
+  // Batches of a store with the same id that lie in the ring are never taken for new ones.
+  const firstSeq = before?.id === id ? before.mark.seq + 2 ** 32 : 1;
+  await writeBitmap({ device, region: bitmap, seed: seedOf(id) }, { allocator, numbers });
   await writeSuperblock(device, {
     id,
     nodeId: options.nodeId,
@@ -86,18 +106,51 @@ export async function formatStore(options: FormatOptions): Promise<DeviceId> {
     state: 'active',
     seq: 1,
     sizeBytes: device.sizeBytes,
-    partitionBits: options.partitionBits ?? partitionBitsFor(device.capacityBytes),
+    partitionBits,
     journalStart: JOURNAL_START_BLOCK,
     journalBlocks,
-    mark: { seq: 1, block: 0, chain: 0n },
+    mark: { seq: firstSeq, block: 0, chain: 0n },
     isClean: true,
     directory: [],
     chunkCount: 0,
-    usedBlocks: journalBlocks + SUPERBLOCK_BLOCKS.length,
+    usedBlocks: space.usage().usedBlocks,
     limits,
     mountEpoch: 0,
     formattedAtMs: env.clock.now(),
     scrubbedAtMs: 0,
+    bitmap,
+    scrubCursor: 0,
+    damagedAtMs: 0,
   });
   return id;
+}
+
+/** An empty store: what is fixed is taken. */
+function layOut(
+  { sizeBytes, capacityBytes }: BlockDevice,
+  options: {
+    readonly journalBlocks: number;
+    readonly partitionBits: number;
+    readonly hardMaxBytes: number;
+  },
+): { space: Space; bitmap: Extent } {
+  const { journalBlocks, partitionBits, hardMaxBytes } = options;
+  const [sizeBlocks, capacityBlocks] = [sizeBytes / BLOCK_BYTES, capacityBytes / BLOCK_BYTES];
+  const journal = { start: JOURNAL_START_BLOCK, blocks: journalBlocks };
+  const bitmap = {
+    start: journal.start + journal.blocks,
+    blocks: roomyBitmapBlocks(sizeBlocks, capacityBlocks),
+  };
+  const allocator = new Allocator(sizeBlocks);
+  const copies = SUPERBLOCK_BLOCKS.map((start) => ({ start, blocks: 1 }));
+  for (const extent of [...copies, journal, bitmap]) allocator.take(extent);
+  const space = new Space({
+    allocator,
+    index: new IndexTable(partitionBits),
+    capacityBlocks,
+    hardMaxBytes,
+    directoryBlocks: 2 * directoryBlocks(2 ** partitionBits),
+    bitmapBlocks: bitmap.blocks,
+  });
+  return { space, bitmap };
 }

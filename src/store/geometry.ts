@@ -2,8 +2,9 @@
  * Where the fixed parts of a store are, and how large the adjustable ones are made.
  *
  * - The four superblock copies are two distant pairs at places that depend on nothing.
- * - The journal ring follows the last one. All other blocks are one free area, for the data and for
- *   the index images, both written once and never in place.
+ * - The journal ring follows the last one, and the advisory bitmap follows the ring, until the
+ *   device has outgrown it. All other blocks are one free area, for the data and for the index
+ *   images, both written once and never in place.
  */
 import { assert, KiB, LIMITS, MiB } from '../base/index.ts';
 
@@ -20,6 +21,9 @@ export const SMALL_CHUNK_BYTES: number = 64 * KiB;
 /** Unit of a verified range read of a large chunk: each has its checksum in the footer. */
 export const PAGE_BYTES: number = 64 * KiB;
 
+/** Blocks that one block of the advisory bitmap tells of; its last 8 bytes are a checksum. */
+export const BITMAP_BLOCK_BITS: number = (BLOCK_BYTES - 8) * 8;
+
 const JOURNAL_BYTES_MIN = 4 * MiB;
 const JOURNAL_BYTES_MAX = 1024 * MiB;
 /** A full index checkpoint per this share of the device's bytes is cheap (design notes, 1/1024). */
@@ -34,6 +38,23 @@ assert(LIMITS.deviceBytesMin >= 16 * MiB, 'superblocks and journal fit the small
 /** Of so many bytes that a store has, those that only metadata chunks may take. */
 export function metadataReserveBytes(sizeBytes: number): number {
   return Math.min(LIMITS.metadataReserveBytesMax, Math.floor(sizeBytes / 16));
+}
+
+/**
+ * Blocks set aside for metadata (chunks of it, index images) in a store of `sizeBlocks`: in steps,
+ * so that what shards may take does not move with each entry of a log. It is the reserve, doubled
+ * until half a reserve of it is left beside the `actual` blocks of metadata.
+ */
+export function allowanceBlocks(sizeBlocks: number, actual: number): number {
+  const setAside = Math.max(blocksFor(metadataReserveBytes(sizeBlocks * BLOCK_BYTES)), 1);
+  let allowance = setAside;
+  while (actual > allowance - setAside / 2) allowance *= 2;
+  return allowance;
+}
+
+/** Blocks of a bitmap of a device of `sizeBlocks`. */
+export function bitmapBlocksFor(sizeBlocks: number): number {
+  return Math.ceil(sizeBlocks / BITMAP_BLOCK_BITS);
 }
 
 /** Blocks that hold `bytes`. */

@@ -1,8 +1,10 @@
 /**
- * Whether a store works: it stops for good at the first write or flush of its metadata that fails,
- * since nothing can be promised after that. Peers repair what it held.
+ * Whether a store works, and whether a chunk is to blame for a read that failed.
+ *
+ * A store stops for good at the first write or flush of its metadata that fails, since nothing can
+ * be promised after that. Peers repair what it held.
  */
-import { errorMessage, HoldfastError } from '../base/index.ts';
+import { type ChunkId, errorCode, errorMessage, HoldfastError, toHex } from '../base/index.ts';
 import type { Log } from '../env/index.ts';
 
 export class Health {
@@ -34,5 +36,32 @@ export class Health {
     });
     this.#log.error('a store has stopped', { device: this.#name, reason });
     return this.#failure;
+  }
+}
+
+/** So many chunks in a row that cannot be read are no bad spot: the rest would go the same way. */
+export const UNREADABLE_IN_A_ROW_MAX = 16;
+
+/**
+ * Tells a bad spot from a bad device. A chunk whose blocks cannot be read is bad, and is made again
+ * elsewhere; but when many different ones in a row fail, it is the device, and nothing is held
+ * against the chunks until something can be read again.
+ */
+export class ReadFailures {
+  /** Chunks that could not be read since the last good read. */
+  readonly #inARow = new Set<string>();
+
+  /** The device has given what was asked for. */
+  succeeded(): void {
+    if (this.#inARow.size > 0) this.#inARow.clear();
+  }
+
+  /** Whether a read of a chunk that ended with this error shows that the chunk is bad. */
+  isChunkBad(id: ChunkId, error: unknown): boolean {
+    const code = errorCode(error);
+    if (code === 'HF_CORRUPT') this.succeeded();
+    if (code !== 'HF_IO') return code === 'HF_CORRUPT';
+    if (this.#inARow.size < UNREADABLE_IN_A_ROW_MAX) this.#inARow.add(toHex(id));
+    return this.#inARow.size < UNREADABLE_IN_A_ROW_MAX;
   }
 }

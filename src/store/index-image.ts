@@ -65,7 +65,7 @@ export async function writeImage(
   const slots = table.length / SLOT_BYTES;
   const pages = pagesOf(slots);
   const maps = Math.ceil(pages / PAIRS_PER_MAP);
-  const copies = space.takeMetadata(maps + pages);
+  const copies = space.takeImage(maps + pages);
   const [first, second] = copies.map(blockNumbers) as [number[], number[]];
   const content = device.allocate((maps + pages) * BLOCK_BYTES);
   content.set(table, maps * BLOCK_BYTES);

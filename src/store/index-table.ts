@@ -17,9 +17,11 @@ import {
   type ChunkRecord,
   countOf,
   decodeRecord,
+  ID_WORDS,
   kindOf,
   SLOT_KINDS,
   SLOT_WORDS,
+  slotsAt,
   WORD_VERIFIED,
 } from './slot.ts';
 
@@ -50,9 +52,11 @@ function homeOf(words: Uint32Array, at: number, slots: number): number {
 export class IndexTable {
   readonly partitions: readonly Partition[];
   readonly #shift: number;
-  readonly #key = new Uint32Array(8);
+  /** Id of the chunk that is looked for. */
+  readonly #key = new Uint32Array(ID_WORDS);
   readonly #keyBytes = new Uint8Array(this.#key.buffer);
   #goalBlocks = 0;
+  #goalSlots = 0;
 
   /** @param partitionBits log2 of the number of partitions, 0–8. */
   constructor(partitionBits: number) {
@@ -71,6 +75,11 @@ export class IndexTable {
     return this.#goalBlocks;
   }
 
+  /** Memory of every table at its goal. */
+  get tableBytes(): number {
+    return this.#goalSlots * SLOT_WORDS * 4;
+  }
+
   /** Number of the partition of a chunk, or of a placement group when its first byte is given. */
   partitionOf(firstByte: number): number {
     return firstByte >>> this.#shift;
@@ -78,67 +87,67 @@ export class IndexTable {
 
   /** The record of a chunk, or `undefined`. Its id is the caller's array. */
   find(id: ChunkId): ChunkRecord | undefined {
-    const { words } = this.#partition(id);
-    const offsets = this.#offsetsOf(words, id);
-    if (offsets.length === 0) return undefined;
-    const record = decodeRecord({ words, offsets });
-    assert(record, 'the index holds whole records');
-    return { ...record, id };
+    this.#keyBytes.set(id);
+    const { words } = this.#partition(id[0]!);
+    const at = placeOf(words, this.#key);
+    return at === undefined ? undefined : { ...recordAt(words, at), id };
   }
 
-  /** Puts a record in the place of the chunk's present one, or takes it away. */
-  apply(record: Uint32Array): void {
-    const id = new Uint8Array(record.buffer, record.byteOffset, 32) as ChunkId;
-    this.remove(id);
-    if (kindOf(record, 0) === SLOT_KINDS.removed) return;
-    const partition = this.#partition(id);
-    const count = record.length / SLOT_WORDS;
-    partition.usedSlots += count;
+  /** Puts the record at `from` of `source` in the place of the chunk's present one, or removes it. */
+  apply(source: Uint32Array, from = 0): void {
+    for (let word = 0; word < ID_WORDS; word++) this.#key[word] = source[from + word]!;
+    const partition = this.#partition(source[from]! & 0xff);
+    this.#remove(partition);
+    if (kindOf(source, from) === SLOT_KINDS.removed) return;
+    const slots = slotsAt(source, from);
+    partition.usedSlots += slots;
     this.#growTo(
       partition,
       tableSlotsFor(partition.usedSlots, partition.words.length / SLOT_WORDS),
     );
-    for (let slot = 0; slot < count; slot++) {
-      insert(partition.words, record.subarray(slot * SLOT_WORDS, (slot + 1) * SLOT_WORDS));
+    for (let slot = 0; slot < slots; slot++) {
+      insert(partition.words, source, from + slot * SLOT_WORDS);
     }
     partition.isDirty = true;
     this.#setGoal(partition);
   }
 
   remove(id: ChunkId): void {
-    const partition = this.#partition(id);
-    // Each removal may move the slots behind it, so the places are looked up again.
-    for (;;) {
-      const offset = this.#offsetsOf(partition.words, id, true).at(-1);
-      if (offset === undefined) return;
-      removeAt(partition.words, offset / SLOT_WORDS);
-      partition.usedSlots -= 1;
-      partition.isDirty = true;
-    }
+    this.#keyBytes.set(id);
+    this.#remove(this.#partition(id[0]!));
   }
 
   /** Notes when a chunk was last found good; kept with the next checkpoint. */
   setVerified(id: ChunkId, seconds: number): void {
-    const partition = this.#partition(id);
-    const [offset] = this.#offsetsOf(partition.words, id);
-    if (offset === undefined) return;
-    partition.words[offset + WORD_VERIFIED] = seconds;
+    const partition = this.#partition(id[0]!);
+    this.#keyBytes.set(id);
+    const at = placeOf(partition.words, this.#key);
+    if (at === undefined) return;
+    partition.words[at + WORD_VERIFIED] = seconds;
     partition.isDirty = true;
   }
 
   /** Records of one partition as they are now; ids are copies. */
   recordsOf(partitionNumber: number): ChunkRecord[] {
-    const { words } = this.partitions[partitionNumber]!;
     const records: ChunkRecord[] = [];
+    this.visit(partitionNumber, (words, at) => {
+      const record = recordAt(words, at);
+      records.push({ ...record, id: new Uint8Array(record.id) as ChunkId });
+    });
+    return records;
+  }
+
+  /**
+   * Shows each record of a partition as the place of its slot: {@link recordAt} tells the rest. For
+   * all chunks at once an object for each would take longer than reading the device.
+   * @param visitor must not change the index.
+   */
+  visit(partitionNumber: number, visitor: (words: Uint32Array, at: number) => void): void {
+    const { words } = this.partitions[partitionNumber]!;
     for (let at = 0; at < words.length; at += SLOT_WORDS) {
       const kind = kindOf(words, at);
-      if (kind !== SLOT_KINDS.live && kind !== SLOT_KINDS.bad) continue;
-      const id = new Uint8Array(words.buffer.slice(at * 4, at * 4 + 32)) as ChunkId;
-      const offsets = countOf(words, at) === 1 ? [at] : this.#offsetsOf(words, id);
-      const record = decodeRecord({ words, offsets });
-      if (record) records.push({ ...record, id });
+      if (kind === SLOT_KINDS.live || kind === SLOT_KINDS.bad) visitor(words, at);
     }
-    return records;
   }
 
   /** Gives up the table of a partition that has no image, if it is empty. */
@@ -168,7 +177,7 @@ export class IndexTable {
       const kind = kindOf(damaged, at);
       if (kind !== SLOT_KINDS.live && kind !== SLOT_KINDS.bad) continue;
       if (countOf(damaged, at) > 1) continue; // its continuations may be on a lost page
-      insert(partition.words, damaged.subarray(at, at + SLOT_WORDS));
+      insert(partition.words, damaged, at);
       partition.usedSlots += 1;
     }
     partition.isDirty = true;
@@ -177,20 +186,32 @@ export class IndexTable {
 
   /** Says that an operation may add so many slots; {@link unplan} takes it back when it is over. */
   plan(id: ChunkId, slots: number): void {
-    const partition = this.#partition(id);
+    const partition = this.#partition(id[0]!);
     partition.plannedSlots += slots;
     this.#setGoal(partition);
   }
 
   unplan(id: ChunkId, slots: number): void {
-    const partition = this.#partition(id);
+    const partition = this.#partition(id[0]!);
     partition.plannedSlots -= slots;
     assert(partition.plannedSlots >= 0, 'what is taken back was planned');
     this.#setGoal(partition);
   }
 
-  #partition(id: ChunkId): Partition {
-    return this.partitions[this.partitionOf(id[0]!)]!;
+  #partition(firstByte: number): Partition {
+    return this.partitions[this.partitionOf(firstByte)]!;
+  }
+
+  /** Removes all slots of the chunk whose id is the key. */
+  #remove(partition: Partition): void {
+    // Each removal may move the slots behind it, so they are looked for again.
+    for (;;) {
+      const at = placeOf(partition.words, this.#key, true);
+      if (at === undefined) return;
+      removeAt(partition.words, at / SLOT_WORDS);
+      partition.usedSlots -= 1;
+      partition.isDirty = true;
+    }
   }
 
   #setGoal(partition: Partition): void {
@@ -198,6 +219,7 @@ export class IndexTable {
     const goal = tableSlotsFor(slots, partition.words.length / SLOT_WORDS);
     if (goal === partition.goalSlots) return;
     this.#goalBlocks += imageBlocks(goal) - imageBlocks(partition.goalSlots);
+    this.#goalSlots += goal - partition.goalSlots;
     partition.goalSlots = goal;
   }
 
@@ -206,46 +228,62 @@ export class IndexTable {
     if (slots * SLOT_WORDS === old.length) return;
     partition.words = new Uint32Array(slots * SLOT_WORDS);
     for (let at = 0; at < old.length; at += SLOT_WORDS) {
-      if (kindOf(old, at) !== SLOT_KINDS.free) {
-        insert(partition.words, old.subarray(at, at + SLOT_WORDS));
-      }
+      if (kindOf(old, at) !== SLOT_KINDS.free) insert(partition.words, old, at);
     }
-  }
-
-  /** Offsets of the chunk's record and continuations in order; none without a record. */
-  #offsetsOf(words: Uint32Array, id: ChunkId, isAnySlot = false): number[] {
-    if (words.length === 0) return [];
-    this.#keyBytes.set(id);
-    const mask = words.length - 1;
-    let at = homeOf(this.#key, 0, words.length / SLOT_WORDS) * SLOT_WORDS;
-    let record: number | undefined;
-    const rest: number[] = [];
-    for (;;) {
-      const kind = kindOf(words, at);
-      if (kind === SLOT_KINDS.free) break;
-      if (this.#isKeyAt(words, at)) {
-        if (kind === SLOT_KINDS.continuation) rest.push(at);
-        else record = at;
-        if (record !== undefined && countOf(words, record) === 1 && !isAnySlot) return [record];
-      }
-      at = (at + SLOT_WORDS) & mask;
-    }
-    rest.sort((a, b) => countOf(words, a) - countOf(words, b));
-    return record === undefined ? (isAnySlot ? rest : []) : [record, ...rest];
-  }
-
-  #isKeyAt(words: Uint32Array, at: number): boolean {
-    const key = this.#key;
-    for (let word = 7; word >= 0; word--) if (words[at + word] !== key[word]) return false;
-    return true;
   }
 }
 
-function insert(words: Uint32Array, slot: Uint32Array): void {
+/** Offset of a chunk's own slot, or of its first one of any kind; `undefined` without. */
+function placeOf(words: Uint32Array, key: Uint32Array, isAnySlot = false): number | undefined {
+  if (words.length === 0) return undefined;
   const mask = words.length - 1;
-  let at = homeOf(slot, 0, words.length / SLOT_WORDS) * SLOT_WORDS;
+  let at = homeOf(key, 0, words.length / SLOT_WORDS) * SLOT_WORDS;
+  for (;;) {
+    const kind = kindOf(words, at);
+    if (kind === SLOT_KINDS.free) return undefined;
+    const isOfKind = isAnySlot || kind !== SLOT_KINDS.continuation;
+    if (isOfKind && isIdAt(words, at, key)) return at;
+    at = (at + SLOT_WORDS) & mask;
+  }
+}
+
+function isIdAt(words: Uint32Array, at: number, key: Uint32Array): boolean {
+  // From the end: ids with the same home differ there.
+  for (let word = ID_WORDS - 1; word >= 0; word--) {
+    if (words[at + word] !== key[word]) return false;
+  }
+  return true;
+}
+
+/** The record whose own slot is at `at` of a table; its id is a view. */
+export function recordAt(words: Uint32Array, at: number): ChunkRecord {
+  const count = countOf(words, at);
+  const record = decodeRecord(words, at, count === 1 ? [] : continuationsOf(words, at));
+  assert(record, 'the index holds whole records');
+  return record;
+}
+
+/** Offsets of the continuations of the record at `at`, in order. */
+function continuationsOf(words: Uint32Array, at: number): number[] {
+  const places: number[] = [];
+  const key = words.subarray(at, at + ID_WORDS);
+  const mask = words.length - 1;
+  let next = homeOf(key, 0, words.length / SLOT_WORDS) * SLOT_WORDS;
+  for (;;) {
+    const kind = kindOf(words, next);
+    if (kind === SLOT_KINDS.free) return places;
+    const isOurs = kind === SLOT_KINDS.continuation && isIdAt(words, next, key);
+    if (isOurs) places[countOf(words, next) - 1] = next;
+    next = (next + SLOT_WORDS) & mask;
+  }
+}
+
+/** Puts the slot at `from` of `source` into a table that has a free one. */
+function insert(words: Uint32Array, source: Uint32Array, from: number): void {
+  const mask = words.length - 1;
+  let at = homeOf(source, from, words.length / SLOT_WORDS) * SLOT_WORDS;
   while (kindOf(words, at) !== SLOT_KINDS.free) at = (at + SLOT_WORDS) & mask;
-  words.set(slot, at);
+  for (let word = 0; word < SLOT_WORDS; word++) words[at + word] = source[from + word]!;
 }
 
 /** Removes a slot, moves those behind it that it would cut off from their home (Knuth 6.4 R). */

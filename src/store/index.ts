@@ -1,4 +1,12 @@
 /** The door of `store`: chunks on one device, verified on every read. */
+export { checkStore, type CheckOptions, repairStore, type RepairReport } from './check.ts';
+export type {
+  CheckFinding,
+  CheckPlace,
+  CheckReport,
+  CheckTotals,
+  DeviceRange,
+} from './check-report.ts';
 export {
   checkChunk,
   type ChunkHeader,
@@ -13,12 +21,16 @@ export type {
   GroupDigest,
   PutOptions,
   ScrubFinding,
+  ScrubOptions,
   ScrubReport,
   StoreState,
   StoreUsage,
 } from './chunk-store.ts';
-export { ExtentStore, type OpenOptions, openStore, type StoreDescription } from './extent-store.ts';
+export { ExtentStore, type OpenOptions, openStore } from './extent-store.ts';
 export { chunkMemoryBytes } from './footer.ts';
 export { formatStore, type FormatOptions } from './format.ts';
-export type { StoreLimits } from './superblock.ts';
 export { MemoryChunkStore, type MemoryStoreOptions } from './memory-store.ts';
+export { checkLimits, type Pressure } from './pressure.ts';
+export { salvageStore, type SalvageOptions, type SalvageReport } from './salvage.ts';
+export type { StoreDescription } from './store-description.ts';
+export { readSuperblock, type StoreLimits, type Superblock } from './superblock.ts';

@@ -5,10 +5,12 @@
  * Invariant: each block is free, or belongs to one chunk of the index, to metadata, or to a put
  * that is under way.
  */
-import { type ChunkId, GROUP_COUNT, groupOf } from '../base/index.ts';
+import { CHUNK_ID_BYTES, type ChunkId, GROUP_COUNT, groupOf } from '../base/index.ts';
+import { isMetadataChunk } from './chunk-format.ts';
 import type { GroupDigests } from './group-digests.ts';
-import type { IndexTable } from './index-table.ts';
-import type { ChunkRecord } from './slot.ts';
+import { type IndexTable, recordAt } from './index-table.ts';
+import { recordsOf } from './journal.ts';
+import { kindOf, readExtent, type RecordKind, SLOT_KINDS, WORD_EXTENT } from './slot.ts';
 import type { Space } from './space.ts';
 
 export class Inventory {
@@ -39,27 +41,57 @@ export class Inventory {
     return this.#groupCounts[group]! > 0;
   }
 
-  /** Counts a chunk that is in the index already: the mount derives the rest from the index. */
-  count(record: ChunkRecord): void {
+  /** Counts all chunks that are in the index already: the mount derives the rest from it. */
+  countAll(): void {
+    for (const [number, { words }] of this.index.partitions.entries()) {
+      const ids = bytesOf(words);
+      this.index.visit(number, (_, at) => {
+        const id = idIn(ids, at);
+        this.#add(id, kindOf(words, at));
+        if (isMetadataChunk(id)) this.space.countChunk(recordAt(words, at));
+      });
+    }
+  }
+
+  /** Takes the records of a batch into the index; what they replace gives its blocks back. */
+  apply(words: Uint32Array): void {
+    const ids = bytesOf(words);
+    for (const at of recordsOf(words)) this.#apply(words, at, idIn(ids, at));
+  }
+
+  #apply(words: Uint32Array, at: number, id: ChunkId): void {
+    const before = this.index.find(id);
+    this.index.apply(words, at);
+    const kind = kindOf(words, at);
+    const isRemoved = kind === SLOT_KINDS.removed;
+    if (!isRemoved) this.#add(id, kind);
+    if (!before) return;
+    this.#subtract(id, before.kind);
+    const isKept =
+      !isRemoved && before.extents[0]!.start === readExtent(words, at + WORD_EXTENT).start;
+    if (!isKept) this.space.release(before);
+  }
+
+  #add(id: ChunkId, kind: number): void {
     this.#chunkCount += 1;
-    this.#groupCounts[groupOf(record.id)]! += 1;
-    if (record.kind === 'live') this.digests.add(record.id);
+    this.#groupCounts[groupOf(id)]! += 1;
+    if (kind === SLOT_KINDS.live) this.digests.add(id);
     else this.#badChunkCount += 1;
   }
 
-  /** Takes a record into the index; what it replaces gives its blocks back. */
-  apply(words: Uint32Array): void {
-    const id = new Uint8Array(words.buffer, words.byteOffset, 32) as ChunkId;
-    const before = this.index.find(id);
-    this.index.apply(words);
-    const after = this.index.find(id);
-    if (before?.kind === 'live') this.digests.remove(id);
-    if (after?.kind === 'live') this.digests.add(id);
-    const growth = Number(after !== undefined) - Number(before !== undefined);
-    this.#chunkCount += growth;
-    this.#groupCounts[groupOf(id)]! += growth;
-    this.#badChunkCount += Number(after?.kind === 'bad') - Number(before?.kind === 'bad');
-    const isKept = before?.extents[0]?.start === after?.extents[0]?.start;
-    if (before && !isKept) this.space.release(before.extents);
+  #subtract(id: ChunkId, kind: RecordKind): void {
+    this.#chunkCount -= 1;
+    this.#groupCounts[groupOf(id)]! -= 1;
+    if (kind === 'live') this.digests.remove(id);
+    else this.#badChunkCount -= 1;
   }
+}
+
+function bytesOf(words: Uint32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+}
+
+/** The id in the slot at word `at`; a view. */
+function idIn(bytes: Uint8Array, at: number): ChunkId {
+  return bytes.subarray(at * 4, at * 4 + CHUNK_ID_BYTES) as ChunkId;
 }

@@ -13,6 +13,11 @@ import type { JournalMark } from './superblock.ts';
 
 const WINDOW_BLOCKS = 256;
 
+export interface PlacedBatch extends Batch {
+  /** Its first block in the ring. */
+  readonly place: number;
+}
+
 export class JournalReader {
   readonly #device: BlockDevice;
   readonly #ringStart: number;
@@ -55,13 +60,18 @@ export class JournalReader {
   }
 
   /** Whole batches after the one expected, in order; none unless the journal has a gap. */
-  async behindGap(expectedSeq: number): Promise<Batch[]> {
-    const batches: Batch[] = [];
+  async behindGap(expectedSeq: number): Promise<PlacedBatch[]> {
+    const batches: PlacedBatch[] = [];
+    for await (const batch of this.batches()) if (batch.seq > expectedSeq) batches.push(batch);
+    return batches.toSorted((a, b) => a.seq - b.seq);
+  }
+
+  /** All whole batches, old ones too, in the order of their places. */
+  async *batches(): AsyncGenerator<PlacedBatch> {
     for (let block = 0; block < this.#ringBlocks; block++) {
       const batch = await this.#batchAt(block);
-      if (batch && batch.seq > expectedSeq) batches.push(batch);
+      if (batch) yield { ...batch, place: block };
     }
-    return batches.toSorted((a, b) => a.seq - b.seq);
   }
 
   async #batchAt(block: number): Promise<Batch | undefined> {

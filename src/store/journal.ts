@@ -14,7 +14,7 @@
  */
 import { asBuffer, assert, LIMITS, xxh64 } from '../base/index.ts';
 import { BLOCK_BYTES } from './geometry.ts';
-import { SLOT_BYTES, SLOT_WORDS, slotsFor, countOf, kindOf, SLOT_KINDS } from './slot.ts';
+import { SLOT_BYTES, SLOT_WORDS, slotsAt } from './slot.ts';
 import type { JournalMark } from './superblock.ts';
 
 /** "HFJ1" */
@@ -50,22 +50,20 @@ function checksumSeed(seed: bigint, seq: number): bigint {
 
 /**
  * Writes a batch into `target`, which has exactly its blocks.
+ * @param words slots of all records.
  * @returns its checksum, the chain of the next.
  */
 export function encodeBatch(
   target: Uint8Array,
   head: BatchHead & { readonly seed: bigint },
-  records: readonly Uint32Array[],
+  words: Uint32Array,
 ): bigint {
   const block = asBuffer(target);
-  block.fill(0);
-  let at = BATCH_HEADER_BYTES;
-  for (const words of records) {
-    target.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at);
-    at += words.byteLength;
-  }
+  block.fill(0, 0, BATCH_HEADER_BYTES);
+  block.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), BATCH_HEADER_BYTES);
+  block.fill(0, BATCH_HEADER_BYTES + words.byteLength);
   block.writeUInt32LE(MAGIC, 0);
-  block.writeUInt32LE((at - BATCH_HEADER_BYTES) / SLOT_BYTES, 4);
+  block.writeUInt32LE(words.length / SLOT_WORDS, 4);
   block.writeBigUInt64LE(BigInt(head.seq), 8);
   block.writeBigUInt64LE(BigInt(head.durableSeq), 16);
   block.writeBigUInt64LE(head.chain, 24);
@@ -93,7 +91,7 @@ export const batchSlotsMax: number = LIMITS.journalBatchRecordsMax;
 
 /** Reads a batch; `undefined` when it is not whole. */
 export function decodeBatch(bytes: Uint8Array, seed: bigint): Batch | undefined {
-  const copy = Buffer.from(new Uint8Array(bytes).buffer);
+  const copy = asBuffer(new Uint8Array(bytes));
   const seq = Number(copy.readBigUInt64LE(8));
   const checksum = copy.readBigUInt64LE(CHECKSUM_AT);
   copy.writeBigUInt64LE(0n, CHECKSUM_AT);
@@ -113,15 +111,9 @@ export function decodeBatch(bytes: Uint8Array, seed: bigint): Batch | undefined 
   };
 }
 
-/** The records of a batch, each as its slots. */
-export function* recordsOf({ words }: Batch): Generator<Uint32Array> {
-  for (let at = 0; at < words.length;) {
-    const isLong = kindOf(words, at) !== SLOT_KINDS.removed;
-    const slots = isLong ? slotsFor(countOf(words, at)) : 1;
-    const end = at + slots * SLOT_WORDS;
-    yield words.subarray(at, end);
-    at = end;
-  }
+/** Where the records of a batch start in its words. */
+export function* recordsOf(words: Uint32Array): Generator<number> {
+  for (let at = 0; at < words.length; at += slotsAt(words, at) * SLOT_WORDS) yield at;
 }
 
 /** The writing end of the ring. */

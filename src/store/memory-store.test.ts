@@ -21,8 +21,8 @@ chunkStoreSuite('memory', async () => {
 
 describe('chunk store in memory', () => {
   it('fails, loses and fills up as told', async () => {
-    const store = new MemoryChunkStore({ id, sizeBytes: 1500 });
-    const [first, second] = [testChunk(1, 1000), testChunk(2, 1000)];
+    const store = new MemoryChunkStore({ id, sizeBytes: 2 * 4096 });
+    const [first, second] = [testChunk(1, 3000), testChunk(2, 3000)];
     await store.put(first.id, first.bytes, { generation: 0 });
     const full = store.put(second.id, second.bytes, { generation: 0 });
     await expect(full).rejects.toMatchObject({ code: 'HF_NO_SPACE' });

@@ -24,7 +24,7 @@ import type {
   StoreState,
   StoreUsage,
 } from './chunk-store.ts';
-import { metadataReserveBytes } from './geometry.ts';
+import { allowanceBlocks, BLOCK_BYTES, blocksFor } from './geometry.ts';
 import { GroupDigests } from './group-digests.ts';
 import { GENERATION_MAX } from './slot.ts';
 
@@ -52,15 +52,17 @@ export class MemoryChunkStore implements ChunkStore {
   state: StoreState = 'active';
   /** Names the error that an operation fails with, before it does anything. */
   fault: ((operation: Operation, id: ChunkId) => ErrorCode | undefined) | undefined;
+  /** Whole blocks. */
   readonly #sizeBytes: number;
   readonly #now: () => number;
   readonly #held = new Map<string, HeldChunk>();
-  #usedBytes = 0;
+  #shardBytes = 0;
+  #metadataBytes = 0;
   #isClosed = false;
 
   constructor({ id, sizeBytes = Number.MAX_SAFE_INTEGER, now = () => 0 }: MemoryStoreOptions) {
     this.id = id;
-    this.#sizeBytes = sizeBytes;
+    this.#sizeBytes = sizeBytes - (sizeBytes % BLOCK_BYTES);
     this.#now = now;
   }
 
@@ -92,12 +94,11 @@ export class MemoryChunkStore implements ChunkStore {
       present.generation = Math.max(present.generation, generation);
       return;
     }
-    const usableBytes = isMetadataChunk(id) ? this.#sizeBytes : this.#shardBytesMax;
-    if (this.#usedBytes - (present?.bytes.length ?? 0) + chunk.length > usableBytes) {
-      throw new HoldfastError('HF_NO_SPACE');
-    }
+    const aside = isMetadataChunk(id) ? this.#metadataBytes : this.#allowanceBytes;
+    const keptBytes = this.#shardBytes + aside - (present?.bytes.length ?? 0);
+    if (keptBytes + chunk.length > this.#sizeBytes) throw new HoldfastError('HF_NO_SPACE');
     if (present) this.#drop(present);
-    this.#usedBytes += chunk.length;
+    this.#count(id, chunk.length);
     this.#held.set(toHex(id), {
       id: new Uint8Array(id) as ChunkId,
       bytes: new Uint8Array(chunk),
@@ -154,10 +155,12 @@ export class MemoryChunkStore implements ChunkStore {
 
   async usage(): Promise<StoreUsage> {
     const held = [...this.#held.values()];
+    const shardBytes = blocksFor(this.#shardBytes) * BLOCK_BYTES;
+    const usedBytes = Math.min(shardBytes + this.#allowanceBytes, this.#sizeBytes);
     return {
       sizeBytes: this.#sizeBytes,
-      usedBytes: this.#usedBytes,
-      freeBytes: Math.max(this.#shardBytesMax - this.#usedBytes, 0),
+      usedBytes,
+      freeBytes: this.#sizeBytes - usedBytes,
       chunkCount: held.length,
       badChunkCount: held.filter(({ isGood }) => !isGood).length,
     };
@@ -187,14 +190,19 @@ export class MemoryChunkStore implements ChunkStore {
     if (code) throw new HoldfastError(code, `${operation} failed as told`);
   }
 
-  /** What may be used when a shard is put. */
-  get #shardBytesMax(): number {
-    return this.#sizeBytes - metadataReserveBytes(this.#sizeBytes);
+  get #allowanceBytes(): number {
+    const blocks = allowanceBlocks(this.#sizeBytes / BLOCK_BYTES, blocksFor(this.#metadataBytes));
+    return blocks * BLOCK_BYTES;
   }
 
-  #drop(held: HeldChunk): void {
-    this.#held.delete(toHex(held.id));
-    this.#usedBytes -= held.bytes.length;
+  #count(id: ChunkId, bytes: number): void {
+    if (isMetadataChunk(id)) this.#metadataBytes += bytes;
+    else this.#shardBytes += bytes;
+  }
+
+  #drop({ id, bytes }: HeldChunk): void {
+    this.#held.delete(toHex(id));
+    this.#count(id, -bytes.length);
   }
 }
 

@@ -16,18 +16,26 @@ import { HoldfastError, LIMITS, mapBounded } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import { Allocator, type Extent } from './allocator.ts';
 import { BlockPairs } from './block-pairs.ts';
-import { directoryBlocks, readDirectory } from './directory.ts';
+import { checkIndexBytes, directoryBlocks, readDirectory } from './directory.ts';
 import type { ExtentIo } from './extent-io.ts';
 import { BLOCK_BYTES, SUPERBLOCK_BLOCKS } from './geometry.ts';
 import { GroupDigests } from './group-digests.ts';
 import { type IndexImage, readImage, runsOf } from './index-image.ts';
-import { IndexTable } from './index-table.ts';
+import { IndexTable, recordAt } from './index-table.ts';
 import { Inventory } from './inventory.ts';
 import { type Batch, recordsOf } from './journal.ts';
 import { JournalReader } from './journal-reader.ts';
 import { dropOverlaps, isPlausible } from './overlaps.ts';
 import type { PlantedFault } from './planted-fault.ts';
-import { type ChunkRecord, decodeRecord, encodeRecord, SLOT_WORDS } from './slot.ts';
+import {
+  type ChunkRecord,
+  countOf,
+  decodeRecord,
+  encodeRecord,
+  readExtent,
+  WORD_EXTENT,
+  WORD_LENGTH,
+} from './slot.ts';
 import { Space } from './space.ts';
 import { type JournalMark, readSuperblock, seedOf, type Superblock } from './superblock.ts';
 
@@ -50,9 +58,16 @@ interface MountOptions {
   readonly device: BlockDevice;
   readonly io: ExtentIo;
   readonly plantedFault: PlantedFault | undefined;
+  /** Memory that the tables of the index may take; no limit when left out. */
+  readonly indexBytesMax?: number | undefined;
+  /** Told of each chunk that lost its blocks to another. */
+  readonly onDropped?: ((record: ChunkRecord) => void) | undefined;
 }
 
-/** @throws as {@link readSuperblock}; HF_CORRUPT when the device is smaller than it was. */
+/**
+ * @throws as {@link readSuperblock}; HF_CORRUPT when the device is smaller than it was,
+ *   HF_NO_MEMORY when the index is too large.
+ */
 export async function mountStore(options: MountOptions): Promise<MountedStore> {
   const { device } = options;
   await device.flush();
@@ -63,11 +78,15 @@ export async function mountStore(options: MountOptions): Promise<MountedStore> {
   const damage: string[] = [];
   const pairs = new BlockPairs({ device, seed: seedOf(superblock.id) });
   const index = new IndexTable(superblock.partitionBits);
-  const images = await loadImages({ pairs, superblock, index, damage });
+  const { indexBytesMax } = options;
+  const images = await loadImages({ pairs, superblock, index, damage, indexBytesMax });
   const replayed = await replay(options, { superblock, index, images, damage });
-  const { space, metadata } = openSpace(device, { superblock, index, images });
+  const { space, metadata } = openSpace(options, { superblock, index, images });
   const inventory = new Inventory({ index, digests: new GroupDigests(), space });
   await derive(options, { inventory, metadata, damage });
+  const isAsClosed = superblock.isClean && superblock.sizeBytes === device.sizeBytes;
+  // The bitmap of a store that was closed is as it should be; any other is written anew.
+  if (isAsClosed && damage.length === 0) space.allocator.takeStale();
   return {
     superblock,
     inventory,
@@ -84,12 +103,14 @@ interface LoadContext {
   readonly superblock: Superblock;
   readonly index: IndexTable;
   readonly damage: string[];
+  readonly indexBytesMax: number | undefined;
 }
 
 async function loadImages(context: LoadContext): Promise<(IndexImage | undefined)[]> {
   const { pairs, superblock, index, damage } = context;
   const count = index.partitions.length;
   const entries = await readDirectory(pairs, superblock.directory, count);
+  checkIndexBytes(entries, context.indexBytesMax);
   return await mapBounded(index.partitions, PARTITIONS_AT_ONCE, async (partition, number) => {
     const entry = entries[number];
     if (!entry) return undefined;
@@ -152,39 +173,38 @@ async function replay(
   return { head, journalUsedBlocks, doubtful };
 }
 
-/** Whether the image of the record's partition lacks what this batch says. */
-function isNews(record: Uint32Array, seq: number, { index, images }: ReplayContext): boolean {
-  const firstByte = record[0]! & 0xff;
+/** Whether the image of the partition of a chunk lacks what this batch says. */
+function isNews(firstByte: number, seq: number, { index, images }: ReplayContext): boolean {
   return seq > (images[index.partitionOf(firstByte)]?.seq ?? -1);
 }
 
 function applyBatch(batch: Batch, context: ReplayContext): void {
-  for (const record of recordsOf(batch)) {
-    if (isNews(record, batch.seq, context)) context.index.apply(record.slice());
+  const { words, seq } = batch;
+  for (const at of recordsOf(words)) {
+    if (isNews(words[at]! & 0xff, seq, context)) context.index.apply(words, at);
   }
 }
 
 /** Applies the last batch; chunks that are not whole become known bad. @returns their records. */
 async function applyUnconfirmed(
-  batch: Batch,
+  { words, seq }: Batch,
   { device, io, plantedFault }: MountOptions,
   context: ReplayContext,
 ): Promise<Uint32Array[]> {
-  const records = [...recordsOf(batch)].filter((record) => isNews(record, batch.seq, context));
-  const verified = await mapBounded(records, LIMITS.deviceOperationsMax, async (words) => {
-    const record = recordOf(words);
-    if (record?.kind !== 'live' || plantedFault === 'tail-not-verified') return words.slice();
-    const isWhole =
-      isPlausible(record, device.sizeBytes / BLOCK_BYTES) && (await io.isWhole(record));
-    return isWhole ? words.slice() : encodeRecord({ ...record, kind: 'bad' });
+  const totalBlocks = device.sizeBytes / BLOCK_BYTES;
+  const places = [...recordsOf(words)].filter((at) => isNews(words[at]! & 0xff, seq, context));
+  const doubtful = await mapBounded(places, LIMITS.deviceOperationsMax, async (at) => {
+    const record = decodeRecord(words, at);
+    if (record?.kind !== 'live' || plantedFault === 'tail-not-verified') return undefined;
+    const isWhole = isPlausible(record, totalBlocks) && (await io.isWhole(record));
+    return isWhole ? undefined : encodeRecord({ ...record, kind: 'bad' });
   });
-  for (const words of verified) context.index.apply(words);
-  return verified.filter((words, at) => recordOf(records[at]!)?.kind !== recordOf(words)?.kind);
-}
-
-function recordOf(words: Uint32Array): ChunkRecord | undefined {
-  const offsets = Array.from({ length: words.length / SLOT_WORDS }, (_, at) => at * SLOT_WORDS);
-  return decodeRecord({ words, offsets });
+  places.forEach((at, index) => {
+    const bad = doubtful[index];
+    if (bad) context.index.apply(bad);
+    else context.index.apply(words, at);
+  });
+  return doubtful.filter((bad) => bad !== undefined);
 }
 
 interface SpaceContext {
@@ -194,25 +214,29 @@ interface SpaceContext {
 }
 
 function openSpace(
-  device: BlockDevice,
+  { device, indexBytesMax }: MountOptions,
   { superblock, index, images }: SpaceContext,
 ): { space: Space; metadata: readonly Extent[] } {
   const space = new Space({
     allocator: new Allocator(device.sizeBytes / BLOCK_BYTES),
     index,
+    capacityBlocks: device.capacityBytes / BLOCK_BYTES,
     hardMaxBytes: superblock.limits.hardMaxBytes,
     directoryBlocks: 2 * directoryBlocks(index.partitions.length),
+    bitmapBlocks: superblock.bitmap.blocks,
+    indexBytesMax,
   });
   const directory = superblock.directory.flatMap(({ first, second }) => [first, second]);
   const owned = [...runsOf(directory), ...images.flatMap((image) => image?.extents ?? [])];
-  space.countMetadata(owned);
+  space.countImages(owned);
   const journal = { start: superblock.journalStart, blocks: superblock.journalBlocks };
-  return { space, metadata: [...runsOf([...SUPERBLOCK_BLOCKS]), journal, ...owned] };
+  const bitmap = superblock.bitmap.blocks > 0 ? [superblock.bitmap] : [];
+  return { space, metadata: [...runsOf([...SUPERBLOCK_BLOCKS]), journal, ...bitmap, ...owned] };
 }
 
 /** Takes the blocks of everything that the index names, and counts it. */
 async function derive(
-  { io }: MountOptions,
+  { io, onDropped }: MountOptions,
   parts: {
     readonly inventory: Inventory;
     readonly metadata: readonly Extent[];
@@ -223,22 +247,31 @@ async function derive(
   const { index, space } = inventory;
   const { allocator } = space;
   for (const extent of metadata) allocator.take(extent);
-  const isTakeable = (record: ChunkRecord): boolean =>
-    isPlausible(record, allocator.totalBlocks) && allocator.areFree(record.extents);
   let isConsistent = true;
   for (const number of index.partitions.keys()) {
-    for (const record of index.recordsOf(number)) {
-      if (isTakeable(record)) for (const extent of record.extents) allocator.take(extent);
+    index.visit(number, (words, at) => {
+      const chunk = placedChunkAt(words, at);
+      const isTakeable =
+        isPlausible(chunk, allocator.totalBlocks) && allocator.areFree(chunk.extents);
+      if (isTakeable) for (const extent of chunk.extents) allocator.take(extent);
       else isConsistent = false;
-    }
+    });
   }
   if (!isConsistent) {
     // Only after damage: a lost delete leaves a chunk whose blocks others have now.
     damage.push('index: chunks shared blocks; those that are not whole were dropped');
-    const fresh = await dropOverlaps({ index, metadata, totalBlocks: allocator.totalBlocks, io });
+    const { totalBlocks } = allocator;
+    const fresh = await dropOverlaps({ index, metadata, totalBlocks, io, onDropped });
     space.replaceAllocator(fresh);
   }
-  for (const number of index.partitions.keys()) {
-    for (const record of index.recordsOf(number)) inventory.count(record);
-  }
+  inventory.countAll();
+}
+
+/** What the mount needs of a record, at less cost where it has one extent, as nearly all have. */
+function placedChunkAt(
+  words: Uint32Array,
+  at: number,
+): Pick<ChunkRecord, 'lengthBytes' | 'extents'> {
+  if (countOf(words, at) > 1) return recordAt(words, at);
+  return { lengthBytes: words[at + WORD_LENGTH]!, extents: [readExtent(words, at + WORD_EXTENT)] };
 }

@@ -3,12 +3,15 @@ import { HoldfastError } from '../base/index.ts';
 
 export class Operations {
   readonly #name: string;
+  /** The same for all: an object for each would cost more than many an operation. */
+  readonly #underWayUntilDisposed: Disposable;
   #underWay = 0;
   #isClosed = false;
   #onIdle: (() => void) | undefined;
 
   constructor(name: string) {
     this.#name = name;
+    this.#underWayUntilDisposed = { [Symbol.dispose]: () => this.#end() };
   }
 
   /** @throws HF_CLOSED. */
@@ -20,12 +23,7 @@ export class Operations {
   begin(): Disposable {
     this.check();
     this.#underWay += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#underWay -= 1;
-        if (this.#underWay === 0) this.#onIdle?.();
-      },
-    };
+    return this.#underWayUntilDisposed;
   }
 
   /** Waits for what is under way. @returns false when it was closed before. */
@@ -38,5 +36,10 @@ export class Operations {
       });
     }
     return true;
+  }
+
+  #end(): void {
+    this.#underWay -= 1;
+    if (this.#underWay === 0) this.#onIdle?.();
   }
 }

@@ -15,10 +15,16 @@ interface Claim {
 }
 
 /** Whether a record is one that a store of this size may have. */
-export function isPlausible(record: ChunkRecord, totalBlocks: number): boolean {
-  const blocks = record.extents.reduce((sum, extent) => sum + extent.blocks, 0);
-  const isInside = record.extents.every(({ start, blocks: count }) => start + count <= totalBlocks);
-  return isInside && record.lengthBytes > 0 && blocks === chunkBlocks(record.lengthBytes);
+export function isPlausible(
+  { lengthBytes, extents }: Pick<ChunkRecord, 'lengthBytes' | 'extents'>,
+  totalBlocks: number,
+): boolean {
+  let sum = 0;
+  for (const { start, blocks } of extents) {
+    if (start + blocks > totalBlocks) return false;
+    sum += blocks;
+  }
+  return lengthBytes > 0 && sum === chunkBlocks(lengthBytes);
 }
 
 /** Removes the chunks that are not whole from the index. @returns the bitmap of what is left. */
@@ -28,6 +34,7 @@ export async function dropOverlaps(options: {
   readonly metadata: readonly Extent[];
   readonly totalBlocks: number;
   readonly io: ExtentIo;
+  readonly onDropped?: ((record: ChunkRecord) => void) | undefined;
 }): Promise<Allocator> {
   const { index, metadata, totalBlocks, io } = options;
   const records = [...index.partitions.keys()].flatMap((number) => index.recordsOf(number));
@@ -43,8 +50,12 @@ export async function dropOverlaps(options: {
       isPlausible(record, totalBlocks) &&
       allocator.areFree(record.extents) &&
       (!suspects.has(record) || (await io.isWhole(record)));
-    if (isWhole) for (const extent of record.extents) allocator.take(extent);
-    else index.remove(record.id);
+    if (isWhole) {
+      for (const extent of record.extents) allocator.take(extent);
+    } else {
+      index.remove(record.id);
+      options.onDropped?.(record);
+    }
   }
   return allocator;
 }

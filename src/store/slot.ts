@@ -16,7 +16,7 @@
  *
  * A continuation has the same id and three extents at 40, 48 and 56.
  */
-import { asBuffer, assert, type ChunkId, LIMITS } from '../base/index.ts';
+import { assert, CHUNK_ID_BYTES, type ChunkId, LIMITS } from '../base/index.ts';
 import type { Extent } from './allocator.ts';
 
 export const SLOT_BYTES = 64;
@@ -25,7 +25,8 @@ export const SLOT_WORDS = 16;
 export const SLOT_KINDS = { free: 0, live: 1, bad: 2, continuation: 3, removed: 4 } as const;
 export type RecordKind = 'live' | 'bad' | 'removed';
 
-/** Words (u32) of a slot. */
+/** Words (u32) of a slot; the id is in the first ones. */
+export const ID_WORDS: number = CHUNK_ID_BYTES / 4;
 export const WORD_LENGTH = 8;
 export const WORD_INFO = 9;
 export const WORD_EXTENT = 10;
@@ -73,6 +74,11 @@ export function generationOf(words: Uint32Array, at: number): number {
   return words[at + WORD_INFO]! >>> 8;
 }
 
+/** The id in a slot; a view. */
+export function idAt(words: Uint32Array, at: number): ChunkId {
+  return new Uint8Array(words.buffer, words.byteOffset + at * 4, CHUNK_ID_BYTES) as ChunkId;
+}
+
 export function readExtent(words: Uint32Array, at: number): Extent {
   const high = words[at + 1]!;
   return { start: words[at]! + (high & 0xff) * 2 ** 32, blocks: high >>> 8 };
@@ -85,59 +91,71 @@ function writeExtent(words: Uint32Array, at: number, { start, blocks }: Extent):
   words[at + 1] = Math.floor(start / 2 ** 32) + blocks * 256;
 }
 
+/** Word of a chunk id as a slot has it. */
+function idWord(id: ChunkId, word: number): number {
+  const at = word * 4;
+  return (id[at]! | (id[at + 1]! << 8) | (id[at + 2]! << 16) | (id[at + 3]! << 24)) >>> 0;
+}
+
 /** The record as slots, owned by the caller. */
 export function encodeRecord(record: ChunkRecord): Uint32Array {
-  const { extents } = record;
-  assert(extents.length <= LIMITS.extentsPerChunkMax, 'a chunk has few extents');
-  assert(record.generation <= GENERATION_MAX, 'a generation has 24 bits');
-  const slots = slotsFor(extents.length);
-  const words = new Uint32Array(slots * SLOT_WORDS);
-  const id = asBuffer(record.id);
-  for (let slot = 0; slot < slots; slot++) {
-    const at = slot * SLOT_WORDS;
-    for (let word = 0; word < 8; word++) words[at + word] = id.readUInt32LE(word * 4);
-  }
-  words[WORD_LENGTH] = record.lengthBytes;
-  const count = Math.max(extents.length, 1) - 1;
-  words[WORD_INFO] = SLOT_KINDS[record.kind] + count * 16 + record.generation * 256;
-  new BigUint64Array(words.buffer)[WORD_CHECKSUM / 2] = record.checksum;
-  words[WORD_WRITTEN] = record.writtenAt;
-  words[WORD_VERIFIED] = record.verifiedAt;
-  extents.forEach((extent, index) => {
-    if (index === 0) return writeExtent(words, WORD_EXTENT, extent);
-    const place = index - 1;
-    const number = Math.floor(place / EXTENTS_PER_CONTINUATION);
-    const at = (number + 1) * SLOT_WORDS;
-    words[at + WORD_INFO] = SLOT_KINDS.continuation + number * 16;
-    writeExtent(words, at + WORD_EXTENT + (place % EXTENTS_PER_CONTINUATION) * 2, extent);
-  });
+  const words = new Uint32Array(slotsFor(record.extents.length) * SLOT_WORDS);
+  writeRecord(words, 0, record);
   return words;
 }
 
-/** Where the slots of one record are: offsets into `words`, the record's own first. */
-export interface SlotPlaces {
-  readonly words: Uint32Array;
-  readonly offsets: readonly number[];
+/** Writes a record over the slots from `at` on, which are zeros. @returns the end of its slots. */
+export function writeRecord(words: Uint32Array, at: number, record: ChunkRecord): number {
+  const { id, extents } = record;
+  const count = Math.max(extents.length, 1);
+  assert(extents.length <= LIMITS.extentsPerChunkMax, 'a chunk has few extents');
+  assert(record.generation <= GENERATION_MAX, 'a generation has 24 bits');
+  for (let word = 0; word < ID_WORDS; word++) words[at + word] = idWord(id, word);
+  words[at + WORD_LENGTH] = record.lengthBytes;
+  words[at + WORD_INFO] = SLOT_KINDS[record.kind] + (count - 1) * 16 + record.generation * 256;
+  if (extents.length > 0) writeExtent(words, at + WORD_EXTENT, extents[0]!);
+  words[at + WORD_CHECKSUM] = Number(record.checksum & 0xffff_ffffn);
+  words[at + WORD_CHECKSUM + 1] = Number(record.checksum >> 32n);
+  words[at + WORD_WRITTEN] = record.writtenAt;
+  words[at + WORD_VERIFIED] = record.verifiedAt;
+  const end = at + slotsFor(extents.length) * SLOT_WORDS;
+  for (let slot = at + SLOT_WORDS, next = 1; slot < end; slot += SLOT_WORDS) {
+    words.copyWithin(slot, at, at + ID_WORDS);
+    words[slot + WORD_INFO] =
+      SLOT_KINDS.continuation + ((next - 1) / EXTENTS_PER_CONTINUATION) * 16;
+    for (let place = 0; place < EXTENTS_PER_CONTINUATION && next < extents.length; place++) {
+      writeExtent(words, slot + WORD_EXTENT + place * 2, extents[next++]!);
+    }
+  }
+  return end;
 }
 
 const RECORD_KINDS: Readonly<Record<number, RecordKind>> = { 1: 'live', 2: 'bad', 4: 'removed' };
 
-/** @returns `undefined` when the slots are no record. */
-export function decodeRecord({ words, offsets }: SlotPlaces): ChunkRecord | undefined {
-  const at = offsets[0]!;
+/**
+ * The record whose own slot is at `at`.
+ * @param continuations offsets of its further slots in order; those that follow it when left out.
+ * @returns `undefined` when the slots are no record.
+ */
+export function decodeRecord(
+  words: Uint32Array,
+  at: number,
+  continuations?: readonly number[],
+): ChunkRecord | undefined {
   const kind = RECORD_KINDS[kindOf(words, at)];
   if (!kind) return undefined;
   const extents: Extent[] = [];
   const extentCount = kind === 'removed' ? 0 : countOf(words, at);
-  for (let index = 0; index < extentCount; index++) {
-    const slot = index === 0 ? at : offsets[1 + Math.floor((index - 1) / EXTENTS_PER_CONTINUATION)];
-    if (slot === undefined) return undefined;
-    const place = index === 0 ? 0 : (index - 1) % EXTENTS_PER_CONTINUATION;
+  if (extentCount > 0) extents.push(readExtent(words, at + WORD_EXTENT));
+  for (let index = 0; index < extentCount - 1; index++) {
+    const number = Math.floor(index / EXTENTS_PER_CONTINUATION);
+    const slot = continuations ? continuations[number] : at + (number + 1) * SLOT_WORDS;
+    if (slot === undefined || slot >= words.length) return undefined;
+    const place = index % EXTENTS_PER_CONTINUATION;
     extents.push(readExtent(words, slot + WORD_EXTENT + place * 2));
   }
-  const byteOffset = words.byteOffset + at * 4;
   return {
-    id: new Uint8Array(words.buffer, byteOffset, 32) as ChunkId,
+    id: idAt(words, at),
     kind,
     lengthBytes: words[at + WORD_LENGTH]!,
     generation: generationOf(words, at),
@@ -146,4 +164,38 @@ export function decodeRecord({ words, offsets }: SlotPlaces): ChunkRecord | unde
     writtenAt: words[at + WORD_WRITTEN]!,
     verifiedAt: words[at + WORD_VERIFIED]!,
   };
+}
+
+/** Slots of the record at `at`, as a journal has them: its continuations follow it. */
+export function slotsAt(words: Uint32Array, at: number): number {
+  return kindOf(words, at) === SLOT_KINDS.removed ? 1 : slotsFor(countOf(words, at));
+}
+
+/** Slots of records one behind the other, for a batch of the journal. */
+export class SlotList {
+  #words = new Uint32Array(8 * SLOT_WORDS);
+  #end = 0;
+
+  /** The slots so far; a view. */
+  get words(): Uint32Array {
+    return this.#words.subarray(0, this.#end);
+  }
+
+  add(record: Uint32Array): void {
+    this.#makeRoom(record.length);
+    this.#words.set(record, this.#end);
+    this.#end += record.length;
+  }
+
+  write(record: ChunkRecord): void {
+    this.#makeRoom(SLOTS_MAX * SLOT_WORDS);
+    this.#end = writeRecord(this.#words, this.#end, record);
+  }
+
+  #makeRoom(count: number): void {
+    if (this.#end + count <= this.#words.length) return;
+    const words = new Uint32Array(2 * this.#words.length + count);
+    words.set(this.words);
+    this.#words = words;
+  }
 }

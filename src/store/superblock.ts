@@ -2,10 +2,15 @@
  * The superblock: who a store is, how it is cut up, and where its index starts. Four copies, two
  * distant pairs (geometry.ts). Byte by byte: docs/formats/store.md.
  *
- * Invariants: (1) a pair is written and flushed before the other is touched, so at any moment one
- * pair is whole; (2) `seq` rises by one with each write, and the highest valid copy counts; (3)
- * what a superblock names is durable before its first copy is written, and what its predecessor
- * named is given up only after its last copy is durable.
+ * Invariants: (1) a pair is written and flushed before the other is touched, and after a power cut
+ * the torn pair comes first, so at any moment one pair is whole; (2) `seq` rises by one with each
+ * write, and the highest valid copy counts, also when it is alone; (3) what a superblock names is
+ * durable before its first copy is written, and what its predecessor named is given up only after
+ * its last copy is durable; (4) a mount writes all copies before anything else.
+ *
+ * Why one copy is enough: what it names is durable by (3), so a copy without a twin is what a power
+ * cut left of a pair. An older superblock that has two copies would do as well, but taking it would
+ * bring its successor's number into the world twice, with other content.
  */
 import {
   asBuffer,
@@ -21,6 +26,7 @@ import {
   xxh64,
 } from '../base/index.ts';
 import type { BlockDevice, DeviceKind } from '../device/index.ts';
+import type { Extent } from './allocator.ts';
 import { type BlockPair, PAIR_BYTES, readPair, writePair } from './block-pairs.ts';
 import { BLOCK_BYTES, SUPERBLOCK_BLOCKS } from './geometry.ts';
 
@@ -32,6 +38,12 @@ export const LABEL_BYTES_MAX = 64;
 const DIRECTORY_AT = 320;
 const FLAG_CLEAN = 1;
 const NO_ID = '0'.repeat(32);
+
+/** Copies that are near each other, and are written together. */
+const PAIRS = [
+  [0, 1],
+  [2, 3],
+] as const;
 
 const STATES = { 1: 'active', 2: 'draining' } as const;
 const KIND_NUMBERS: Record<DeviceKind, number> = {
@@ -50,7 +62,7 @@ export interface JournalMark {
   readonly chain: bigint;
 }
 
-/** Bytes; 0 means no limit. min < max < hardMax where they are set. */
+/** Bytes; 0 means no limit. min < max < hardMax where they are set (pressure.ts). */
 export interface StoreLimits {
   readonly minBytes: number;
   readonly maxBytes: number;
@@ -82,6 +94,12 @@ export interface Superblock {
   readonly formattedAtMs: number;
   /** End of the last complete scrub; 0 means never. */
   readonly scrubbedAtMs: number;
+  /** The advisory bitmap (bitmap.ts); no blocks where there is none yet. */
+  readonly bitmap: Extent;
+  /** Block that the scrub under way has come to; 0 when none is. */
+  readonly scrubCursor: number;
+  /** When a mount last found damage; 0 when none did, or once it has been dealt with. */
+  readonly damagedAtMs: number;
 }
 
 /** Seed of the checksums of the store's metadata. */
@@ -115,7 +133,9 @@ function encode(superblock: Superblock, kind: DeviceKind, copy: number): Buffer 
   putNumbers(block, 136, [superblock.chunkCount, superblock.usedBlocks]);
   putNumbers(block, 152, [limits.minBytes, limits.maxBytes, limits.hardMaxBytes]);
   putNumbers(block, 176, [superblock.mountEpoch, superblock.formattedAtMs]);
-  putNumbers(block, 192, [superblock.scrubbedAtMs]);
+  putNumbers(block, 192, [superblock.scrubbedAtMs, superblock.bitmap.start]);
+  block.writeUInt32LE(superblock.bitmap.blocks, 208);
+  putNumbers(block, 216, [superblock.scrubCursor, superblock.damagedAtMs]);
   block.set(utf8(superblock.label), LABEL_AT);
   superblock.directory.forEach((pair, index) => {
     writePair(block, DIRECTORY_AT + index * PAIR_BYTES, pair);
@@ -150,6 +170,9 @@ function decode(block: Buffer): Superblock {
     mountEpoch: number(176),
     formattedAtMs: number(184),
     scrubbedAtMs: number(192),
+    bitmap: { start: number(200), blocks: block.readUInt32LE(208) },
+    scrubCursor: number(216),
+    damagedAtMs: number(224),
   };
 }
 
@@ -160,17 +183,53 @@ export interface SuperblockCopies {
   readonly badCopies: number;
 }
 
-async function readCopy(device: BlockDevice, copy: number): Promise<Buffer | undefined> {
+export type CopyFault = 'unreadable' | 'foreign' | 'corrupt' | 'misplaced' | 'unsupported';
+
+/** One of the four copies: its content, or what is wrong with it. */
+export interface SuperblockCopy {
+  readonly block: number;
+  readonly superblock: Superblock | undefined;
+  readonly fault: CopyFault | undefined;
+}
+
+async function readCopy(device: BlockDevice, copy: number): Promise<Superblock | CopyFault> {
   const offset = SUPERBLOCK_BLOCKS[copy]! * BLOCK_BYTES;
-  if (offset + BLOCK_BYTES > device.sizeBytes) return undefined;
-  const memory = device.allocate(BLOCK_BYTES);
+  if (offset + BLOCK_BYTES > device.sizeBytes) return 'unreadable';
+  const block = asBuffer(device.allocate(BLOCK_BYTES));
   try {
-    await device.read(memory, offset);
+    await device.read(block, offset);
   } catch (error) {
     if (errorCode(error) !== 'HF_IO') throw error;
-    return undefined;
+    return 'unreadable';
   }
-  return asBuffer(memory);
+  if (!block.subarray(0, MAGIC.length).equals(MAGIC)) return 'foreign';
+  if (block.readBigUInt64LE(CHECKSUM_AT) !== xxh64(block.subarray(0, CHECKSUM_AT))) {
+    return 'corrupt';
+  }
+  if (block.readUInt8(20) !== copy) return 'misplaced';
+  if (block.readUInt32LE(8) !== VERSION || block.readUInt32LE(12) !== 0) return 'unsupported';
+  return decode(block);
+}
+
+/** All copies, in the order of the device, whatever is wrong with them. */
+export async function readCopies(device: BlockDevice): Promise<readonly SuperblockCopy[]> {
+  const copies: SuperblockCopy[] = [];
+  for (const [copy, block] of SUPERBLOCK_BLOCKS.entries()) {
+    const read = await readCopy(device, copy);
+    const isWhole = typeof read === 'object';
+    copies.push({
+      block,
+      superblock: isWhole ? read : undefined,
+      fault: isWhole ? undefined : read,
+    });
+  }
+  return copies;
+}
+
+/** The copy that counts: the one written last. */
+export function latestOf(copies: readonly SuperblockCopy[]): Superblock | undefined {
+  const found = copies.flatMap(({ superblock }) => superblock ?? []);
+  return found.toSorted((a, b) => b.seq - a.seq)[0];
 }
 
 /**
@@ -179,30 +238,24 @@ async function readCopy(device: BlockDevice, copy: number): Promise<Buffer | und
  *   HF_UNSUPPORTED when a newer program wrote it.
  */
 export async function readSuperblock(device: BlockDevice): Promise<SuperblockCopies> {
-  const found: Superblock[] = [];
-  let isOurs = false;
-  for (const copy of SUPERBLOCK_BLOCKS.keys()) {
-    const block = await readCopy(device, copy);
-    if (!block?.subarray(0, MAGIC.length).equals(MAGIC)) continue;
-    isOurs = true;
-    if (block.readBigUInt64LE(CHECKSUM_AT) !== xxh64(block.subarray(0, CHECKSUM_AT))) continue;
-    if (block.readUInt8(20) !== copy) continue;
-    if (block.readUInt32LE(8) !== VERSION || block.readUInt32LE(12) !== 0) {
-      throw new HoldfastError('HF_UNSUPPORTED', `${device.name}: a newer program wrote this store`);
-    }
-    found.push(decode(block));
+  const copies = await readCopies(device);
+  if (copies.some(({ fault }) => fault === 'unsupported')) {
+    throw new HoldfastError('HF_UNSUPPORTED', `${device.name}: a newer program wrote this store`);
   }
-  const superblock = found.toSorted((a, b) => b.seq - a.seq)[0];
+  const superblock = latestOf(copies);
   if (!superblock) {
+    const isOurs = copies.some(({ fault }) => fault === 'corrupt' || fault === 'misplaced');
     if (!isOurs) throw new HoldfastError('HF_NOT_OURS', `${device.name} holds no Holdfast store`);
     throw new HoldfastError('HF_CORRUPT', `${device.name}: every superblock copy is bad`);
   }
-  const good = found.filter((copy) => copy.seq === superblock.seq).length;
-  return { superblock, badCopies: SUPERBLOCK_BLOCKS.length - good };
+  const good = copies.filter((copy) => copy.superblock?.seq === superblock.seq).length;
+  return { superblock, badCopies: copies.length - good };
 }
 
 /**
- * Writes all copies, pair by pair.
+ * Writes all copies, pair by pair: an even number on the first pair first, an odd one on the
+ * second. So after a power cut the mount begins with the pair that the cut may have torn, and a
+ * second cut finds the other one whole.
  * @param options.isFlushedOnce leaves out the flush between the pairs: a planted fault for tests.
  */
 export async function writeSuperblock(
@@ -211,15 +264,22 @@ export async function writeSuperblock(
   options: { isFlushedOnce?: boolean } = {},
 ): Promise<void> {
   assert(DIRECTORY_AT + superblock.directory.length * PAIR_BYTES <= CHECKSUM_AT, 'it fits a block');
-  for (const copies of [
-    [0, 1],
-    [2, 3],
-  ]) {
-    for (const copy of copies) {
-      const memory = device.allocate(BLOCK_BYTES);
-      memory.set(encode(superblock, device.kind, copy));
-      await device.write([memory], SUPERBLOCK_BLOCKS[copy]! * BLOCK_BYTES);
-    }
-    if (!options.isFlushedOnce || copies[0] === 2) await device.flush();
+  const isEven = superblock.seq % 2 === 0;
+  const [first, second] = isEven ? PAIRS : [PAIRS[1], PAIRS[0]];
+  await writeCopies(device, superblock, first);
+  if (!options.isFlushedOnce) await device.flush();
+  await writeCopies(device, superblock, second);
+  await device.flush();
+}
+
+async function writeCopies(
+  device: BlockDevice,
+  superblock: Superblock,
+  copies: readonly number[],
+): Promise<void> {
+  for (const copy of copies) {
+    const memory = device.allocate(BLOCK_BYTES);
+    memory.set(encode(superblock, device.kind, copy));
+    await device.write([memory], SUPERBLOCK_BLOCKS[copy]! * BLOCK_BYTES);
   }
 }
