@@ -1,6 +1,7 @@
 /**
  * The drills of test/e2e at full size: a gibibyte and a thousand files, a thousand flipped bytes,
- * fifty kills, five gigabytes through 512 MiB. Takes the better part of an hour and 20 GB of disk.
+ * fifty kills of a node and of a writer to a loop device, five gigabytes through 512 MiB. Takes the
+ * better part of an hour and 20 GB of disk.
  *
  *     npm run test:large                 all of them
  *     npm run test:large -- damage kill  these
@@ -8,7 +9,10 @@
  */
 import { parseArgs } from 'node:util';
 import { Bed } from '../e2e/harness.ts';
+import { loopObstacle } from '../suites/loop-device.ts';
+import { cutAndRestore } from '../e2e/drill-chunk-files.ts';
 import { flipBytes } from '../e2e/drill-damage.ts';
+import { killDeviceWriter } from '../e2e/drill-device.ts';
 import { killDuringPuts } from '../e2e/drill-kill.ts';
 import { loseEveryStoreInPairs, recoverFromStores } from '../e2e/drill-losses.ts';
 import { putGetDeleteInParallel } from '../e2e/drill-parallel.ts';
@@ -35,7 +39,14 @@ const DRILLS: Readonly<Record<string, Drill>> = {
       flipsPerStore: 10,
     }),
   kill: (bed, seed) => killDuringPuts(bed, { seed, rounds: 50, writerCount: 4, lifeMsMax: 1500 }),
+  device: async (bed, seed) => {
+    const obstacle = loopObstacle();
+    if (obstacle !== undefined) return { SKIPPED: obstacle };
+    const plan = { seed, rounds: 50, sizeBytes: 128 * MiB, lifeMsMax: 1500 };
+    return await killDeviceWriter(bed, plan);
+  },
   stream: (bed, seed) => streamThrough(bed, { seed, sizeBytes: 5e9, residentBytesMax: 512 * MiB }),
+  chunks: (bed, seed) => cutAndRestore(bed, { seed, sizeBytes: 5e9, residentBytesMax: 640 * MiB }),
   parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
 };
 

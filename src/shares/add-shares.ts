@@ -1,0 +1,247 @@
+/**
+ * More shares of a file, from k of its shares or from the file itself; those that are there stay as
+ * they are. A sealed share's row follows from its number, so a lost one is made again byte by byte.
+ * A plain one gets a new row of the same Cauchy matrix, different from those of all shares given.
+ */
+import path from 'node:path';
+import { bytesEqual, HoldfastError, mapBounded } from '../base/index.ts';
+import type { Random } from '../env/index.ts';
+import { assertEnough, type CheckedChunk, checkShares, type CheckOptions } from './check-shares.ts';
+import { decodeChunk, rowsOf } from './decode.ts';
+import { assertFree, InputFile, type OutputFile } from './files.ts';
+import { isShareOf } from './same-file.ts';
+import { ShareDigester } from './share-digester.ts';
+import type { ShareField } from './share-field.ts';
+import { cauchyRow, type Points, pointsOfRows, pointsOfSeed, seedOfFile } from './share-points.ts';
+import type { BadShare, Share, ShareSet } from './share-set.ts';
+import { type NewShare, ShareWriters } from './share-writer.ts';
+import { sealOf, stripBytesOf, writeChunk } from './split.ts';
+
+export interface AddOptions extends CheckOptions {
+  readonly paths: readonly string[];
+  /** The original; without it k good shares are needed. */
+  readonly file?: string | undefined;
+  /** One for each new share, or fewer, used in turn; by default where the first share is. */
+  readonly folders?: readonly string[] | undefined;
+  /** By default one, above those given. */
+  readonly shareNumbers?: readonly number[] | undefined;
+  readonly count?: number | undefined;
+  readonly random: Pick<Random, 'bytes'>;
+}
+
+interface AddWork extends AddOptions {
+  readonly digester: ShareDigester;
+}
+
+export interface AddResult {
+  readonly paths: readonly string[];
+  readonly isVerified: boolean;
+  readonly bad: readonly BadShare[];
+  readonly repeated: readonly BadShare[];
+}
+
+const CHECKS_MAX = 16;
+const SEED_BYTES = 1024;
+
+/** @throws as `combineShares`; nothing is left behind when it fails. */
+export async function addShares(options: AddOptions): Promise<AddResult> {
+  const checked = await checkShares(options.paths, options);
+  const { set, field, chunks } = checked;
+  if (options.file === undefined) assertEnough(checked);
+  const plan = await planNew(chunks, options);
+  const work = chunks.map((chunk, index) => {
+    const points = newPoints(field, { set, chunk, numbers: plan.numbers, options });
+    const shares = plan.numbers.map((shareNumber, place) => ({
+      path: plan.pathOf(shareNumber, chunkNumberOf(chunk, index)),
+      shareNumber,
+      row: cauchyRow(field, points.x[place]!, points.y),
+    }));
+    return { chunk, chunkNumber: chunkNumberOf(chunk, index), shares };
+  });
+  const paths = work.flatMap(({ shares }) => shares.map((share) => share.path));
+  await mapBounded(paths, CHECKS_MAX, assertFree);
+  const totalBytes = set.sealed ? set.sealed.size * plan.numbers.length : 0;
+  await using digester = ShareDigester.open({ totalBytes: totalBytes / set.k });
+  const made: OutputFile[] = [];
+  const bad = [...checked.bad];
+  let isVerified = true;
+  try {
+    if (options.file === undefined) {
+      for (const part of work) {
+        const result = await fromShares({ ...part, set, field }, { ...options, digester });
+        made.push(...result.made);
+        bad.push(...result.bad);
+        isVerified &&= result.isVerified;
+      }
+    } else {
+      await fromFile(options.file, { set, field, work, made }, { ...options, digester });
+    }
+  } catch (error) {
+    for (const output of made) await output.withdraw();
+    throw error;
+  }
+  return { paths, isVerified, bad, repeated: checked.repeated };
+}
+
+interface ChunkPart {
+  readonly chunk: CheckedChunk;
+  readonly chunkNumber: number;
+  readonly shares: readonly NewShare[];
+}
+
+async function fromShares(
+  part: ChunkPart & { readonly set: ShareSet; readonly field: ShareField },
+  options: AddWork,
+): Promise<{ made: OutputFile[]; bad: readonly BadShare[]; isVerified: boolean }> {
+  const { set, field, chunk, chunkNumber, shares } = part;
+  const { start, next, isFinal } = chunk;
+  const header = { k: set.k, width: set.width, start, next, isFinal };
+  await using writers = await ShareWriters.create(shares, { header, chunkNumber, seal: set.seal });
+  const { bad, isVerified } = await decodeChunk(
+    {
+      field,
+      chunk,
+      comparesExtras: set.sealed === undefined,
+      wanted: shares.map(({ row }) => row),
+      stripBytes: stripBytesOf(set.k, set.seal),
+      work: () => {},
+      async write(lanes, { laneBytes, offset, bytes }) {
+        await writers.append(lanes.map((lane) => lane.subarray(0, laneBytes)));
+        options.progress?.({ done: offset + bytes, total: next });
+      },
+    },
+    options,
+  );
+  return {
+    made: await writers.commit(options.digester),
+    bad,
+    isVerified: isVerified || set.sealed !== undefined,
+  };
+}
+
+/** @throws HF_BAD_ARGUMENT when it is not the file of these shares, as far as they tell. */
+async function fromFile(
+  original: string,
+  parts: {
+    readonly set: ShareSet;
+    readonly field: ShareField;
+    readonly work: readonly ChunkPart[];
+    readonly made: OutputFile[];
+  },
+  options: AddWork,
+): Promise<void> {
+  const { set, field, work, made } = parts;
+  await using file = await InputFile.open(original);
+  const shareKey = set.sealed && (await options.shareKey?.());
+  const seal = await sealOf(file, shareKey, options);
+  const streamBytes = seal?.sealedBytes ?? file.size;
+  const isSame = seal
+    ? bytesEqual(seal.envelope, set.seal!.envelope)
+    : await isPlainOf(file, { work, field, options });
+  if (!isSame) {
+    const message = `${original} is not the file that these are shares of`;
+    throw new HoldfastError('HF_BAD_ARGUMENT', message);
+  }
+  for (const { chunk, chunkNumber, shares } of work) {
+    const { start, next, isFinal } = chunk;
+    const { digester } = options;
+    const job = { file, seal, field, k: set.k, shares, streamBytes, digester };
+    const range = { chunkNumber, start, next, isFinal };
+    made.push(...(await writeChunk({ ...job, chunk: range }, options)));
+  }
+}
+
+/** Whether a share of each chunk is one of the file's. */
+async function isPlainOf(
+  file: InputFile,
+  made: {
+    readonly work: readonly ChunkPart[];
+    readonly field: ShareField;
+    readonly options: AddOptions;
+  },
+): Promise<boolean> {
+  for (const { chunk } of made.work) {
+    const [share] = chunk.shares;
+    const { next, isFinal } = chunk;
+    const fits = isFinal ? next === file.size : next <= file.size;
+    if (!share || !fits) return false;
+    if (!(await isShareOf(file, { share, field: made.field }, made.options))) return false;
+  }
+  return true;
+}
+
+/** Points of the new shares only. */
+function newPoints(
+  field: ShareField,
+  made: {
+    readonly set: ShareSet;
+    readonly chunk: CheckedChunk;
+    readonly numbers: readonly number[];
+    readonly options: AddOptions;
+  },
+): Points {
+  const { set, chunk, numbers, options } = made;
+  const { k } = set;
+  if (set.sealed) {
+    const seed = seedOfFile(set.sealed.fileId);
+    const { x, y } = pointsOfSeed(field, { seed, k, n: Math.max(...numbers) + 1 });
+    return { y, x: numbers.map((number) => x[number]!) };
+  }
+  const known = pointsOfRows(field, rowsOf(chunk.shares));
+  if (!known) {
+    const message = 'the shares come from different splits; combine them and split again';
+    throw new HoldfastError('HF_UNSUPPORTED', message);
+  }
+  const taken = new Set([...known.x, ...known.y]);
+  const all = pointsOfSeed(field, {
+    seed: () => options.random.bytes(SEED_BYTES),
+    k: 0,
+    n: Math.min(field.order, taken.size + numbers.length),
+  });
+  const free = all.x.filter((x) => !taken.has(x));
+  if (free.length < numbers.length) {
+    throw new HoldfastError('HF_BAD_SCHEME', 'there are no more rows for units of this width');
+  }
+  return { y: known.y, x: free.slice(0, numbers.length) };
+}
+
+interface NewNames {
+  readonly numbers: readonly number[];
+  pathOf(shareNumber: number, chunkNumber: number): string;
+}
+
+/** Names after the pattern of the shares given; numbers above theirs whose names are free. */
+async function planNew(chunks: readonly CheckedChunk[], options: AddOptions): Promise<NewNames> {
+  const shares = chunks.flatMap((chunk) => chunk.shares);
+  const [first] = shares;
+  if (!first) throw new HoldfastError('HF_TOO_FEW_SHARDS', 'there is no good share');
+  const isChunked = chunks.length > 1 || !chunks[0]!.isFinal;
+  const stem = path.basename(first.path).replace(isChunked ? /-\d+-\d+\.sf$/ : /-\d+\.sf$/, '');
+  const folders = options.folders ?? [path.dirname(first.path)];
+  const numbers: number[] = [...(options.shareNumbers ?? [])];
+  const pathOf = (shareNumber: number, chunkNumber: number) => {
+    const folder = folders[Math.max(0, numbers.indexOf(shareNumber)) % folders.length]!;
+    const marks = isChunked ? `${chunkNumber}-${shareNumber}` : `${shareNumber}`;
+    return path.join(folder, `${stem}-${marks}.sf`);
+  };
+  const count = options.shareNumbers ? 0 : (options.count ?? 1);
+  let number = Math.max(...shares.map((share) => shareNumberOf(share) ?? shares.length - 1));
+  while (numbers.length < count) {
+    number += 1;
+    const isFree = await assertFree(pathOf(number, chunkNumberOf(chunks[0]!, 0))).then(
+      () => true,
+      () => false,
+    );
+    if (isFree) numbers.push(number);
+  }
+  return { numbers, pathOf };
+}
+
+function shareNumberOf({ trailer, path: name }: Share): number | undefined {
+  const digits = /-(\d{1,6})\.sf$/.exec(name)?.[1];
+  return trailer?.shareNumber ?? (digits === undefined ? undefined : Number(digits));
+}
+
+function chunkNumberOf(chunk: CheckedChunk, index: number): number {
+  return chunk.shares[0]?.trailer?.chunkNumber ?? index;
+}

@@ -1,0 +1,189 @@
+/**
+ * What is checked of shares before they are decoded: a sealed share against its own sums, and that
+ * no share is counted twice.
+ */
+import { bytesEqual, mapBounded, throwIfAborted } from '../base/index.ts';
+import { decodeChunk, independentShares, tooFew } from './decode.ts';
+import type { FileSeal } from './file-seal.ts';
+import { InputFile, type Reporting } from './files.ts';
+import { SUMS_BYTES, sumsFault } from './sf-format.ts';
+import { ShareDigester } from './share-digester.ts';
+import { type ShareField, shareField } from './share-field.ts';
+import {
+  type BadShare,
+  type ChunkShares,
+  openShareSet,
+  type Share,
+  type ShareSet,
+} from './share-set.ts';
+import { stripBytesOf } from './split.ts';
+
+/** Good shares, no two alike, and what is wrong with the others. */
+export interface CheckedSet {
+  readonly set: ShareSet;
+  readonly field: ShareField;
+  readonly chunks: readonly CheckedChunk[];
+  readonly bad: readonly BadShare[];
+  /** Shares that were given twice; they count once. */
+  readonly repeated: readonly BadShare[];
+}
+
+export interface CheckedChunk extends ChunkShares {
+  /** Independent shares among the good ones. */
+  readonly have: number;
+}
+
+export interface CheckOptions extends Reporting {
+  /** Asked for when the shares are sealed. Without it only their sums are checked. */
+  readonly shareKey?: (() => Promise<Uint8Array>) | undefined;
+}
+
+export async function checkShares(
+  paths: readonly string[],
+  options: CheckOptions,
+): Promise<CheckedSet> {
+  const set = await openShareSet(paths, options);
+  const field = shareField(set.width);
+  const bad = [...set.bad];
+  const repeated: BadShare[] = [];
+  const shares = set.sealed ? set.chunks.flatMap((chunk) => chunk.shares) : [];
+  const totalBytes = shares.reduce((sum, { size }) => sum + size, 0);
+  await using digester = ShareDigester.open({ totalBytes });
+  const chunks: CheckedChunk[] = [];
+  for (const chunk of set.chunks) {
+    const faults = await mapBounded(chunk.shares, digester.width, async (share) => {
+      throwIfAborted(options.signal);
+      return set.sealed && (await sumFault(share, set.seal, digester));
+    });
+    const good: Share[] = [];
+    for (const [index, share] of chunk.shares.entries()) {
+      const reason = faults[index];
+      if (reason) bad.push({ path: share.path, reason });
+      else good.push(share);
+    }
+    const shares = await distinctShares(good, { bad, repeated });
+    chunks.push({ ...chunk, shares, have: independentShares(field, shares).length });
+  }
+  return { set, field, chunks, bad, repeated };
+}
+
+/** @throws HF_TOO_FEW_SHARDS, with the number that is there and the names of the bad ones. */
+export function assertEnough({ set, chunks, bad }: CheckedSet): void {
+  for (const [index, { have }] of chunks.entries()) {
+    if (have >= set.k) continue;
+    const where = chunks.length > 1 ? ` of chunk ${index}` : '';
+    const names = bad.map(({ path, reason }) => `; ${path}: ${reason}`).join('');
+    throw tooFew({ have, need: set.k, details: where + names });
+  }
+}
+
+/** What is wrong with a sealed share, if anything. */
+async function sumFault(
+  { path, size, trailer }: Share,
+  seal: FileSeal | undefined,
+  digester: ShareDigester,
+): Promise<string | undefined> {
+  if (!trailer) return 'it has no trailer';
+  const digest = await digester.digest({ path, bytes: size - SUMS_BYTES });
+  return sumsFault(trailer.sums, { seal, digest });
+}
+
+/** Shares with one row count once; when their bytes differ, nobody knows which one is right. */
+async function distinctShares(
+  shares: readonly Share[],
+  { bad, repeated }: { bad: BadShare[]; repeated: BadShare[] },
+): Promise<Share[]> {
+  const alike = Map.groupBy(shares, ({ header }) => header.row.join());
+  const distinct: Share[] = [];
+  for (const [first, ...others] of alike.values()) {
+    let isClear = true;
+    for (const { path } of others) {
+      if (await isSame(first!, path)) {
+        repeated.push({ path, reason: `it is the same share as ${first!.path}, and counts once` });
+      } else {
+        bad.push({ path, reason: `it differs from ${first!.path}, which has the same row` });
+        isClear = false;
+      }
+    }
+    if (isClear) distinct.push(first!);
+    else bad.push({ path: first!.path, reason: 'another share with its row differs from it' });
+  }
+  return distinct;
+}
+
+async function isSame(share: Share, otherPath: string): Promise<boolean> {
+  await using input = await InputFile.open(share.path);
+  await using other = await InputFile.open(otherPath);
+  return input.isSameAs(other) || bytesEqual(await input.digest(), await other.digest());
+}
+
+export interface VerifiedChunk {
+  readonly goodCount: number;
+  /** Of the good ones, those that no others make superfluous; k are enough. */
+  readonly have: number;
+  /** Sealed, or more than k shares agreed. */
+  readonly isVerified: boolean;
+}
+
+export interface VerifyResult {
+  readonly isSealed: boolean;
+  readonly k: number;
+  readonly bad: readonly BadShare[];
+  readonly repeated: readonly BadShare[];
+  readonly chunks: readonly VerifiedChunk[];
+  /** Whether the file can be restored from these shares. */
+  readonly isRestorable: boolean;
+}
+
+/** Reads every byte of the shares and changes nothing. */
+export async function verifyShares(
+  paths: readonly string[],
+  options: CheckOptions,
+): Promise<VerifyResult> {
+  const checked = await checkShares(paths, options);
+  const { set, field } = checked;
+  const bad = [...checked.bad];
+  const chunks: VerifiedChunk[] = [];
+  for (const chunk of checked.chunks) {
+    if (set.sealed || chunk.have < set.k) {
+      const isVerified = set.sealed !== undefined;
+      chunks.push({ goodCount: chunk.shares.length, have: chunk.have, isVerified });
+      continue;
+    }
+    const result = await decodeChunk(
+      {
+        field,
+        chunk,
+        comparesExtras: true,
+        wanted: [],
+        stripBytes: stripBytesOf(set.k, undefined),
+        work: () => {},
+        write: async () => {},
+      },
+      options,
+    );
+    bad.push(...result.bad);
+    const goodCount = chunk.shares.length - result.bad.length;
+    chunks.push({ goodCount, have: chunk.have, isVerified: result.isVerified });
+  }
+  const isRestorable =
+    missingRange(checked) === undefined && chunks.every(({ have }) => have >= set.k);
+  return {
+    isSealed: set.sealed !== undefined,
+    k: set.k,
+    bad,
+    repeated: checked.repeated,
+    chunks,
+    isRestorable,
+  };
+}
+
+/** The first part of the stream of which there is no share. */
+export function missingRange({ chunks }: CheckedSet): string | undefined {
+  let next = 0;
+  for (const chunk of chunks) {
+    if (chunk.start > next) return `from byte ${next} to ${chunk.start}`;
+    next = chunk.next;
+  }
+  return chunks.at(-1)?.isFinal ? undefined : `from byte ${next} on`;
+}

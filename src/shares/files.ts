@@ -1,0 +1,233 @@
+/**
+ * Files as share and chunk files need them: inputs of known size that are read at offsets, and
+ * outputs that appear whole or not at all.
+ *
+ * An output is written as `<name>.<process id>.part`, made durable, then linked to its name, which
+ * fails when the name is taken. Whatever happens before, disposing removes the part.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { assert, HoldfastError, MiB, throwIfAborted } from '../base/index.ts';
+
+/** Called now and then with how much is done; `total` is that of the whole call. */
+export type Progress = (state: { readonly done: number; readonly total: number }) => void;
+
+const DIGEST_PIECE_BYTES = 1 * MiB;
+
+/** What tells one state of a file from another, as far as a filesystem tells. */
+interface FileState {
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly ino: bigint;
+  readonly dev: bigint;
+}
+
+export class InputFile {
+  readonly path: string;
+  readonly size: number;
+  readonly #handle: fs.FileHandle;
+  readonly #state: FileState;
+
+  private constructor(file: string, handle: fs.FileHandle, state: FileState) {
+    this.path = file;
+    this.size = Number(state.size);
+    this.#handle = handle;
+    this.#state = state;
+  }
+
+  /** @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_BAD_ARGUMENT when it is a pipe or a device. */
+  static async open(file: string): Promise<InputFile> {
+    const handle = await fs.open(file, 'r').catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT') throw cause;
+      throw new HoldfastError('HF_NOT_FOUND', `there is no file ${file}`, { cause });
+    });
+    try {
+      const stat = await handle.stat({ bigint: true });
+      if (stat.isDirectory()) throw new HoldfastError('HF_IS_DIRECTORY', `${file} is a directory`);
+      if (!stat.isFile()) throw new HoldfastError('HF_BAD_ARGUMENT', `${file} is no regular file`);
+      return new InputFile(file, handle, stat);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Fills `target` from `offset` on. @throws HF_CORRUPT when the file ends before. */
+  async read(target: Uint8Array, offset: number): Promise<void> {
+    let done = 0;
+    while (done < target.length) {
+      const { bytesRead } = await this.#handle.read(
+        target,
+        done,
+        target.length - done,
+        offset + done,
+      );
+      if (bytesRead === 0) throw new HoldfastError('HF_CORRUPT', `${this.path} is cut short`);
+      done += bytesRead;
+    }
+  }
+
+  /** SHA-256 of the file, or of its first `bytes`. */
+  async digest({
+    progress,
+    signal,
+    bytes: total = this.size,
+  }: Reporting & { readonly bytes?: number } = {}): Promise<Uint8Array> {
+    const hash = createHash('sha256');
+    const bufferBytes = Math.min(DIGEST_PIECE_BYTES, total);
+    let current = Buffer.allocUnsafe(bufferBytes);
+    let other = Buffer.allocUnsafe(bufferBytes);
+    const piece = (buffer: Buffer, offset: number) =>
+      buffer.subarray(0, Math.min(DIGEST_PIECE_BYTES, total - offset));
+    let reading = this.read(piece(current, 0), 0);
+    for (let offset = 0; offset < total; offset += DIGEST_PIECE_BYTES) {
+      await reading;
+      const next = offset + DIGEST_PIECE_BYTES;
+      throwIfAborted(signal);
+      if (next < total) reading = this.read(piece(other, next), next);
+      reading.catch(() => {}); // it is awaited in the next round
+      hash.update(piece(current, offset));
+      progress?.({ done: Math.min(next, total), total });
+      [current, other] = [other, current];
+    }
+    return hash.digest();
+  }
+
+  /** @throws HF_BUSY when the file is not what it was when it was opened. */
+  async assertUnchanged(): Promise<void> {
+    const now = await this.#handle.stat({ bigint: true });
+    const was = this.#state;
+    if (now.size === was.size && now.mtimeNs === was.mtimeNs && now.ctimeNs === was.ctimeNs) return;
+    throw new HoldfastError('HF_BUSY', `${this.path} was changed while it was read; try again`);
+  }
+
+  /** Whether both are one file under two names, or opened twice. */
+  isSameAs(other: InputFile): boolean {
+    return this.#state.ino === other.#state.ino && this.#state.dev === other.#state.dev;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#handle.close();
+  }
+}
+
+export interface Reporting {
+  readonly progress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class OutputFile {
+  readonly path: string;
+  /** Where it is until it is committed. */
+  readonly partPath: string;
+  readonly #handle: fs.FileHandle;
+  #isOpen = true;
+  #isNamed = false;
+
+  private constructor(file: string, part: string, handle: fs.FileHandle) {
+    this.path = file;
+    this.partPath = part;
+    this.#handle = handle;
+  }
+
+  /**
+   * @param options.replaces whether it takes the place of a file of that name.
+   * @throws HF_EXISTS, HF_NOT_FOUND when its directory is missing.
+   */
+  static async create(
+    file: string,
+    { mode = 0o666, replaces = false }: { mode?: number; replaces?: boolean } = {},
+  ): Promise<OutputFile> {
+    if (!replaces) await assertFree(file);
+    const part = `${file}.${process.pid}.part`;
+    const handle = await fs.open(part, 'w', mode).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT') throw cause;
+      const message = `there is no directory ${path.dirname(file)}`;
+      throw new HoldfastError('HF_NOT_FOUND', message, { cause });
+    });
+    return new OutputFile(file, part, handle);
+  }
+
+  /** All of the bytes; an offset beyond the end leaves a hole. */
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    let done = 0;
+    while (done < bytes.length) {
+      const left = bytes.length - done;
+      const { bytesWritten } = await this.#handle.write(bytes, done, left, offset + done);
+      done += bytesWritten;
+    }
+  }
+
+  /** Everything written is durable. */
+  async sync(): Promise<void> {
+    await this.#handle.sync();
+  }
+
+  /** Makes it durable and gives it its name. @throws HF_EXISTS. */
+  async commit({ replaces = false }: { replaces?: boolean } = {}): Promise<void> {
+    assert(this.#isOpen, 'it is committed once');
+    await this.#handle.sync();
+    await this.#close();
+    if (replaces) await fs.rename(this.partPath, this.path);
+    else await nameIt(this.partPath, this.path);
+    this.#isNamed = true;
+    await syncDirectory(path.dirname(this.path));
+  }
+
+  /** Takes the name away again, where several files appear together or not at all. */
+  async withdraw(): Promise<void> {
+    if (this.#isNamed) await fs.rm(this.path, { force: true });
+    this.#isNamed = false;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#isOpen) await this.#handle.close();
+    this.#isOpen = false;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+    await fs.rm(this.partPath, { force: true });
+  }
+}
+
+/** @throws HF_EXISTS. */
+export async function assertFree(file: string): Promise<void> {
+  const isThere = await fs.lstat(file).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) throw taken(file);
+}
+
+async function nameIt(part: string, file: string): Promise<void> {
+  try {
+    await fs.link(part, file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw taken(file);
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP') throw error;
+    // A filesystem without links: an empty file takes the name, and the whole one replaces it.
+    await (await fs.open(file, 'wx')).close();
+    await fs.rename(part, file);
+    return;
+  }
+  await fs.rm(part, { force: true });
+}
+
+/** So that the name survives a loss of power. */
+async function syncDirectory(folder: string): Promise<void> {
+  const handle = await fs.open(folder, 'r');
+  try {
+    // Some filesystems cannot; there is nothing more to be done then.
+    await handle.sync().catch(() => {});
+  } finally {
+    await handle.close();
+  }
+}
+
+function taken(file: string): HoldfastError {
+  return new HoldfastError('HF_EXISTS', `${file} exists; choose another name or place`);
+}

@@ -1,0 +1,42 @@
+/** The door of `shares`: files that need no daemon. */
+export { type ChunkFault, faultLine } from './chunk-file.ts';
+export { type ChunkMakeRequest, makeChunkFiles } from './chunk-make.ts';
+export {
+  CHUNK_FILE_DATA,
+  CHUNK_FILE_PARITY,
+  type ChunkFilePlan,
+  type ChunkFileScheme,
+  fitDataCount,
+  planChunkFiles,
+} from './chunk-plan.ts';
+export {
+  type ChunkGetRequest,
+  type ChunkGetResult,
+  type ChunkVerifyResult,
+  getFromChunkFiles,
+  verifyChunkFiles,
+} from './chunk-read.ts';
+export {
+  type ChunkRepairRequest,
+  type ChunkRepairResult,
+  repairChunkFiles,
+} from './chunk-repair.ts';
+export { CHUNK_FILE_ENDING, chunkFileName, findChunkFiles } from './chunk-set.ts';
+export { addShares, type AddOptions, type AddResult } from './add-shares.ts';
+export { verifyShares, type VerifyResult } from './check-shares.ts';
+export { combineShares, type CombineOptions, type CombineResult } from './combine.ts';
+export { ENVELOPE_BYTES, FileSeal, readEnvelope, sealedBytes } from './file-seal.ts';
+export { InputFile, OutputFile, type Progress } from './files.ts';
+export {
+  formatShareKey,
+  parseShareKey,
+  readKeyFile,
+  SHARE_KEY_BYTES,
+  SHARE_KEY_FILE,
+  writeKeyFile,
+  writeSecretFile,
+} from './key-file.ts';
+export { unitWidth, type UnitWidth } from './share-field.ts';
+export { type Chunking, planShares, type SharePlan, type ShareScheme } from './share-plan.ts';
+export { combineSecret, splitSecret } from './shamir.ts';
+export { splitFile, type SplitOptions, type SplitResult } from './split.ts';

@@ -1,0 +1,189 @@
+/**
+ * Share files that somebody has gathered: which of them belong together, and which are bad. What is
+ * said of a file here is read from its header and trailer; its content is checked by the callers.
+ */
+import { HoldfastError, mapBounded, toHex } from '../base/index.ts';
+import { type EnvelopeFields, FileSeal, readEnvelope } from './file-seal.ts';
+import { InputFile } from './files.ts';
+import {
+  decodeHeader,
+  decodeTrailer,
+  HEADER_BYTES_MAX,
+  shareDataBytes,
+  type ShareHeader,
+  type ShareTrailer,
+  TRAILER_BYTES,
+} from './sf-format.ts';
+
+export interface Share {
+  readonly path: string;
+  readonly size: number;
+  readonly header: ShareHeader & { readonly row: readonly number[] };
+  readonly headerBytes: number;
+  /** Of a sealed file. */
+  readonly trailer: (ShareTrailer & { readonly file: EnvelopeFields }) | undefined;
+}
+
+export interface BadShare {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** The shares of one range of the stream. */
+export interface ChunkShares {
+  readonly start: number;
+  readonly next: number;
+  readonly isFinal: boolean;
+  readonly shares: readonly Share[];
+}
+
+export interface ShareSet {
+  readonly k: number;
+  readonly width: 1 | 2 | 4;
+  /** Absent when the shares are plain. */
+  readonly sealed: EnvelopeFields | undefined;
+  /** Made when a key was asked for. */
+  readonly seal: FileSeal | undefined;
+  /** In the order of the stream; they do not overlap, and there may be gaps. */
+  readonly chunks: readonly ChunkShares[];
+  readonly bad: readonly BadShare[];
+}
+
+const HEAD_BYTES = 4096;
+const OPENS_MAX = 16;
+
+/**
+ * @param options.shareKey asked for when the shares are sealed; none when only sums are wanted.
+ * @throws HF_BAD_ARGUMENT when there are enough shares of two files, HF_TOO_FEW_SHARDS when there
+ *   are no good ones, HF_WRONG_KEY.
+ */
+export async function openShareSet(
+  paths: readonly string[],
+  { shareKey }: { readonly shareKey?: (() => Promise<Uint8Array>) | undefined } = {},
+): Promise<ShareSet> {
+  const bad: BadShare[] = [];
+  const shares: Share[] = [];
+  for (const result of await mapBounded(paths, OPENS_MAX, inspectShare)) {
+    if ('reason' in result) bad.push(result);
+    else shares.push(result);
+  }
+  const [first, ...others] = shares.length === 0 ? [] : pickFile(shares);
+  if (!first) throw noShares(bad);
+  for (const share of others.flat()) bad.push({ path: share.path, reason: OTHER_FILE });
+  const { k, width } = first[0]!.header;
+  const sealed = first[0]!.trailer?.file;
+  const envelope = first[0]!.trailer?.envelope;
+  const chunks = pickChunks(first, bad);
+  const seal =
+    envelope && shareKey ? FileSeal.fromEnvelope({ key: await shareKey(), envelope }) : undefined;
+  return { k, width, sealed, seal, chunks, bad };
+}
+
+const OTHER_FILE = 'it is a share of another file, or of another split of it';
+
+function noShares(bad: readonly BadShare[]): HoldfastError {
+  const [one] = bad;
+  const message = one ? `no good share: ${one.path}: ${one.reason}` : 'name some share files';
+  return new HoldfastError(one ? 'HF_TOO_FEW_SHARDS' : 'HF_BAD_ARGUMENT', message);
+}
+
+/** Header and trailer of a share file. @throws HF_NOT_FOUND. */
+export async function inspectShare(file: string): Promise<Share | BadShare> {
+  try {
+    await using input = await InputFile.open(file);
+    const { header, headerBytes } = await readHeader(input);
+    const { row } = header;
+    if (!row) return { path: file, reason: 'its matrix row is not in it' };
+    const extra = input.size - headerBytes - shareDataBytes(header);
+    const share = { path: file, size: input.size, header: { ...header, row }, headerBytes };
+    if (extra === 0) return { ...share, trailer: undefined };
+    if (extra !== TRAILER_BYTES) return { path: file, reason: lengthReason(extra) };
+    const bytes = new Uint8Array(TRAILER_BYTES);
+    await input.read(bytes, input.size - TRAILER_BYTES);
+    const trailer = decodeTrailer(bytes);
+    if (!trailer) return { path: file, reason: 'its trailer is damaged' };
+    return { ...share, trailer: { ...trailer, file: readEnvelope(trailer.envelope) } };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'HF_CORRUPT' || code === 'HF_UNSUPPORTED' || code === 'EIO') {
+      return { path: file, reason: message };
+    }
+    throw error;
+  }
+}
+
+async function readHeader(input: InputFile): Promise<ReturnType<typeof decodeHeader>> {
+  const head = new Uint8Array(Math.min(HEAD_BYTES, input.size));
+  await input.read(head, 0);
+  try {
+    return decodeHeader(head);
+  } catch (error) {
+    if (input.size <= HEAD_BYTES) throw error;
+  }
+  const longer = new Uint8Array(Math.min(HEADER_BYTES_MAX, input.size));
+  await input.read(longer, 0);
+  return decodeHeader(longer);
+}
+
+function lengthReason(extra: number): string {
+  if (extra < 0) return `it is cut short by ${-extra} bytes or more`;
+  if (extra < TRAILER_BYTES) return `it is ${extra} bytes too long, or its trailer is cut short`;
+  return `it is ${extra} bytes too long, or ${extra - TRAILER_BYTES} when it is sealed`;
+}
+
+/** Shares of one file first, then those of others. @throws HF_BAD_ARGUMENT. */
+function pickFile(shares: readonly Share[]): Share[][] {
+  const files = [...groupBy(shares, fileKey).values()];
+  const restorable = files.filter((group) => hasQuorum(group));
+  if (restorable.length > 1) throw mixed(restorable[0]![0]!, restorable[1]![0]!);
+  const chosen = restorable[0] ?? files.toSorted((a, b) => b.length - a.length)[0]!;
+  return [chosen, ...files.filter((group) => group !== chosen)];
+}
+
+function fileKey({ header, trailer }: Share): string {
+  const { k, width } = header;
+  return `${k}/${width}/${trailer ? toHex(trailer.envelope) : 'plain'}`;
+}
+
+function rangeKey({ header: { start, next, isFinal } }: Share): string {
+  return `${start}/${next}/${isFinal}`;
+}
+
+function hasQuorum(shares: readonly Share[]): boolean {
+  return [...groupBy(shares, rangeKey).values()].some((group) => isQuorum(group));
+}
+
+function isQuorum(group: readonly Share[]): boolean {
+  return group.length >= group[0]!.header.k;
+}
+
+/** Ranges that fit each other; the shares of those that do not are bad. */
+function pickChunks(shares: readonly Share[], bad: BadShare[]): ChunkShares[] {
+  const groups = [...groupBy(shares, rangeKey).values()].toSorted((a, b) => b.length - a.length);
+  const chunks: ChunkShares[] = [];
+  for (const group of groups) {
+    const { start, next, isFinal } = group[0]!.header;
+    const other = chunks.find((chunk) => isConflict(chunk, { start, next, isFinal }));
+    if (!other) chunks.push({ start, next, isFinal, shares: group });
+    else if (isQuorum(group)) throw mixed(other.shares[0]!, group[0]!);
+    else for (const { path } of group) bad.push({ path, reason: OTHER_FILE });
+  }
+  return chunks.toSorted((a, b) => a.start - b.start);
+}
+
+type Range = Pick<ChunkShares, 'start' | 'next' | 'isFinal'>;
+
+function isConflict(a: Range, b: Range): boolean {
+  const overlaps = a.start < b.next && b.start < a.next;
+  const isBeyond = (a.isFinal && b.next > a.next) || (b.isFinal && a.next > b.next);
+  return overlaps || isBeyond || (a.isFinal && b.isFinal) || a.start === b.start;
+}
+
+function mixed(a: Share, b: Share): HoldfastError {
+  const message = `these are shares of different files, ${a.path} and ${b.path}; give those of one`;
+  return new HoldfastError('HF_BAD_ARGUMENT', message);
+}
+
+function groupBy<Item>(items: readonly Item[], key: (item: Item) => string): Map<string, Item[]> {
+  return Map.groupBy(items, key);
+}
