@@ -7,7 +7,16 @@ import { parseArgs } from 'node:util';
 import { type Bench, type BenchRow, formatTable } from './harness.ts';
 
 /** Files of this folder that export `bench`, cheap ones first. */
-const BENCHES: readonly string[] = ['codec', 'crypto', 'pipeline', 'small-objects', 'end-to-end'];
+const BENCHES: readonly string[] = [
+  'codec',
+  'crypto',
+  'pipeline',
+  'extent-store',
+  'mux',
+  'small-objects',
+  'end-to-end',
+  'shares',
+];
 
 async function load(name: string): Promise<Bench | undefined> {
   const file = new URL(`./${name}.ts`, import.meta.url);

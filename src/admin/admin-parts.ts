@@ -1,27 +1,44 @@
 /** What the control interface drives; `node` hands it in. */
-import type { DeviceDetails, DeviceView, StatusView } from '../api/index.ts';
+import type {
+  ControlRequest,
+  DeviceChange,
+  DeviceDetails,
+  DeviceView,
+  LocationView,
+  StatusView,
+} from '../api/index.ts';
 import type { Scheme } from '../base/index.ts';
 import type { VolumeRecord } from '../meta/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
 import type { Repair } from '../repair/index.ts';
-import type { ObjectStore } from '../volume/index.ts';
+import type { ObjectStore, StripePlaces } from '../volume/index.ts';
 
 /** The stores of this node, in the views of the control interface. */
 export interface DeviceManager {
   list(): Promise<readonly DeviceView[]>;
   /**
    * Takes a store into use: one that exists (of this cluster), or a new one where `isNew` allows.
-   * @throws HF_NOT_OURS, HF_EXISTS, HF_NO_SPACE, HF_BUSY.
+   * @throws HF_NOT_OURS, HF_CORRUPT, HF_EXISTS, HF_NO_SPACE, HF_BUSY, HF_BAD_ARGUMENT.
    */
-  add(request: { path: string; capacityBytes?: number; isNew: boolean }): Promise<DeviceView>;
+  add(request: ControlRequest<'device.add'>): Promise<DeviceChange>;
   /** @param device an id, a prefix of one that is unique, or a path. @throws HF_NOT_FOUND. */
   query(device: string): Promise<DeviceDetails>;
+  /** Sets those limits that are given. @throws HF_BAD_ARGUMENT unless min < max < hard max. */
+  setLimits(request: ControlRequest<'device.limits'>): Promise<DeviceDetails>;
+  /** Closes a store and leaves the device to others; it stays known. */
+  detach(device: string): Promise<DeviceChange>;
   /**
    * Takes a store out of use: what it holds is made again elsewhere first, unless forced.
    * @throws HF_TOO_FEW_STORES when the others cannot take its shards.
    */
-  remove(request: { device: string; isForced: boolean }): Promise<DeviceView>;
+  remove(request: ControlRequest<'device.remove'>): Promise<DeviceChange>;
+  /** The first block of the first shard of a stripe that is on a store which is here. */
+  locate(places: StripePlaces): Promise<ShardLocation | undefined>;
 }
+
+export type ShardLocation = {
+  readonly [Name in 'device' | 'storeId' | 'block']: NonNullable<LocationView[Name]>;
+};
 
 export interface VolumeStatus {
   readonly record: VolumeRecord;

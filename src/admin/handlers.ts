@@ -1,10 +1,10 @@
 /** What each method of the control interface does: one table, method → function. */
 import type { ControlAnswers, ControlMethod, ControlRequest, ProgressView } from '../api/index.ts';
 import { LIMITS, parseScheme } from '../base/index.ts';
-import type { AdminParts } from './admin-parts.ts';
+import type { AdminParts, ShardLocation } from './admin-parts.ts';
 import { openContent, optionalScheme, storeContent } from './content.ts';
 import { handedSource, handedTarget } from './handed-file.ts';
-import { healthView, objectView, placeView, volumeView } from './views.ts';
+import { fullness, healthView, objectView, placeView, volumeView } from './views.ts';
 
 export interface CallContext {
   readonly parts: AdminParts;
@@ -26,11 +26,12 @@ type Handler<Method extends ControlMethod> = (
 
 export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } = {
   async status(_, { parts }) {
-    const [volumes, devices, warnings] = await Promise.all([
+    const [volumes, devices, others] = await Promise.all([
       parts.volumes.list(),
       parts.devices.list(),
       parts.warnings(),
     ]);
+    const warnings = [...fullness(devices), ...others];
     return { ...parts.identity, volumes: volumes.map(volumeView), devices, warnings };
   },
   async stop(_, { parts }) {
@@ -73,15 +74,23 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
     await sendAll(parts.volumes.objects(volume).list(prefix), (info) => item(objectView(info))),
   'object.where': async ({ volume, reference }, { parts }, item) =>
     await sendAll(parts.volumes.objects(volume).where(reference), (it) => item(placeView(it))),
+  'object.locate': async ({ volume, reference }, { parts }) => {
+    const objects = parts.volumes.objects(volume);
+    const info = await objects.query(reference);
+    let location: ShardLocation | undefined;
+    for await (const places of objects.where(info.id)) {
+      location = await parts.devices.locate(places);
+      break;
+    }
+    const { device = null, storeId = null, block = null } = location ?? {};
+    return { object: objectView(info), device, storeId, block, blockBytes: LIMITS.blockBytes };
+  },
 
   'device.list': async (_, { parts }) => await parts.devices.list(),
-  'device.add': async ({ path, capacityBytes, isNew }, { parts }) =>
-    await parts.devices.add({
-      path,
-      isNew,
-      ...(capacityBytes === undefined ? {} : { capacityBytes }),
-    }),
+  'device.add': async (request, { parts }) => await parts.devices.add(request),
   'device.query': async ({ device }, { parts }) => await parts.devices.query(device),
+  'device.limits': async (request, { parts }) => await parts.devices.setLimits(request),
+  'device.detach': async ({ device }, { parts }) => await parts.devices.detach(device),
   'device.remove': async (request, { parts }) => await parts.devices.remove(request),
 
   'volume.list': async (_, { parts }) => (await parts.volumes.list()).map(volumeView),

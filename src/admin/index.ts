@@ -1,3 +1,10 @@
 /** The door of `admin`: the control interface of a running node. */
-export type { AdminParts, DeviceManager, VolumeManager, VolumeStatus } from './admin-parts.ts';
-export { type AdminOptions, serveAdmin } from './serve-admin.ts';
+export type {
+  AdminParts,
+  DeviceManager,
+  ShardLocation,
+  VolumeManager,
+  VolumeStatus,
+} from './admin-parts.ts';
+export { type AdminOptions, type AdminService, serveAdmin } from './serve-admin.ts';
+export { checkAddress, type TcpAddress } from './tcp-address.ts';

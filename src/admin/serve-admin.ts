@@ -1,11 +1,13 @@
 /**
- * The server of the control interface: HTTP on a Unix socket that only its owner may use.
+ * The server of the control interface: HTTP on a Unix socket that only its owner may use, and, if
+ * asked for, on a TCP address for those who show the token.
  *
  * Closing: no new connections; requests under way have some seconds to end; then their connections
  * are cut, which aborts their signals, and what they started is waited for.
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
-import { CONTROL_METHODS, type ControlMethod } from '../api/index.ts';
+import type { AddressInfo } from 'node:net';
+import { CONTROL_METHODS, CONTROL_TOKEN, type ControlMethod } from '../api/index.ts';
 import {
   AssertionError,
   errorCode,
@@ -21,6 +23,7 @@ import { checked } from './checked.ts';
 import { getContent, putContent } from './content.ts';
 import { type CallContext, HANDLERS, type SendItem } from './handlers.ts';
 import { listenOnSocket } from './socket-file.ts';
+import { addressText, listenOnAddress, showsToken, type TcpOptions } from './tcp-address.ts';
 
 /** Bytes that a connection buffers each way. */
 const BUFFER_BYTES = MiB;
@@ -32,51 +35,84 @@ const CLOSE_GRACE_MS = 4_000;
 const CALL_PATH = '/v1/call/';
 const CONTENT_PATH = '/v1/content';
 
+/** They name a file by a descriptor, which means the same only on the machine of the caller. */
+const DESCRIPTOR_METHODS: readonly ControlMethod[] = ['content.store', 'content.fetch'];
+
 export interface AdminOptions {
   readonly parts: AdminParts;
   /** In a directory that only the node's user may enter. */
   readonly socketPath: string;
+  readonly tcp?: TcpOptions | undefined;
   readonly env: Env;
 }
 
-/** @throws HF_BUSY when another node answers on the socket; HF_EXISTS, HF_BAD_ARGUMENT, HF_IO. */
-export async function serveAdmin(options: AdminOptions): Promise<AsyncDisposable> {
-  const server = new AdminServer(options);
+export interface AdminService extends AsyncDisposable {
+  /** Where it listens beside the socket, as IP:PORT. */
+  readonly address: string | undefined;
+}
+
+/**
+ * @throws HF_BUSY when another node answers on the socket, or another program has the port;
+ *   HF_EXISTS, HF_BAD_ARGUMENT, HF_UNSUPPORTED, HF_DENIED, HF_IO.
+ */
+export async function serveAdmin(options: AdminOptions): Promise<AdminService> {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(new AdminServer(options));
   await server.listen();
+  stack.move();
   return server;
 }
 
-class AdminServer implements AsyncDisposable {
+class AdminServer implements AdminService {
   readonly #options: AdminOptions;
-  readonly #http: http.Server;
+  readonly #servers: http.Server[] = [];
   readonly #underWay = new Set<Promise<void>>();
+  #address: string | undefined;
 
   constructor(options: AdminOptions) {
     this.#options = options;
-    this.#http = http.createServer(
-      // A body may take any time: content is as long as it is.
-      { highWaterMark: BUFFER_BYTES, keepAliveTimeout: IDLE_MS, requestTimeout: 0 },
-      (request, response) => this.#take(request, response),
-    );
+  }
+
+  get address(): string | undefined {
+    return this.#address;
   }
 
   async listen(): Promise<void> {
-    await listenOnSocket(this.#http, this.#options.socketPath);
-    this.#http.on('error', (error) => {
-      this.#options.env.log.error('control socket failed', { error });
-    });
+    const { socketPath, tcp } = this.#options;
+    await listenOnSocket(this.#newServer('socket'), socketPath);
+    if (tcp) {
+      const server = this.#newServer('tcp');
+      await listenOnAddress(server, tcp);
+      const { port } = server.address() as AddressInfo;
+      this.#address = addressText({ ...tcp, port });
+    }
+    for (const server of this.#servers) {
+      server.on('error', (error) => {
+        this.#options.env.log.error('the control interface failed', { error });
+      });
+    }
   }
 
-  #take(request: IncomingMessage, response: ServerResponse): void {
-    const work = this.#serve(request, response).finally(() => {
-      this.#underWay.delete(work);
-      // A server that is closing has no use for a connection that has just become idle.
-      response.once('close', () => !this.#http.listening && this.#http.closeIdleConnections());
-    });
+  #newServer(way: Way): http.Server {
+    const server = http.createServer(
+      // A body may take any time: content is as long as it is.
+      { highWaterMark: BUFFER_BYTES, keepAliveTimeout: IDLE_MS, requestTimeout: 0 },
+      (request, response) => {
+        this.#take({ request, response, way });
+        // A server that is closing has no use for a connection that has just become idle.
+        response.once('close', () => !server.listening && server.closeIdleConnections());
+      },
+    );
+    this.#servers.push(server);
+    return server;
+  }
+
+  #take(arrival: Arrival): void {
+    const work = this.#serve(arrival).finally(() => this.#underWay.delete(work));
     this.#underWay.add(work);
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve({ request, response, way }: Arrival): Promise<void> {
     const gone = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished) gone.abort();
@@ -85,7 +121,8 @@ class AdminServer implements AsyncDisposable {
     request.on('error', () => {});
     response.on('error', () => {});
     try {
-      await this.#route({ request, response, signal: gone.signal });
+      if (way === 'tcp') this.#admit(request);
+      await this.#route({ request, response, way, signal: gone.signal });
     } catch (error) {
       this.#fail(error, response);
       // The rest of what is refused is read and dropped: the client is to read the answer.
@@ -93,6 +130,13 @@ class AdminServer implements AsyncDisposable {
       // A node that finds itself wrong does not go on: the unhandled rejection ends the process.
       if (error instanceof AssertionError) throw error;
     }
+  }
+
+  /** @throws HF_DENIED to those who do not show the token. */
+  #admit(request: IncomingMessage): void {
+    if (showsToken(request, this.#options.tcp!.token)) return;
+    const message = `show the token of this node: ${CONTROL_TOKEN} in its data directory`;
+    throw new HoldfastError('HF_DENIED', message);
   }
 
   async #route(exchange: Exchange): Promise<void> {
@@ -112,8 +156,11 @@ class AdminServer implements AsyncDisposable {
     throw new HoldfastError('HF_NOT_FOUND', `there is no ${request.method} ${pathname}`);
   }
 
-  async #call(method: string, { request, response, signal }: Exchange): Promise<void> {
+  async #call(method: string, { request, response, way, signal }: Exchange): Promise<void> {
     if (!isMethod(method)) throw new HoldfastError('HF_NOT_FOUND', `there is no method ${method}`);
+    if (way === 'tcp' && DESCRIPTOR_METHODS.includes(method)) {
+      throw new HoldfastError('HF_UNSUPPORTED', 'over TCP a descriptor may mean another file');
+    }
     const input = checked(CONTROL_METHODS[method], await readJson(request));
     const { parts, env } = this.#options;
     const answer = new LineAnswer(response, env.clock);
@@ -141,9 +188,12 @@ class AdminServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    const servers = this.#servers.filter(({ listening }) => listening);
+    const closed = Promise.all(
+      servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+    );
     await this.#within(CLOSE_GRACE_MS, closed);
-    this.#http.closeAllConnections();
+    for (const server of servers) server.closeAllConnections();
     await closed;
     await this.#within(CLOSE_GRACE_MS, Promise.allSettled(this.#underWay));
   }
@@ -158,9 +208,17 @@ class AdminServer implements AsyncDisposable {
   }
 }
 
-interface Exchange {
+/** How a request came. */
+type Way = 'socket' | 'tcp';
+
+interface Arrival {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly way: Way;
+}
+
+interface Exchange extends Arrival {
+  /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
 }
 

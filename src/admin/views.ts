@@ -77,6 +77,15 @@ export function healthView(
     badChunks,
     devices,
     survives: layout.survives,
-    warnings: [...away, ...layout.relaxed],
+    warnings: [...away, ...fullness(devices), ...layout.relaxed],
   };
+}
+
+/** Stores that are above what they should hold, one line each. */
+export function fullness(devices: readonly DeviceView[]): string[] {
+  return devices.flatMap(({ path, pressure }) => {
+    if (pressure === 'high') return [`store ${path} is above its max: free some, or add a store`];
+    if (pressure === 'full') return [`store ${path} is full: it takes no shards any more`];
+    return [];
+  });
 }

@@ -1,11 +1,13 @@
 /**
  * The control interface of a node, as its server (`admin`) and its clients (`client`) share it:
- * HTTP on a unix socket in the data directory.
+ * HTTP on a unix socket in the data directory, and, where the user asks for it, on a TCP address.
+ * There each request carries `authorization: Bearer <token>` with the token of the data directory.
  *
  * - `POST /v1/call/<method>` with a JSON body; the answer is lines of JSON: any number of
  *   `{"progress": …}` and `{"item": …}`, then one `{"result": …}` or `{"error": {code, message}}`.
  * - `content.store` and `content.fetch` are calls for files that the caller holds open on the same
- *   machine: the node opens them through their descriptor, and content crosses no socket.
+ *   machine: the node opens them through their descriptor, and content crosses no socket. Over TCP
+ *   they are refused (HF_UNSUPPORTED): the same name may mean another file there.
  * - `PUT /v1/content?<ContentPut>` with the content as body; the answer is one {@link PutAnswer}.
  * - `GET /v1/content?<ContentGet>`: the content; {@link OBJECT_HEADER} holds the
  *   {@link ObjectView}.
@@ -17,6 +19,8 @@ import * as v from 'valibot';
 
 /** Name of the socket in the data directory. */
 export const CONTROL_SOCKET = 'control.sock';
+/** Name of the file in the data directory whose one line opens the control interface over TCP. */
+export const CONTROL_TOKEN = 'control.token';
 /** JSON of an {@link ObjectView}, percent-encoded. */
 export const OBJECT_HEADER = 'x-holdfast-object';
 /** JSON of an {@link ErrorView}, percent-encoded. */
@@ -77,15 +81,57 @@ export interface DeviceView {
   readonly usedBytes: number;
   /** Why it is not active. */
   readonly reason?: string;
+  /** How its use stands to its limits; left out while it is away. */
+  readonly pressure?: PressureView;
+}
+
+/** Below min; between; at or above max; at the hard max. */
+export type PressureView = 'hungry' | 'normal' | 'high' | 'full';
+
+/** Bytes; 0 means no limit. */
+export interface LimitsView {
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly hardMaxBytes: number;
+}
+
+/** What became of a store that was added or taken away. */
+export interface DeviceChange extends DeviceView {
+  /** One line each: what the user should know now. */
+  readonly warnings: readonly string[];
 }
 
 export interface DeviceDetails extends DeviceView {
   readonly freeBytes: number;
   readonly chunkCount: number;
   readonly badChunkCount: number;
+  /** False when transfers go through the page cache, because the filesystem refuses others. */
   readonly isDirect: boolean;
-  /** What the store says of itself: superblock, journal, index. */
+  readonly limits: LimitsView;
+  /** How the kernel numbers the device, or the one under the filesystem that it is on. */
+  readonly deviceNumber: { readonly major: number; readonly minor: number };
+  readonly blockBytes: number;
+  /** First block and length of the map of the blocks in use. */
+  readonly bitmap: { readonly startBlock: number; readonly blockCount: number };
+  /** Block at which the index begins. */
+  readonly indexRootBlock: number;
+  /** End of the last complete scrub; 0: never. */
+  readonly scrubbedAtMs: number;
+  /** Block that the scrub under way has reached; 0: none is. */
+  readonly scrubCursor: number;
+  /** When a mount found that chunks may be lost; 0: never. */
+  readonly damagedAtMs: number;
+  /** What else the store says of itself: superblock, journal, index. */
   readonly fields: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** The first block of an object on one device; nulls when it has none, or none is here. */
+export interface LocationView {
+  readonly object: ObjectView;
+  readonly device: string | null;
+  readonly storeId: string | null;
+  readonly block: number | null;
+  readonly blockBytes: number;
 }
 
 export interface StatusView {
@@ -149,6 +195,13 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const nothing = v.strictObject({});
 const oneObject = v.strictObject({ volume, reference: text });
 
+/** Bytes; 0 means no limit, and one that is left out stays as it is. */
+const limits = {
+  minBytes: v.optional(count),
+  maxBytes: v.optional(count),
+  hardMaxBytes: v.optional(count),
+};
+
 /** A descriptor of the caller's, as the kernel names it: `/proc/<process>/fd/<number>`. */
 const descriptor = v.pipe(v.string(), v.regex(/^\/proc\/\d+\/fd\/\d+$/));
 
@@ -185,14 +238,26 @@ export const CONTROL_METHODS = {
   'object.list': v.strictObject({ volume, prefix: v.optional(v.string(), '') }),
   'object.remove': oneObject,
   'object.where': oneObject,
+  'object.locate': oneObject,
   'device.list': nothing,
   'device.add': v.strictObject({
     path: text,
     capacityBytes: v.optional(count),
-    /** Whether a folder that is no store yet may be made one. */
+    /** Whether what is empty may be made a store. */
     isNew: v.optional(v.boolean(), true),
+    /** Whether what is not ours may be formatted; never what is in use. */
+    isForced: v.optional(v.boolean(), false),
+    /** With `isForced`: whether even a store may be, whose chunks are lost then. */
+    replacesStore: v.optional(v.boolean(), false),
+    /** Of what is not there yet. */
+    kind: v.optional(v.picklist(['directory', 'image'])),
+    label: v.optional(v.pipe(v.string(), v.maxBytes(64))),
+    ...limits,
   }),
   'device.query': v.strictObject({ device: text }),
+  'device.limits': v.strictObject({ device: text, ...limits }),
+  /** Closes a store and leaves it to others; it stays known, and `device.add` brings it back. */
+  'device.detach': v.strictObject({ device: text }),
   'device.remove': v.strictObject({ device: text, isForced: v.optional(v.boolean(), false) }),
   'volume.list': nothing,
   'volume.create': v.strictObject({
@@ -227,10 +292,13 @@ export interface ControlAnswers {
   'object.list': { result: { readonly count: number }; item: ObjectView };
   'object.remove': { result: ObjectView };
   'object.where': { result: { readonly count: number }; item: PlaceView };
+  'object.locate': { result: LocationView };
   'device.list': { result: readonly DeviceView[] };
-  'device.add': { result: DeviceView };
+  'device.add': { result: DeviceChange };
   'device.query': { result: DeviceDetails };
-  'device.remove': { result: DeviceView };
+  'device.limits': { result: DeviceDetails };
+  'device.detach': { result: DeviceChange };
+  'device.remove': { result: DeviceChange };
   'volume.list': { result: readonly VolumeView[] };
   'volume.create': { result: VolumeView };
   'volume.policy': { result: VolumeView };

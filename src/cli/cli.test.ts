@@ -446,6 +446,7 @@ describe('the node', () => {
         stopped.resolve();
       },
       loadNode: async () => ({
+        readKnownStores: async () => undefined,
         async openNode(given) {
           options = given;
           setImmediate(() => during(world));
@@ -499,7 +500,7 @@ describe('use', () => {
     [[], /name a command/],
     [['nothing'], /unknown command 'nothing'/],
     [['putt'], /^holdfast: unknown command 'putt' \(Did you mean put\?\)$/m],
-    [['put'], /missing required argument 'file'/],
+    [['put'], /^holdfast: name a file\n$/],
     [['put', 'a', 'b'], /too many arguments/],
     [['get', 'x', '--nothing'], /unknown option '--nothing'/],
     [['scheme', 'show', 'rs-9'], /is no scheme/],

@@ -116,6 +116,9 @@ function storeFinding({
   }
   const what = `store ${path} is ${state}${reason === undefined ? '' : `: ${reason}`}`;
   if (state === 'draining') return { state: 'warn', what } as const;
+  if (reason === 'detached') {
+    return { state: 'warn', what, advice: `bring it back: holdfast dev attach ${path}` } as const;
+  }
   const advice = 'bring it back and restart the node; or dev add another, then repair';
   return { state: 'fail', what, advice } as const;
 }

@@ -8,13 +8,15 @@ import { ProgressBar } from './progress.ts';
 import { type Session, writeTo } from './session.ts';
 import { parseCount } from './sizes.ts';
 import { checkTarget, writeFile, writeStream } from './write-file.ts';
-import { addVerb, type Verbs } from './verbs.ts';
+import { addVerb, atMostOneOf, oneOf, type Verbs } from './verbs.ts';
 
 const PROGRESS_BYTES_MIN = 16 * MiB;
 
 interface GetOptions {
   readonly volume: string;
   readonly output?: string;
+  readonly file?: string;
+  readonly id?: string;
   readonly force?: boolean;
   readonly offset?: string;
   readonly length?: string;
@@ -26,14 +28,17 @@ export function addGetVerb(verbs: Verbs): void {
     details:
       'Without -o it gets its recorded name, in the current directory; that name is printed. ' +
       'A file that exists is kept; one that cannot be had whole is not made.',
-    args: { '<ref>': 'id, key or content address' },
+    args: { '[ref]': 'id, key or content address' },
     options: {
+      '-i, --id <id>': 'its id, said as ddfs does',
+      '-f, --file <out>': 'the file to make, said as ddfs does',
       '-o, --output <out>': 'the file to make; - is standard output',
       '--force': 'replace a file that exists',
       '--offset <bytes>': 'begin there',
       '--length <bytes>': 'at most so many',
     },
     hasVolume: true,
+    hasServer: true,
     examples: [
       'holdfast get $id',
       'holdfast get logs/today -o - | grep error',
@@ -43,8 +48,14 @@ export function addGetVerb(verbs: Verbs): void {
   });
 }
 
-async function getObject(session: Session, options: GetOptions, reference: string): Promise<void> {
-  const { volume, output, force = false, offset, length } = options;
+async function getObject(
+  session: Session,
+  options: GetOptions,
+  named: string | undefined,
+): Promise<void> {
+  const { volume, force = false, offset, length } = options;
+  const reference = oneOf({ 'an object': named, '-i': options.id });
+  const output = atMostOneOf({ '-o': options.output, '-f': options.file });
   const { client, io, signal } = session;
   const range = {
     ...(offset === undefined ? {} : { offset: parseCount(offset) }),

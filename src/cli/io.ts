@@ -1,7 +1,12 @@
 /** What a command has to do with the world: streams, places, signals. Tests hand in their own. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import fs from 'node:fs/promises';
 import os from 'node:os';
 import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { ClusterId, DeviceId } from '../base/index.ts';
 import { type Clock, realEnv } from '../env/index.ts';
 
 export interface Output extends Writable {
@@ -11,13 +16,20 @@ export interface Output extends Writable {
 
 export type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
-/** As much of `node` as `up` needs. */
+/** As much of `node` as commands need. */
 export interface NodeModule {
+  readKnownStores(
+    dataPath: string,
+  ): Promise<
+    | { readonly clusterId: ClusterId; readonly idAt: (where: string) => DeviceId | undefined }
+    | undefined
+  >;
   openNode(options: {
     dataPath: string;
     recoverKitText?: string | undefined;
     acceptsLoss?: boolean | undefined;
     storePaths?: readonly string[] | undefined;
+    listen?: { readonly host: string; readonly port: number } | undefined;
     threadCount?: number | undefined;
   }): Promise<
     AsyncDisposable & {
@@ -27,6 +39,12 @@ export interface NodeModule {
       stop(): void;
     }
   >;
+}
+
+export interface DetachedProcess {
+  readonly processId: number;
+  /** Resolves when it has ended. */
+  readonly ended: Promise<unknown>;
 }
 
 export interface Io {
@@ -44,7 +62,9 @@ export interface Io {
   onSignal(listener: (signal: Signal) => void): () => void;
   /** Ends this process as the signal would have, had nobody listened. */
   die(signal: Signal): void;
-  /** The node is large and only `up` needs it: loaded when asked for. */
+  /** Runs a command on its own: it outlives us, and prints to the end of a file. */
+  startDetached(args: readonly string[], outputFile: string): Promise<DetachedProcess>;
+  /** The node is large and few commands need it: loaded when asked for. */
   loadNode(): Promise<NodeModule>;
 }
 
@@ -75,8 +95,26 @@ export function processIo(): Io {
       process.removeAllListeners(signal);
       process.kill(process.pid, signal);
     },
+    startDetached,
     loadNode: () => import('../node/index.ts'),
   };
+}
+
+async function startDetached(
+  args: readonly string[],
+  outputFile: string,
+): Promise<DetachedProcess> {
+  const program = fileURLToPath(new URL('../../bin/holdfast.js', import.meta.url));
+  await using output = await fs.open(outputFile, 'a', 0o600);
+  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+    detached: true,
+    stdio: ['ignore', output.fd, output.fd],
+  });
+  const ended = once(child, 'exit');
+  ended.catch(() => {}); // whoever waits for it is told
+  await once(child, 'spawn');
+  child.unref();
+  return { processId: child.pid!, ended };
 }
 
 function packageVersion(): string {

@@ -4,6 +4,7 @@
  */
 import { CommanderError } from 'commander';
 import { ERROR_CODES, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+import { dataCountArguments } from './chunk-commands.ts';
 import { type Io, processIo } from './io.ts';
 import { buildProgram } from './program.ts';
 import { isBrokenPipe, Session, writeTo } from './session.ts';
@@ -11,6 +12,8 @@ import type { Run } from './verbs.ts';
 
 /** What a shell shows for a process that SIGPIPE ended. */
 const BROKEN_PIPE_EXIT_CODE = 141;
+
+const OUR_FAULT = '(a fault of Holdfast: please report it)';
 
 /** Runs one command. @returns its exit code; it prints what there is to say itself. */
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
@@ -28,7 +31,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
     }
   };
   try {
-    await buildProgram(io, run).parseAsync(argv, { from: 'user' });
+    await buildProgram(io, run).parseAsync(dataCountArguments(argv), { from: 'user' });
     return exitCode;
   } catch (error) {
     return report(io, error, argv.includes('--json'));
@@ -61,11 +64,14 @@ interface Translation {
 function translate(error: unknown): Translation {
   if (error instanceof CommanderError) return translateUsage(error);
   const code = errorCode(error) ?? systemCode(error) ?? 'HF_INTERNAL';
-  const message =
-    code === 'HF_INTERNAL' && error instanceof Error
-      ? `${error.message} (a fault of Holdfast: please report it)`
-      : errorMessage(error);
-  return { code, message, exitCode: ERROR_CODES[code].exitCode };
+  const message = errorMessage(error);
+  // A node that could not start has said so itself.
+  const isOurFault = code === 'HF_INTERNAL' && !message.endsWith(OUR_FAULT);
+  return {
+    code,
+    message: isOurFault ? `${message} ${OUR_FAULT}` : message,
+    exitCode: ERROR_CODES[code].exitCode,
+  };
 }
 
 /** Help and version have been printed when commander throws them. */

@@ -57,7 +57,7 @@ function statusLines(status: StatusView): string[] {
   ];
 }
 
-async function stopNode(session: Session): Promise<void> {
+export async function stopNode(session: Session): Promise<void> {
   const { client, io, socketPath, signal } = session;
   const { processId } = await client.call('stop', {}, { signal });
   const untilMs = io.clock.monotonic() + DOWN_TIMEOUT_MS;

@@ -1,12 +1,13 @@
 /** Verbs about objects: create, put, get, query, ls, rm, where. */
 import type { ObjectView } from '../api/index.ts';
 import { errorCode } from '../base/index.ts';
+import { queryAsDdfs } from './ddfs-commands.ts';
 import { addGetVerb } from './get-command.ts';
 import { fields, isoDate, shortId, sizeField, table } from './output.ts';
 import { addPutVerb } from './put-command.ts';
 import { type Session, writeTo } from './session.ts';
 import { formatSize } from './sizes.ts';
-import { addVerb, type Verbs } from './verbs.ts';
+import { addVerb, oneOf, type Verbs } from './verbs.ts';
 
 const KEY_COLUMN = 40;
 const SIZE_COLUMN = 10;
@@ -30,10 +31,18 @@ export function addObjectCommands(verbs: Verbs): void {
   });
   addVerb(verbs, 'query', {
     summary: 'print what is known of an object',
-    args: { '<ref>': 'id, key or content address' },
+    args: { '[ref]': 'id, key or content address' },
+    options: { '-i, --id <id>': "its id; prints what ddfs's query prints, and where it begins" },
     hasVolume: true,
-    examples: ['holdfast query $id', 'holdfast query logs/today --json'],
-    action: async (session: Session, { volume }: VolumeOption, reference: string) => {
+    hasServer: true,
+    examples: ['holdfast query $id', 'holdfast query logs/today --json', 'holdfast query -i $id'],
+    action: async (
+      session: Session,
+      { volume, id }: VolumeOption & { id?: string },
+      named: string | undefined,
+    ) => {
+      const reference = oneOf({ 'an object': named, '-i': id });
+      if (id !== undefined) return await queryAsDdfs(session, { volume, id });
       const object = await session.client.call('object.query', { volume, reference }, session);
       session.show(object, () => objectFields(object));
     },

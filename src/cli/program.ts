@@ -5,11 +5,16 @@
  */
 import { Command } from 'commander';
 import { addCareCommands } from './care-commands.ts';
+import { addChunkCommands } from './chunk-commands.ts';
+import { addDdfsCommands } from './ddfs-commands.ts';
 import { addDeviceCommands } from './device-commands.ts';
+import { addExportCommands } from './export-commands.ts';
 import type { Io } from './io.ts';
+import { addKeyCommands } from './key-commands.ts';
 import { addNodeCommands } from './node-commands.ts';
 import { addObjectCommands } from './object-commands.ts';
 import { addPlanCommands } from './plan-commands.ts';
+import { addSharesCommands } from './shares-commands.ts';
 import type { Run, Verbs } from './verbs.ts';
 import { addVolumeCommands } from './volume-commands.ts';
 
@@ -58,6 +63,11 @@ export function buildProgram(io: Io, run: Run): Command {
   addVolumeCommands(verbs);
   addCareCommands(verbs);
   addPlanCommands(verbs);
+  addDdfsCommands(verbs);
+  addChunkCommands(verbs);
+  addExportCommands(verbs);
+  addSharesCommands(verbs);
+  addKeyCommands(verbs);
   return program;
 }
 

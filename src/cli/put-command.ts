@@ -9,7 +9,7 @@ import { mediaTypeOf } from './media-types.ts';
 import { plural } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { addVerb, type Verbs } from './verbs.ts';
+import { addVerb, oneOf, type Verbs } from './verbs.ts';
 
 /** Smaller files are gone before anybody could look. */
 const PROGRESS_BYTES_MIN = 16 * MiB;
@@ -21,26 +21,34 @@ interface PutOptions {
   readonly scheme?: string;
   readonly id?: string;
   readonly force?: boolean;
+  readonly file?: string;
 }
 
 export function addPutVerb(verbs: Verbs): void {
   addVerb(verbs, 'put', {
     summary: 'store a file and print its id',
     details: 'It is stored when the id is printed; a put that fails leaves nothing.',
-    args: { '<file>': 'the file; - is standard input' },
+    args: { '[file]': 'the file; - is standard input' },
     options: {
+      '-f, --file <file>': 'the file, said as ddfs does',
       '--name <key>': 'key under which it can be found',
       '--scheme <scheme>': "such as rs-4+2, ida-3of5, copy-3 (default: the volume's)",
       '--id <id>': 'fill this object, made by create',
       '--force': 'replace other content under the same key',
     },
     hasVolume: true,
+    hasServer: true,
     examples: ['id=$(holdfast put report.pdf)', 'holdfast put - --name logs/today < today.log'],
     action: putFile,
   });
 }
 
-async function putFile(session: Session, options: PutOptions, file: string): Promise<void> {
+async function putFile(
+  session: Session,
+  options: PutOptions,
+  named: string | undefined,
+): Promise<void> {
+  const file = oneOf({ 'a file': named, '-f': options.file });
   await using source = file === '-' ? standardInput(session) : await openFile(session, file);
   const { name: key, scheme, id, volume, force = false } = options;
   const { client, io, signal } = session;

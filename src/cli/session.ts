@@ -2,14 +2,19 @@
  * One run of a command: where it prints, which node it talks to, when it is to stop. Commands print
  * through it and nowhere else: results on standard output, everything else on standard error.
  */
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CONTROL_SOCKET } from '../api/index.ts';
-import { connect, type HoldfastClient } from '../client/index.ts';
+import { CONTROL_SOCKET, CONTROL_TOKEN } from '../api/index.ts';
+import { HoldfastError } from '../base/index.ts';
+import { connect, type HoldfastClient, type NodeAddress } from '../client/index.ts';
+import { type Address, addressText } from './address.ts';
 import type { Io, Output, Signal } from './io.ts';
 
 export interface GlobalOptions {
   readonly data?: string;
   readonly json?: boolean;
+  /** Where the node listens, if not on the socket of its data directory. */
+  readonly address?: Address;
 }
 
 export class Session implements Disposable {
@@ -20,9 +25,10 @@ export class Session implements Disposable {
   readonly signal: AbortSignal;
   readonly #stack = new DisposableStack();
   readonly #deafen: () => void;
+  readonly #address: Address | undefined;
   #client: HoldfastClient | undefined;
 
-  constructor(io: Io, { data, json }: GlobalOptions) {
+  constructor(io: Io, { data, json, address }: GlobalOptions) {
     const { HOLDFAST_DATA } = io.variables;
     this.io = io;
     this.dataPath = path.resolve(
@@ -30,6 +36,7 @@ export class Session implements Disposable {
       data ?? (HOLDFAST_DATA || path.join(io.homePath, '.holdfast')),
     );
     this.isJson = json ?? false;
+    this.#address = address;
     const stop = new AbortController();
     this.signal = stop.signal;
     const deafen = io.onSignal((signal) => {
@@ -49,8 +56,22 @@ export class Session implements Disposable {
   }
 
   get client(): HoldfastClient {
-    this.#client ??= this.#stack.use(connect({ socketPath: this.socketPath }));
+    this.#client ??= this.#stack.use(connect(this.#nodeAddress()));
     return this.#client;
+  }
+
+  /** @throws HF_NOT_RUNNING when the node has never listened on an address; HF_DENIED. */
+  #nodeAddress(): NodeAddress {
+    if (!this.#address) return { socketPath: this.socketPath };
+    try {
+      const token = readFileSync(path.join(this.dataPath, CONTROL_TOKEN), 'utf8').trim();
+      return { ...this.#address, token };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      const where = addressText(this.#address);
+      const message = `${this.dataPath} has no token for ${where}: its node has never listened`;
+      throw new HoldfastError('HF_NOT_RUNNING', message, { cause: error });
+    }
   }
 
   /** Signals go to `listener` from now on, and abort nothing. */

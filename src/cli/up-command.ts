@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs/promises';
 import { HoldfastError } from '../base/index.ts';
+import { parseAddress } from './address.ts';
 import type { Io, Signal } from './io.ts';
 import type { Session } from './session.ts';
 import { parseCount } from './sizes.ts';
@@ -15,6 +16,8 @@ const SAME_SIGNAL_MS = 500;
 interface UpOptions {
   readonly recover?: string;
   readonly store?: readonly string[];
+  readonly stores?: boolean;
+  readonly listen?: string;
   readonly acceptLoss?: boolean;
   readonly threads?: string;
 }
@@ -27,14 +30,17 @@ export function addUpVerb(verbs: Verbs): void {
       'Ctrl-C or down stops it; Ctrl-C once more ends it at once.',
     options: {
       '--recover <kit>': 'make a new data directory from this recovery kit and the stores',
-      '--store <dir...>': 'stores of the first run or of the recovery, instead of the usual ones',
+      '--store <place...>':
+        'folders, images and disks of the first run or the recovery, instead of the usual ones',
+      '--no-stores': 'a first run without stores: dev add brings them',
+      '--listen <ip:port>': 'also listen there, on a loopback address, for who has the token',
       '--accept-loss':
         'recover even if so many stores are gone that the newest files may be lost with them',
       '--threads <count>': 'threads that hash, seal and encode',
     },
     examples: [
       'holdfast up',
-      'holdfast up --data /srv/holdfast --store /mnt/a /mnt/b /mnt/c',
+      'holdfast up --data /srv/holdfast --store /mnt/a /mnt/b /dev/sdc',
       'holdfast up --recover kit.txt --store /mnt/*/holdfast',
     ],
     action: startNode,
@@ -42,7 +48,7 @@ export function addUpVerb(verbs: Verbs): void {
 }
 
 async function startNode(session: Session, options: UpOptions): Promise<void> {
-  const { recover, store = [], acceptLoss, threads } = options;
+  const { recover, acceptLoss, threads, listen } = options;
   if (acceptLoss && recover === undefined) {
     throw new HoldfastError('HF_BAD_ARGUMENT', '--accept-loss goes with --recover');
   }
@@ -54,14 +60,25 @@ async function startNode(session: Session, options: UpOptions): Promise<void> {
   await using node = await nodeModule.openNode({
     dataPath: session.dataPath,
     recoverKitText,
-    storePaths: store.map((folder) => session.resolve(folder)),
+    storePaths: chosenStores(session, options),
     acceptsLoss: acceptLoss,
+    listen: listen === undefined ? undefined : parseAddress(listen),
     threadCount,
   });
   session.print(...node.welcome, 'It runs until Ctrl-C, or: holdfast down');
   void stop.promise.then(() => node.stop());
   await node.stopped;
   session.note('holdfast: stopping');
+}
+
+/** @throws HF_BAD_ARGUMENT. */
+function chosenStores(
+  session: Session,
+  { store, stores = true, recover }: UpOptions,
+): string[] | undefined {
+  if (stores) return store?.map((place) => session.resolve(place));
+  if (store === undefined && recover === undefined) return [];
+  throw new HoldfastError('HF_BAD_ARGUMENT', '--no-stores goes with neither --store nor --recover');
 }
 
 /** The first signal asks; an echo of it is ignored; a later one ends the process. */

@@ -18,6 +18,8 @@ import { concatBytes, LIMITS } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import { connect, type HoldfastClient } from './index.ts';
 
+const TOKEN = '7e'.repeat(32);
+
 let folder: string;
 let socketPath: string;
 let parts: MemoryParts;
@@ -54,6 +56,14 @@ async function codeOf(work: Promise<unknown>): Promise<unknown> {
     () => 'no error',
     (error: { code?: unknown }) => error.code ?? error,
   );
+}
+
+/** A node that listens on a free port as well. */
+async function listening(host = '127.0.0.1') {
+  const tcp = { host, port: 0, token: TOKEN };
+  const other = path.join(folder, `tcp-${host}.sock`);
+  const service = await serveAdmin({ parts, socketPath: other, tcp, env: realEnv() });
+  return { service, port: Number(/:(\d+)$/.exec(service.address!)![1]) };
 }
 
 /** Waits, turn by turn, for something that must come. */
@@ -393,5 +403,75 @@ describe('the socket', () => {
     await closed;
     expect(parts.objects.broken).toEqual(['scrub']);
     await expect(fs.stat(lastPath)).rejects.toThrow('ENOENT');
+  });
+});
+
+const HAS_IPV6 = Object.values(os.networkInterfaces())
+  .flat()
+  .some((each) => each?.address === '::1');
+
+describe('an address', () => {
+  it.each(HAS_IPV6 ? ['127.0.0.1', '::1'] : ['127.0.0.1'])(
+    '%s serves those who have the token',
+    async (host) => {
+      const { service, port } = await listening(host);
+      await using _ = service;
+      expect(service.address).toBe(host === '::1' ? `[::1]:${port}` : `127.0.0.1:${port}`);
+      using remote = connect({ host, port, token: TOKEN });
+      const sent = content(1_234_567);
+      const { object } = await remote.put(pieces([sent]), {});
+      const { bytes } = await remote.get({ reference: object.id });
+      expect(Buffer.compare(await readAll(bytes), sent)).toBe(0);
+      expect((await remote.call('status', {})).nodeId).toBe(parts.identity.nodeId);
+    },
+  );
+
+  it('tells others nothing, whatever they ask', async () => {
+    const { service, port } = await listening();
+    await using _ = service;
+    for (const token of ['', 'x', TOKEN.slice(1), `${TOKEN}0`, TOKEN.replace('7', '8')]) {
+      using stranger = connect({ host: '127.0.0.1', port, token });
+      expect(await codeOf(stranger.call('status', {}))).toBe('HF_DENIED');
+      expect(await codeOf(stranger.put(pieces([content(3)]), {}))).toBe('HF_DENIED');
+      expect(await codeOf(stranger.get({ reference: 'x' }))).toBe('HF_DENIED');
+    }
+    const bare = await fetch(`http://127.0.0.1:${port}/v1/call/nothing`, { method: 'POST' });
+    expect([bare.status, await bare.json()]).toEqual([
+      403,
+      { error: { code: 'HF_DENIED', message: expect.stringContaining('control.token') } },
+    ]);
+    expect(parts.objects.stored.size).toBe(0);
+  });
+
+  it('takes no descriptors: they may name another file there', async () => {
+    const { service, port } = await listening();
+    await using _ = service;
+    using remote = connect({ host: '127.0.0.1', port, token: TOKEN });
+    await using file = await fs.open(path.join(folder, 'file'), 'w+');
+    await file.writeFile('abc');
+    expect(await remote.putFile(file.fd, {})).toBeUndefined();
+    const { object } = (await client.putFile(file.fd, {}))!;
+    expect(await remote.getFile(file.fd, { reference: object.id })).toBeUndefined();
+    expect(object.sizeBytes).toBe(3);
+  });
+
+  it('must be a free one of this machine', async () => {
+    const { service, port } = await listening();
+    await using _ = service;
+    const tries = ['127.0.0.1', '0.0.0.0', '192.0.2.1', '::', 'localhost'].map((host, index) => {
+      const other = path.join(folder, `${index}.sock`);
+      const tcp = { host, port, token: TOKEN };
+      return codeOf(serveAdmin({ parts, socketPath: other, tcp, env: realEnv() }));
+    });
+    const codes = await Promise.all(tries);
+    const refused = ['HF_UNSUPPORTED', 'HF_UNSUPPORTED', 'HF_UNSUPPORTED', 'HF_BAD_ARGUMENT'];
+    expect(codes).toEqual(['HF_BUSY', ...refused]);
+    // What was refused does not go on listening on its socket.
+    expect((await fs.readdir(folder)).filter((name) => /^\d\.sock$/.test(name))).toEqual([]);
+    using nobody = connect({ host: '127.0.0.1', port: 1, token: TOKEN });
+    await expect(nobody.call('status', {})).rejects.toMatchObject({
+      code: 'HF_NOT_RUNNING',
+      message: expect.stringContaining('no node listens on 127.0.0.1 port 1'),
+    });
   });
 });

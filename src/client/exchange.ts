@@ -1,9 +1,10 @@
 /**
- * One request and its answer over the socket of a node. Connections are kept and used again: many
- * requests in flight need as many connections, made once.
+ * One request and its answer over the socket or the address of a node. Connections are kept and
+ * used again: many requests in flight need as many connections, made once.
  */
 import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import { MiB } from '../base/index.ts';
+import { type NodeAddress, targetOf } from './address.ts';
 import { connectionError, interrupted } from './failures.ts';
 
 /** Bytes that a connection buffers each way. */
@@ -25,16 +26,23 @@ export interface Exchange {
 
 export class Connections implements Disposable {
   readonly #agent = new http.Agent({ keepAlive: true, scheduling: 'lifo' });
-  readonly #socketPath: string;
+  readonly #address: NodeAddress;
+  readonly #target: http.RequestOptions;
 
-  constructor(socketPath: string) {
-    this.#socketPath = socketPath;
+  constructor(address: NodeAddress) {
+    this.#address = address;
+    this.#target = targetOf(address);
   }
 
   start({ method, path, signal }: RequestHead): Exchange {
-    const socketPath = this.#socketPath;
     const options = { highWaterMark: BUFFER_BYTES, maxHeaderSize: HEADER_BYTES_MAX };
-    const request = http.request({ socketPath, agent: this.#agent, method, path, ...options });
+    const request = http.request({
+      ...this.#target,
+      agent: this.#agent,
+      method,
+      path,
+      ...options,
+    });
     const abort = () => request.destroy();
     signal?.addEventListener('abort', abort);
     request.once('close', () => signal?.removeEventListener('abort', abort));
@@ -42,7 +50,9 @@ export class Connections implements Disposable {
     const answer = new Promise<IncomingMessage>((resolve, reject) => {
       request.once('response', resolve);
       request.on('error', (error) =>
-        reject(signal?.aborted ? interrupted(signal.reason) : connectionError(error, socketPath)),
+        reject(
+          signal?.aborted ? interrupted(signal.reason) : connectionError(error, this.#address),
+        ),
       );
     });
     // Whoever sends a body may learn of a failure first; then nobody asks for the answer.

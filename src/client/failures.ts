@@ -2,28 +2,33 @@
 import path from 'node:path';
 import type { ErrorView } from '../api/index.ts';
 import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+import type { NodeAddress } from './address.ts';
 
 /** A connection that failed before or while an answer came. */
-export function connectionError(error: unknown, socketPath: string): HoldfastError {
+export function connectionError(error: unknown, address: NodeAddress): HoldfastError {
   const { code = '' } = error as NodeJS.ErrnoException;
-  const dataPath = path.dirname(socketPath);
+  const isSocket = 'socketPath' in address;
+  const where = isSocket ? address.socketPath : `${address.host} port ${address.port}`;
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
-    case 'ECONNREFUSED':
-      return new HoldfastError(
-        'HF_NOT_RUNNING',
-        `no node is running on ${dataPath}; start one with: holdfast up`,
-        { cause: error },
-      );
+    case 'ECONNREFUSED': {
+      const message = isSocket
+        ? `no node is running on ${path.dirname(where)}; start one with: holdfast up`
+        : `no node listens on ${where}; start one with: holdfast up --listen IP:PORT`;
+      return new HoldfastError('HF_NOT_RUNNING', message, { cause: error });
+    }
+    case 'ENOTFOUND':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'EADDRNOTAVAIL':
+      return new HoldfastError('HF_NOT_RUNNING', `${where} cannot be reached`, { cause: error });
     case 'EACCES':
     case 'EPERM':
-      return new HoldfastError('HF_DENIED', `${socketPath} belongs to another user`, {
-        cause: error,
-      });
+      return new HoldfastError('HF_DENIED', `${where} belongs to another user`, { cause: error });
     case 'EINVAL':
     case 'ENAMETOOLONG':
-      return new HoldfastError('HF_BAD_ARGUMENT', `${socketPath} is too long for a socket`, {
+      return new HoldfastError('HF_BAD_ARGUMENT', `${where} is too long for a socket`, {
         cause: error,
       });
     default:

@@ -17,6 +17,7 @@ import {
   type PutAnswer,
 } from '../api/index.ts';
 import { errorCode } from '../base/index.ts';
+import type { NodeAddress } from './address.ts';
 import { Connections } from './exchange.ts';
 import { answeredError, badAnswer, interrupted } from './failures.ts';
 import { jsonLines } from './lines.ts';
@@ -91,16 +92,16 @@ export interface HoldfastClient extends Disposable {
   get(options: GetOptions): Promise<GetAnswer>;
 }
 
-/** A client of the node that listens on this socket; it connects when it is used. */
-export function connect({ socketPath }: { readonly socketPath: string }): HoldfastClient {
-  return new SocketClient(socketPath);
+/** A client of the node that listens there; it connects when it is used. */
+export function connect(address: NodeAddress): HoldfastClient {
+  return new HttpClient(address);
 }
 
-class SocketClient implements HoldfastClient {
+class HttpClient implements HoldfastClient {
   readonly #connections: Connections;
 
-  constructor(socketPath: string) {
-    this.#connections = new Connections(socketPath);
+  constructor(address: NodeAddress) {
+    this.#connections = new Connections(address);
   }
 
   async call<Method extends ControlMethod>(

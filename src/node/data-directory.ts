@@ -8,18 +8,31 @@
  *     kit-exported.json   which volumes the last exported recovery kit opens
  *     cells/              databases of rows, one a cell: caches of the mirrored log
  *     control.sock        control interface, 0600
+ *     control.token       opens the control interface over TCP, 0600; made when it is first needed
  *     holdfast.log        what the daemon did, a line of JSON each
+ *     holdfast.out        what a node in the background printed
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
-import { errorCode, errorMessage, HoldfastError, Mutex } from '../base/index.ts';
+import { CONTROL_SOCKET, CONTROL_TOKEN } from '../api/index.ts';
+import { errorCode, errorMessage, HoldfastError, Mutex, toHex } from '../base/index.ts';
 import { decodeKeyring, encodeKeyring, type Keyring } from '../crypto/index.ts';
 import { holdLock } from '../device/index.ts';
+import type { Env } from '../env/index.ts';
+
+const TOKEN_BYTES = 32;
 
 const StoreList = v.strictObject({
   version: v.literal(1),
-  stores: v.array(v.strictObject({ id: v.string(), path: v.string() })),
+  stores: v.array(
+    v.strictObject({
+      id: v.string(),
+      path: v.string(),
+      /** The user took it away, and did not bring it back. */
+      isDetached: v.optional(v.boolean()),
+    }),
+  ),
 });
 export type StoreEntry = v.InferOutput<typeof StoreList>['stores'][number];
 
@@ -27,10 +40,10 @@ const KitMark = v.strictObject({ version: v.literal(1), volumes: v.array(v.strin
 
 export class DataDirectory implements AsyncDisposable {
   readonly path: string;
-  readonly #lock: AsyncDisposable;
+  readonly #lock: AsyncDisposable | undefined;
   readonly #writing = new Mutex();
 
-  private constructor(dataPath: string, lock: AsyncDisposable) {
+  private constructor(dataPath: string, lock?: AsyncDisposable) {
     this.path = dataPath;
     this.#lock = lock;
   }
@@ -48,6 +61,11 @@ export class DataDirectory implements AsyncDisposable {
     const { dev, ino } = await fs.stat(real);
     const lock = await holdLock(`data-${dev}-${ino}`, `the data directory ${full}`);
     return new DataDirectory(full, lock);
+  }
+
+  /** To be read only; a node may run on it. */
+  static unlocked(dataPath: string): Pick<DataDirectory, 'readKeyring' | 'readStores'> {
+    return new DataDirectory(path.resolve(dataPath));
   }
 
   get socketPath(): string {
@@ -84,12 +102,22 @@ export class DataDirectory implements AsyncDisposable {
     await this.#write('keyring.json', encodeKeyring(keyring));
   }
 
-  async readStores(): Promise<readonly StoreEntry[]> {
-    return (await this.#readJson('stores.json', StoreList))?.stores ?? [];
+  /** `undefined` before a first run has got so far. */
+  async readStores(): Promise<readonly StoreEntry[] | undefined> {
+    return (await this.#readJson('stores.json', StoreList))?.stores;
   }
 
   async writeStores(stores: readonly StoreEntry[]): Promise<void> {
     await this.#write('stores.json', JSON.stringify({ version: 1, stores }, undefined, 2) + '\n');
+  }
+
+  /** What opens the control interface over TCP; made here when there is none yet. */
+  async controlToken({ random }: Pick<Env, 'random'>): Promise<string> {
+    const known = (await this.#read(CONTROL_TOKEN))?.trim();
+    if (known !== undefined && known.length >= TOKEN_BYTES * 2) return known;
+    const token = toHex(random.bytes(TOKEN_BYTES));
+    await this.#write(CONTROL_TOKEN, `${token}\n`);
+    return token;
   }
 
   /** Volumes that the last exported kit opens. */
@@ -145,13 +173,13 @@ export class DataDirectory implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#lock[Symbol.asyncDispose]();
+    await this.#lock?.[Symbol.asyncDispose]();
   }
 }
 
 /** Where a client finds the node of a data directory. */
 export function controlSocketPath(dataPath: string): string {
-  return path.join(path.resolve(dataPath), 'control.sock');
+  return path.join(path.resolve(dataPath), CONTROL_SOCKET);
 }
 
 function fileProblem(error: unknown, what: string): HoldfastError {

@@ -1,21 +1,31 @@
-/** Stores as the control interface sees them: list, add, query, drain and remove. */
-import type { DeviceManager } from '../admin/index.ts';
-import type { DeviceDetails, DeviceView } from '../api/index.ts';
-import { chunkIdParts, HoldfastError, METADATA_SCHEME_NUMBER } from '../base/index.ts';
-import type { Cluster } from '../cluster/index.ts';
-import type { HealthSummary } from '../repair/index.ts';
-import type { ChunkStore, StoreDescription } from '../store/index.ts';
-import { isStoreFolder } from './first-run.ts';
-import type { Slot, StoreSet } from './store-set.ts';
+/**
+ * Stores as the control interface sees them: list, add, query, limit, detach, drain and remove.
+ */
+import type { DeviceManager, ShardLocation } from '../admin/index.ts';
+import type { ControlRequest, DeviceChange, DeviceDetails, DeviceView } from '../api/index.ts';
+import {
+  chunkId,
+  chunkIdParts,
+  errorMessage,
+  HoldfastError,
+  METADATA_SCHEME_NUMBER,
+  schemeNumber,
+} from '../base/index.ts';
+import type { ChunkStore } from '../store/index.ts';
+import type { StripePlaces } from '../volume/index.ts';
+import { detailsOf, viewOf } from './device-views.ts';
+import type { Heart } from './heart.ts';
+import type { Slot } from './store-slot.ts';
+import type { StoreSet } from './store-set.ts';
+import { unreadableObjects } from './unreadable.ts';
+import { frailVolumes } from './warnings.ts';
 
 export interface LocalDevicesOptions {
   readonly stores: StoreSet;
-  readonly cluster: Cluster;
+  readonly heart: Pick<Heart, 'core' | 'open' | 'waitsFor'>;
+  readonly clusterId: string;
   /** Writes the list of stores down. */
   readonly saveList: () => Promise<void>;
-  /** Moves what a store holds to where the layout wants it now. */
-  readonly moveOff: () => Promise<void>;
-  readonly health: () => Promise<HealthSummary>;
 }
 
 export class LocalDevices implements DeviceManager {
@@ -31,71 +41,135 @@ export class LocalDevices implements DeviceManager {
     return await Promise.all(stores.slots.map(viewOf));
   }
 
-  async add(request: {
-    path: string;
-    capacityBytes?: number;
-    isNew: boolean;
-  }): Promise<DeviceView> {
-    const { stores, cluster, saveList } = this.#options;
-    const { path, capacityBytes, isNew } = request;
+  async add(request: ControlRequest<'device.add'>): Promise<DeviceChange> {
+    const { stores, heart, saveList } = this.#options;
+    const isFirst = stores.slots.length === 0;
+    const { id } = await this.#makeOrAttach(request);
+    await saveList();
+    if (heart.core) await this.#stateDevices();
+    else await heart.open();
+    const warnings = heart.waitsFor === undefined ? [] : [`the node waits: ${heart.waitsFor}`];
+    if (isFirst && heart.core) warnings.push(...frailVolumes(heart.core));
+    return { ...(await viewOf(stores.find(id))), warnings };
+  }
+
+  async #makeOrAttach(request: ControlRequest<'device.add'>): Promise<Slot> {
+    const { stores } = this.#options;
+    const { path, isNew, isForced, replacesStore } = request;
     if (stores.isOpenAt(path)) {
       throw new HoldfastError('HF_EXISTS', `the store ${path} is in use by this node already`);
     }
-    const isMade = isNew && !(await isStoreFolder(path));
-    const slot = isMade ? await stores.create(path, capacityBytes) : await stores.attach(path);
-    await saveList();
-    await cluster.setDevices(stores.devices());
-    return await viewOf(slot);
+    if (isForced && replacesStore) return await stores.create(path, newStore(request));
+    const found = await stores.inspect(path);
+    if (found && isForced) throw this.#storeInTheWay(path, found);
+    if (!found && isNew) return await stores.create(path, newStore(request));
+    if (hasFormat(request)) {
+      const message = `${path} is a store already; limits are set with: holdfast dev limits`;
+      throw new HoldfastError('HF_BAD_ARGUMENT', found ? message : 'nothing is formatted here');
+    }
+    return await this.#attach(path);
+  }
+
+  #storeInTheWay(path: string, found: { id: string; clusterId: string }): HoldfastError {
+    const isOurs = found.clusterId === this.#options.clusterId;
+    const message = isOurs
+      ? `${path} is a store of this cluster, ${found.id}: add it without --force`
+      : `${path} is a store of another cluster, ${found.id}`;
+    const advice = 'to give up all that it holds, say --force --replace-store';
+    return new HoldfastError('HF_EXISTS', `${message}; ${advice}`);
+  }
+
+  /** One that was drained and removed is to be used again; one that is being drained goes on. */
+  async #attach(path: string): Promise<Slot> {
+    const { stores } = this.#options;
+    const known = new Set(stores.slots.map(({ id }) => id));
+    const slot = await stores.attach(path);
+    if (slot.state !== 'draining' || known.has(slot.id)) return slot;
+    await slot.open?.store.setState('active');
+    stores.setState(slot.id, 'in');
+    return slot;
+  }
+
+  async #stateDevices(): Promise<void> {
+    const { stores, heart } = this.#options;
+    await heart.core?.cluster.setDevices(stores.devices());
   }
 
   async query(device: string): Promise<DeviceDetails> {
-    const slot = this.#options.stores.find(device);
-    const store = slot.open?.store;
-    if (!store) {
-      throw new HoldfastError('HF_UNAVAILABLE', `the store ${slot.path} is away: ${slot.reason}`);
-    }
-    const usage = await store.usage();
-    const description = await store.describe();
-    return {
-      ...(await viewOf(slot)),
-      freeBytes: usage.freeBytes,
-      chunkCount: usage.chunkCount,
-      badChunkCount: usage.badChunkCount,
-      isDirect: description.isDirect,
-      fields: fieldsOf(description),
-    };
+    return await detailsOf(this.#options.stores.find(device));
   }
 
-  async remove({ device, isForced }: { device: string; isForced: boolean }): Promise<DeviceView> {
-    const { stores, cluster, saveList, moveOff } = this.#options;
-    const slot = stores.find(device);
-    stores.setState(slot.id, 'draining');
-    await cluster.setDevices(stores.devices());
+  async setLimits(request: ControlRequest<'device.limits'>): Promise<DeviceDetails> {
+    const { stores } = this.#options;
+    const { id, open } = stores.find(request.device);
+    if (open) {
+      const { limits } = await open.store.describe();
+      const { minBytes = limits.minBytes, maxBytes = limits.maxBytes } = request;
+      const { hardMaxBytes = limits.hardMaxBytes } = request;
+      await open.store.setLimits({ minBytes, maxBytes, hardMaxBytes });
+      await stores.remeasure(id);
+      await this.#stateDevices();
+    }
+    return await this.query(id);
+  }
+
+  async detach(device: string): Promise<DeviceChange> {
+    const { stores, heart, saveList } = this.#options;
+    const { id, path, isDetached } = stores.find(device);
+    if (isDetached) throw new HoldfastError('HF_EXISTS', `the store ${path} is detached already`);
+    const warnings: string[] = [];
+    await stores.detach(id).catch((error) => {
+      warnings.push(`not all of ${path} could be flushed: ${errorMessage(error)}`);
+    });
+    await saveList();
+    const count = heart.core ? await unreadableObjects(heart.core) : 0;
+    if (count > 0) {
+      const objects = `${count} object${count === 1 ? '' : 's'}`;
+      warnings.push(`${objects} cannot be read until ${path} is back: holdfast dev attach ${path}`);
+    }
+    return { ...(await viewOf(stores.find(id))), warnings };
+  }
+
+  async remove(request: ControlRequest<'device.remove'>): Promise<DeviceChange> {
+    const { stores, heart, saveList } = this.#options;
+    const { isForced } = request;
+    const slot = stores.find(request.device);
+    await this.#setDraining(slot.id, 'draining');
     try {
-      await moveOff();
+      await heart.core?.repair.repair();
       if (!isForced) await this.#assertSpare(slot.id);
     } catch (error) {
       if (!isForced) {
-        stores.setState(slot.id, slot.state === 'out' ? 'out' : 'in');
-        await cluster.setDevices(stores.devices());
+        await this.#setDraining(slot.id, slot.state === 'out' ? 'out' : 'in');
         throw error;
       }
     }
     const view = await viewOf(stores.find(slot.id));
     stores.setState(slot.id, 'out');
-    await cluster.setDevices(stores.devices());
-    await stores.detach(slot.id);
+    await this.#stateDevices();
+    await stores.forget(slot.id);
     await saveList();
-    return view;
+    return { ...view, warnings: [] };
+  }
+
+  /** Also on the store itself: whoever finds it knows that it was on its way out. */
+  async #setDraining(id: Slot['id'], state: 'draining' | 'in' | 'out'): Promise<void> {
+    const { stores } = this.#options;
+    stores.setState(id, state);
+    const store = stores.find(id).open?.store;
+    const isAlive = store && store.state !== 'failed';
+    if (isAlive) await store.setState(state === 'draining' ? 'draining' : 'active');
+    await this.#stateDevices();
   }
 
   /** @throws HF_TOO_FEW_STORES when something would be lost, or nearer to it, without the store. */
   async #assertSpare(id: string): Promise<void> {
-    const { stores, health } = this.#options;
+    const { stores, heart } = this.#options;
     // As it is now: it may have come or gone while its shards were moved.
     const { open, path } = stores.find(id);
     if (open) return await assertDrained(open.store, path);
-    const { degraded, lost } = (await health()).stripes;
+    if (!heart.core) throw new HoldfastError('HF_TOO_FEW_STORES', `${path} is away: bring it back`);
+    const { degraded, lost } = (await heart.core.repair.health()).stripes;
     if (degraded + lost === 0) return;
     throw new HoldfastError(
       'HF_TOO_FEW_STORES',
@@ -103,6 +177,29 @@ export class LocalDevices implements DeviceManager {
         'bring it back first, or use --force',
     );
   }
+
+  async locate({ stripe, scheme, shards }: StripePlaces): Promise<ShardLocation | undefined> {
+    for (const { shardIndex, foundAt } of shards) {
+      const holder = this.#options.stores.slots.find(({ id }) => foundAt.includes(id));
+      const id = chunkId(stripe, schemeNumber(scheme), shardIndex);
+      const block = await holder?.open?.store.locate(id);
+      if (holder && block !== undefined) return { device: holder.path, storeId: holder.id, block };
+    }
+    return undefined;
+  }
+}
+
+function newStore(request: ControlRequest<'device.add'>) {
+  const { capacityBytes, kind, isForced, replacesStore, label } = request;
+  const { minBytes = 0, maxBytes = 0, hardMaxBytes = 0 } = request;
+  const limits = { minBytes, maxBytes, hardMaxBytes };
+  return { capacityBytes, kind, isForced, replacesStore, label, limits };
+}
+
+/** Whether something is said that only a new store takes. */
+function hasFormat(request: ControlRequest<'device.add'>): boolean {
+  const { capacityBytes, label, minBytes, maxBytes, hardMaxBytes } = request;
+  return [capacityBytes, label, minBytes, maxBytes, hardMaxBytes].some((it) => it !== undefined);
 }
 
 /** Metadata copies stay on it: repair has made them on the other stores. */
@@ -116,25 +213,4 @@ async function assertDrained(store: ChunkStore, path: string): Promise<void> {
     'HF_TOO_FEW_STORES',
     `${left} shards of ${path} have no other place; add a store first, or use --force`,
   );
-}
-
-/** What a store says of itself, as plain numbers and words. */
-function fieldsOf(description: StoreDescription): DeviceDetails['fields'] {
-  const fields: Record<string, string | number | boolean> = {};
-  for (const [name, value] of Object.entries(description)) {
-    if (typeof value === 'bigint') fields[name] = value.toString();
-    else if (['string', 'number', 'boolean'].includes(typeof value)) fields[name] = value;
-  }
-  return fields;
-}
-
-async function viewOf(slot: Slot): Promise<DeviceView> {
-  const { id, path, open, reason } = slot;
-  if (!open) {
-    const away = { state: 'missing' as const, sizeBytes: 0, usedBytes: 0 };
-    return { id, path, kind: 'directory', ...away, reason: reason ?? 'it is not open' };
-  }
-  const { sizeBytes, usedBytes } = await open.store.usage();
-  const state = slot.state === 'draining' ? 'draining' : open.store.state;
-  return { id, path, kind: 'directory', state, sizeBytes, usedBytes };
 }

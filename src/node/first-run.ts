@@ -7,7 +7,8 @@ import type { Env } from '../env/index.ts';
 import type { Core } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
-import { isOfOtherCluster, shareOfSpace, type StoreSet } from './store-set.ts';
+import { holdsStore, isStoreFolder, needsCapacity, shareOfSpace } from './store-place.ts';
+import { isOfOtherCluster, type StoreSet } from './store-set.ts';
 
 /** Stores of a first run: what rs-4+2 needs. */
 const FIRST_STORE_COUNT = 6;
@@ -16,6 +17,7 @@ const DEFAULT_VOLUME = 'default';
 
 export interface StartOptions {
   readonly recoverKitText?: string | undefined;
+  /** Stores of the first run or of the recovery; none: a first run without stores. */
   readonly storePaths?: readonly string[] | undefined;
   /** In a recovery: gives up stores that are not found, even if newer metadata may be on them. */
   readonly acceptsLoss?: boolean | undefined;
@@ -70,27 +72,21 @@ async function storeFoldersIn(folder: string): Promise<string[]> {
   return folders.filter((_, index) => areStores[index]).toSorted();
 }
 
-export async function isStoreFolder(folder: string): Promise<boolean> {
-  return await fs.access(path.join(folder, 'holdfast.json')).then(
-    () => true,
-    () => false,
-  );
-}
-
 /** Opens the stores that this data directory knows, or those of a first run or a recovery. */
 export async function openStores(
-  { env, stores, data }: { env: Env; stores: StoreSet; data: DataDirectory },
+  about: { env: Env; stores: StoreSet; data: DataDirectory },
   { kit }: Start,
   options: StartOptions,
 ): Promise<void> {
-  const known = kit ? [] : await data.readStores();
-  if (known.length > 0) {
+  const { env, stores, data } = about;
+  if (kit) return await attachFound(env, stores, await placesToRecover(about, kit, options));
+  const known = await data.readStores();
+  if (known) {
     await stores.openKnown(known);
     assertKeysFit(stores, data);
     return;
   }
-  if (kit) return await attachFound(env, stores, await foldersToRecover(data, kit, options));
-  await makeStores(stores, data, options.storePaths);
+  await makeStores(about, options.storePaths);
   await data.writeStores(stores.entries());
 }
 
@@ -107,7 +103,7 @@ export async function finishRecovery(
 
 /** @throws HF_WRONG_KEY when all the stores are of another cluster. */
 function assertKeysFit({ slots }: StoreSet, { path: dataPath }: DataDirectory): void {
-  if (!slots.every(({ isForeign }) => isForeign)) return;
+  if (slots.length === 0 || !slots.every(({ isForeign }) => isForeign)) return;
   throw new HoldfastError(
     'HF_WRONG_KEY',
     `the keyring in ${dataPath} is of another cluster than its ${slots.length} stores; ` +
@@ -116,32 +112,34 @@ function assertKeysFit({ slots }: StoreSet, { path: dataPath }: DataDirectory): 
 }
 
 async function makeStores(
-  stores: StoreSet,
-  { storesPath }: DataDirectory,
+  { env, stores, data: { storesPath } }: { env: Env; stores: StoreSet; data: DataDirectory },
   chosen: readonly string[] | undefined,
 ): Promise<void> {
   const names = Array.from({ length: FIRST_STORE_COUNT }, (_, index) =>
     path.join(storesPath, `disk-${index + 1}`),
   );
-  const folders = chosen && chosen.length > 0 ? chosen : names;
-  const shares = new Map<string, number>();
-  for (const folder of folders) shares.set(folder, await shareOfSpace(folder, folders.length));
-  for (const [folder, capacityBytes] of shares) {
+  const places = chosen ?? names;
+  const shares = new Map<string, number | undefined>();
+  for (const place of places) {
+    const isSharing = await needsCapacity(place);
+    shares.set(place, isSharing ? await shareOfSpace(place, places.length) : undefined);
+  }
+  for (const [place, capacityBytes] of shares) {
     // An interrupted first run left some of them.
-    if (await isStoreFolder(folder)) await stores.attach(folder);
-    else await stores.create(folder, capacityBytes);
+    if (await holdsStore(env, place)) await stores.attach(place);
+    else await stores.create(place, { capacityBytes });
   }
 }
 
-/** Folders named by the user, else those beside the data, and those that the kit remembers. */
-async function foldersToRecover(
-  { storesPath }: DataDirectory,
+/** Places named by the user, else the folders beside the data, and those that the kit remembers. */
+async function placesToRecover(
+  { env, data }: { env: Env; data: DataDirectory },
   kit: RecoveryKit,
   { storePaths = [] }: StartOptions,
 ): Promise<string[]> {
   if (storePaths.length > 0) return [...storePaths];
-  const found = new Set(await storeFoldersIn(storesPath));
-  for (const folder of kit.storePaths) if (await isStoreFolder(folder)) found.add(folder);
+  const found = new Set(await storeFoldersIn(data.storesPath));
+  for (const place of kit.storePaths) if (await holdsStore(env, place)) found.add(place);
   return [...found];
 }
 
@@ -160,7 +158,7 @@ async function attachFound(
   if (stores.alive().length > 0) return;
   const [first] = problems;
   if (first === undefined) {
-    const message = 'no stores found to recover from; name their folders with --store';
+    const message = 'no stores found to recover from; name them with --store';
     throw new HoldfastError('HF_NOT_FOUND', message);
   }
   const count = problems.length;

@@ -121,6 +121,24 @@ describe('StoreMirror', () => {
     expect(await holdersOf(fresh.id)).not.toContain(going);
   });
 
+  it('counts copies on a store that is being drained where the others are too few', async () => {
+    const { bed, mirror, leaving, holdersOf } = openMirror(2);
+    const [going, staying] = bed.stores;
+    const old = await mirror.put(RECORDS[0]!);
+    leaving.add(going!.id);
+    const meanwhile = await mirror.put(RECORDS[1]!);
+    expect(await holdersOf(meanwhile.id)).toHaveLength(2);
+    expect(await mirror.repair()).toBe(0);
+    const next = new Quorum([bed.deviceOf(going!, 'out'), bed.deviceOf(staying!)], 2);
+    await mirror.prepare(next);
+    mirror.settle(next);
+    bed.away.add(going!);
+    for (const [i, ref] of [old, meanwhile].entries()) {
+      expect(await mirror.get(ref)).toEqual(RECORDS[i]);
+    }
+    expect(await holdersOf((await mirror.put(RECORDS[2]!)).id)).toEqual([staying]);
+  });
+
   it('puts copies on different disks first, and counts those', async () => {
     const bed = new StoreBed(9);
     const devices = bed.stores.map((store, index) => ({

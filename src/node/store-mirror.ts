@@ -36,7 +36,7 @@ export interface StoreMirrorOptions {
   readonly tolerance: number;
   /** What counts until {@link StoreMirror.prepare} says otherwise. */
   readonly quorum: Quorum;
-  /** Whether a store is being drained: it gets no copies, and those that it has do not count. */
+  /** Whether a store is being drained: it gets copies only where a record needs them to count. */
   readonly isLeaving?: (id: DeviceId) => boolean;
 }
 
@@ -95,12 +95,14 @@ export class StoreMirror implements Mirror {
     );
   }
 
-  /** Stores that records are put on. */
-  #staying(): readonly ChunkStore[] {
-    const { stores, isLeaving } = this.#options;
-    const alive = stores();
-    const staying = alive.filter(({ id }) => !isLeaving?.(id));
-    return staying.length > 0 ? staying : alive;
+  #isStaying({ id }: ChunkStore): boolean {
+    return !this.#options.isLeaving?.(id);
+  }
+
+  /** Copies that a record is to have, on stores that stay. */
+  #wantedCount(): number {
+    const staying = this.#options.stores().filter((store) => this.#isStaying(store));
+    return Math.min(this.#options.tolerance + 1, staying.length);
   }
 
   /** Puts copies on the first stores of the record's order that take it. @returns which did. */
@@ -109,9 +111,8 @@ export class StoreMirror implements Mirror {
     bytes: Uint8Array,
     { isVerified }: { isVerified: boolean },
   ): Promise<DeviceId[]> {
-    const order = this.#order(id);
-    const wanted = Math.min(this.#options.tolerance + 1, order.length);
-    const candidates = order.values();
+    const wanted = this.#wantedCount();
+    const candidates = this.#order(id).values();
     const holders: DeviceId[] = [];
     let full: unknown;
     const putOne = async (): Promise<boolean> => {
@@ -135,16 +136,24 @@ export class StoreMirror implements Mirror {
     return holders;
   }
 
-  /** Stores as the record prefers them: each disk once, before any disk a second time. */
+  /**
+   * Stores as the record prefers them: each disk once, before any disk a second time; those that
+   * are being drained last.
+   */
   #order(id: ChunkId): readonly ChunkStore[] {
     const counts = new Map<string, number>();
-    const ranked = rendezvous(this.#staying(), id).map((store) => {
-      const disk = this.#quorums.at(-1)!.diskOf(store.id) ?? '';
-      const rank = counts.get(disk) ?? 0;
-      counts.set(disk, rank + 1);
-      return { store, rank };
-    });
-    return ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
+    const all = rendezvous(this.#options.stores(), id);
+    const leaving = all.filter((store) => !this.#isStaying(store));
+    const ranked = all
+      .filter((store) => this.#isStaying(store))
+      .map((store) => {
+        const disk = this.#quorums.at(-1)!.diskOf(store.id) ?? '';
+        const rank = counts.get(disk) ?? 0;
+        counts.set(disk, rank + 1);
+        return { store, rank };
+      });
+    const staying = ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
+    return [...staying, ...leaving];
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
@@ -192,19 +201,20 @@ export class StoreMirror implements Mirror {
 
   /** @param isStrict whether a record that cannot have all its copies is an error. */
   async #mend({ isStrict }: { isStrict: boolean }): Promise<number> {
-    const staying = new Set(this.#staying().map(({ id }) => id));
-    const wanted = Math.min(this.#options.tolerance + 1, staying.size);
-    const records = new Map<string, { id: ChunkId; good: DeviceId[]; badAt: ChunkStore[] }>();
+    const wanted = this.#wantedCount();
+    const records = new Map<string, HeldRecord>();
     for (const store of this.#options.stores()) {
       for await (const { id, isGood } of metadataEntries(store)) {
-        const record = records.get(toHex(id)) ?? { id, good: [], badAt: [] };
+        const record = records.get(toHex(id)) ?? { id, good: [], badAt: [], stayingCount: 0 };
         if (!isGood) record.badAt.push(store);
-        else if (staying.has(store.id)) record.good.push(store.id);
+        else record.good.push(store.id);
+        if (isGood && this.#isStaying(store)) record.stayingCount += 1;
         records.set(toHex(id), record);
       }
     }
     const needy = [...records.values()].filter(
-      ({ good, badAt }) => good.length < wanted || badAt.length > 0 || !this.#isKept(good),
+      ({ good, badAt, stayingCount }) =>
+        stayingCount < wanted || badAt.length > 0 || !this.#isKept(good),
     );
     for (const { id, good, badAt } of needy) {
       const bytes = await this.get({ id });
@@ -218,6 +228,15 @@ export class StoreMirror implements Mirror {
     }
     return needy.length;
   }
+}
+
+interface HeldRecord {
+  readonly id: ChunkId;
+  /** Stores with a good copy. */
+  readonly good: DeviceId[];
+  readonly badAt: ChunkStore[];
+  /** Those of the good ones that are not being drained. */
+  stayingCount: number;
 }
 
 async function* metadataEntries(store: ChunkStore) {

@@ -18,6 +18,8 @@ import { StoreSet } from './store-set.ts';
 const env = realEnv();
 const clusterId = hexId<ClusterId>(new Uint8Array(16).fill(0xcc));
 const CAPACITY = 24 * MiB;
+/** A request to add a store, as it is without options. */
+const ADD = { isNew: true, isForced: false, replacesStore: false };
 
 let folder: string;
 beforeEach(async () => {
@@ -39,14 +41,16 @@ describe('StoreSet', () => {
   it('makes stores, finds them by path and beginning of id, and opens them again', async () => {
     const stores = newSet();
     const [first, second] = [
-      await stores.create(at('a'), CAPACITY),
-      await stores.create(at('b'), CAPACITY),
+      await stores.create(at('a'), { capacityBytes: CAPACITY }),
+      await stores.create(at('b'), { capacityBytes: CAPACITY }),
     ];
     expect(stores.alive().map(({ id }) => id)).toEqual([first.id, second.id]);
     expect(stores.find(at('b')).id).toBe(second.id);
     expect(stores.find(first.id.slice(0, 12)).path).toBe(at('a'));
     for (const name of ['', 'zzz']) expect(() => stores.find(name)).toThrow(/HF_|fits|no store/);
-    expect(await stores.create(at('a'), CAPACITY).catch(errorCode)).toMatch(/^HF_/);
+    expect(await stores.create(at('a'), { capacityBytes: CAPACITY }).catch(errorCode)).toMatch(
+      /^HF_/,
+    );
     expect(await stores.attach(at('a')).catch(errorCode)).toBe('HF_BUSY');
     // One filesystem is one disk.
     expect(new Set(stores.devices().map(({ labels }) => labels[1])).size).toBe(1);
@@ -57,7 +61,7 @@ describe('StoreSet', () => {
     await again.openKnown(entries);
     expect(again.alive()).toHaveLength(2);
     await using others = newSet(hexId<ClusterId>(new Uint8Array(16).fill(1)));
-    await again.detach(first.id);
+    await again.forget(first.id);
     expect(await others.attach(at('a')).catch(errorCode)).toBe('HF_NOT_OURS');
     // Refusing it has let it go.
     expect((await again.attach(at('a'))).id).toBe(first.id);
@@ -65,7 +69,7 @@ describe('StoreSet', () => {
 
   it('lists as away what cannot be opened, and takes it back when it returns', async () => {
     const stores = newSet();
-    for (const name of ['a', 'b', 'c']) await stores.create(at(name), CAPACITY);
+    for (const name of ['a', 'b', 'c']) await stores.create(at(name), { capacityBytes: CAPACITY });
     const entries = stores.entries();
     await stores[Symbol.asyncDispose]();
     await fs.rename(at('a'), at('elsewhere'));
@@ -106,8 +110,8 @@ describe('StoreSet', () => {
 
   it('notices a folder that is gone while the store runs', async () => {
     await using stores = newSet();
-    await stores.create(at('a'), CAPACITY);
-    await stores.create(at('b'), CAPACITY);
+    await stores.create(at('a'), { capacityBytes: CAPACITY });
+    await stores.create(at('b'), { capacityBytes: CAPACITY });
     expect(await stores.refresh()).toBe(false);
     await fs.rename(at('a'), at('pulled'));
     expect(await stores.refresh()).toBe(true);
@@ -120,8 +124,8 @@ describe('StoreSet', () => {
 
   it('does not take the copy of a store for another one', async () => {
     await using stores = newSet();
-    const { id } = await stores.create(at('a'), CAPACITY);
-    await stores.detach(id);
+    const { id } = await stores.create(at('a'), { capacityBytes: CAPACITY });
+    await stores.forget(id);
     await fs.cp(at('a'), at('copy'), { recursive: true });
     await stores.attach(at('a'));
     expect(await stores.attach(at('copy')).catch(errorCode)).toBe('HF_BUSY');
@@ -132,15 +136,15 @@ describe('StoreSet', () => {
 /** Stores, a core over them and a volume, in as many folders. */
 async function openNode(stack: AsyncDisposableStack, storeCount: number) {
   const stores = stack.use(newSet());
-  for (let i = 0; i < storeCount; i++) await stores.create(at(`disk-${i}`), CAPACITY);
+  for (let i = 0; i < storeCount; i++)
+    await stores.create(at(`disk-${i}`), { capacityBytes: CAPACITY });
   const core = stack.use(await coreOver(stores));
   let savedCount = 0;
   const devices = new LocalDevices({
     stores,
-    cluster: core.cluster,
+    heart: { core, waitsFor: undefined, open: async () => {} },
+    clusterId,
     saveList: async () => void (savedCount = stores.entries().length),
-    moveOff: async () => void (await core.repair.repair()),
-    health: () => core.repair.health(),
   });
   await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
   return { stores, core, devices, savedCount: () => savedCount };
@@ -196,7 +200,7 @@ describe('LocalDevices', () => {
     expect(stores.find(at('disk-1')).state).toBe('in');
     await devices.remove({ device: at('disk-1'), isForced: true });
     await expectAll();
-    const back = await devices.add({ path: at('disk-0'), isNew: false });
+    const back = await devices.add({ ...ADD, path: at('disk-0'), isNew: false });
     expect(back.state).toBe('active');
     expect(await core.repair.repair()).toMatchObject({ incomplete: 0, lost: 0 });
     await expectAll();
@@ -213,7 +217,7 @@ describe('LocalDevices', () => {
     await expect(refused).rejects.toMatchObject({ code: 'HF_TOO_FEW_STORES' });
     expect(stores.slots).toHaveLength(6);
     expect(stores.find(at('disk-0')).state).toBe('in');
-    await devices.add({ path: at('disk-6'), isNew: true, capacityBytes: CAPACITY });
+    await devices.add({ ...ADD, path: at('disk-6'), capacityBytes: CAPACITY });
     await devices.remove({ device: at('disk-0'), isForced: false });
     expect(stores.slots).toHaveLength(6);
     expect((await core.repair.health()).stripes).toEqual({ ok: 1, degraded: 0, lost: 0 });

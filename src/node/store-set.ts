@@ -1,28 +1,37 @@
 /**
  * The stores of this node, the missing ones included. A store that cannot be opened is no reason
  * not to start: the others serve, and it is said which is away and why.
+ *
+ * A store is *away* when it could not be opened or has stopped: it is taken back as soon as it
+ * returns. It is *detached* when the user took it away: it comes back when the user says so.
  */
 import path from 'node:path';
 import {
   type ClusterId,
   type DeviceId,
-  errorCode,
   errorMessage,
   hexId,
   HoldfastError,
-  LIMITS,
   mapBounded,
   Mutex,
   type NodeId,
 } from '../base/index.ts';
-import { type BlockDevice, DirectoryDevice, filesystemOf } from '../device/index.ts';
+import { type BlockDevice, makeDevice, openDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DeviceState, TopologyDevice } from '../placement/index.ts';
-import { type ChunkStore, type ExtentStore, formatStore, openStore } from '../store/index.ts';
+import {
+  checkLimits,
+  type ChunkStore,
+  type ExtentStore,
+  formatStore,
+  openStore,
+  type Pressure,
+  readSuperblock,
+} from '../store/index.ts';
 import type { StoreEntry } from './data-directory.ts';
-
-/** Part of a filesystem's free space that new stores may plan with. */
-const SPACE_SHARE = 0.9;
+import { diskLabel } from './disk-label.ts';
+import { type NewStore, type OpenSlot, type Slot, unseenSlot } from './store-slot.ts';
+import { diskUnder, type FoundStore, needsCapacity, shareOfSpace, storeAt } from './store-place.ts';
 
 /** Levels of this machine's topology, widest first. */
 export const LEVELS = ['server', 'disk'] as const;
@@ -31,38 +40,24 @@ export interface StoreSetOptions {
   readonly env: Env;
   readonly nodeId: NodeId;
   readonly clusterId: ClusterId;
-}
-
-/** A store that is open, and what it lies on. */
-interface OpenSlot {
-  readonly store: ExtentStore;
-  readonly device: BlockDevice;
-}
-
-export interface Slot {
-  readonly id: DeviceId;
-  readonly path: string;
-  readonly open: OpenSlot | undefined;
-  /** What it may grow to, as last seen. */
-  readonly sizeBytes: number;
-  /** Why it is away. */
-  readonly reason: string | undefined;
-  /** Whether it is away because it is a store of another cluster. */
-  readonly isForeign: boolean;
-  /** When it was first seen to be away, by the monotonic clock. */
-  readonly awaySinceMs: number | undefined;
-  /** The filesystem that it is on: stores on one filesystem are one disk (ruling 26). */
-  readonly disk: string;
-  readonly state: DeviceState;
+  /** Memory that the index of one store may take. */
+  readonly indexBytesMax?: number | undefined;
 }
 
 export class StoreSet implements AsyncDisposable {
   readonly #options: StoreSetOptions;
   readonly #slots = new Map<DeviceId, Slot>();
-  readonly #refreshing = new Mutex();
+  /** Two that open the same store would find it busy. */
+  readonly #opening = new Mutex();
+  #changeCount = 0;
 
   constructor(options: StoreSetOptions) {
     this.#options = options;
+  }
+
+  /** Rises whenever a store comes or goes. */
+  get changeCount(): number {
+    return this.#changeCount;
   }
 
   get slots(): readonly Slot[] {
@@ -77,7 +72,11 @@ export class StoreSet implements AsyncDisposable {
   }
 
   entries(): readonly StoreEntry[] {
-    return this.slots.map(({ id, path: where }) => ({ id, path: where }));
+    return this.slots.map(({ id, path: where, isDetached }) => ({
+      id,
+      path: where,
+      ...(isDetached ? { isDetached } : {}),
+    }));
   }
 
   /** The devices as the topology has them. */
@@ -93,21 +92,22 @@ export class StoreSet implements AsyncDisposable {
   /** Opens known stores; those that cannot be opened are listed as away. */
   async openKnown(entries: readonly StoreEntry[]): Promise<void> {
     // However soon each opens, they are listed in this order.
-    for (const { id, path: where } of entries) {
-      this.#slots.set(id as DeviceId, unseenSlot(id as DeviceId, where));
+    for (const { id, path: where, isDetached = false } of entries) {
+      const slot = unseenSlot(id as DeviceId, where);
+      this.#slots.set(slot.id, isDetached ? { ...slot, ...this.#detached() } : slot);
     }
-    await mapBounded(entries, entries.length || 1, async ({ id, path: where }) => {
-      await this.#openSlot(id as DeviceId, where);
+    const slots = this.slots.filter(({ isDetached }) => !isDetached);
+    await mapBounded(slots, slots.length || 1, async ({ id, path: where }) => {
+      await this.#openSlot(id, where);
     });
   }
 
   async #openSlot(id: DeviceId, where: string): Promise<void> {
     try {
-      const open = await this.#openStore(where);
-      if (open.store.id !== id) {
-        await open.store[Symbol.asyncDispose]();
+      const open = await this.#openStore(where, (found) => {
+        if (found === id) return;
         throw new HoldfastError('HF_NOT_OURS', `${where} is another store than before`);
-      }
+      });
       await this.#take(open, where);
     } catch (error) {
       this.#markAway(id, where, error);
@@ -118,6 +118,7 @@ export class StoreSet implements AsyncDisposable {
     const reason = errorMessage(error);
     const before = this.#slots.get(id);
     if (!before?.reason) this.#options.env.log.warn('a store is away', { store: id, reason });
+    if (before?.open) this.#changeCount += 1;
     this.#slots.set(id, {
       ...(before ?? unseenSlot(id, where)),
       open: undefined,
@@ -127,69 +128,117 @@ export class StoreSet implements AsyncDisposable {
     });
   }
 
-  async #openStore(where: string): Promise<OpenSlot> {
-    const { env, clusterId } = this.#options;
-    const device = await DirectoryDevice.open({ env, path: where });
+  /** @param check refuses the store by its id, before anything is written to it. */
+  async #openStore(where: string, check: (id: DeviceId) => void): Promise<OpenSlot> {
+    const device = await openDevice({ env: this.#options.env, path: where });
     try {
-      return { device, store: await openStore({ env, device, clusterId }) };
+      check((await readSuperblock(device)).superblock.id);
+      return { device, store: await this.#mount(device) };
     } catch (error) {
       await device[Symbol.asyncDispose]();
       throw error;
     }
   }
 
+  async #mount(device: BlockDevice): Promise<ExtentStore> {
+    const { env, clusterId, indexBytesMax } = this.#options;
+    const onPressure = (pressure: Pressure) => {
+      env.log.info('a store holds less or more', { store: device.name, pressure });
+    };
+    return await openStore({ env, device, clusterId, indexBytesMax, onPressure });
+  }
+
   async #take(open: OpenSlot, where: string): Promise<Slot> {
-    const { store } = open;
+    const { store, device } = open;
     // One that was drained is, also after it was away for a moment; one written off is back.
     const isDraining = [store.state, this.#slots.get(store.id)?.state].includes('draining');
     const slot: Slot = {
       id: store.id,
       path: where,
+      kind: device.kind,
       open,
       sizeBytes: (await store.usage()).sizeBytes,
       reason: undefined,
+      isDetached: false,
       isForeign: false,
       awaySinceMs: undefined,
-      disk: await diskOf(where),
+      disk: await diskLabel(device.deviceNumber),
       state: isDraining ? 'draining' : 'in',
     };
     this.#slots.set(store.id, slot);
+    this.#changeCount += 1;
     return slot;
   }
 
   /** As large as the largest store on the same disk, which plans with the same space. */
   async #fittingCapacity(where: string): Promise<number> {
     const share = await shareOfSpace(where, 1);
-    const disk = await diskOf(await nearestFolder(where));
-    const peers = this.slots.filter((slot) => slot.open && slot.disk === disk);
+    const disk = await diskUnder(where);
+    const peers = this.slots.filter(
+      (slot) => slot.open && slot.kind === 'directory' && slot.disk === disk,
+    );
     if (peers.length === 0) return share;
     return Math.min(share, Math.max(...peers.map(({ sizeBytes }) => sizeBytes)));
   }
 
-  /** Makes a new store in a folder that is empty or not there. */
-  async create(where: string, capacityBytes?: number): Promise<Slot> {
+  /** @throws HF_BAD_ARGUMENT when a capacity is given for what has its size, or is lacking. */
+  async #capacityOf(where: string, about: NewStore): Promise<number | undefined> {
+    const { capacityBytes, kind } = about;
+    if (await needsCapacity(where)) {
+      if (capacityBytes !== undefined || kind === 'image') return capacityBytes;
+      return await this.#fittingCapacity(where);
+    }
+    if (capacityBytes === undefined) return undefined;
+    const message = `${where} is as large as it is; to leave a part of it free, set a hard max`;
+    throw new HoldfastError('HF_BAD_ARGUMENT', message);
+  }
+
+  /**
+   * Makes a new store in what is empty, or in a folder or image that is not there yet.
+   * @throws HF_NOT_OURS for foreign content, HF_EXISTS when a store is there, unless they are given
+   *   up; HF_BUSY, HF_BAD_ARGUMENT, HF_NO_SPACE, HF_DENIED, HF_IO.
+   */
+  async create(where: string, about: NewStore = {}): Promise<Slot> {
+    return await this.#opening.run(() => this.#create(where, about));
+  }
+
+  async #create(where: string, about: NewStore): Promise<Slot> {
     const { env, clusterId, nodeId } = this.#options;
     const uuid = hexId<DeviceId>(env.random.bytes(16));
-    const capacity = capacityBytes ?? (await this.#fittingCapacity(where));
-    const device = await DirectoryDevice.create({
-      env,
-      path: where,
-      uuid,
-      capacityBytes: capacity,
-    });
+    const { kind, isForced, replacesStore, label, limits } = about;
+    if (limits) checkLimits(limits); // before anything is made
+    const capacityBytes = await this.#capacityOf(where, about);
+    const device = await makeDevice({ env, path: where, uuid, capacityBytes, kind, isForced });
     try {
-      await formatStore({ env, device, id: uuid, clusterId, nodeId });
-      const store = await openStore({ env, device, clusterId });
-      return await this.#take({ store, device }, where);
+      const format = { env, device, id: uuid, clusterId, nodeId, label, limits, replacesStore };
+      await formatStore(format);
+      return await this.#take({ store: await this.#mount(device), device }, where);
     } catch (error) {
       await device[Symbol.asyncDispose]();
       throw error;
     }
   }
 
-  /** Takes an existing store into use. @throws HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY. */
+  /**
+   * Takes an existing store into use.
+   * @throws HF_EXISTS when a store with the same id is in use; HF_NOT_OURS, HF_NOT_FOUND, HF_BUSY,
+   *   HF_CORRUPT, HF_UNSUPPORTED, HF_DENIED, HF_IO.
+   */
   async attach(where: string): Promise<Slot> {
-    return await this.#take(await this.#openStore(where), where);
+    const check = (id: DeviceId) => {
+      const other = this.#slots.get(id);
+      if (!other?.open) return;
+      const message = `${where} has the id of the store ${other.path}, which is in use`;
+      throw new HoldfastError('HF_EXISTS', message);
+    };
+    return await this.#opening.run(async () =>
+      this.#take(await this.#openStore(where, check), where),
+    );
+  }
+
+  /** The store at a path, as {@link storeAt} finds it. */
+  async inspect(where: string): Promise<FoundStore | undefined> {
+    return await this.#opening.run(() => storeAt(this.#options.env, where));
   }
 
   /** What the topology remembers: which are drained, and of stores away since the start all. */
@@ -214,12 +263,12 @@ export class StoreSet implements AsyncDisposable {
 
   /** Notices stores that are gone, takes back those that returned. @returns whether any changed. */
   async refresh(): Promise<boolean> {
-    // One at a time: two that open the same store would find it busy.
-    return await this.#refreshing.run(() => this.#refresh());
+    return await this.#opening.run(() => this.#refresh());
   }
 
   async #refresh(): Promise<boolean> {
     const changes = await mapBounded(this.slots, this.slots.length || 1, async (slot) => {
+      if (slot.isDetached) return false;
       if (!slot.open) {
         await this.#openSlot(slot.id, slot.path);
         return this.#slots.get(slot.id)?.open !== undefined;
@@ -247,17 +296,58 @@ export class StoreSet implements AsyncDisposable {
       .map(({ id }) => id);
   }
 
+  /** What was lost on stores that a mount found damaged has been made again elsewhere. */
+  async clearDamage(): Promise<void> {
+    for (const { open } of this.slots) {
+      if (open && (await open.store.describe()).damagedAtMs > 0) await open.store.clearDamage();
+    }
+  }
+
+  isDetached(id: DeviceId): boolean {
+    return this.#slots.get(id)?.isDetached ?? false;
+  }
+
   setState(id: DeviceId, state: DeviceState): void {
     const slot = this.#slots.get(id);
     if (slot) this.#slots.set(id, { ...slot, state });
   }
 
-  /** Lets go of a store: closes it and forgets its path. */
+  /** Notes what a store may grow to, after its limits have changed. */
+  async remeasure(id: DeviceId): Promise<void> {
+    const slot = this.#slots.get(id);
+    if (!slot?.open) return;
+    const { sizeBytes } = await slot.open.store.usage();
+    this.#slots.set(id, { ...slot, sizeBytes });
+  }
+
+  /**
+   * Closes a store and leaves its device to others; it stays listed.
+   * @throws HF_IO, HF_DEVICE_FAILED when not all of it could be flushed; it is detached all the
+   *   same.
+   */
   async detach(id: DeviceId): Promise<void> {
+    // A refresh under way would take it for lost, and look for it.
+    await this.#opening.run(async () => {
+      const slot = this.#slots.get(id);
+      if (!slot) return;
+      this.#slots.set(id, { ...slot, open: undefined, ...this.#detached() });
+      this.#changeCount += 1;
+      await slot.open?.store[Symbol.asyncDispose]();
+    });
+  }
+
+  #detached(): Pick<Slot, 'reason' | 'isDetached' | 'awaySinceMs'> {
+    const awaySinceMs = this.#options.env.clock.monotonic();
+    return { reason: 'detached', isDetached: true, awaySinceMs };
+  }
+
+  /** Lets go of a store for good: closes it and forgets its path. */
+  async forget(id: DeviceId): Promise<void> {
     // A refresh under way would take it for lost, and list it again.
-    await this.#refreshing.run(async () => {
+    await this.#opening.run(async () => {
       const slot = this.#slots.get(id);
       this.#slots.delete(id);
+      this.#changeCount += 1;
       if (slot?.open) await closeQuietly(slot.open.store);
     });
   }
@@ -288,44 +378,6 @@ export class StoreSet implements AsyncDisposable {
 export function isOfOtherCluster(error: unknown): boolean {
   const { code, details } = error as Partial<HoldfastError>;
   return code === 'HF_NOT_OURS' && details?.['clusterId'] !== undefined;
-}
-
-/** A store of which only the list speaks. */
-function unseenSlot(id: DeviceId, where: string): Slot {
-  return {
-    id,
-    path: where,
-    open: undefined,
-    sizeBytes: LIMITS.deviceBytesMin,
-    reason: undefined,
-    isForeign: false,
-    awaySinceMs: undefined,
-    disk: 'unknown',
-    state: 'in',
-  };
-}
-
-/** What each of `count` new stores under a path may grow to. */
-export async function shareOfSpace(where: string, count: number): Promise<number> {
-  const { freeBytes } = await filesystemOf(await nearestFolder(where));
-  return Math.floor((freeBytes * SPACE_SHARE) / count);
-}
-
-/** The label of the disk that a path is on: its filesystem (ruling 26). */
-async function diskOf(where: string): Promise<string> {
-  return `disk-${(await filesystemOf(where)).id}`;
-}
-
-/** The path itself, or the nearest folder above it that exists. */
-async function nearestFolder(where: string): Promise<string> {
-  for (let folder = path.resolve(where); ; folder = path.dirname(folder)) {
-    try {
-      await filesystemOf(folder);
-      return folder;
-    } catch (error) {
-      if (errorCode(error) !== 'HF_NOT_FOUND' || folder === path.dirname(folder)) throw error;
-    }
-  }
 }
 
 /** A store that has failed has nothing left to lose by not closing well. */

@@ -106,6 +106,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return this.#degradedPuts;
   }
 
+  /** Of the volumes that are open. */
+  get records(): readonly VolumeRecord[] {
+    return [...this.#open.values()].map(({ record }) => record);
+  }
+
   /** Ids of the volumes that are open. */
   ids(): readonly VolumeId[] {
     return [...this.#open.keys()];

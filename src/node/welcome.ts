@@ -1,23 +1,31 @@
 /** What `up` tells the user who started the node. */
 import { formatScheme, GiB } from '../base/index.ts';
-import type { Core } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
+import type { Heart } from './heart.ts';
 import type { StoreSet } from './store-set.ts';
 import { machineReport, SAVE_KIT } from './warnings.ts';
 
 export async function welcomeLines(about: {
-  core: Core;
+  heart: Heart;
   stores: StoreSet;
   data: DataDirectory;
+  /** Where the control interface listens, beside its socket. */
+  address: string | undefined;
   isFirstRun: boolean;
 }): Promise<readonly string[]> {
-  const { core, stores, data, isFirstRun } = about;
+  const { heart, stores, data, address, isFirstRun } = about;
+  const { core } = heart;
+  const place = [
+    `Holdfast is up. Data: ${data.path}`,
+    ...(address === undefined ? [] : [`It listens on ${address}, for who has its token.`]),
+  ];
+  if (!core) return [...place, `It waits: ${heart.waitsFor}`];
   const alive = stores.alive();
   const volumes = (await core.volumes.list()).map(
     ({ record }) => `${record.name} (${formatScheme(record.scheme)})`,
   );
   const lines = [
-    `Holdfast is up. Data: ${data.path}`,
+    ...place,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
     ...core.volumes.locked.map((name) => `Volume "${name}" cannot be opened: the kit is older.`),
     ...machineReport(core).relaxed.map((line) => `Note: ${line}`),
@@ -27,7 +35,7 @@ export async function welcomeLines(about: {
   const total = sizes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return [
     ...lines,
-    `New stores under ${data.storesPath}, ${(total / GiB).toFixed(1)} GiB in all, grown as needed.`,
+    `New stores: ${(total / GiB).toFixed(1)} GiB in all.`,
     '',
     'Next, in another terminal:',
     '  holdfast put FILE        stores a file and prints its id',

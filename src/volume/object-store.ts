@@ -2,7 +2,7 @@
  * The objects of one volume: immutable named bytes, reached by id, by key or by content address.
  * Names, types and keys are sealed here; below this module nobody can read them.
  */
-import type { Address, DeviceId, ObjectId, Scheme } from '../base/index.ts';
+import type { Address, DeviceId, ObjectId, Scheme, StripeId } from '../base/index.ts';
 import type { Content } from './content-source.ts';
 
 export interface ObjectInfo {
@@ -54,6 +54,7 @@ export interface ObjectContent {
 export interface StripePlaces {
   readonly offset: number;
   readonly lengthBytes: number;
+  readonly stripe: StripeId;
   readonly scheme: Scheme;
   readonly shards: readonly {
     readonly shardIndex: number;

@@ -173,7 +173,7 @@ class Objects implements ObjectStore {
     )) {
       const { places, spareCount } = await stripes.inspect(stripe, schemeNumber);
       const scheme = schemeOfNumber(schemeNumber);
-      yield { offset, lengthBytes, scheme, shards: places, spareCount };
+      yield { offset, lengthBytes, stripe, scheme, shards: places, spareCount };
     }
   }
 

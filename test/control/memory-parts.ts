@@ -14,6 +14,7 @@ import {
   type ObjectId,
   parseScheme,
   type Scheme,
+  stripeId,
   type VolumeId,
 } from '../../src/base/index.ts';
 import type { VolumeRecord } from '../../src/meta/index.ts';
@@ -117,6 +118,7 @@ export class MemoryObjects implements ObjectStore {
     yield {
       offset: 0,
       lengthBytes: info.sizeBytes,
+      stripe: stripeId(new Uint8Array(28)),
       scheme: info.scheme,
       spareCount: 1,
       shards: devices.map((id, shardIndex) => ({
@@ -170,6 +172,9 @@ export class MemoryParts implements AdminParts {
     badChunks: 0,
   };
   badChunks = 0;
+  readonly limits = { minBytes: 0, maxBytes: 0, hardMaxBytes: 0 };
+  /** Whether no store can be drained. */
+  isFull = false;
   /** Whether scrubs wait until their caller goes. */
   isSlow = false;
   readonly identity;
@@ -218,24 +223,54 @@ export class MemoryParts implements AdminParts {
 
   readonly devices: AdminParts['devices'] = {
     list: async () => [...this.devicesById.values()],
-    add: async ({ path, capacityBytes = 1 << 30 }) => {
+    add: async ({ path, capacityBytes = 1 << 30, isNew }) => {
+      if (!isNew) throw new HoldfastError('HF_NOT_OURS', `${path} holds no store`);
       const id = 'ff'.repeat(16);
       const view = { ...DEVICES[0]!, id, path, sizeBytes: capacityBytes, usedBytes: 0 };
       this.devicesById.set(id, view);
-      return view;
+      return { ...view, warnings: [] };
     },
-    query: async (device): Promise<DeviceDetails> => {
-      const view = this.#device(device);
-      const freeBytes = view.sizeBytes - view.usedBytes;
-      const counts = { chunkCount: 7, badChunkCount: 0, isDirect: true };
-      return { ...view, freeBytes, ...counts, fields: { format: 1 } };
+    query: async (device) => this.#details(device),
+    setLimits: async ({ device, ...limits }) => {
+      Object.assign(this.limits, limits);
+      return this.#details(device);
+    },
+    detach: async (device) => {
+      const view: DeviceView = { ...this.#device(device), state: 'missing', reason: 'detached' };
+      this.devicesById.set(view.id, view);
+      return { ...view, warnings: ['2 objects cannot be read until it is back'] };
     },
     remove: async ({ device }) => {
       const view = this.#device(device);
+      if (this.isFull) throw new HoldfastError('HF_TOO_FEW_STORES', 'no other place');
       this.devicesById.delete(view.id);
-      return view;
+      return { ...view, warnings: [] };
+    },
+    locate: async ({ shards }) => {
+      const storeId = shards[0]!.foundAt[0]!;
+      return { storeId, device: this.#device(storeId).path, block: 4242 };
     },
   };
+
+  #details(device: string): DeviceDetails {
+    const view = this.#device(device);
+    return {
+      ...view,
+      freeBytes: view.sizeBytes - view.usedBytes,
+      chunkCount: 7,
+      badChunkCount: 0,
+      isDirect: true,
+      limits: { ...this.limits },
+      deviceNumber: { major: 7, minor: 0 },
+      blockBytes: 4096,
+      bitmap: { startBlock: 2081, blockCount: 8 },
+      indexRootBlock: 2080,
+      scrubbedAtMs: MADE_AT_MS,
+      scrubCursor: 0,
+      damagedAtMs: 0,
+      fields: { format: 1 },
+    };
+  }
 
   #device(device: string): DeviceView {
     const all = [...this.devicesById.values()];

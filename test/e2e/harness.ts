@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import fs from 'node:fs/promises';
+import net, { type AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -58,6 +59,8 @@ export type Health = HealthView & { readonly exitCode: number | null };
 export class Bed implements AsyncDisposable {
   readonly folder: string;
   readonly #children = new Set<ChildProcess>();
+  /** Of nodes in the background. */
+  readonly #processIds = new Set<number>();
   readonly #onExit = () => this.#killAll();
 
   private constructor(folder: string) {
@@ -104,6 +107,13 @@ export class Bed implements AsyncDisposable {
       ...(stores.length === 0 ? [] : ['--store', ...stores]),
     ]);
     return await NodeProcess.whenUp(child, this.path(data, 'control.sock'));
+  }
+
+  /** Starts a node in the background, as `srv_start` does; it is killed with the bed. */
+  async startServer(port: number, options: RunOptions = {}): Promise<void> {
+    const args = ['srv_start', '-s', '127.0.0.1', '-p', String(port)];
+    const { processId } = await this.json<{ processId: number }>(args, options);
+    this.#processIds.add(processId);
   }
 
   /** Runs one command to its end, whatever that is. */
@@ -168,6 +178,7 @@ export class Bed implements AsyncDisposable {
   async stopAll(): Promise<void> {
     const ends = [...this.#children].map((child) => once(child, 'exit'));
     for (const child of this.#children) child.kill('SIGKILL');
+    for (const processId of this.#processIds) kill(processId);
     await Promise.all(ends);
   }
 
@@ -180,7 +191,9 @@ export class Bed implements AsyncDisposable {
   /** Also when the test process ends in a hurry, so this cannot wait. */
   #killAll(): void {
     for (const child of this.#children) child.kill('SIGKILL');
-    if (this.#children.size > 0) rmSync(this.folder, { recursive: true, force: true });
+    for (const processId of this.#processIds) kill(processId);
+    if (this.#children.size + this.#processIds.size > 0)
+      rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
@@ -252,6 +265,22 @@ export class NodeProcess {
     if (exitCode !== 0)
       throw new Error(`the node ended with ${exitCode ?? signal}: ${this.stderr}`);
   }
+}
+
+/** Unless it has ended. */
+function kill(processId: number): void {
+  try {
+    process.kill(processId, 'SIGKILL');
+  } catch {}
+}
+
+/** A port of this machine that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 function collect(stream: NodeJS.ReadableStream | null): Buffer[] {

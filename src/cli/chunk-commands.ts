@@ -1,0 +1,325 @@
+/** `chunk`: Reed–Solomon chunk files, with no node: make, get, verify, repair, plan. */
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { HoldfastError, LIMITS, MiB } from '../base/index.ts';
+import type { ChunkFault, ChunkFileScheme } from '../shares/index.ts';
+import { fields, plural, sizeField } from './output.ts';
+import { ProgressBar } from './progress.ts';
+import type { Session } from './session.ts';
+import {
+  assertKeyOrPlain,
+  existingShareKey,
+  KEY_OPTIONS,
+  type KeyOptions,
+  shareKey,
+} from './share-key.ts';
+import { parseCount, parseSize } from './sizes.ts';
+import { addGroup, addVerb, type Verbs } from './verbs.ts';
+
+const PROGRESS_BYTES_MIN = 64 * MiB;
+/** Something is bad or missing, and can be repaired; or it cannot. */
+const EXIT_DEGRADED = 1;
+const EXIT_LOST = 6;
+
+export const SCHEME_OPTIONS = {
+  '--data-count <count>': 'chunk files that restore; also --data here (default: 10)',
+  '--parity <count>': 'chunk files that may be lost (default: 4)',
+  '--stripe <size>': 'bytes of the file coded together (default: 10M)',
+  '--chunk-size <size>': 'instead of --data: as many as make no chunk file larger than this',
+};
+export const TARGET_OPTIONS = {
+  '--share-targets': 'allow several in one folder of several',
+};
+const CHUNKS_ARG = { '<chunks...>': 'chunk files, or folders that hold them' };
+
+export interface SchemeOptions {
+  readonly dataCount?: string;
+  readonly parity?: string;
+  readonly stripe?: string;
+  readonly chunkSize?: string;
+}
+
+/**
+ * After `chunk make` and `chunk plan`, `--data` and a number is a count, as in the tools that these
+ * files come from; before them, or with anything else, it is the data directory.
+ */
+export function dataCountArguments(argv: readonly string[]): string[] {
+  const chunkAt = argv.indexOf('chunk');
+  if (chunkAt < 0 || !['make', 'plan'].includes(argv[chunkAt + 1] ?? '')) return [...argv];
+  return argv.map((word, at) => {
+    if (at < chunkAt) return word;
+    const isCount = word === '--data' && /^\d+$/.test(argv[at + 1] ?? '');
+    return isCount ? '--data-count' : word.replace(/^--data=(?=\d+$)/, '--data-count=');
+  });
+}
+
+export function addChunkCommands(verbs: Verbs): void {
+  const group = addGroup(verbs, 'chunk', 'Reed–Solomon chunk files of a file, without a node');
+  addMake(group);
+  addGet(group);
+  addVerify(group);
+  addRepair(group);
+  addPlan(group);
+}
+
+interface MakeOptions extends SchemeOptions, KeyOptions {
+  readonly targets?: string;
+  readonly name?: string;
+  readonly shareTargets?: boolean;
+}
+
+function addMake(group: Verbs): void {
+  addVerb(group, 'make', {
+    summary: 'make chunk files of a file; any --data of them restore it',
+    details:
+      'They are sealed with a key file unless --plain is given; then the data chunk files hold ' +
+      'pieces of the file as they are. Prints the paths.',
+    args: { '<file>': 'the file' },
+    options: {
+      '-d, --targets <dirs>':
+        'where they go, one to each, with commas between (default: beside it)',
+      ...TARGET_OPTIONS,
+      '--name <name>': 'before the index in their names (default: that of the file)',
+      ...SCHEME_OPTIONS,
+      ...KEY_OPTIONS,
+    },
+    examples: [
+      'holdfast chunk make photos.tar -d /mnt/a,/mnt/b,/mnt/c --data 2 --parity 1',
+      'holdfast chunk make photos.tar -d out --plain',
+    ],
+    action: async (session: Session, options: MakeOptions, file: string) => {
+      const source = session.resolve(file);
+      const { size: sizeBytes } = await fs.stat(source);
+      assertKeyOrPlain(options);
+      const isSealed = !options.plain;
+      const scheme = await schemeOf(options, { sizeBytes, isSealed });
+      const folders = await makeFolders(session, options, { source, scheme });
+      const key = isSealed ? await shareKey(session, options) : undefined;
+      const { makeChunkFiles } = await import('../shares/index.ts');
+      using bar = progressBar(session, 'make', sizeBytes);
+      const name = options.name ?? path.basename(source);
+      const made = { file: source, name, folders, scheme, key, signal: session.signal };
+      const paths = await makeChunkFiles({ ...made, progress: bar.update });
+      session.show({ paths }, () => paths.map((made) => path.relative(session.io.workPath, made)));
+    },
+  });
+}
+
+/** @throws HF_BAD_ARGUMENT when chunk files would share a folder and nobody asked for it. */
+export async function makeFolders(
+  session: Session,
+  { targets: text, shareTargets }: Pick<MakeOptions, 'targets' | 'shareTargets'>,
+  { source, scheme }: { source: string; scheme: ChunkFileScheme },
+): Promise<string[]> {
+  if (text === undefined) return [path.dirname(source)];
+  const folders = folderList(session, text);
+  const real = await Promise.all(
+    folders.slice(0, 255).map((folder) => fs.realpath(folder).catch(() => folder)),
+  );
+  const distinct = new Set(real).size;
+  const count = scheme.dataCount + scheme.parityCount;
+  if (folders.length > 1 && !shareTargets && (distinct < count || distinct < folders.length)) {
+    const message =
+      `${plural('chunk file', count)} in ${plural('folder', distinct)}: losing one would lose ` +
+      'several; name more, or add --share-targets';
+    throw new HoldfastError('HF_BAD_ARGUMENT', message);
+  }
+  return folders;
+}
+
+function folderList(session: Session, text: string | undefined): string[] {
+  const names = (text ?? '').split(',').filter((name) => name !== '');
+  return names.map((folder) => session.resolve(folder));
+}
+
+interface GetOptions extends KeyOptions {
+  readonly output: string;
+  readonly force?: boolean;
+}
+
+function addGet(group: Verbs): void {
+  addVerb(group, 'get', {
+    summary: 'restore the file from its chunk files',
+    details: 'Only reads them. The file appears when its digest has been found right.',
+    args: CHUNKS_ARG,
+    options: {
+      '-o, --output <file>': 'the file to make',
+      '--force': 'replace a file that exists',
+      '--key <file>': KEY_OPTIONS['--key <file>'],
+    },
+    examples: ['holdfast chunk get -o photos.tar /mnt/a /mnt/b'],
+    action: async (session: Session, options: GetOptions, places: string[]) => {
+      if (options.output === undefined) {
+        throw new HoldfastError('HF_BAD_ARGUMENT', 'name the file to make with -o');
+      }
+      const { getFromChunkFiles } = await import('../shares/index.ts');
+      using bar = progressBar(session, 'get');
+      const { faults, sizeBytes } = await getFromChunkFiles({
+        paths: await pathsOf(session, places),
+        output: session.resolve(options.output),
+        replaces: options.force ?? false,
+        key: await existingShareKey(session, options),
+        signal: session.signal,
+        progress: bar.update,
+      });
+      await warnOfFaults(session, faults);
+      if (session.isJson) session.print(JSON.stringify({ sizeBytes, faults }));
+    },
+  });
+}
+
+function addVerify(group: Verbs): void {
+  addVerb(group, 'verify', {
+    summary: 'check every byte of chunk files and say what is bad or missing',
+    details:
+      'Needs no key. Exit code 1 when something is bad or missing and can be repaired, 6 when ' +
+      'too few are left.',
+    args: CHUNKS_ARG,
+    options: { '--each': 'each by itself: missing chunk files are no fault' },
+    examples: ['holdfast chunk verify /mnt/a /mnt/b /mnt/c', 'holdfast chunk verify --each /mnt/a'],
+    action: async (session: Session, { each }: { each?: boolean }, places: string[]) => {
+      const { faultLine, verifyChunkFiles } = await import('../shares/index.ts');
+      using bar = progressBar(session, 'verify');
+      const { signal } = session;
+      const paths = await pathsOf(session, places);
+      const result = await verifyChunkFiles(paths, { signal, progress: bar.update });
+      const { faults, lacking, k, n, goodCount } = result;
+      session.show(result, () => [
+        ...faults.map(faultLine),
+        `${n - lacking.length} of ${plural('chunk file', n)} good, ${k} needed` +
+          (lacking.length > 0 ? `; missing or bad: ${lacking.join(', ')}` : ''),
+      ]);
+      if (faults.length === 0 && (each || lacking.length === 0)) return 0;
+      return goodCount < k && !each ? EXIT_LOST : EXIT_DEGRADED;
+    },
+  });
+}
+
+interface RepairOptions {
+  readonly targets?: string;
+  readonly dryRun?: boolean;
+}
+
+function addRepair(group: Verbs): void {
+  addVerb(group, 'repair', {
+    summary: 'make missing and bad chunk files again, as they were',
+    details:
+      'Needs no key. A bad file is replaced when the new one is whole on its disk; missing ones ' +
+      'go to the folders that hold the fewest. Prints the paths.',
+    args: CHUNKS_ARG,
+    options: {
+      '-d, --targets <dirs>': 'where missing ones may go (default: the folders that are named)',
+      '-n, --dry-run': 'only say what would be made',
+    },
+    examples: ['holdfast chunk repair /mnt/a /mnt/b /mnt/c'],
+    action: async (session: Session, options: RepairOptions, places: string[]) => {
+      const { repairChunkFiles } = await import('../shares/index.ts');
+      using bar = progressBar(session, 'repair');
+      const { signal } = session;
+      const { faults, repaired } = await repairChunkFiles({
+        paths: await pathsOf(session, places),
+        folders: options.targets
+          ? folderList(session, options.targets)
+          : await foldersOf(session, places),
+        isDryRun: options.dryRun ?? false,
+        signal,
+        progress: bar.update,
+      });
+      await warnOfFaults(session, faults);
+      session.show({ faults, repaired }, () =>
+        repaired.map((file) => path.relative(session.io.workPath, file)),
+      );
+    },
+  });
+}
+
+interface PlanOptions extends SchemeOptions, KeyOptions {
+  readonly size?: string;
+}
+
+function addPlan(group: Verbs): void {
+  addVerb(group, 'plan', {
+    summary: 'print how many chunk files there would be and how large, to the byte',
+    args: { '[file]': 'the file; or give --size' },
+    options: { '--size <size>': 'of the file', ...SCHEME_OPTIONS, '--plain': 'not sealed' },
+    examples: [
+      'holdfast chunk plan photos.tar',
+      'holdfast chunk plan --size 60G --chunk-size 4G --parity 2',
+    ],
+    action: async (session: Session, options: PlanOptions, file: string | undefined) => {
+      if ((file === undefined) === (options.size === undefined)) {
+        throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
+      }
+      const sizeBytes =
+        file === undefined ? parseSize(options.size!) : (await fs.stat(session.resolve(file))).size;
+      const { planChunkFiles } = await import('../shares/index.ts');
+      const planned = { sizeBytes, isSealed: !options.plain };
+      const plan = planChunkFiles(planned, await schemeOf(options, planned));
+      session.show(plan, () =>
+        fields({
+          file: sizeField(plan.sizeBytes),
+          'chunk files': `${plan.dataCount} + ${plan.parityCount}`,
+          'may be lost': plan.parityCount,
+          each: sizeField(plan.chunkFileBytes),
+          total: sizeField(plan.totalBytes),
+          stripe: sizeField(plan.stripeBytes),
+          stripes: plan.stripeCount,
+          sealed: plan.isSealed ? 'yes' : 'no',
+        }),
+      );
+    },
+  });
+}
+
+export async function schemeOf(
+  { dataCount, parity, stripe, chunkSize }: SchemeOptions,
+  file: { readonly sizeBytes: number; readonly isSealed: boolean },
+): Promise<ChunkFileScheme> {
+  const shares = await import('../shares/index.ts');
+  if (dataCount !== undefined && chunkSize !== undefined) {
+    throw new HoldfastError('HF_BAD_ARGUMENT', 'give --data or --chunk-size, not both');
+  }
+  const rest = {
+    parityCount: parity === undefined ? shares.CHUNK_FILE_PARITY : parseCount(parity, { min: 1 }),
+    stripeBytes: stripe === undefined ? LIMITS.stripeBytesMax : parseSize(stripe),
+  };
+  if (chunkSize !== undefined) {
+    return { ...rest, dataCount: shares.fitDataCount(file, rest, parseSize(chunkSize)) };
+  }
+  return {
+    ...rest,
+    dataCount: dataCount === undefined ? shares.CHUNK_FILE_DATA : parseCount(dataCount, { min: 1 }),
+  };
+}
+
+async function pathsOf(session: Session, places: readonly string[]): Promise<string[]> {
+  const { findChunkFiles } = await import('../shares/index.ts');
+  return await findChunkFiles(places.map((place) => session.resolve(place)));
+}
+
+/** Folders that are named, and those of files that are named. */
+async function foldersOf(session: Session, places: readonly string[]): Promise<string[]> {
+  const folders = new Set<string>();
+  for (const place of places.map((name) => session.resolve(name))) {
+    const stat = await fs.stat(place).catch(() => undefined);
+    folders.add(stat?.isDirectory() ? place : path.dirname(place));
+  }
+  return [...folders];
+}
+
+export async function warnOfFaults(session: Session, faults: readonly ChunkFault[]): Promise<void> {
+  if (session.isJson || faults.length === 0) return;
+  const { faultLine } = await import('../shares/index.ts');
+  session.note(...faults.map((fault) => `holdfast: warning: ${faultLine(fault)}`));
+}
+
+/** Shows itself for files that take a moment. */
+function progressBar(session: Session, label: string, sizeBytes?: number) {
+  const isShown = sizeBytes === undefined || sizeBytes >= PROGRESS_BYTES_MIN;
+  const bar = isShown ? new ProgressBar(session.io, label) : undefined;
+  return {
+    update: ({ done, total }: { done: number; total: number }) =>
+      total >= PROGRESS_BYTES_MIN ? bar?.update({ done, total, bytes: done }) : undefined,
+    [Symbol.dispose]: () => bar?.[Symbol.dispose](),
+  };
+}

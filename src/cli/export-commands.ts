@@ -1,0 +1,151 @@
+/**
+ * `export` and `import`: an object as chunk files, which need no node to be read, and back. The
+ * content passes through a file of its own in the data directory, readable by its user only, as
+ * sealing has to know all of it first.
+ */
+import { createReadStream } from 'node:fs';
+import fs from 'node:fs/promises';
+import path from 'node:path';
+import { HoldfastError } from '../base/index.ts';
+import {
+  makeFolders,
+  SCHEME_OPTIONS,
+  type SchemeOptions,
+  schemeOf,
+  TARGET_OPTIONS,
+  warnOfFaults,
+} from './chunk-commands.ts';
+import { restoredName } from './get-command.ts';
+import { mediaTypeOf } from './media-types.ts';
+import type { Session } from './session.ts';
+import {
+  assertKeyOrPlain,
+  existingShareKey,
+  KEY_OPTIONS,
+  type KeyOptions,
+  shareKey,
+} from './share-key.ts';
+import { addVerb, type Verbs } from './verbs.ts';
+import { writeFile, writeStream } from './write-file.ts';
+
+interface ExportOptions extends SchemeOptions, KeyOptions {
+  readonly volume: string;
+  readonly shares: string;
+  readonly shareTargets?: boolean;
+}
+
+interface ImportOptions {
+  readonly volume: string;
+  readonly name?: string;
+  readonly fileName?: string;
+  readonly key?: string;
+}
+
+export function addExportCommands(verbs: Verbs): void {
+  addVerb(verbs, 'export', {
+    summary: 'write an object as chunk files, which need no node to be read',
+    details: 'As chunk make does with a file; chunk get, import and restore.mjs read them.',
+    args: { '<ref>': 'id, key or content address' },
+    options: {
+      '--shares <dirs>': 'where the chunk files go, one to each, with commas between',
+      '--share-targets': TARGET_OPTIONS['--share-targets'],
+      ...SCHEME_OPTIONS,
+      ...KEY_OPTIONS,
+    },
+    hasVolume: true,
+    examples: ['holdfast export $id --shares /mnt/a,/mnt/b,/mnt/c --data-count 2 --parity 1'],
+    action: exportObject,
+  });
+  addVerb(verbs, 'import', {
+    summary: 'store the file that chunk files hold and print its id',
+    args: { '<chunks...>': 'chunk files, or folders that hold them' },
+    options: {
+      '--name <key>': 'key under which it can be found',
+      '--file-name <name>': 'recorded as the name of the file',
+      '--key <file>': KEY_OPTIONS['--key <file>'],
+    },
+    hasVolume: true,
+    examples: ['holdfast import /mnt/a /mnt/b'],
+    action: importObject,
+  });
+}
+
+async function exportObject(
+  session: Session,
+  options: ExportOptions,
+  reference: string,
+): Promise<void> {
+  assertKeyOrPlain(options);
+  if (options.shares === undefined) {
+    throw new HoldfastError('HF_BAD_ARGUMENT', 'name the folders for the chunk files: --shares');
+  }
+  const { client, signal } = session;
+  const { volume } = options;
+  const object = await client.call('object.query', { volume, reference }, { signal });
+  const planned = { sizeBytes: object.sizeBytes, isSealed: !options.plain };
+  const { makeChunkFiles } = await import('../shares/index.ts');
+  const scheme = await schemeOf(options, planned);
+  const targets = { ...options, targets: options.shares };
+  const folders = await makeFolders(session, targets, { source: '', scheme });
+  const key = options.plain ? undefined : await shareKey(session, options);
+  const paths = await withPrivateFile(session, async (file) => {
+    const uniqueName = session.io.uniqueName();
+    await writeFile(
+      file,
+      async (handle) => {
+        // The very object that was asked about: its key may have a new one by now.
+        const { bytes } = await client.get({ volume, reference: object.id, signal });
+        await writeStream(handle, bytes);
+      },
+      { isForced: false, uniqueName },
+    );
+    return await makeChunkFiles({ file, name: restoredName(object), folders, scheme, key, signal });
+  });
+  session.show({ object, paths }, () =>
+    paths.map((made) => path.relative(session.io.workPath, made)),
+  );
+}
+
+async function importObject(
+  session: Session,
+  { volume, name, fileName, key }: ImportOptions,
+  places: string[],
+): Promise<void> {
+  const { client, signal } = session;
+  const { findChunkFiles, getFromChunkFiles } = await import('../shares/index.ts');
+  const paths = await findChunkFiles(places.map((place) => session.resolve(place)));
+  await withPrivateFile(session, async (file) => {
+    const { faults } = await getFromChunkFiles({
+      paths,
+      output: file,
+      replaces: false,
+      key: await existingShareKey(session, key === undefined ? {} : { key }),
+      signal,
+    });
+    await warnOfFaults(session, faults);
+    const recorded = fileName ?? name?.split('/').at(-1);
+    const mediaType = mediaTypeOf(recorded ?? '');
+    const answer = await client.put(createReadStream(file), {
+      volume,
+      ...(name === undefined ? {} : { key: name }),
+      ...(recorded === undefined ? {} : { fileName: recorded }),
+      ...(mediaType === undefined ? {} : { mediaType }),
+      signal,
+    });
+    session.show(answer, () => [answer.object.id]);
+  });
+}
+
+/** A path in a folder that only the user can enter, and that goes when `work` is over. */
+async function withPrivateFile<Result>(
+  session: Session,
+  work: (file: string) => Promise<Result>,
+): Promise<Result> {
+  await fs.mkdir(session.dataPath, { recursive: true, mode: 0o700 });
+  const folder = await fs.mkdtemp(path.join(session.dataPath, 'passing-'));
+  try {
+    return await work(path.join(folder, 'content'));
+  } finally {
+    await fs.rm(folder, { recursive: true, force: true });
+  }
+}
