@@ -167,6 +167,23 @@ describe('extent store, formatting and opening', () => {
     await formatStore({ env, device, clusterId, replacesStore: true });
   });
 
+  it('takes nothing of a store with the same id that was there before', async () => {
+    const env = testEnv();
+    const device = new MemoryDevice({ sizeBytes: 16 * MiB });
+    const id = await formatStore({ env, device, clusterId });
+    const before = await openStore({ env, device: kept(device) });
+    const chunks = Array.from({ length: 20 }, (_, number) => testChunk(number, 5000));
+    for (const { id: chunk, bytes } of chunks) await before.put(chunk, bytes, { generation: 1 });
+    // Not closed: the batches in the ring stay, valid and with the same seed.
+    await formatStore({ env, device, clusterId, id, replacesStore: true });
+    for (const isFirst of [true, false]) {
+      const store = await openStore({ env, device: kept(device) });
+      expect((await store.describe()).damage).toEqual([]);
+      expect((await store.usage()).chunkCount).toBe(isFirst ? 0 : 1);
+      if (isFirst) await store.put(chunks[0]!.id, chunks[0]!.bytes, { generation: 1 });
+    }
+  });
+
   it('describes itself', async () => {
     const env = testEnv();
     const device = new MemoryDevice({ sizeBytes: 16 * MiB, name: 'disk-1' });
