@@ -3,7 +3,7 @@
  * memory is page-aligned, and the store does not check them against their ids, as when the layer
  * above has just made them; *checked* ones are true chunks that it checks.
  */
-import { randomFillSync } from 'node:crypto';
+import { randomFillSync, randomInt } from 'node:crypto';
 import {
   type ChunkId,
   chunkId,
@@ -124,7 +124,7 @@ function stamp(chunk: Uint8Array, shardDigest: Uint8Array, number: number): Chun
 function shuffled<Item>(items: readonly Item[]): Item[] {
   const order = [...items];
   for (let at = order.length - 1; at > 0; at--) {
-    const other = Math.floor(Math.random() * (at + 1));
+    const other = randomInt(at + 1);
     [order[at], order[other]] = [order[other]!, order[at]!];
   }
   return order;

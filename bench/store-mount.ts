@@ -14,7 +14,7 @@ const JOURNAL_BLOCKS = (64 * MiB) / (4 * KiB);
 const JOURNAL_RECORDS = 100_000;
 const ROUNDS = 3;
 
-/** Room that the chunks and their index take. */
+/** Room that the chunks, their index and the journal take. */
 export const MOUNT_DISK_BYTES: number = 5.5 * 1024 * MiB;
 
 /** What is on the disk is lost. */

@@ -48,6 +48,7 @@ async function calmDown(world: World): Promise<void> {
   if (world.isDown) await world.start();
   for (const disk of world.disks) {
     disk.readErrorRate = 0;
+    disk.isFull = false; // its store learns of it at the restart below
     disk.hungUntilMs = 0;
     await world.bringDisk(disk);
   }

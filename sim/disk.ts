@@ -45,6 +45,10 @@ export class SimDisk {
   isWrittenOff = false;
   /** Chance that a read fails. */
   readErrorRate = 0;
+  /** Something of it may have rotted since it was scrubbed last, superblocks too. */
+  isRotten = false;
+  /** Nothing may be put on it: its store has a maximum that is reached. */
+  isFull = false;
   /** Operations started before this moment of virtual time wait until then. */
   hungUntilMs = 0;
   readonly #pace: DiskPace;

@@ -19,6 +19,7 @@ const MEANS_MS = {
   heal: 800,
   scrub: 2000,
   collect: 500,
+  fill: 1500,
 } as const;
 
 type Action = keyof typeof MEANS_MS;
@@ -107,6 +108,8 @@ async function act(
       return await world.scrub();
     case 'collect':
       return await world.collect(collectGraceMs);
+    case 'fill':
+      return await fill(victim, { world, random, sleep });
   }
 }
 
@@ -119,6 +122,18 @@ async function failReads(
   victim.readErrorRate = random.pick([0.02, 0.3, 1]);
   await sleep(random.exponential(1000));
   victim.readErrorRate = 0;
+}
+
+/** The disk has no room for a while: others have filled it, or its owner lowered the maximum. */
+async function fill(
+  victim: SimDisk,
+  { world, random, sleep }: Pick<NemesisOptions, 'world' | 'random' | 'sleep'>,
+): Promise<void> {
+  if (!mayImpair(world, victim)) return;
+  world.impair(victim, true);
+  await world.setFull(victim, true);
+  await sleep(random.exponential(2000));
+  await world.setFull(victim, false);
 }
 
 function mayImpair(world: World, victim: SimDisk): boolean {

@@ -11,6 +11,7 @@ import {
   assert,
   errorCode,
   hexId,
+  LIMITS,
   MiB,
   Mutex,
   type ClusterId,
@@ -203,13 +204,14 @@ export class World {
       const plantedFault = this.#options.planted.storeFault;
       const clusterId = this.#clusterId;
       const store = await openStore({ env, device, clusterId, plantedFault });
+      await limit(store, disk);
       life.stores.set(disk, store);
       disk.isWrittenOff = false;
     } catch (error) {
       if (running.isDead) throw error; // the disk is another life's by now
       running.note(`${disk.name} cannot be opened: ${textOf(error)}`);
       disk.cutPower();
-      if (!this.impaired.has(disk)) {
+      if (!this.impaired.has(disk) && !disk.isRotten) {
         throw new Violation(`${disk.name} is sound and cannot be opened: ${textOf(error)}`);
       }
     }
@@ -359,7 +361,18 @@ export class World {
   rotDisk(disk: SimDisk, bitCount: number): void {
     this.impair(disk, true);
     this.counts.rot += 1;
+    disk.isRotten = true;
     this.note(`${disk.name} rots at ${disk.rot(bitCount)}`);
+  }
+
+  /** Whether the disk refuses puts from now on; in all lives until it is said otherwise. */
+  async setFull(disk: SimDisk, isFull: boolean): Promise<void> {
+    this.note(`${disk.name} ${isFull ? 'is full' : 'has room again'}`);
+    disk.isFull = isFull;
+    await this.call(async (_core, _objects, { stores }) => {
+      const store = stores.get(disk);
+      if (store) await limit(store, disk);
+    });
   }
 
   /** A disk that was away is back, or one that had failed is opened again. */
@@ -423,8 +436,10 @@ export class World {
     });
     if (!isWhole || this.#impairments !== impairments) return false;
     for (const disk of this.impaired.keys()) {
-      if (disk.readErrorRate === 0) this.impaired.delete(disk);
+      if (disk.readErrorRate === 0 && !disk.isFull) this.impaired.delete(disk);
     }
+    // One that was away kept its rot: nothing of it is needed any more, but it may not open again.
+    for (const disk of this.disks) disk.isRotten &&= disk.state !== 'here';
     this.counts.heals += 1;
     return true;
   }
@@ -447,6 +462,14 @@ export class World {
     assert(this.#life?.core, 'the node is up');
     return alive(this.#life);
   }
+}
+
+/** Gives the store the maximum that makes its disk full, or takes it away. */
+async function limit(store: ExtentStore, disk: SimDisk): Promise<void> {
+  const { limits } = await store.describe();
+  const hardMaxBytes = disk.isFull ? LIMITS.blockBytes : 0;
+  if (limits.hardMaxBytes === hardMaxBytes) return;
+  await store.setLimits({ minBytes: 0, maxBytes: 0, hardMaxBytes });
 }
 
 function alive({ stores }: Life): ExtentStore[] {

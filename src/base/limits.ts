@@ -86,7 +86,7 @@ export const LIMITS = {
   halfOpenMax: 256,
   /** Connections of all kinds; far above what warm links need. */
   connectionsMax: 1024,
-  /** Peers that stay connected; the least recently used idle ones are let go (about 120 KB each). */
+  /** Peers that stay connected, about 120 KB each; the idle ones used longest ago are let go. */
   warmLinksMax: 64,
   /** A bulk connection nobody uses is closed after this. */
   bulkIdleMs: 60_000,
@@ -99,4 +99,73 @@ export const LIMITS = {
   strangerCallsPerSecondMax: 10,
   /** Addresses that one node may claim. */
   addressesPerNodeMax: 16,
+  /** What a node tells the others of itself: all of it, and its certificate, in bytes. */
+  memberRecordBytesMax: 4 * KiB,
+  recordCredentialsBytesMax: 1 * KiB,
+  /** Addresses in it, and labels of at most so many characters. */
+  addressesPerRecordMax: 8,
+  labelsPerNodeMax: 16,
+  labelCharsMax: 64,
+  /** Members that a node keeps: up to here all; 29 bytes in a digest, 300 in memory each. */
+  membersMax: 2000,
+  /** Beyond that, of each bucket of ids at least so many: some 4 hops at 50,000 nodes. */
+  bucketPeers: 8,
+  /** Rounds of a look-up, and questions in one; log2 N rounds are needed. */
+  lookupHopsMax: 32,
+  lookupQuestionsMax: 3,
+  /** Looked-up nodes that are not among the members but whose addresses are remembered. */
+  lookedUpMax: 256,
+  /** How often a node compares notes with another one and so probes it. */
+  gossipMs: 1000,
+  /** Partners of a round when there is news, and exchanges under way at once. */
+  gossipPartners: 3,
+  gossipsUnderWayMax: 16,
+  /** Members in one comparison (all), members in one of tables that are not complete, records. */
+  entriesPerMessageMax: 2048,
+  partialEntriesMax: 256,
+  recordsPerMessageMax: 200,
+  /** Time for a sign of life; then others are asked, so many, and so many ask for others here. */
+  probeMsMax: 1000,
+  probeRelays: 3,
+  relaysUnderWayMax: 64,
+  /** How long a suspect may take to answer before it counts as dead. */
+  suspectMs: 10_000,
+  /** When the dead and those who left are forgotten. */
+  deadMemberMs: 7 * 24 * 3600 * 1000,
+  leftMemberMs: 24 * 3600 * 1000,
+  /** How far the clock of a member may be ahead; its incarnation begins as a time. */
+  incarnationAheadMsMax: 24 * 3600 * 1000,
+  /** Pause between tries of the seeds while nobody is known, doubled up to this. */
+  seedPauseMsMax: 30_000,
+  /** Seeds in one of these tries; remembered peers may be many. */
+  seedsPerTryMax: 16,
+  /** Announcements on the local network: how often, and how old one may be. */
+  beaconMs: 5000,
+  beaconWindowMs: 60_000,
+  /** Nodes whose latest announcement is remembered, and announcements followed at once. */
+  beaconSendersMax: 4096,
+  beaconDialsMax: 4,
+  /** Chunks up to this travel between nodes inside a call, larger ones as a stream. */
+  inlineChunkBytesMax: 64 * KiB,
+  /** Time for another node to do a small thing; moving bytes may take so much longer. */
+  remoteCallMs: 10_000,
+  remoteBytesPerSecondMin: 1_000_000,
+  /** Chunk operations of one peer that are served at once, and of all peers on one store. */
+  servedPerPeerMax: 256,
+  servedPerStoreMax: 1024,
+  /** Memory for chunks that are on their way to or from peers: of one peer, and of all. */
+  servedBytesPerPeerMax: 64 * MiB,
+  servedBytesMax: 256 * MiB,
+  /** Answer of the metadata plane that is too long for a message: 500,000 records and more. */
+  metadataAnswerBytesMax: 64 * MiB,
+  /** The name that its owner gives a node: a host name fits. */
+  nodeNameCharsMax: 63,
+  /** Invitations that have not expired; each was made by a person. */
+  invitationsMax: 64,
+  /** An invitation is a key that lies about: it ends by itself. */
+  invitationLifeMsMax: 30 * 24 * 3600 * 1000,
+  /** Nodes that were ever removed; the list is one record of 24 bytes each. */
+  revocationsMax: 10_000,
+  /** How often a node looks at the list of those that were removed, when nobody tells it. */
+  revocationCheckMs: 5000,
 } as const;

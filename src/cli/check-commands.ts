@@ -2,7 +2,7 @@
  * `dev check` and `dev salvage`: a device that no node has open is read by this very process, with
  * the code that wrote it.
  */
-import { type ClusterId, HoldfastError, isHexId, toHex } from '../base/index.ts';
+import { type ClusterId, type DeviceId, HoldfastError, isHexId, toHex } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import type { CheckFinding, CheckReport, RepairReport, SalvageReport } from '../store/index.ts';
 import { plural } from './output.ts';
@@ -33,7 +33,10 @@ export function addCheckVerbs(group: Verbs): void {
       'For a device that cannot be opened, or that lost parts of its index. Chunks are looked ' +
       'for on the whole device and taken in where they lie. No node may have it open.',
     args: { '<device>': 'its path' },
-    options: { '--cluster <id>': "the cluster that it belongs to (default: the node's)" },
+    options: {
+      '--cluster <id>': "the cluster that it belongs to (default: the node's)",
+      '--store <id>': 'its own id, if no superblock is left (default: as the node knows it)',
+    },
     examples: ['holdfast dev salvage /dev/sdb', 'holdfast dev attach /dev/sdb'],
     action: salvageDevice,
   });
@@ -74,22 +77,22 @@ async function repairDevice(session: Session, path: string): Promise<RepairRepor
 
 async function salvageDevice(
   session: Session,
-  { cluster }: { cluster?: string },
+  { cluster, store }: { cluster?: string; store?: string },
   place: string,
 ): Promise<number> {
   const path = session.resolve(place);
   const node = await session.io.loadNode();
   const known = await node.readKnownStores(session.dataPath);
-  const clusterId = cluster === undefined ? known?.clusterId : clusterIdOf(cluster);
+  const clusterId = cluster === undefined ? known?.clusterId : idOf<ClusterId>(cluster);
   if (clusterId === undefined) {
     const message = `${session.dataPath} has no keys; name the cluster with --cluster`;
     throw new HoldfastError('HF_BAD_ARGUMENT', message);
   }
+  const id = store === undefined ? known?.idAt(path) : idOf<DeviceId>(store);
   const { salvageStore, openDevice } = await stores();
   const env = realEnv();
   const device = await openDevice({ env, path });
   using bar = new ProgressBar(session.io, 'salvage');
-  const id = known?.idAt(path);
   const about = { env, device, clusterId, id, ...watching(session, bar) };
   const report = await salvageStore(about);
   const incompleteIds = report.incompleteIds.map((each) => toHex(each));
@@ -98,9 +101,9 @@ async function salvageDevice(
 }
 
 /** @throws HF_BAD_ARGUMENT. */
-function clusterIdOf(text: string): ClusterId {
-  if (isHexId(text)) return text as ClusterId;
-  throw new HoldfastError('HF_BAD_ARGUMENT', `"${text}" is no cluster id: 32 hexadecimal digits`);
+function idOf<Id extends string>(text: string): Id {
+  if (isHexId(text)) return text as Id;
+  throw new HoldfastError('HF_BAD_ARGUMENT', `"${text}" is no id: 32 hexadecimal digits`);
 }
 
 function salvageLines(report: SalvageReport, path: string): string[] {

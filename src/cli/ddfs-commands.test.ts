@@ -128,6 +128,8 @@ describe('objects', () => {
     [['up', '--listen', '9111'], /write IP:PORT/],
     [['up', '--no-stores', '--store', 'a'], /--no-stores goes with neither/],
     [['dev', 'add', 'x', '--replace-store'], /goes with --force/],
+    [['dev', 'salvage', 'x'], /no keys; name the cluster with --cluster/],
+    [['dev', 'salvage', 'x', '--cluster', '12'], /"12" is no id/],
   ])('%j is refused with one line', async (argv, message) => {
     const { code, out, error } = await holdfast(argv);
     expect({ code, out }).toEqual({ code: 2, out: '' });

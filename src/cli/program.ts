@@ -4,6 +4,7 @@
  * printed from it.
  */
 import { Command } from 'commander';
+import { addArchiveCommands } from './archive-commands.ts';
 import { addCareCommands } from './care-commands.ts';
 import { addChunkCommands } from './chunk-commands.ts';
 import { addDdfsCommands } from './ddfs-commands.ts';
@@ -68,6 +69,7 @@ export function buildProgram(io: Io, run: Run): Command {
   addExportCommands(verbs);
   addSharesCommands(verbs);
   addKeyCommands(verbs);
+  addArchiveCommands(verbs);
   return program;
 }
 

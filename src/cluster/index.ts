@@ -1,3 +1,27 @@
-/** The door of `cluster`: the topology and its layout, by epoch, kept in the registry. */
+/**
+ * The door of `cluster`: the topology and its layout, by epoch, and who is a member; both kept in
+ * the registry.
+ */
+export {
+  type AdmissionOptions,
+  CertificateAdmission,
+  type FollowOptions,
+  type Identity,
+  RevocationFollower,
+} from './admission.ts';
 export type { Cluster } from './cluster.ts';
+export { type InvitationRecord, Invitations, type NewInvitation } from './invitations.ts';
+export type { KnownMember } from './join-messages.ts';
+export {
+  joinCluster,
+  type Joined,
+  type JoinOptions,
+  registerSelf,
+  serveJoin,
+  type ServeJoinOptions,
+} from './join.ts';
+export { isAdmin, type MemberRecord, Members, type Wishes } from './members.ts';
 export { openCluster, type ClusterOptions } from './open-cluster.ts';
+export { devicesOf, drainNode, leaveCluster, type RemovalOptions, removeNode } from './removal.ts';
+export { decodeRevocations, encodeRevocations, type Revocations } from './revocations.ts';
+export { VolumeGrants } from './volume-secrets.ts';

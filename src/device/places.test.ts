@@ -10,10 +10,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LIMITS, MiB, type DeviceId } from '../base/index.ts';
+import { LIMITS, MiB, xxh64, type DeviceId } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import { attachLoop, describeWithLoop } from '../../test/suites/loop-device.ts';
 import { deviceKindAt, makeDevice, openDevice, type MakeDeviceOptions } from './index.ts';
+import { TOOL_ENVIRONMENT } from './preallocate.ts';
 
 const run = promisify(execFile);
 const { blockBytes } = LIMITS;
@@ -162,6 +163,22 @@ describe('an existing file', () => {
     }
   });
 
+  it('that has become something else is refused where there is no blkid, too', async () => {
+    const { PATH } = TOOL_ENVIRONMENT;
+    resources.defer(() => void (TOOL_ENVIRONMENT.PATH = PATH));
+    TOOL_ENVIRONMENT.PATH = folder;
+    await fs.writeFile(at('file'), new Uint8Array(SIZE_BYTES));
+    await put(at('file'), 'HFSTORE1', 2048 * blockBytes);
+    expect(await made(at('file'))).toBe('image 24/24'); // its first superblock is bad, that is all
+    await (await openDevice({ env, path: at('file') }))[Symbol.asyncDispose]();
+    await put(at('file'), 'something', 1024);
+    await expect(made(at('file'))).rejects.toThrow('data of unknown origin; --force');
+    const open = openDevice({ env, path: at('file') });
+    await expect(open).rejects.toThrow('data of unknown origin, not a store');
+    await put(at('file'), 'HFSTORE1', 0);
+    await (await openDevice({ env, path: at('file') }))[Symbol.asyncDispose]();
+  });
+
   it('is not wiped while it is open', async () => {
     await fs.writeFile(at('file'), new Uint8Array(SIZE_BYTES).fill(7));
     await using device = await openDevice({ env, path: at('file') });
@@ -219,9 +236,12 @@ describeWithLoop('a disk', () => {
   });
 
   it('that holds a store is left to it, whatever else it looks like', async () => {
-    await run('mkswap', [path]);
-    await put(path, 'HFSTORE1', 0);
-    await run('blkid', ['-p', path]); // says that it is swap space
+    const superblock = Buffer.alloc(blockBytes);
+    superblock.write('HFSTORE1');
+    superblock.writeUInt16BE(0x55aa, 510);
+    superblock.writeBigUInt64LE(xxh64(superblock.subarray(0, -8)), blockBytes - 8);
+    await put(path, superblock, 0);
+    await run('blkid', ['-p', path]); // says that it has a partition table
     const before = await fs.readFile(path);
     expect(await made(path, { isForced: true })).toBe('raw 24/24');
     expect(before.equals(await fs.readFile(path))).toBe(true);
@@ -238,6 +258,24 @@ describeWithLoop('a disk', () => {
     await put(path, 'HFSTORE1', 2048 * blockBytes);
     await expect(made(path)).rejects.toThrow('holds an ext4 filesystem; --force');
     await expect(openDevice({ env, path })).rejects.toThrow('not a store');
+  });
+
+  it('that got a partition table behind the start of a superblock is refused', async () => {
+    await put(path, 'HFSTORE1', 0);
+    await put(path, Uint8Array.of(0x55, 0xaa), 510);
+    await expect(made(path)).rejects.toThrow('holds an MBR partition table; --force');
+    await expect(openDevice({ env, path })).rejects.toThrow('not a store');
+  });
+
+  it('that holds what is left of a store under something else is not wiped for that', async () => {
+    await put(path, 'HFSTORE1', 16 * blockBytes);
+    await put(path, Uint8Array.of(0x55, 0xaa), 510);
+    const before = await fs.readFile(path);
+    const make = made(path, { isForced: true });
+    await expect(make).rejects.toMatchObject({ code: 'HF_EXISTS' });
+    expect(before.equals(await fs.readFile(path))).toBe(true);
+    expect(await made(path, { isForced: true, replacesStore: true })).toBe('raw 24/24');
+    expect(await made(path)).toBe('raw 24/24');
   });
 
   it('that is mounted is refused when forced too, and nothing happens to it', async () => {

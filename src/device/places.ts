@@ -16,7 +16,7 @@ import { errnoOf, fileError, type DirectMode } from './block-file.ts';
 import { DirectoryDevice } from './directory-device.ts';
 import { ImageDevice } from './image-device.ts';
 import { RawDevice } from './raw-device.ts';
-import { foreignContent, refuseOverwritten, wipeEnds } from './signatures.ts';
+import { foreignContent, hasSuperblocks, refuseOverwritten, wipeEnds } from './signatures.ts';
 
 export type PlaceKind = 'raw' | 'image' | 'directory';
 
@@ -35,6 +35,8 @@ export interface MakeDeviceOptions extends OpenDeviceOptions {
   readonly kind?: 'image' | 'directory' | undefined;
   /** Gives up foreign content on a disk or in an image. */
   readonly isForced?: boolean | undefined;
+  /** Gives up what is left of a store under foreign content as well. */
+  readonly replacesStore?: boolean | undefined;
 }
 
 const { blockBytes, deviceBytesMin } = LIMITS;
@@ -64,9 +66,9 @@ export async function openDevice(options: OpenDeviceOptions): Promise<BlockDevic
  * Makes a place ready to be formatted, and opens it: a new folder (also in an empty one), a new
  * image, or a disk or image that is there, once it holds nothing or `isForced` gives that up; then
  * its ends are wiped. One that holds a store is opened as it is.
- * @throws HF_NOT_OURS for foreign content, HF_EXISTS for a folder that is a store, HF_BUSY, also
- *   when forced; HF_BAD_ARGUMENT, HF_NOT_FOUND, HF_IS_DIRECTORY, HF_NOT_DIRECTORY, HF_DENIED,
- *   HF_NO_SPACE, HF_IO.
+ * @throws HF_NOT_OURS for foreign content, HF_EXISTS for a folder that is a store and for a store
+ *   under foreign content, HF_BUSY, also when forced; HF_BAD_ARGUMENT, HF_NOT_FOUND,
+ *   HF_IS_DIRECTORY, HF_NOT_DIRECTORY, HF_DENIED, HF_NO_SPACE, HF_IO.
  */
 export async function makeDevice(options: MakeDeviceOptions): Promise<BlockDevice> {
   const { path, kind } = options;
@@ -84,14 +86,20 @@ export async function makeDevice(options: MakeDeviceOptions): Promise<BlockDevic
   return await checkedDevice(device, () => makeReady(device, options));
 }
 
-/** @throws HF_NOT_OURS unless the device is blank, a store's, or forced. */
-async function makeReady(device: BlockDevice, { isForced }: MakeDeviceOptions): Promise<void> {
+/** @throws HF_NOT_OURS unless the device is blank, a store's, or forced; HF_EXISTS. */
+async function makeReady(device: BlockDevice, options: MakeDeviceOptions): Promise<void> {
   checkSize(device.name, device.sizeBytes);
   const found = await foreignContent(device);
   if (found === undefined) return;
-  if (!isForced) {
+  const details = { path: device.name, found };
+  if (!options.isForced) {
     const message = `${device.name} holds ${found}; --force gives that up for good`;
-    throw new HoldfastError('HF_NOT_OURS', message, { details: { path: device.name, found } });
+    throw new HoldfastError('HF_NOT_OURS', message, { details });
+  }
+  // Its chunks are at the ends, too.
+  if (!options.replacesStore && (await hasSuperblocks(device))) {
+    const message = `${device.name} holds ${found}, and under it what is left of a store`;
+    throw new HoldfastError('HF_EXISTS', `${message}: to give that up, replace it`, { details });
   }
   await wipeEnds(device);
 }

@@ -13,7 +13,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LIMITS, MiB } from '../base/index.ts';
 import { attachLoop, describeWithLoop, type LoopDevice } from '../../test/suites/loop-device.ts';
 import { steppedEnv } from '../../test/suites/stepped-env.ts';
-import { RawDevice } from './index.ts';
+import { ImageDevice, RawDevice } from './index.ts';
 import { deviceNumberOf } from './sysfs.ts';
 
 const run = promisify(execFile);
@@ -232,6 +232,22 @@ describeWithLoop('a disk', () => {
     await device.flush();
     await device[Symbol.asyncDispose]();
     await expect(RawDevice.open({ env, path })).rejects.toMatchObject({ code: 'HF_NOT_FOUND' });
+  });
+
+  it('is refused while the file under it is in use as an image, and back', async () => {
+    await loop.detach();
+    const image = await ImageDevice.open({ env, path: loop.file });
+    await using over = await attachLoop({ file: loop.file });
+    const open = RawDevice.open({ env, path: over.path });
+    await expect(open).rejects.toMatchObject({ code: 'HF_BUSY' });
+    await expect(open).rejects.toThrow(`the file ${loop.file}, which ${over.path} lies over,`);
+    await image[Symbol.asyncDispose]();
+    await using device = await RawDevice.open({ env, path: over.path });
+    // Another loop device over the same file is no other disk.
+    await using second = await attachLoop({ file: loop.file });
+    expect(second.path).not.toBe(device.name);
+    const again = RawDevice.open({ env, path: second.path });
+    await expect(again).rejects.toMatchObject({ code: 'HF_BUSY' });
   });
 });
 

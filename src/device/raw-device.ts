@@ -1,7 +1,8 @@
 /**
  * A device on a disk: a whole disk, a partition, a loop device or any other block special file, by
  * whichever of its names. The kernel keeps others off (see block-file.ts), so it needs no lock of
- * ours, and nothing mounted or held can become one.
+ * ours, and nothing mounted or held can become one. Only a loop device does, since the file under
+ * it may be in use as an image.
  *
  * A disk that was pulled out is noticed by the watch: its name is gone or leads to another disk, or
  * its folder in sysfs is.
@@ -10,9 +11,10 @@ import fs from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { HoldfastError, LIMITS } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import { BlockFile, type BlockFileOptions, type DirectMode } from './block-file.ts';
+import { BlockFile, type BlockFileOptions, type DirectMode, identityOf } from './block-file.ts';
 import { devicePermits, FileDevice, holdOpen } from './file-device.ts';
-import { deviceNumberOf, diskUser, isReadOnlyDisk, sysfsFolder } from './sysfs.ts';
+import { holdLock } from './lock.ts';
+import { deviceNumberOf, diskUser, fileUnder, isReadOnlyDisk, sysfsFolder } from './sysfs.ts';
 
 export interface RawOptions {
   readonly env: Env;
@@ -30,6 +32,7 @@ export class RawDevice extends FileDevice {
     const permits = devicePermits();
     await using resources = new AsyncDisposableStack();
     const file = resources.use(await openDisk({ path, permits, direct, isDisk: true }));
+    await lockFileUnder(file, resources);
     if (await isReadOnlyDisk(file.deviceNumber)) throw readOnly(path);
     const sizeBytes = file.sizeBytes - (file.sizeBytes % LIMITS.blockBytes);
     if (sizeBytes === 0) {
@@ -48,6 +51,20 @@ export class RawDevice extends FileDevice {
       resources: resources.move(),
     });
   }
+}
+
+/** Takes the lock of the image that a loop device lies over. @throws HF_BUSY. */
+async function lockFileUnder(
+  { path, deviceNumber }: BlockFile,
+  resources: AsyncDisposableStack,
+): Promise<void> {
+  const under = await fileUnder(deviceNumber);
+  if (under === undefined) return;
+  // One that has been removed can be nobody's image any more.
+  const stat = await fs.stat(under, { bigint: true }).catch(() => undefined);
+  if (!stat) return;
+  const what = `the file ${under}, which ${path} lies over,`;
+  resources.use(await holdLock(`image-${identityOf(stat)}`, what));
 }
 
 /** Opens a disk, or says why not in words that help. */

@@ -4,13 +4,14 @@
  * shows in the first and the last MiB, where nearly everything keeps something: a blank device has
  * zeros there (or ones, as erased flash has). The middle is not looked at.
  *
- * A device with a superblock of ours holds a store, and that is for `store` to judge. Only a
- * superblock in block 0 outweighs a signature: copies further in survive what others write later.
+ * A device with a superblock of ours holds a store, and that is for `store` to judge. Only a whole
+ * superblock in block 0 outweighs a signature: copies further in survive what others write later,
+ * and so does the start of block 0, which some take for a boot loader.
  */
 import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { asBuffer, errorCode, HoldfastError, LIMITS, MiB } from '../base/index.ts';
+import { asBuffer, errorCode, HoldfastError, LIMITS, MiB, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from './block-device.ts';
 import { TOOL_ENVIRONMENT } from './preallocate.ts';
 
@@ -20,9 +21,13 @@ const { blockBytes } = LIMITS;
 /** Where a store keeps its superblock, and how each copy begins; docs/formats/store.md. */
 const SUPERBLOCK_BLOCKS = [0, 16, 2048, 2064];
 const SUPERBLOCK_MAGIC = Buffer.from('HFSTORE1');
+const CHECKSUM_AT: number = blockBytes - 8;
 
-/** What blkid exits with when signatures contradict each other. */
+/** What blkid exits with when it finds nothing, and when signatures contradict each other. */
+const BLKID_NOTHING = 2;
 const BLKID_AMBIVALENT = 8;
+
+const UNKNOWN_CONTENT = 'data of unknown origin';
 
 /**
  * What is on the device that is not ours, in words that follow "it holds"; `undefined`: nothing, or
@@ -30,16 +35,14 @@ const BLKID_AMBIVALENT = 8;
  * @throws HF_IO.
  */
 export async function foreignContent(device: BlockDevice): Promise<string | undefined> {
-  if (await hasSuperblock(device, 0)) return undefined;
-  const signature = await signatureOf(device.name);
+  if (await isSuperblockWhole(device)) return undefined;
+  const signature = await signatureOf(device);
   if (signature !== undefined) return signature;
-  for (const block of SUPERBLOCK_BLOCKS) {
-    if (await hasSuperblock(device, block)) return undefined;
-  }
+  if (await hasSuperblocks(device)) return undefined;
   for (const { offset, bytes } of ends(device)) {
     const memory = device.allocate(bytes);
     await device.read(memory, offset);
-    if (!isBlank(memory)) return 'data of unknown origin';
+    if (!isBlank(memory)) return UNKNOWN_CONTENT;
   }
   return undefined;
 }
@@ -50,8 +53,8 @@ export async function foreignContent(device: BlockDevice): Promise<string | unde
  * @throws HF_NOT_OURS, HF_IO.
  */
 export async function refuseOverwritten(device: BlockDevice): Promise<void> {
-  if (await hasSuperblock(device, 0)) return;
-  const signature = await signatureOf(device.name);
+  if (await isSuperblockWhole(device)) return;
+  const signature = await signatureOf(device);
   if (signature === undefined) return;
   throw new HoldfastError('HF_NOT_OURS', `${device.name} holds ${signature}, not a store`);
 }
@@ -75,28 +78,54 @@ function isBlank(bytes: Uint8Array): boolean {
   return (first === 0 || first === 0xff) && bytes.every((byte) => byte === first);
 }
 
-/** A block that cannot be read says nothing. */
-async function hasSuperblock(device: BlockDevice, block: number): Promise<boolean> {
-  if ((block + 1) * blockBytes > device.sizeBytes) return false;
-  const memory = device.allocate(blockBytes);
-  try {
-    await device.read(memory, block * blockBytes);
-  } catch (error) {
-    if (errorCode(error) !== 'HF_IO') throw error;
-    return false;
+/** Whether any block still looks like a superblock of ours. */
+export async function hasSuperblocks(device: BlockDevice): Promise<boolean> {
+  for (const number of SUPERBLOCK_BLOCKS) {
+    if (isSuperblock(await readBlock(device, number))) return true;
   }
-  return asBuffer(memory).subarray(0, SUPERBLOCK_MAGIC.length).equals(SUPERBLOCK_MAGIC);
+  return false;
 }
 
-/** What blkid knows to be there; `undefined` also where there is no blkid. */
-async function signatureOf(path: string): Promise<string | undefined> {
+/** Whether the first superblock is as it was written. */
+async function isSuperblockWhole(device: BlockDevice): Promise<boolean> {
+  const block = await readBlock(device, 0);
+  if (!block || !isSuperblock(block)) return false;
+  return block.readBigUInt64LE(CHECKSUM_AT) === xxh64(block.subarray(0, CHECKSUM_AT));
+}
+
+function isSuperblock(block: Buffer | undefined): boolean {
+  return block?.subarray(0, SUPERBLOCK_MAGIC.length).equals(SUPERBLOCK_MAGIC) ?? false;
+}
+
+/** A block that cannot be read says nothing. */
+async function readBlock(device: BlockDevice, number: number): Promise<Buffer | undefined> {
+  if ((number + 1) * blockBytes > device.sizeBytes) return undefined;
+  const memory = device.allocate(blockBytes);
+  try {
+    await device.read(memory, number * blockBytes);
+  } catch (error) {
+    if (errorCode(error) !== 'HF_IO') throw error;
+    return undefined;
+  }
+  return asBuffer(memory);
+}
+
+/**
+ * What blkid knows to be there. Where there is no blkid that can be asked, whatever block 0 holds
+ * is foreign, but for zeros and what is left of a superblock.
+ */
+async function signatureOf(device: BlockDevice): Promise<string | undefined> {
   try {
     const options = { env: TOOL_ENVIRONMENT };
-    const { stdout } = await run('blkid', ['-p', '-o', 'export', resolve(path)], options);
+    const flags = ['-p', '-o', 'export'];
+    const { stdout } = await run('blkid', [...flags, resolve(device.name)], options);
     return describeSignature(stdout);
   } catch (error) {
     const { code } = error as { code?: unknown };
-    return code === BLKID_AMBIVALENT ? 'more than one kind of content' : undefined;
+    if (code === BLKID_AMBIVALENT) return 'more than one kind of content';
+    if (code === BLKID_NOTHING) return undefined;
+    const block = await readBlock(device, 0);
+    return !block || isBlank(block) || isSuperblock(block) ? undefined : UNKNOWN_CONTENT;
   }
 }
 

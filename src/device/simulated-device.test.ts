@@ -83,7 +83,7 @@ describe('the simulated device', () => {
     expect(before.pending.length).toBe(3);
   });
 
-  it('has zeros where it was cut and grew again, also in what it shares with crash points', async () => {
+  it('has zeros where it was cut and grew again, in crash points too', async () => {
     const sizeBytes = 300 * blockBytes;
     const device = new SimulatedDevice({ sizeBytes, capacityBytes: sizeBytes });
     await device.write([block(1, 300)], 0);

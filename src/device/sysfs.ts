@@ -68,6 +68,14 @@ export async function loopOver(path: string): Promise<string | undefined> {
   return undefined;
 }
 
+/** The file that a loop device lies over from its first byte on; `undefined` for other disks. */
+export async function fileUnder(number: DeviceNumber): Promise<string | undefined> {
+  const folder = join(sysfsFolder(number), 'loop');
+  const offset = (await readOr(join(folder, 'offset')))?.trim();
+  if (offset !== '0') return undefined;
+  return (await readOr(join(folder, 'backing_file')))?.replace(/\n$/u, '');
+}
+
 interface Relative {
   /** Absent for the device itself. */
   readonly name: string | undefined;

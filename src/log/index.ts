@@ -16,4 +16,16 @@ export { LogRegistry, type LogRegistryOptions, REGISTRY_CELL } from './log-regis
 export { MemoryLog, type MemoryLogBugs, type MemoryLogOptions } from './memory-log.ts';
 export { MemoryRegistry } from './memory-registry.ts';
 export type { MemoryFaults } from './memory-wire.ts';
+export {
+  answerCalls,
+  type CallHandlers,
+  RemoteCalls,
+  type RemoteCallsOptions,
+} from './remote-calls.ts';
+export {
+  RemoteRegistry,
+  serveRegistry,
+  type ServeRegistryOptions,
+  watchKey,
+} from './remote-registry.ts';
 export type { Mirror, MirrorRecord, MirrorRef } from './mirror.ts';

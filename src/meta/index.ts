@@ -23,5 +23,12 @@ export type {
   WantedStripe,
 } from './references.ts';
 export { openReferences } from './references-cell.ts';
+export { remoteNamespace, remoteReferences } from './remote-cells.ts';
+export {
+  serveNamespaces,
+  type ServeNamespacesOptions,
+  serveReferences,
+  type ServeReferencesOptions,
+} from './serve-cells.ts';
 export type { CellParts } from './steward.ts';
 export { checkVolumeName, openVolumes, type VolumeRecord, type Volumes } from './volumes.ts';

@@ -12,7 +12,7 @@ import { type CellParts, Steward } from './steward.ts';
 /** Bytes of a directory's salt. */
 const SALT_BYTES = 16;
 /** Inode numbers that one call may take. */
-const ALLOCATION_MAX = 2 ** 20;
+export const ALLOCATION_MAX = 2 ** 20;
 
 /** Opens a volume's cell as its steward, and makes the root directory of a new one. */
 export async function openNamespace(parts: CellParts): Promise<Namespace> {

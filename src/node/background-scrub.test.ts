@@ -32,7 +32,7 @@ async function run(minutes: number, scrubs: readonly ((options: ScrubOptions) =>
   return begun;
 }
 
-it('scrubs each store every two weeks, slowly, and tries again an hour after a failure', async () => {
+it('scrubs each store every two weeks, slowly; an hour after a failure again', async () => {
   const paces: ScrubOptions[] = [];
   const begun = await run(15 * DAY_MINUTES, [
     async (options) => void paces.push(options),

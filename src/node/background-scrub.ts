@@ -1,7 +1,7 @@
 /**
- * Scrubs all stores all the time, so slowly that nobody notices: a pass takes two weeks, and at most
- * a twentieth of a disk's time. A store knows how far it has come, so a restart costs nothing. What
- * is found bad is marked by the store, and care has it made again.
+ * Scrubs all stores all the time, so slowly that nobody notices: a pass takes two weeks, and at
+ * most a twentieth of a disk's time. A store knows how far it has come, so a restart costs nothing.
+ * What is found bad is marked by the store, and care has it made again.
  */
 import { type DeviceId, errorCode } from '../base/index.ts';
 import type { Env } from '../env/index.ts';

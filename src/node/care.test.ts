@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { RepairSummary } from '../repair/index.ts';
+import type { Repair, RepairSummary } from '../repair/index.ts';
 import {
   bytesOf,
   type Core,
@@ -16,7 +16,7 @@ import {
   rs42,
   streamOf,
 } from '../../test/suites/store-bed.ts';
-import { type CareOptions, startCare } from './care.ts';
+import { type CareOptions, repairClearingDamage, startCare } from './care.ts';
 
 /** How often the healer looks; only its rounds let time pass. */
 const HEALER_ROUND_MS = 10_000;
@@ -153,5 +153,34 @@ describe('care', () => {
       const device = core.cluster.topology().devices.find(({ id }) => id === store!.id);
       expect(device?.state).toBe('out');
     });
+  });
+});
+
+describe('repair', () => {
+  it('clears the damage of stores that were here when it began, and of no others', async () => {
+    const done = { repaired: 0, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 0 };
+    const cleared: string[] = [];
+    const damagedStore = (name: string, error?: Error) => ({
+      async clearDamage() {
+        if (error) throw error;
+        cleared.push(name);
+      },
+    });
+    const gone = damagedStore('gone', new HoldfastError('HF_CLOSED'));
+    const damaged = [gone, damagedStore('here')];
+    let summary: RepairSummary = { ...done, incomplete: 1 };
+    const inner = {
+      async repair() {
+        damaged.push(damagedStore('late'));
+        return summary;
+      },
+    } as unknown as Repair;
+    const repair = repairClearingDamage(inner, { damaged: async () => [...damaged] });
+    await repair.repair();
+    expect(cleared).toEqual([]);
+    damaged.pop();
+    summary = done;
+    expect(await repair.repair()).toEqual(done);
+    expect(cleared).toEqual(['here']);
   });
 });

@@ -3,6 +3,7 @@ import { type DeviceId, errorCode } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
 import { type Repair, type RepairSummary, runHealer, type RunOptions } from '../repair/index.ts';
+import type { ExtentStore } from '../store/index.ts';
 import { scrubInBackground } from './background-scrub.ts';
 import type { Core } from './core.ts';
 import type { StoreSet } from './store-set.ts';
@@ -156,16 +157,26 @@ async function watchStores({ env, core, stores }: CareOptions, signal: AbortSign
   }
 }
 
-/** Repair that, once nothing lacks shards any more, takes damage of stores for dealt with. */
+/**
+ * Repair that, once nothing lacks shards any more, takes damage of stores for dealt with: of those
+ * that were here when it began. It may not have asked a store that came while it ran.
+ */
 export function repairClearingDamage(
   repair: Repair,
-  stores: Pick<StoreSet, 'clearDamage'>,
+  stores: { damaged(): Promise<readonly Pick<ExtentStore, 'clearDamage'>[]> },
 ): Repair {
   return {
     ...repair,
     async repair(run) {
+      const damaged = await stores.damaged();
       const summary = await repair.repair(run);
-      if (summary.incomplete + summary.skipped + summary.lost === 0) await stores.clearDamage();
+      if (summary.incomplete + summary.skipped + summary.lost > 0) return summary;
+      for (const store of damaged) {
+        await store.clearDamage().catch((error) => {
+          // One that has gone keeps the mark, for when it is back.
+          if (errorCode(error) === undefined) throw error;
+        });
+      }
       return summary;
     },
   };

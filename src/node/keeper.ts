@@ -1,8 +1,21 @@
 /**
  * What a node keeps secret, in memory and in its keyring file, and the recovery kit made from it.
  */
-import { hexId, type ClusterId, Mutex, type NodeId, type VolumeId } from '../base/index.ts';
-import { encodeRecoveryKit, type Keyring, NodeKey, type RecoveryKit } from '../crypto/index.ts';
+import {
+  type ClusterId,
+  hexId,
+  HoldfastError,
+  Mutex,
+  type NodeId,
+  type VolumeId,
+} from '../base/index.ts';
+import {
+  adminKeyring,
+  encodeRecoveryKit,
+  type Keyring,
+  NodeKey,
+  type RecoveryKit,
+} from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { VolumeSecrets } from './volume-set.ts';
@@ -24,8 +37,16 @@ export class Keeper implements VolumeSecrets {
     return this.#keyring.clusterId;
   }
 
+  /** As it is now; secret. */
+  get keyring(): Keyring {
+    return this.#keyring;
+  }
+
+  /** @throws HF_WRONG_KEY on a node that is no metadata node. */
   get metadataKey(): Uint8Array {
-    return this.#keyring.metadataKey;
+    const { metadataKey } = this.#keyring;
+    if (metadataKey) return metadataKey;
+    throw new HoldfastError('HF_WRONG_KEY', 'this node does not hold the metadata key');
   }
 
   get nodeId(): NodeId {
@@ -50,13 +71,19 @@ export class Keeper implements VolumeSecrets {
     await this.#changing.run(() => this.#data.writeKeyring(this.#keyring));
   }
 
-  /** The recovery kit as of now; from here on `status` no longer asks for it. */
+  /**
+   * The recovery kit as of now; from here on `status` no longer asks for it.
+   * @throws HF_DENIED on a node that does not hold all keys of the cluster.
+   */
   async exportKit(about: {
     names: ReadonlyMap<VolumeId, string>;
     storePaths: readonly string[];
     nowMs: number;
   }): Promise<string> {
     const { clusterId, clusterKey, metadataKey, volumes } = this.#keyring;
+    if (!clusterKey || !metadataKey) {
+      throw new HoldfastError('HF_DENIED', 'only an admin node can make the recovery kit');
+    }
     const kit = encodeRecoveryKit({
       clusterId,
       clusterKey,
@@ -83,23 +110,21 @@ export class Keeper implements VolumeSecrets {
 }
 
 /** Fresh secrets for a new cluster. */
-export function newKeyring({ random }: Env): Keyring {
-  return {
+export function newKeyring({ random, clock }: Env): Keyring {
+  const keys = {
     clusterId: hexId<ClusterId>(random.bytes(16)),
     clusterKey: random.bytes(KEY_BYTES),
     metadataKey: random.bytes(KEY_BYTES),
     nodeSeed: random.bytes(KEY_BYTES),
     volumes: new Map(),
   };
+  return adminKeyring(keys, clock.now());
 }
 
 /** The secrets of a kit, for a node with a new identity. */
-export function recoveredKeyring({ random }: Env, kit: RecoveryKit): Keyring {
-  return {
-    clusterId: kit.clusterId,
-    clusterKey: kit.clusterKey,
-    metadataKey: kit.metadataKey,
-    nodeSeed: random.bytes(KEY_BYTES),
-    volumes: new Map(kit.volumes.map(({ id, secret }) => [id, secret])),
-  };
+export function recoveredKeyring({ random, clock }: Env, kit: RecoveryKit): Keyring {
+  const { clusterId, clusterKey, metadataKey } = kit;
+  const nodeSeed = random.bytes(KEY_BYTES);
+  const volumes = new Map(kit.volumes.map(({ id, secret }) => [id, secret]));
+  return adminKeyring({ clusterId, clusterKey, metadataKey, nodeSeed, volumes }, clock.now());
 }

@@ -208,7 +208,8 @@ export class StoreSet implements AsyncDisposable {
     const { kind, isForced, replacesStore, label, limits } = about;
     if (limits) checkLimits(limits); // before anything is made
     const capacityBytes = await this.#capacityOf(where, about);
-    const device = await makeDevice({ env, path: where, uuid, capacityBytes, kind, isForced });
+    const place = { path: where, uuid, capacityBytes, kind, isForced, replacesStore };
+    const device = await makeDevice({ env, ...place });
     try {
       const format = { env, device, id: uuid, clusterId, nodeId, label, limits, replacesStore };
       await formatStore(format);
@@ -296,11 +297,13 @@ export class StoreSet implements AsyncDisposable {
       .map(({ id }) => id);
   }
 
-  /** What was lost on stores that a mount found damaged has been made again elsewhere. */
-  async clearDamage(): Promise<void> {
+  /** Stores that a mount found damaged, and nobody has dealt with that. */
+  async damaged(): Promise<readonly ExtentStore[]> {
+    const damaged: ExtentStore[] = [];
     for (const { open } of this.slots) {
-      if (open && (await open.store.describe()).damagedAtMs > 0) await open.store.clearDamage();
+      if (open && (await open.store.describe()).damagedAtMs > 0) damaged.push(open.store);
     }
+    return damaged;
   }
 
   isDetached(id: DeviceId): boolean {
@@ -314,10 +317,10 @@ export class StoreSet implements AsyncDisposable {
 
   /** Notes what a store may grow to, after its limits have changed. */
   async remeasure(id: DeviceId): Promise<void> {
+    const usage = await this.#slots.get(id)?.open?.store.usage();
+    // As it is now: it may have been detached meanwhile.
     const slot = this.#slots.get(id);
-    if (!slot?.open) return;
-    const { sizeBytes } = await slot.open.store.usage();
-    this.#slots.set(id, { ...slot, sizeBytes });
+    if (slot && usage) this.#slots.set(id, { ...slot, sizeBytes: usage.sizeBytes });
   }
 
   /**

@@ -71,6 +71,16 @@ async function blocksOf(device: SimulatedDevice, chunks: readonly TestChunk[]): 
 }
 
 describe('extent store, a sector that cannot be read', () => {
+  it('costs nothing when it can be read a moment later', async () => {
+    const { device, store } = await newBed();
+    const [chunk] = await putMany(store, 1, 3000);
+    let failures = 1;
+    device.fault = ({ kind }) => (kind === 'read' && failures-- > 0 ? 'HF_IO' : undefined);
+    expect(bytesEqual((await store.get(chunk!.id))!, chunk!.bytes)).toBe(true);
+    expect(failures).toBeLessThan(1);
+    expect((await store.usage()).badChunkCount).toBe(0);
+  });
+
   it.each([
     ['small', 5000, 1],
     ['large', 300_000, 40],
@@ -180,5 +190,23 @@ describe('extent store, a device that gives nothing', () => {
     expect((await store.usage()).badChunkCount).toBe(30);
     expect((await store.scrub()).findings).toHaveLength(10);
     expect((await store.describe()).scrubCursor).toBe(0);
+  });
+
+  it('does not mount rather than blame the last batch for its device', async () => {
+    const { device, store } = await newBed();
+    const chunks = Array.from({ length: 60 }, (_, number) => testChunk(number, 4000));
+    await Promise.all(chunks.map(({ id, bytes }) => store.put(id, bytes, { generation: 0 })));
+    const blocks = await Promise.all(chunks.map(({ id }) => store.locate(id)));
+    const wanted = new Set(blocks.map((block) => block! * blockBytes));
+    const again = new SimulatedDevice({ media: device.powerOff().durable });
+    const env = testEnv({ sleeps: false });
+    // The cable, for a moment.
+    again.fault = ({ kind, offset }) =>
+      kind === 'read' && wanted.has(offset) ? 'HF_IO' : undefined;
+    await expectCode(openStore({ env, device: again }), 'HF_IO');
+    const well = new SimulatedDevice({ media: device.powerOff().durable });
+    const mounted = await openStore({ env, device: well });
+    expect((await mounted.usage()).badChunkCount).toBe(0);
+    for (const { id, bytes } of chunks) expect(await mounted.get(id)).toEqual(bytes);
   });
 });

@@ -8,8 +8,8 @@
  *   enough of them, while others still come in. Chunks get their blocks with their piece.
  * - Staging costs memory, so only the batch that is to be written next stages what it is given.
  *
- * Invariants: (1) a chunk has its blocks reserved in `Space`; (2) memory of the caller is read until
- * the batch is done; (3) lent memory goes back when every write has settled.
+ * Invariants: (1) a chunk has its blocks reserved in `Space`; (2) memory of the caller is read
+ * until the batch is done; (3) lent memory goes back when every write has settled.
  */
 import { assert, LIMITS } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -54,7 +54,7 @@ export class Batch {
   #kind = 0;
   #slots = 0;
   #stagedBlocks = 0;
-  #piece = new Piece();
+  #piece = this.#newPiece();
 
   /** @param options.slotsMax of the journal. */
   constructor(options: {
@@ -129,13 +129,16 @@ export class Batch {
 
   #stage(staged: StagedChunk): void {
     if (!this.#piece.hasRoom(staged.chunk)) this.#writePiece();
-    this.#piece.memory ??= this.#lent.use(this.#pool.lend(PIECE_BLOCKS)).bytes;
     this.#piece.add(staged);
+  }
+
+  #newPiece(): Piece {
+    return new Piece(() => this.#lent.use(this.#pool.lend(PIECE_BLOCKS)).bytes);
   }
 
   #writePiece(): void {
     const { chunks, sources } = this.#piece.close();
-    this.#piece = new Piece();
+    this.#piece = this.#newPiece();
     if (chunks.length > 0) this.#place(chunks, sources);
   }
 
@@ -197,14 +200,20 @@ function blocksOf(chunks: readonly StagedChunk[]): number {
 
 /** Chunks that are written with one transfer, as whole blocks one behind the other. */
 class Piece {
+  readonly #lend: () => Uint8Array;
   /** For what is copied. */
-  memory: Uint8Array | undefined;
+  #memory: Uint8Array | undefined;
   readonly #chunks: StagedChunk[] = [];
   readonly #sources: Uint8Array[] = [];
   #blocks = 0;
   /** What was copied and is no source yet. */
   #copiedFrom = 0;
   #copiedTo = 0;
+
+  /** @param lend memory of PIECE_BLOCKS. */
+  constructor(lend: () => Uint8Array) {
+    this.#lend = lend;
+  }
 
   hasRoom(chunk: Uint8Array): boolean {
     return this.#blocks + blocksFor(chunk.length) <= PIECE_BLOCKS;
@@ -220,10 +229,11 @@ class Piece {
       this.#sources.push(chunk);
       return;
     }
+    this.#memory ??= this.#lend();
     const at = this.#copiedTo;
     this.#copiedTo += blocks * BLOCK_BYTES;
-    this.memory!.set(chunk, at);
-    this.memory!.fill(0, at + chunk.length, this.#copiedTo);
+    this.#memory.set(chunk, at);
+    this.#memory.fill(0, at + chunk.length, this.#copiedTo);
   }
 
   close(): { readonly chunks: readonly StagedChunk[]; readonly sources: readonly Uint8Array[] } {
@@ -233,7 +243,7 @@ class Piece {
 
   #endCopied(): void {
     if (this.#copiedFrom === this.#copiedTo) return;
-    this.#sources.push(this.memory!.subarray(this.#copiedFrom, this.#copiedTo));
+    this.#sources.push(this.#memory!.subarray(this.#copiedFrom, this.#copiedTo));
     this.#copiedFrom = this.#copiedTo;
   }
 }

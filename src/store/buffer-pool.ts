@@ -13,12 +13,12 @@ export interface LentBuffer extends Disposable {
 }
 
 export class BufferPool {
-  readonly #device: BlockDevice;
+  readonly #device: Pick<BlockDevice, 'allocate'>;
   /** By size, powers of two. */
   readonly #kept = new Map<number, Uint8Array[]>();
   #keptBytes = 0;
 
-  constructor(device: BlockDevice) {
+  constructor(device: Pick<BlockDevice, 'allocate'>) {
     this.#device = device;
   }
 

@@ -186,7 +186,7 @@ export async function checkBitmap(
       report.find('bitmap', place, { what, isMended });
     } else if (allocator) {
       const wrong = wrongBits(words, number, allocator);
-      const what = `${wrong} blocks are free that it says are taken, or taken that it says are free`;
+      const what = `${wrong} blocks are free that it calls taken, or the other way round`;
       if (wrong > 0) report.find('bitmap', place, { what, isMended });
     }
     number += 1;

@@ -282,7 +282,7 @@ describe('check', () => {
     }
   });
 
-  it('names a chunk whose blocks another one has, when the batch that removed it is lost', async () => {
+  it('names a chunk whose blocks another has since its removal was lost', async () => {
     const { media, removed, at } = await reusedBlocks();
     expect((await check(new SimulatedDevice({ media }))).findings).toEqual([]);
     const device = new SimulatedDevice({ media });

@@ -1,19 +1,19 @@
 /**
  * Group commit: takes what has been submitted, writes it as one batch and flushes once.
  *
- *   submitted ──takeBatch──▶ in a batch ──write──▶ written ──flush──▶ durable ──apply──▶ resolved
+ *   submitted ──add──▶ in a batch ──close──▶ written ──flush──▶ durable ──apply──▶ resolved
  *
- * Small chunks of a batch are copied into one staging area and written with one transfer, at the
- * same time as the batch itself; a batch that is whole does therefore not prove that its chunks
- * are, and mount verifies the chunks of the last one. While a flush is under way the next batch
- * collects; there are no timers but the *idle seal*: an empty batch a moment after the last, which
- * confirms it.
+ * Small chunks go to free blocks in pieces while their batch is gathered (batch.ts), the last of
+ * them at the same time as the batch itself; a batch that is whole does therefore not prove that
+ * its chunks are, and mount verifies the chunks of the last one. While a flush is under way the
+ * next batch collects; there are no timers but the *idle seal*: an empty batch a moment after the
+ * last, which confirms it.
  *
- * Invariants: (1) batches are serial: one is written after the flush of its predecessor; (2) a
- * flush covers only writes that completed before it was asked for; large chunks are submitted after
- * their write; (3) two records of one chunk are never in one batch (the store's lock per chunk);
- * (4) the index changes only after the flush; (5) a failed write or flush here stops the store,
- * since a batch that names the chunks may be on the device.
+ * Invariants: (1) batches are serial: the records of one are written after the flush of its
+ * predecessor; (2) a flush covers only writes that completed before it was asked for; large chunks
+ * are submitted after their write; (3) two records of one chunk are never in one batch (the store's
+ * lock per chunk); (4) the index changes only after the flush; (5) a failed write or flush here
+ * stops the store, since a batch that names the chunks may be on the device.
  */
 import { assert, errorCode } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

@@ -10,32 +10,51 @@
  * can fail is shown by crash-faults.test.ts.
  */
 import { describe, expect, it } from 'vitest';
-import { enumerate, type Violation } from '../../test/crash/enumerate.ts';
-import { PROFILES, profileOf } from '../../test/crash/profiles.ts';
+import { enumerate, type Outcome, type Violation } from '../../test/crash/enumerate.ts';
+import { type Profile, PROFILES, profileOf } from '../../test/crash/profiles.ts';
 
 /** One seed of each kind of load. */
 const SEEDS: readonly number[] = PROFILES.map((_, index) => index + 1);
+const VIOLATIONS_MAX = 10;
 
 describe('extent store, power cuts', () => {
-  let states = 0;
+  const outcomes = new Map<Profile['name'], Outcome>();
 
-  for (const seed of SEEDS) {
-    it(`keeps its promises in every crash state: ${profileOf(seed).name}`, async () => {
-      const found: Violation[] = [];
-      const outcome = await enumerate({
-        seed,
-        oneMomentIn: 4,
-        onState: (violations) => {
-          found.push(...violations);
-          return found.length > 10;
-        },
-      });
-      expect(found).toEqual([]);
-      states += outcome.states;
-    });
-  }
+  it.each(SEEDS.map((seed) => ({ seed, load: profileOf(seed).name })))(
+    'keeps its promises in every crash state of a $load load, seed $seed',
+    async ({ seed, load }) => {
+      let foundCount = 0;
+      const onState = (found: readonly Violation[]): boolean => {
+        foundCount += found.length;
+        return foundCount > VIOLATIONS_MAX;
+      };
+      const outcome = await enumerate({ seed, oneMomentIn: 3, onState });
+      expect(outcome.violations).toEqual([]);
+      outcomes.set(load, outcome);
+    },
+  );
 
   it('has looked at thousands of states', () => {
-    expect(states).toBeGreaterThan(3000);
+    const states = [...outcomes.values()].reduce((sum, outcome) => sum + outcome.states, 0);
+    expect(states).toBeGreaterThan(4000);
+  });
+
+  it('has seen what the loads are for', () => {
+    const of = (name: Profile['name']): Outcome['recording'] => outcomes.get(name)!.recording;
+    const sizeAt = (name: Profile['name'], at: number): number =>
+      of(name).snapshots.at(at)!.point.durable.sizeBytes;
+    const formattedBytes = 16 * 2 ** 20;
+    expect(sizeAt('growing', -1)).toBeGreaterThan(formattedBytes);
+    expect(sizeAt('shrinking', -1)).toBeLessThan(sizeAt('shrinking', 0));
+    expect(of('full').counts.refused).toBeGreaterThan(0);
+    expect(of('limited').counts.refused).toBeGreaterThan(0);
+    expect(of('rotting').counts.markedBad).toBeGreaterThan(0);
+    for (const [name, { recording }] of outcomes) {
+      const { snapshots } = recording;
+      const isSuperblock = snapshots.map(({ point }) =>
+        point.pending.some(({ offset }) => offset === 0),
+      );
+      expect(isSuperblock.filter(Boolean).length, name).toBeGreaterThan(5);
+    }
   });
 });

@@ -11,7 +11,7 @@ import { type BlockPair, type BlockPairs, readPair, writePair } from './block-pa
 import { BLOCK_BYTES, blocksFor } from './geometry.ts';
 import { blockNumbers, type IndexImage, writeExtents } from './index-image.ts';
 import { SLOT_BYTES } from './slot.ts';
-import type { Space } from './space.ts';
+import { METADATA_INDEX_FACTOR, type Space } from './space.ts';
 
 const ENTRY_BYTES = 64;
 const ENTRIES_PER_BLOCK: number = BLOCK_BYTES / ENTRY_BYTES;
@@ -68,7 +68,7 @@ export function checkIndexBytes(
     0,
   );
   const bytes = slots * SLOT_BYTES;
-  if (bytes <= indexBytesMax) return;
+  if (bytes <= indexBytesMax * METADATA_INDEX_FACTOR) return;
   const [needed, allowed] = [Math.ceil(bytes / MiB), Math.floor(indexBytesMax / MiB)];
   throw new HoldfastError(
     'HF_NO_MEMORY',

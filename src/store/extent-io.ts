@@ -5,15 +5,17 @@
  * - Payload first, at a block's start, so that aligned memory goes to the device as it is; the last
  *   block, with the footer, comes from lent memory.
  * - What is read is verified before it is handed out, whole or by pages of 64 KiB.
- * - A read that fails is done in smaller parts; what cannot be read then is HF_IO, which says where.
+ * - A read that fails is done in smaller parts; what cannot be read then is HF_IO, which says
+ *   where.
  */
-import { assert, errorCode, HoldfastError, LIMITS, Semaphore, xxh64 } from '../base/index.ts';
+import { assert, errorCode, HoldfastError, KiB, LIMITS, Semaphore, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Extent } from './allocator.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { checkFooter, checkPages, chunkBlocks, encodeFooter, footerBytes } from './footer.ts';
 import type { FooterSubject } from './footer.ts';
 import { BLOCK_BYTES, PAGE_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
+import type { ReadFailures } from './health.ts';
 import { runsOf } from './index-image.ts';
 import { describeBlocks, readAround } from './read-around.ts';
 import type { ChunkRecord } from './slot.ts';
@@ -51,10 +53,13 @@ export function sliceSources(
 }
 
 /**
- * Large chunks that are checked and written at once. They keep a device busy; more would only wait
- * in it, in front of the journal, and their checksums would keep commits waiting.
+ * Large chunks that are checksummed and written at once, up to so many bytes and above. They keep a
+ * device busy; more would only wait in it, in front of the journal, and their checksums would keep
+ * commits waiting. Measured: with 16 at once, two thirds of the rate.
  */
-const LARGE_WRITES_MAX = 4;
+const WRITES_MAX = 6;
+const BIG_WRITES_MAX = 3;
+const BIG_BYTES: number = 512 * KiB;
 
 /** Bad blocks of a chunk that are looked for: one is enough to give it up. */
 const UNREADABLE_BLOCKS_MAX = 16;
@@ -78,7 +83,8 @@ export class ExtentIo {
   readonly #device: BlockDevice;
   readonly #pool: BufferPool;
   readonly #operations = new Semaphore(LIMITS.deviceOperationsMax);
-  readonly #largeWrites = new Semaphore(LARGE_WRITES_MAX);
+  readonly #writes = new Semaphore(WRITES_MAX);
+  readonly #bigWrites = new Semaphore(BIG_WRITES_MAX);
 
   constructor(device: BlockDevice, pool: BufferPool) {
     this.#device = device;
@@ -91,7 +97,8 @@ export class ExtentIo {
     chunk: Uint8Array,
     subject: FooterSubject,
   ): Promise<bigint> {
-    return await this.#largeWrites.run(() => this.#writeLarge(extents, chunk, subject));
+    const permits = chunk.length > BIG_BYTES ? this.#bigWrites : this.#writes;
+    return await permits.run(() => this.#writeLarge(extents, chunk, subject));
   }
 
   async #writeLarge(
@@ -140,15 +147,18 @@ export class ExtentIo {
       : await this.#readPages(record, range, { firstPage, endPage, target });
   }
 
-  /** Whether the chunk's bytes are what its record says. */
-  async isWhole(record: ChunkRecord): Promise<boolean> {
+  /**
+   * Whether the chunk's bytes are what its record says.
+   * @throws HF_IO when so many in a row cannot be read that the device is to blame.
+   */
+  async isWhole(record: ChunkRecord, failures: ReadFailures): Promise<boolean> {
     try {
       await this.read(record, { offset: 0, lengthBytes: record.lengthBytes }, undefined);
+      failures.succeeded();
       return true;
     } catch (error) {
-      const code = errorCode(error);
-      if (code !== 'HF_CORRUPT' && code !== 'HF_IO') throw error;
-      return false;
+      if (failures.isChunkBad(record.id, error)) return false;
+      throw error;
     }
   }
 

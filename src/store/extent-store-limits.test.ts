@@ -193,7 +193,7 @@ describe('extent store, memory and time', () => {
     await store[Symbol.asyncDispose]();
     const { durable: media } = device.crashPoint();
     const life = () => new SimulatedDevice({ media });
-    await expect(open(life(), { indexBytesMax: 20_000 })).rejects.toMatchObject({
+    await expect(open(life(), { indexBytesMax: 16_000 })).rejects.toMatchObject({
       code: 'HF_NO_MEMORY',
       message: 'the index needs 1 MiB of memory, and may take 0 MiB',
       details: { bytes: 4 * 128 * 64 },
@@ -214,6 +214,26 @@ describe('extent store, memory and time', () => {
       await again.remove(testChunk(each, 300).id, { generationMax: 0 });
     }
     await put(again, testChunk(number, 300));
+    await again[Symbol.asyncDispose]();
+  });
+
+  it('opens again with the same memory, whatever metadata has made of the index', async () => {
+    const device = await formatted();
+    const indexBytesMax = 4 * 128 * 64;
+    const store = await open(device, { indexBytesMax });
+    const fill = async (chunkOf: (number: number) => TestChunk): Promise<void> => {
+      for (let number = 0; number < 2000; number++) await put(store, chunkOf(number));
+    };
+    const full = { code: 'HF_NO_SPACE', message: expect.stringMatching(/memory/) };
+    await expect(fill((number) => testChunk(number, 300))).rejects.toMatchObject(full);
+    const { chunkCount } = await store.usage();
+    await expect(fill((number) => testMetadata(number, 100))).rejects.toMatchObject(full);
+    const all = await store.usage();
+    expect(all.chunkCount).toBeGreaterThan(chunkCount + 100);
+    await store[Symbol.asyncDispose]();
+    const media = device.crashPoint().durable;
+    const again = await open(new SimulatedDevice({ media }), { indexBytesMax });
+    expect((await again.usage()).chunkCount).toBe(all.chunkCount);
     await again[Symbol.asyncDispose]();
   });
 

@@ -287,8 +287,8 @@ export class ExtentStore implements ChunkStore {
   }
 
   async digests(): Promise<readonly GroupDigest[]> {
-    this.#operations.check();
-    return this.#inventory.digests.list();
+    using _ = this.#operations.begin();
+    return await this.#inventory.digests(() => this.#env.clock.turn());
   }
 
   async usage(): Promise<StoreUsage> {

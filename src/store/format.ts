@@ -51,6 +51,8 @@ export interface FormatOptions {
   /** Else by the capacity of the device; tests want small ones. */
   readonly journalBlocks?: number | undefined;
   readonly partitionBits?: number | undefined;
+  /** Number of the first batch, above all that the ring may still hold (salvage-layout.ts). */
+  readonly firstSeq?: number | undefined;
 }
 
 /** The store that is on the device; @throws HF_EXISTS unless it may be replaced. */
@@ -96,7 +98,7 @@ export async function formatStore(options: FormatOptions): Promise<DeviceId> {
   const { allocator } = space;
   const numbers = allocator.takeStale();
   // Batches of a store with the same id that lie in the ring are never taken for new ones.
-  const firstSeq = before?.id === id ? before.mark.seq + 2 ** 32 : 1;
+  const firstSeq = before?.id === id ? before.mark.seq + 2 ** 32 : (options.firstSeq ?? 1);
   await writeBitmap({ device, region: bitmap, seed: seedOf(id) }, { allocator, numbers });
   await writeSuperblock(device, {
     id,

@@ -8,7 +8,8 @@ import { describe, expect, it } from 'vitest';
 import { type ChunkId, LIMITS, toHex } from '../base/index.ts';
 import { imageBlocks } from './index-image.ts';
 import { IndexTable } from './index-table.ts';
-import { type ChunkRecord, encodeRecord } from './slot.ts';
+import { recordsOf } from './journal.ts';
+import { type ChunkRecord, encodeRecord, SlotList, slotsFor } from './slot.ts';
 
 /** Ids that share their home slot, but for the last byte. */
 function idOf(number: number): ChunkId {
@@ -62,6 +63,9 @@ describe('index table', () => {
         }
         const all = [0, 1].flatMap((partition) => index.recordsOf(partition));
         expect(new Map(all.map((record) => [toHex(record.id), record]))).toEqual(model);
+        const slots = [...model.values()].map(({ extents }) => slotsFor(extents.length));
+        const usedSlots = index.partitions.reduce((sum, each) => sum + each.usedSlots, 0);
+        expect(usedSlots).toBe(slots.reduce((sum, count) => sum + count, 0));
         const blocks = index.partitions.map(({ words }) => imageBlocks(words.length / 16));
         expect(index.goalBlocks).toBe(blocks.reduce((sum, count) => sum + count, 0));
       }),
@@ -79,5 +83,27 @@ describe('index table', () => {
     expect(index.goalBlocks).toBeGreaterThan(before);
     index.unplan(idOf(50), 2);
     expect(index.goalBlocks).toBe(before);
+  });
+
+  it('keeps the order of extents when a table grows whose end a record had crossed', () => {
+    const index = new IndexTable(0);
+    const record = recordOf(1, LIMITS.extentsPerChunkMax, 1);
+    const id = new Uint8Array(32).fill(9) as ChunkId;
+    // Home slot 61 of 64: the third continuation is at the start of the table.
+    id.set([61, 0, 0, 0], 4);
+    id[31] = 0;
+    index.apply(encodeRecord({ ...record, id }));
+    for (let number = 0; number < 60; number++) index.apply(encodeRecord(recordOf(number, 1, 1)));
+    expect(index.partitions[0]!.words.length / 16).toBe(128);
+    expect(index.find(id)).toEqual({ ...record, id });
+  });
+
+  it('takes records from the middle of a list, as a journal has them', () => {
+    const index = new IndexTable(0);
+    const list = new SlotList();
+    const records = [recordOf(1, 9, 4), recordOf(2, 1, 3), recordOf(3, 16, 1)];
+    for (const record of records) list.write(record);
+    for (const at of recordsOf(list.words)) index.apply(list.words, at);
+    for (const record of records) expect(index.find(record.id)).toEqual(record);
   });
 });

@@ -93,7 +93,7 @@ export class IndexTable {
     return at === undefined ? undefined : { ...recordAt(words, at), id };
   }
 
-  /** Puts the record at `from` of `source` in the place of the chunk's present one, or removes it. */
+  /** Puts the record at `from` of `source` in the place of the chunk's present one, if any. */
   apply(source: Uint32Array, from = 0): void {
     for (let word = 0; word < ID_WORDS; word++) this.#key[word] = source[from + word]!;
     const partition = this.#partition(source[from]! & 0xff);

@@ -31,6 +31,8 @@ export { chunkMemoryBytes } from './footer.ts';
 export { formatStore, type FormatOptions } from './format.ts';
 export { MemoryChunkStore, type MemoryStoreOptions } from './memory-store.ts';
 export { checkLimits, type Pressure } from './pressure.ts';
+export { RemoteChunkStore, type RemoteStoreOptions } from './remote-store.ts';
 export { salvageStore, type SalvageOptions, type SalvageReport } from './salvage.ts';
+export { serveStores, type ServeStoresOptions } from './serve-stores.ts';
 export type { StoreDescription } from './store-description.ts';
 export { readSuperblock, type StoreLimits, type Superblock } from './superblock.ts';

@@ -2,29 +2,33 @@
  * What the store holds and where: index, group digests and space, which change together. A record
  * is applied only when the batch that carries it is durable.
  *
+ * The digests are worked out when somebody first asks, partition by partition, and kept up to date
+ * from then on: they would take a third of a mount.
+ *
  * Invariant: each block is free, or belongs to one chunk of the index, to metadata, or to a put
  * that is under way.
  */
 import { CHUNK_ID_BYTES, type ChunkId, GROUP_COUNT, groupOf } from '../base/index.ts';
-import { isMetadataChunk } from './chunk-format.ts';
-import type { GroupDigests } from './group-digests.ts';
+import type { GroupDigest } from './chunk-store.ts';
+import { GroupDigests } from './group-digests.ts';
 import { type IndexTable, recordAt } from './index-table.ts';
 import { recordsOf } from './journal.ts';
-import { kindOf, readExtent, type RecordKind, SLOT_KINDS, WORD_EXTENT } from './slot.ts';
+import { groupAt, isMetadataAt, kindOf, readExtent, SLOT_KINDS, WORD_EXTENT } from './slot.ts';
 import type { Space } from './space.ts';
 
 export class Inventory {
   readonly index: IndexTable;
-  readonly digests: GroupDigests;
   readonly space: Space;
   #chunkCount = 0;
   #badChunkCount = 0;
   /** Chunks of each group: most groups of a small store have none, and are not looked through. */
   readonly #groupCounts = new Uint32Array(GROUP_COUNT);
+  readonly #digests = new GroupDigests();
+  /** The first so many partitions are in the digests. */
+  #digestedPartitions = 0;
 
-  constructor(parts: { index: IndexTable; digests: GroupDigests; space: Space }) {
+  constructor(parts: { index: IndexTable; space: Space }) {
     this.index = parts.index;
-    this.digests = parts.digests;
     this.space = parts.space;
   }
 
@@ -43,14 +47,27 @@ export class Inventory {
 
   /** Counts all chunks that are in the index already: the mount derives the rest from it. */
   countAll(): void {
-    for (const [number, { words }] of this.index.partitions.entries()) {
-      const ids = bytesOf(words);
-      this.index.visit(number, (_, at) => {
-        const id = idIn(ids, at);
-        this.#add(id, kindOf(words, at));
-        if (isMetadataChunk(id)) this.space.countChunk(recordAt(words, at));
+    for (const number of this.index.partitions.keys()) {
+      this.index.visit(number, (words, at) => {
+        this.#chunkCount += 1;
+        this.#groupCounts[groupAt(words, at)]! += 1;
+        if (kindOf(words, at) === SLOT_KINDS.bad) this.#badChunkCount += 1;
+        if (isMetadataAt(words, at)) this.space.countChunk(recordAt(words, at));
       });
     }
+  }
+
+  /** Of all groups. @param turn lets others work between two parts of the index. */
+  async digests(turn: () => Promise<void>): Promise<GroupDigest[]> {
+    while (this.#digestedPartitions < this.index.partitions.length) {
+      const ids = bytesOf(this.index.partitions[this.#digestedPartitions]!.words);
+      this.index.visit(this.#digestedPartitions, (words, at) => {
+        if (kindOf(words, at) === SLOT_KINDS.live) this.#digests.add(idIn(ids, at));
+      });
+      this.#digestedPartitions += 1;
+      await turn();
+    }
+    return this.#digests.list();
   }
 
   /** Takes the records of a batch into the index; what they replace gives its blocks back. */
@@ -64,26 +81,21 @@ export class Inventory {
     this.index.apply(words, at);
     const kind = kindOf(words, at);
     const isRemoved = kind === SLOT_KINDS.removed;
-    if (!isRemoved) this.#add(id, kind);
+    if (!isRemoved) this.#count(id, kind === SLOT_KINDS.live, 1);
     if (!before) return;
-    this.#subtract(id, before.kind);
+    this.#count(id, before.kind === 'live', -1);
     const isKept =
       !isRemoved && before.extents[0]!.start === readExtent(words, at + WORD_EXTENT).start;
     if (!isKept) this.space.release(before);
   }
 
-  #add(id: ChunkId, kind: number): void {
-    this.#chunkCount += 1;
-    this.#groupCounts[groupOf(id)]! += 1;
-    if (kind === SLOT_KINDS.live) this.digests.add(id);
-    else this.#badChunkCount += 1;
-  }
-
-  #subtract(id: ChunkId, kind: RecordKind): void {
-    this.#chunkCount -= 1;
-    this.#groupCounts[groupOf(id)]! -= 1;
-    if (kind === 'live') this.digests.remove(id);
-    else this.#badChunkCount -= 1;
+  #count(id: ChunkId, isLive: boolean, by: 1 | -1): void {
+    this.#chunkCount += by;
+    this.#groupCounts[groupOf(id)]! += by;
+    if (!isLive) this.#badChunkCount += by;
+    else if (this.index.partitionOf(id[0]!) >= this.#digestedPartitions) return;
+    else if (by === 1) this.#digests.add(id);
+    else this.#digests.remove(id);
   }
 }
 

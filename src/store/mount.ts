@@ -2,7 +2,7 @@
  * Mount: from what is on the device to the state in memory.
  *
  *   flush ──▶ superblock ──▶ directory, images ──▶ replay ──▶ verify the last batch ──▶ gap check
- *         ──▶ bitmap and digests derived from the index
+ *         ──▶ bitmap and counts derived from the index
  *
  * - *damage*: findings after which the store may lack chunks that it held; its peers have to be
  *   asked.
@@ -19,7 +19,7 @@ import { BlockPairs } from './block-pairs.ts';
 import { checkIndexBytes, directoryBlocks, readDirectory } from './directory.ts';
 import type { ExtentIo } from './extent-io.ts';
 import { BLOCK_BYTES, SUPERBLOCK_BLOCKS } from './geometry.ts';
-import { GroupDigests } from './group-digests.ts';
+import { ReadFailures } from './health.ts';
 import { type IndexImage, readImage, runsOf } from './index-image.ts';
 import { IndexTable, recordAt } from './index-table.ts';
 import { Inventory } from './inventory.ts';
@@ -32,6 +32,7 @@ import {
   countOf,
   decodeRecord,
   encodeRecord,
+  idAt,
   readExtent,
   WORD_EXTENT,
   WORD_LENGTH,
@@ -82,7 +83,7 @@ export async function mountStore(options: MountOptions): Promise<MountedStore> {
   const images = await loadImages({ pairs, superblock, index, damage, indexBytesMax });
   const replayed = await replay(options, { superblock, index, images, damage });
   const { space, metadata } = openSpace(options, { superblock, index, images });
-  const inventory = new Inventory({ index, digests: new GroupDigests(), space });
+  const inventory = new Inventory({ index, space });
   await derive(options, { inventory, metadata, damage });
   const isAsClosed = superblock.isClean && superblock.sizeBytes === device.sizeBytes;
   // The bitmap of a store that was closed is as it should be; any other is written anew.
@@ -95,6 +96,8 @@ export async function mountStore(options: MountOptions): Promise<MountedStore> {
     pairs,
     damage,
     ...replayed,
+    // Those that overlapped others have been dropped since.
+    doubtful: replayed.doubtful.filter((record) => index.find(idAt(record, 0))?.kind === 'bad'),
   };
 }
 
@@ -185,7 +188,11 @@ function applyBatch(batch: Batch, context: ReplayContext): void {
   }
 }
 
-/** Applies the last batch; chunks that are not whole become known bad. @returns their records. */
+/**
+ * Applies the last batch; chunks that are not whole become known bad.
+ * @returns their records.
+ * @throws HF_IO when the device cannot be read: that is nothing to hold against the chunks.
+ */
 async function applyUnconfirmed(
   { words, seq }: Batch,
   { device, io, plantedFault }: MountOptions,
@@ -193,10 +200,11 @@ async function applyUnconfirmed(
 ): Promise<Uint32Array[]> {
   const totalBlocks = device.sizeBytes / BLOCK_BYTES;
   const places = [...recordsOf(words)].filter((at) => isNews(words[at]! & 0xff, seq, context));
+  const failures = new ReadFailures();
   const doubtful = await mapBounded(places, LIMITS.deviceOperationsMax, async (at) => {
     const record = decodeRecord(words, at);
     if (record?.kind !== 'live' || plantedFault === 'tail-not-verified') return undefined;
-    const isWhole = isPlausible(record, totalBlocks) && (await io.isWhole(record));
+    const isWhole = isPlausible(record, totalBlocks) && (await io.isWhole(record, failures));
     return isWhole ? undefined : encodeRecord({ ...record, kind: 'bad' });
   });
   places.forEach((at, index) => {

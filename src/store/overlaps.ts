@@ -6,6 +6,7 @@
 import { Allocator, type Extent } from './allocator.ts';
 import type { ExtentIo } from './extent-io.ts';
 import { chunkBlocks } from './footer.ts';
+import { ReadFailures } from './health.ts';
 import type { IndexTable } from './index-table.ts';
 import type { ChunkRecord } from './slot.ts';
 
@@ -43,13 +44,14 @@ export async function dropOverlaps(options: {
     ...records.flatMap((record) => record.extents.map((extent) => ({ extent, record }))),
   ]);
   const allocator = new Allocator(totalBlocks);
+  const failures = new ReadFailures();
   for (const extent of metadata) allocator.take(extent);
   // Chunks beyond doubt first, so that a doubtful one never takes their blocks.
   for (const record of records.toSorted((a, b) => rank(a, suspects) - rank(b, suspects))) {
     const isWhole =
       isPlausible(record, totalBlocks) &&
       allocator.areFree(record.extents) &&
-      (!suspects.has(record) || (await io.isWhole(record)));
+      (!suspects.has(record) || (await io.isWhole(record, failures)));
     if (isWhole) {
       for (const extent of record.extents) allocator.take(extent);
     } else {

@@ -1,9 +1,10 @@
 /**
  * Blocks of a bad chunk are tried before they are used again: a disk puts another sector in the
  * place of a bad one when it is written. Blocks that do not give back what was written stay out of
- * use, counted as used, until the next mount.
+ * use, counted as used, until the next mount; so do those whose turn has not come when the store is
+ * closed.
  */
-import { bytesEqual, errorCode } from '../base/index.ts';
+import { bytesEqual, errorCode, Mutex } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Log } from '../env/index.ts';
 import type { Extent } from './allocator.ts';
@@ -19,6 +20,9 @@ export class Quarantine {
   readonly #log: Log;
   readonly #giveBack: (extent: Extent) => void;
   readonly #underWay = new Set<Promise<void>>();
+  /** One chunk after the other: each piece takes memory, and there is no hurry. */
+  readonly #turns = new Mutex();
+  #isClosing = false;
   /** Blocks out of use, which nothing on the device says. */
   readonly badExtents: Extent[] = [];
 
@@ -35,12 +39,15 @@ export class Quarantine {
 
   /** Starts to try blocks that nothing uses and nobody else may take. */
   take(extents: readonly Extent[]): void {
-    const trying = this.#try(extents).finally(() => this.#underWay.delete(trying));
+    const trying = this.#turns
+      .run(() => this.#try(extents))
+      .finally(() => this.#underWay.delete(trying));
     this.#underWay.add(trying);
   }
 
-  /** Waits for what is being tried. */
+  /** Waits for what is being tried; the rest is left to the next mount, which finds it free. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     await Promise.all(this.#underWay);
   }
 
@@ -48,6 +55,10 @@ export class Quarantine {
     const bad: number[] = [];
     for (const { start, blocks } of extents) {
       for (let at = 0; at < blocks; at += PIECE_BLOCKS) {
+        if (this.#isClosing) {
+          this.badExtents.push({ start: start + at, blocks: blocks - at });
+          break;
+        }
         const piece = { start: start + at, blocks: Math.min(PIECE_BLOCKS, blocks - at) };
         if (await this.#isGood(piece)) this.#giveBack(piece);
         else bad.push(...(await this.#trySingly(piece)));

@@ -1,6 +1,7 @@
 /**
  * Reads past bad sectors: a transfer that fails is halved until it is known which blocks the device
- * does not give. What is around them is read all the same.
+ * does not give. What is around them is read all the same. A block is bad when it was in two
+ * transfers that failed: one may be a bad cable's.
  */
 import { errorCode } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -19,7 +20,7 @@ export async function readAround(
   { start, blocksMax = Infinity }: { readonly start: number; readonly blocksMax?: number },
 ): Promise<number[]> {
   const bad: number[] = [];
-  const read = async (at: number, blocks: number): Promise<void> => {
+  const read = async (at: number, blocks: number, isAgain: boolean): Promise<void> => {
     if (bad.length >= blocksMax) return;
     const part = target.subarray(at * BLOCK_BYTES, (at + blocks) * BLOCK_BYTES);
     try {
@@ -29,14 +30,16 @@ export async function readAround(
       if (errorCode(error) !== 'HF_IO') throw error;
     }
     const half = Math.ceil(blocks / 2);
-    if (blocks === 1) {
+    if (blocks > 1) {
+      await read(at, half, true);
+      await read(at + half, blocks - half, true);
+    } else if (isAgain) {
       bad.push(start + at);
     } else {
-      await read(at, half);
-      await read(at + half, blocks - half);
+      await read(at, 1, true);
     }
   };
-  if (target.length > 0) await read(0, target.length / BLOCK_BYTES);
+  if (target.length > 0) await read(0, target.length / BLOCK_BYTES, false);
   return bad;
 }
 

@@ -66,6 +66,17 @@ describe('extent store, rot', () => {
     });
   }
 
+  it('mends superblocks that have all rotted while it runs', async () => {
+    const device = new SimulatedDevice({ media: image.media });
+    const store = await openStore({ env: testEnv({ sleeps: false }), device });
+    for (const block of image.zones.superblocks) device.flipBit(block * 4096 + 100, 3);
+    const { findings } = await store.scrub();
+    expect(findings).toEqual([{ kind: 'mended', what: '4 copies of the superblock' }]);
+    const again = new SimulatedDevice({ media: device.powerOff().durable });
+    const reopened = await openStore({ env: testEnv({ sleeps: false }), device: again });
+    expect((await reopened.describe()).chunkCount).toBe(image.chunks.length);
+  });
+
   it('goes on after a gap, and mounts without damage the next time', async () => {
     for (const block of image.zones.journal.slice(0, 6)) {
       const device = new SimulatedDevice({ media: image.media });

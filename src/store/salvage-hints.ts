@@ -1,14 +1,14 @@
 /**
  * What old pages of the index and old batches of the journal still say of chunks: where they are,
  * all of their extents, their generation. Nothing of it is believed before the bytes are read and
- * digested; but only so can scattered chunks and small metadata chunks be found. A journal also says
- * which chunks were removed: its batches are the end of the story, so its last word counts.
+ * digested; but only so can scattered chunks and small metadata chunks be found. A journal also
+ * says which chunks were removed: its batches are the end of the story, so its last word counts.
  */
 import { asBuffer, type ChunkId, toHex } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Extent } from './allocator.ts';
 import { chunkBlocks } from './footer.ts';
-import { BLOCK_BYTES, JOURNAL_START_BLOCK } from './geometry.ts';
+import { BLOCK_BYTES } from './geometry.ts';
 import { IndexTable } from './index-table.ts';
 import { type Batch, batchBytes, recordsOf } from './journal.ts';
 import { JournalReader } from './journal-reader.ts';
@@ -62,7 +62,6 @@ export class Hints {
   /** As records with a made-up place. */
   readonly #removed = new IndexTable(PARTITION_BITS);
   readonly #totalBlocks: number;
-  #firstBlock = Infinity;
 
   /** @param totalBlocks of the device. */
   constructor(totalBlocks: number) {
@@ -91,14 +90,14 @@ export class Hints {
   /**
    * Takes what a journal ring holds, before any page.
    * @param ring.seed of the store; left out, that of the first batch that is there.
-   * @returns whether it holds any batch.
+   * @returns whose batches there are, and a number above all of theirs; `undefined` without any.
    */
   async addJournal(
     device: BlockDevice,
     ring: Extent & { readonly seed?: bigint | undefined },
-  ): Promise<boolean> {
+  ): Promise<{ readonly seed: bigint; readonly nextSeq: number } | undefined> {
     const seed = ring.seed ?? (await seedOfRing(device, ring));
-    if (seed === undefined) return false;
+    if (seed === undefined) return undefined;
     const { start: ringStart, blocks: ringBlocks } = ring;
     const reader = new JournalReader({ device, ringStart, ringBlocks, seed });
     // Their places first: a large ring does not fit into memory.
@@ -106,11 +105,13 @@ export class Hints {
     for await (const { seq, place, chain } of reader.batches()) {
       marks.push({ seq, block: place, chain });
     }
-    for (const mark of marks.toSorted((a, b) => a.seq - b.seq)) {
+    marks.sort((a, b) => a.seq - b.seq);
+    for (const mark of marks) {
       const step = await reader.next(mark);
       if (step) this.#addBatch(step.batch);
     }
-    return marks.length > 0;
+    const last = marks.at(-1);
+    return last && { seed, nextSeq: last.seq + 1 };
   }
 
   /** Whether a chunk, of this generation or of one that is not known, was removed. */
@@ -122,11 +123,6 @@ export class Hints {
   /** One record for each chunk, as newer as can be had. */
   *records(): Generator<ChunkRecord> {
     for (const number of this.#index.partitions.keys()) yield* this.#index.recordsOf(number);
-  }
-
-  /** First block behind the start of the ring that a chunk ever had: the ring ends before it. */
-  get firstBlock(): number {
-    return this.#firstBlock;
   }
 
   #addBatch({ words }: Batch): void {
@@ -150,9 +146,6 @@ export class Hints {
   #add(record: ChunkRecord | undefined): void {
     if (!record || !isPlausible(record, this.#totalBlocks)) return;
     if (this.isRemoved(record.id, record.generation)) return;
-    for (const { start } of record.extents) {
-      if (start > JOURNAL_START_BLOCK) this.#firstBlock = Math.min(this.#firstBlock, start);
-    }
     const before = this.#index.find(record.id);
     const isNewer =
       !before ||

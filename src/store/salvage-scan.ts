@@ -3,11 +3,12 @@
  *
  * - A chunk of a stripe starts a block with its header, which says how long it is; its digests tell
  *   whether the bytes are its own, and which shard they are.
- * - A large metadata chunk is found by its footer, from its end; a small one says nothing of itself.
+ * - A large metadata chunk is found by its footer, from its end; a small one says nothing of
+ *   itself.
  * - A block that looks like a page of an index image has slots that say what may be where.
  *
- * Invariant: bytes are a found chunk only when they digest to what an id commits to. So what is left
- * of older data, however much it looks like a header, is never taken for a chunk.
+ * Invariant: bytes are a found chunk only when they digest to what an id commits to. So what is
+ * left of older data, however much it looks like a header, is never taken for a chunk.
  */
 import { type ChunkId, errorCode, LIMITS, MiB, throwIfAborted, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
@@ -19,10 +20,12 @@ import {
   isMetadataChunk,
   possibleIds,
 } from './chunk-format.ts';
+import type { ExtentIo } from './extent-io.ts';
 import { checkFooter, chunkBlocks, footerBytes, peekFooter } from './footer.ts';
 import { BLOCK_BYTES, SMALL_CHUNK_BYTES } from './geometry.ts';
 import { readAround } from './read-around.ts';
 import { isIndexPage } from './salvage-hints.ts';
+import type { ChunkRecord } from './slot.ts';
 
 const WINDOW_BLOCKS: number = (8 * MiB) / BLOCK_BYTES;
 /** The longest header has 255 digests. */
@@ -180,6 +183,19 @@ export class ChunkScanner {
     }
     this.#window = { from, bytes };
     this.#onRead?.({ start: from, blocks }, unreadable.length);
+  }
+}
+
+/** Whether the blocks of a record hold what its id commits to. @throws HF_DEVICE_FAILED. */
+export async function isChunkThere(io: ExtentIo, record: ChunkRecord): Promise<boolean> {
+  const { id, lengthBytes } = record;
+  try {
+    checkChunk(id, await io.read(record, { offset: 0, lengthBytes }, undefined));
+    return true;
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === undefined || code === 'HF_DEVICE_FAILED') throw error;
+    return false;
   }
 }
 

@@ -226,7 +226,7 @@ describe('salvage', () => {
     expect(held.size).toBeGreaterThan(0);
   });
 
-  it('says of scattered chunks which they are, and brings them back if a page names them', async () => {
+  it('names scattered chunks, and brings them back if a page names them', async () => {
     const { media, scattered, whole } = await scatteredStore();
     const store = await recordsOf(media);
     expect(scattered.length).toBeGreaterThan(3);
@@ -321,7 +321,7 @@ describe('salvage', () => {
     expect(await (await open(media)).stat(chunk.id)).toMatchObject({ generation: 4 });
   });
 
-  it('leaves a device alone that holds nothing of ours, or a store of another cluster', async () => {
+  it('leaves alone what holds nothing of ours, or is of another cluster', async () => {
     const random = new TestRandom(3);
     const foreign = new SimulatedDevice({ sizeBytes: 16 * MiB });
     await foreign.write([random.bytes(64 * blockBytes)], 0);

@@ -1,6 +1,6 @@
 /**
- * Salvage: what a store still holds after its index is lost, wholly or in part. Chunks say what they
- * are (salvage-scan.ts), so nothing is copied: the index learns of them where they lie.
+ * Salvage: what a store still holds after its index is lost, wholly or in part. Chunks say what
+ * they are (salvage-scan.ts), so nothing is copied: the index learns of them where they lie.
  *
  *   no superblock ──▶ find the place of the ring ──▶ new superblocks, empty ring ─┐
  *   superblock ───────────────────────────────────────────────────────────────────┴▶ mount
@@ -10,8 +10,9 @@
  * - *adopted*: a chunk that the index lacked, or knew as bad.
  *
  * Invariants: (1) a chunk is adopted only when its bytes digest to its id; (2) nothing is written
- * to blocks that may hold a chunk: all are found and taken before the store writes at all; (3) until
- * the checkpoint is durable the store is as it was, so an interrupted salvage is begun anew.
+ * to blocks that may hold a chunk: all are found and taken before the store writes at all; (3)
+ * until the checkpoint is durable the store is as it was, but for new superblocks and their bitmap,
+ * so an interrupted salvage is begun anew.
  *
  * Chunks that had been deleted may come back, if the journal has forgotten it; nothing names them,
  * and they are collected in time.
@@ -28,7 +29,6 @@ import {
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { checkChunk } from './chunk-format.ts';
 import { ExtentIo } from './extent-io.ts';
 import { ExtentStore } from './extent-store.ts';
 import { BLOCK_BYTES } from './geometry.ts';
@@ -36,8 +36,8 @@ import { IndexTable } from './index-table.ts';
 import type { MountedStore } from './mount.ts';
 import { Hints } from './salvage-hints.ts';
 import { writeNewSuperblock } from './salvage-layout.ts';
-import { ChunkScanner, type FoundChunk } from './salvage-scan.ts';
-import { type ChunkRecord, encodeRecord } from './slot.ts';
+import { ChunkScanner, type FoundChunk, isChunkThere } from './salvage-scan.ts';
+import { type ChunkRecord, encodeRecord, idAt } from './slot.ts';
 import { readSuperblock, seedOf } from './superblock.ts';
 
 export interface SalvageOptions {
@@ -46,7 +46,7 @@ export interface SalvageOptions {
   readonly device: BlockDevice;
   /** Of the store, and of one that gets new superblocks: the chunks do not say it. */
   readonly clusterId: ClusterId;
-  /** For new superblocks: the id that the device had, if it is known; else random. */
+  /** For new superblocks: the id that the device had, if it is known; else made up. */
   readonly id?: DeviceId | undefined;
   readonly label?: string | undefined;
   readonly onProgress?: ((scannedBytes: number, totalBytes: number) => void) | undefined;
@@ -67,7 +67,9 @@ export interface SalvageReport {
   readonly removed: number;
   /** Found, but the index has no room for them. */
   readonly refused: number;
-  /** Starts of chunks that are not all there, or not in one piece: half written or half overwritten. */
+  /**
+   * Starts of chunks that are not all there, or not in one piece: half written or half overwritten.
+   */
   readonly incomplete: number;
   /** Chunks that are not all there, as far as their ends tell; at most a thousand. */
   readonly incompleteIds: readonly ChunkId[];
@@ -180,7 +182,11 @@ class Salvage {
     if (this.#adopted === 0) return { mounted: this.#mounted, found };
     const line = `salvage: ${this.#adopted} chunks were found again; others may be missing`;
     const damage = [...this.#mounted.damage, line];
-    return { mounted: { ...this.#mounted, damage }, found };
+    // What the journal would be told of chunks that have been found elsewhere is over.
+    const { index } = this.#mounted.inventory;
+    const isBad = (words: Uint32Array): boolean => index.find(idAt(words, 0))?.kind === 'bad';
+    const doubtful = this.#mounted.doubtful.filter(isBad);
+    return { mounted: { ...this.#mounted, damage, doubtful }, found };
   }
 
   async #scan(): Promise<void> {
@@ -226,14 +232,7 @@ class Salvage {
     const found = this.#found.find(id);
     const isFound = found?.extents[0]!.start === extents[0]!.start && extents.length === 1;
     if (isFound && found.lengthBytes === lengthBytes && found.checksum === checksum) return true;
-    try {
-      checkChunk(id, await this.#io.read(record, { offset: 0, lengthBytes }, undefined));
-      return true;
-    } catch (error) {
-      const code = errorCode(error);
-      if (code === undefined || code === 'HF_DEVICE_FAILED') throw error;
-      return false;
-    }
+    return await isChunkThere(this.#io, record);
   }
 
   /** Adopts a chunk that was found under the first of the ids that the store lacks. */

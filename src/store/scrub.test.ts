@@ -1,6 +1,6 @@
 /**
- * Aim: a scrub goes over the device once, in order, at the pace that it is told, and goes on where it
- * was interrupted, however that happened; closing a store does not wait for it.
+ * Aim: a scrub goes over the device once, in order, at the pace that it is told, and goes on where
+ * it was interrupted, however that happened; closing a store does not wait for it.
  * Method: a simulated device that notes what is read; time that passes only when something sleeps.
  */
 import { describe, expect, it } from 'vitest';

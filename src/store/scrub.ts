@@ -1,12 +1,13 @@
 /**
- * Scrub: reads everything that the store holds and checks it, metadata first, then the chunks in the
- * order of the device. Bad chunks are marked, and lose the mark when their bytes turn out to be
+ * Scrub: reads everything that the store holds and checks it, metadata first, then the chunks in
+ * the order of the device. Bad chunks are marked, and lose the mark when their bytes turn out to be
  * good; bad copies of metadata are written again from good ones; nothing else changes.
  *
  * - *cursor*: the block that the pass has come to. It is in the superblock, so that a pass that was
  *   interrupted (a signal, the store closed, a power cut) goes on from there.
  *
- * A chunk that cannot be read is bad, unless the device is to blame (health.ts): then the scrub ends.
+ * A chunk that cannot be read is bad, unless the device is to blame (health.ts): then the scrub
+ * ends.
  */
 import { errorCode, errorMessage, GiB, HoldfastError, throwIfAborted } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';

@@ -16,7 +16,13 @@
  *
  * A continuation has the same id and three extents at 40, 48 and 56.
  */
-import { assert, CHUNK_ID_BYTES, type ChunkId, LIMITS } from '../base/index.ts';
+import {
+  assert,
+  CHUNK_ID_BYTES,
+  type ChunkId,
+  LIMITS,
+  METADATA_SCHEME_NUMBER,
+} from '../base/index.ts';
 import type { Extent } from './allocator.ts';
 
 export const SLOT_BYTES = 64;
@@ -38,6 +44,7 @@ const EXTENTS_PER_CONTINUATION = 3;
 export const GENERATION_MAX = 0xff_ffff;
 
 assert(LIMITS.extentsPerChunkMax <= 16, 'the number of extents fits four bits');
+assert(METADATA_SCHEME_NUMBER === 0xffff, 'its two bytes are equal');
 
 export interface ChunkRecord {
   /** A view; copy it to keep it. */
@@ -77,6 +84,18 @@ export function generationOf(words: Uint32Array, at: number): number {
 /** The id in a slot; a view. */
 export function idAt(words: Uint32Array, at: number): ChunkId {
   return new Uint8Array(words.buffer, words.byteOffset + at * 4, CHUNK_ID_BYTES) as ChunkId;
+}
+
+/** Placement group of the id in a slot. */
+export function groupAt(words: Uint32Array, at: number): number {
+  const word = words[at]!;
+  return ((word & 0xff) << 4) | ((word >>> 12) & 0xf);
+}
+
+/** Whether the id in a slot names a metadata chunk. */
+export function isMetadataAt(words: Uint32Array, at: number): boolean {
+  // The number is big-endian, and its two bytes are equal.
+  return (words[at + ID_WORDS - 1]! & 0xffff) === METADATA_SCHEME_NUMBER;
 }
 
 export function readExtent(words: Uint32Array, at: number): Extent {

@@ -24,6 +24,12 @@ import { allowanceBlocks, bitmapBlocksFor, BLOCK_BYTES } from './geometry.ts';
 import type { IndexTable } from './index-table.ts';
 import { type ChunkRecord, SLOTS_MAX } from './slot.ts';
 
+/**
+ * Metadata says what goes, so its chunks may make the index this many times as large as shards may.
+ * The mount allows it too, or a store would not open again.
+ */
+export const METADATA_INDEX_FACTOR = 2;
+
 /** Kept free beyond what the arithmetic asks for. */
 const MARGIN_BLOCKS = 64;
 
@@ -80,7 +86,7 @@ export class Space {
     readonly directoryBlocks: number;
     /** Of the region that is there; 0 when none is. */
     readonly bitmapBlocks: number;
-    /** Memory that the tables of the index may take; no limit when left out. */
+    /** Memory that shards may make the tables of the index take; no limit when left out. */
     readonly indexBytesMax?: number | undefined;
   }) {
     this.#allocator = options.allocator;
@@ -146,11 +152,12 @@ export class Space {
     const isMetadata = isMetadataChunk(id);
     const { tableBytes } = this.#index;
     this.#index.plan(id, SLOTS_MAX);
-    if (!isMetadata && this.#index.tableBytes > Math.max(this.#indexBytesMax, tableBytes)) {
+    const bytesMax = this.#indexBytesMax * (isMetadata ? METADATA_INDEX_FACTOR : 1);
+    if (this.#index.tableBytes > Math.max(bytesMax, tableBytes)) {
       this.#index.unplan(id, SLOTS_MAX);
       throw new HoldfastError(
         'HF_NO_SPACE',
-        `there is no memory for another chunk: the index may take ${this.#indexBytesMax} bytes`,
+        `there is no memory for another chunk: the index may take ${bytesMax} bytes`,
       );
     }
     const size = this.sizeBlocks;

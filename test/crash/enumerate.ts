@@ -44,6 +44,7 @@ const MOUNT_ONE_IN = 6;
 export interface Outcome {
   readonly states: number;
   readonly violations: readonly Violation[];
+  readonly recording: Recording;
 }
 
 /** Records the load of a seed and checks the states that power cuts during it may leave. */
@@ -73,7 +74,11 @@ class Walk {
   }
 
   get outcome(): Outcome {
-    return { states: this.#states, violations: this.#violations };
+    return {
+      states: this.#states,
+      violations: this.#violations,
+      recording: this.#recording,
+    };
   }
 
   /** The load came to its end, and the store was closed: no block may have leaked. */

@@ -58,7 +58,7 @@ function begin({ promises }: LoadParts, chunk: TestChunk, state: PromiseState): 
   promises.set(chunk, { state, generation: promises.get(chunk)?.generation ?? 0 });
 }
 
-/** Puts and settles. @returns false when there is no room: then the chunk is not there, for certain. */
+/** Puts and settles. @returns false when there is no room: then nothing was put, for certain. */
 async function put(parts: LoadParts, chunk: TestChunk, generation: number): Promise<boolean> {
   const before = parts.promises.get(chunk);
   begin(parts, chunk, before?.state === 'rotten' ? 'rotten' : 'putting');

@@ -5,7 +5,7 @@
  *   absent ──put──▶ putting ──ack──▶ present ──remove──▶ removing ──ack──▶ absent
  *              refused: absent         │ flipped bit
  *                                      ▼
- *                                   rotten ──put again──▶ present (or rotten, when not acknowledged)
+ *                                   rotten ──put again──▶ present, once acknowledged
  */
 import { bytesEqual, errorCode, errorMessage } from '../../src/base/index.ts';
 import type { ExtentStore, StoreDescription } from '../../src/store/index.ts';

@@ -4,7 +4,7 @@
  *
  * What must hold in all of them: no wrong bytes come out; a chunk is bad only when a block of its
  * own was hit; a chunk is missing, back, or of an older generation only when the mount says that
- * something is lost; and it does not say so unless the journal was hit, or both copies of something.
+ * something is lost; and it does not say so unless the journal was hit, or more than one block.
  */
 import { bytesEqual, errorCode, errorMessage, toHex } from '../../src/base/index.ts';
 import { type Media, SimulatedDevice } from '../../src/device/index.ts';

@@ -56,7 +56,7 @@ async function contentOf(folder: string): Promise<string[]> {
   );
 }
 
-it('refuses what does not fit before a byte is written, and goes on after a remove', async (context) => {
+it('refuses what does not fit before a byte is written, and goes on', async (context) => {
   if (!isMounted) {
     console.warn('SKIPPED: no test of a full folder, because only root can mount a small disk');
     context.skip();

@@ -1,0 +1,75 @@
+/**
+ * Removes replicas that the shares make redundant. Of each file, in this order:
+ *
+ * 1. all replicas and what the shares restore are read, and are the same;
+ * 2. every share is there, good, and synced to its store;
+ * 3. where no replica stays, the catalogue says so, durably: `delint` leaves such shares alone;
+ * 4. nothing has been touched since, and the stores are still there;
+ * 5. a replica is removed, the last in the order of the stores first.
+ *
+ * Stopped anywhere, the file is in its shares and in every replica that was not yet removed.
+ */
+import path from 'node:path';
+import { HoldfastError } from '../base/index.ts';
+import { assertOnline, assertStillThere, type OnlineStore } from './stores.ts';
+import { type Entry, replicasOf, type SharesState, sharesState } from './tree.ts';
+import {
+  assertUntouched,
+  combineTo,
+  digestOf,
+  type Outcome,
+  outcome,
+  scratchFolder,
+  type Work,
+} from './work.ts';
+
+export async function commitEntry(work: Work, entry: Entry): Promise<Outcome | undefined> {
+  const { view, disk, isDryRun } = work;
+  const replicas = replicasOf(entry);
+  if (replicas.length === 0) return undefined;
+  const redundant = replicas.slice(view.scheme.replicas);
+  if (redundant.length === 0) return outcome(work, entry.path, { result: 'kept' });
+  const stores = assertOnline(view.shares, 'a replica is redundant when all shares are there');
+  const state = await sharesState(view, entry);
+  if (state.mark !== '*') {
+    const [fault] = state.bad;
+    const bad = fault ? `; ${fault.store.name}: ${fault.reason}` : '';
+    const detail = `${state.good.length} of ${stores.length} shares are there${bad}`;
+    return outcome(work, entry.path, { result: 'refused', detail, isFault: true });
+  }
+  const detail = redundant.map(({ fact }) => fact.path).join(', ');
+  if (isDryRun) return outcome(work, entry.path, { result: 'committed', detail });
+  await assertRestorable(work, entry, state);
+  for (const { fact } of state.good) await disk.sync(fact.path);
+  if (redundant.length === replicas.length) await markCommitted(work, entry);
+  for (const { store, fact } of redundant.toReversed()) {
+    for (const other of [...stores, store as OnlineStore]) await assertStillThere(other);
+    await assertUntouched([fact, ...state.good.map((share) => share.fact)]);
+    await disk.remove(fact.path);
+  }
+  return outcome(work, entry.path, { result: 'committed', detail });
+}
+
+/** @throws HF_CORRUPT when shares and replicas are not all of one content. */
+async function assertRestorable(work: Work, entry: Entry, state: SharesState): Promise<void> {
+  await using scratch = await scratchFolder(work);
+  const output = path.join(scratch.path, 'combined');
+  const { bad, repeated } = await combineTo(work, state, output);
+  const [fault] = [...bad, ...repeated];
+  if (fault) throw new HoldfastError('HF_CORRUPT', `${fault.path}: ${fault.reason}`);
+  const digest = await digestOf(output, work);
+  for (const { fact } of replicasOf(entry)) {
+    if ((await digestOf(fact.path, work)) === digest) continue;
+    throw new HoldfastError('HF_CORRUPT', `${fact.path} is not what its shares restore`);
+  }
+}
+
+/** @throws HF_NOT_FOUND when the catalogue does not know the file. */
+async function markCommitted({ catalogue, view }: Work, { path: name }: Entry): Promise<void> {
+  const record = catalogue.file(view.scheme.name, name);
+  if (!record) {
+    const message = 'the catalogue does not know it; run "holdfast archive split" first';
+    throw new HoldfastError('HF_NOT_FOUND', message);
+  }
+  await catalogue.putFile(view.scheme.name, name, { ...record, isCommitted: true });
+}

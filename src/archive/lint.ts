@@ -1,0 +1,131 @@
+/**
+ * Shares without a file, and files without need of shares.
+ *
+ * - `lint` names shares whose file is in no master store; `delint` removes them.
+ * - `discard` removes the shares of files that are in a master store.
+ *
+ * That a file is gone is believed only while every master store of the scheme is online and has its
+ * marker, looked at again after the look for the file: an unplugged drive deletes nothing.
+ */
+import path from 'node:path';
+import { errorMessage, HoldfastError } from '../base/index.ts';
+import { readShareHead } from './share-head.ts';
+import { assertOnline, assertStillThere, type OnlineStore } from './stores.ts';
+import { type Entry, entryOf, replicasOf, type StoreFact } from './tree.ts';
+import { assertUntouched, digestOf, type Outcome, outcome, type Work } from './work.ts';
+
+/** @throws HF_UNAVAILABLE when nobody can tell which files are gone. */
+export function assertLintable({ view, catalogue }: Work): void {
+  const { name, replicas } = view.scheme;
+  assertOnline(view.masters, 'nobody can tell which files are gone');
+  if (replicas === 0) {
+    const message = `scheme ${name} keeps no replicas: shares without a file are the file`;
+    throw new HoldfastError('HF_UNSUPPORTED', message);
+  }
+  assertNoMove({ view, catalogue });
+}
+
+function moveUnderWay(scheme: string, move: { from: string; to: string }): HoldfastError {
+  const both = `"${scheme}:${move.from}" "${scheme}:${move.to}"`;
+  const message = `a move was interrupted; finish it with: holdfast archive move ${both}`;
+  return new HoldfastError('HF_BUSY', message);
+}
+
+/** One outcome for each share whose file is gone. */
+export async function lintEntry(
+  work: Work,
+  entry: Entry,
+  { removes }: { readonly removes: boolean },
+): Promise<Outcome[]> {
+  const shares = entry.shares.filter(({ fact }) => fact?.kind === 'file');
+  if (shares.length === 0 || hasMaster(entry)) return [];
+  const { view, catalogue } = work;
+  if (catalogue.file(view.scheme.name, entry.path)?.isCommitted) return [];
+  const outcomes: Outcome[] = [];
+  for (const share of shares) {
+    if (removes) await removeOrphan(work, entry, share);
+    const result = removes ? 'removed' : 'no master';
+    const detail = share.fact!.path;
+    outcomes.push(outcome(work, entry.path, { result, detail, isFault: !removes }));
+  }
+  if (removes && !work.isDryRun) {
+    const isLast = entry.shares.every(({ store }) => store.root !== undefined);
+    if (isLast) await catalogue.removeFile(view.scheme.name, entry.path);
+  }
+  return outcomes;
+}
+
+async function removeOrphan(work: Work, entry: Entry, { fact, store }: StoreFact): Promise<void> {
+  const { view, disk } = work;
+  if (work.isDryRun) return;
+  // First the file, then the markers: a drive that is pulled in between is seen to be gone.
+  if (hasMaster(await entryOf(view, entry.path))) {
+    throw new HoldfastError('HF_BUSY', `${entry.path} has come back`);
+  }
+  for (const master of assertOnline(view.masters, '')) await assertStillThere(master);
+  await assertUntouched([fact!]);
+  await disk.remove(fact!.path);
+  await removeEmptyFolders(work, { root: (store as OnlineStore).root, entry });
+}
+
+/** Those of the share store that no master store has any more. */
+async function removeEmptyFolders(
+  { view, disk }: Work,
+  { root, entry }: { root: string; entry: Entry },
+): Promise<void> {
+  for (let name = path.dirname(entry.path); name !== '.'; name = path.dirname(name)) {
+    const { masters } = await entryOf(view, name);
+    if (masters.some(({ fact }) => fact !== undefined)) return;
+    if (!(await disk.removeFolder(path.join(root, name)))) return;
+  }
+}
+
+/** Whatever stands in the place of the file is left to its owner to sort out. */
+function hasMaster({ masters }: Entry): boolean {
+  return masters.some(({ fact }) => fact !== undefined && fact.kind !== 'directory');
+}
+
+/** @returns nothing for files without a replica, or without shares. */
+export async function discardEntry(work: Work, entry: Entry): Promise<Outcome | undefined> {
+  const { view, catalogue, disk } = work;
+  const [replica] = replicasOf(entry);
+  const shares = entry.shares.flatMap(({ fact }) => (fact?.kind === 'file' ? [fact] : []));
+  if (!replica || shares.length === 0) return undefined;
+  const detail = `${shares.length} shares`;
+  if (work.isDryRun) return outcome(work, entry.path, { result: 'discarded', detail });
+  const record = catalogue.file(view.scheme.name, entry.path);
+  if (record && record.digest !== (await digestOf(replica.fact.path, work))) {
+    const reason = `${replica.fact.path} is not what was split; its shares stay`;
+    return outcome(work, entry.path, { result: 'refused', detail: reason, isFault: true });
+  }
+  const other = record ? undefined : await otherLength(shares, replica.fact.size);
+  if (other) return outcome(work, entry.path, { result: 'refused', detail: other, isFault: true });
+  for (const share of shares) {
+    await assertUntouched([replica.fact, share]);
+    await assertStillThere(replica.store as OnlineStore);
+    await disk.remove(share.path);
+  }
+  if (entry.shares.every(({ store }) => store.root !== undefined)) {
+    await catalogue.removeFile(view.scheme.name, entry.path);
+  }
+  return outcome(work, entry.path, { result: 'discarded', detail });
+}
+
+async function otherLength(
+  shares: readonly { readonly path: string }[],
+  size: number,
+): Promise<string | undefined> {
+  for (const share of shares) {
+    const head = await readShareHead(share.path).catch(errorMessage);
+    if (typeof head !== 'string' && head.plainBytes !== size) {
+      return `${share.path} is of ${head.plainBytes} bytes, the replica has ${size}; it stays`;
+    }
+  }
+  return undefined;
+}
+
+/** A move that was interrupted has left files and shares in two places. */
+export function assertNoMove({ view, catalogue }: Pick<Work, 'catalogue' | 'view'>): void {
+  const move = catalogue.move(view.scheme.name);
+  if (move) throw moveUnderWay(view.scheme.name, move);
+}

@@ -1,0 +1,94 @@
+/**
+ * How a file stands. Marks of shares: `*` all are there, `!` enough to restore it, `X` bad or too
+ * few, `-` none, `?` their stores are offline. Marks of replicas: `1` the master, `*` another of
+ * the same length, `X` of another length, `-` none, `?` offline. Folders: `D` in the master store
+ * or in every share store, `d` in others.
+ *
+ * Redundancy in percent: 100 for each replica, and 100 · good shares / quorum.
+ */
+import { type Entry, isFile, isFolder, replicasOf, sharesState } from './tree.ts';
+import { isOnline } from './stores.ts';
+import type { Work } from './work.ts';
+
+export interface ScanRow {
+  readonly scheme: string;
+  readonly path: string;
+  readonly kind: 'file' | 'directory';
+  readonly shares: {
+    readonly mark: string;
+    readonly good: number;
+    readonly total: number;
+    readonly quorum: number;
+    readonly missing: readonly number[];
+    readonly offline: readonly number[];
+    readonly bad: readonly { readonly store: string; readonly reason: string }[];
+  };
+  /** Master store → mark. */
+  readonly replicas: Readonly<Record<string, string>>;
+  /** Rounded down; of files. */
+  readonly redundancyPercent: number;
+  /** Whether it is less than the scheme promises. */
+  readonly isDegraded: boolean;
+}
+
+/** One row for a file, one for a folder; both where a file of one store is a folder of another. */
+export async function scanEntry(work: Work, entry: Entry): Promise<ScanRow[]> {
+  const rows: ScanRow[] = [];
+  if (isFolder(entry) && entry.path !== '') rows.push(folderRow(work, entry));
+  if (isFile(entry)) rows.push(await fileRow(work, entry));
+  return rows;
+}
+
+async function fileRow({ view, catalogue }: Work, entry: Entry): Promise<ScanRow> {
+  const { scheme } = view;
+  const total = scheme.shareStores.length;
+  const replicas = replicasOf(entry);
+  const master = replicas[0];
+  const state = await sharesState(view, entry);
+  const marks = entry.masters.map(({ store, fact }) => {
+    const mark = fact?.kind === 'file' ? undefined : isOnline(store) ? '-' : '?';
+    const same = fact?.size === master?.fact.size ? '*' : 'X';
+    return [store.name, mark ?? (store === master?.store ? '1' : same)] as const;
+  });
+  const whole = marks.filter(([, mark]) => mark === '1' || mark === '*').length;
+  const good = state.good.length;
+  const isCommitted = catalogue.file(scheme.name, entry.path)?.isCommitted ?? false;
+  const wanted = isCommitted || scheme.replicas === 0 ? 0 : 1;
+  return {
+    scheme: scheme.name,
+    path: entry.path,
+    kind: 'file',
+    shares: {
+      mark: state.mark,
+      good,
+      total,
+      quorum: scheme.quorum,
+      missing: state.missing,
+      offline: state.offline,
+      bad: state.bad.map(({ store, reason }) => ({ store: store.name, reason })),
+    },
+    replicas: Object.fromEntries(marks),
+    redundancyPercent: Math.floor(100 * whole + (100 * good) / scheme.quorum),
+    isDegraded: state.mark !== '*' || whole < wanted || marks.some(([, mark]) => mark === 'X'),
+  };
+}
+
+function folderRow({ view: { scheme } }: Work, entry: Entry): ScanRow {
+  const has = entry.folders.filter(({ fact }) => fact?.kind === 'directory').length;
+  const total = entry.folders.length;
+  const offline = entry.folders.flatMap(({ store }, number) => (isOnline(store) ? [] : [number]));
+  const marks = entry.masters.map(({ store, fact }, index) => {
+    if (fact?.kind === 'directory') return [store.name, index === 0 ? 'D' : 'd'];
+    return [store.name, isOnline(store) ? '-' : '?'];
+  });
+  const mark = has === total ? 'D' : has > 0 ? 'd' : '-';
+  return {
+    scheme: scheme.name,
+    path: entry.path,
+    kind: 'directory',
+    shares: { mark, good: has, total, quorum: scheme.quorum, missing: [], offline, bad: [] },
+    replicas: Object.fromEntries(marks) as Record<string, string>,
+    redundancyPercent: 0,
+    isDegraded: false,
+  };
+}

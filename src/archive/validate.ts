@@ -1,0 +1,107 @@
+/**
+ * Checks shares one by one against the digests of the catalogue: no other share is needed, and no
+ * key. With `resplits`, the file is split again from a replica and each share is compared with what
+ * it becomes, so that the catalogue is checked as well.
+ *
+ * The files are dealt out by a digest of their path: part m of n looks at its own only.
+ */
+import { createHash } from 'node:crypto';
+import { assert, HoldfastError } from '../base/index.ts';
+import { splitFile } from '../shares/index.ts';
+import type { FileRecord } from './catalogue.ts';
+import { assertOnline, isOnline } from './stores.ts';
+import { entryOf, replicasOf } from './tree.ts';
+import { digestOf, type Outcome, outcome, scratchFolder, type Work } from './work.ts';
+
+export interface Part {
+  /** From 1. */
+  readonly index: number;
+  readonly count: number;
+}
+
+export interface ValidateOptions {
+  readonly resplits: boolean;
+  readonly part?: Part | undefined;
+}
+
+/** @param name of a file or folder; '' for all. */
+export async function* validateBelow(
+  work: Work,
+  name: string,
+  { resplits, part = { index: 1, count: 1 } }: ValidateOptions,
+): AsyncGenerator<Outcome> {
+  assert(part.index >= 1 && part.index <= part.count, 'the part is one of the parts');
+  const { catalogue, view } = work;
+  for (const [file, record] of catalogue.files(view.scheme.name, name)) {
+    if (!isOfPart(`${view.scheme.name}/${file}`, part)) continue;
+    yield resplits ? await resplit(work, file, record) : await rehash(work, file, record.shares);
+  }
+}
+
+function isOfPart(name: string, { index, count }: Part): boolean {
+  return createHash('sha256').update(name).digest().readUInt32BE(0) % count === index - 1;
+}
+
+type Digests = readonly { readonly digest: string }[];
+
+/** Against digests that are known. */
+async function rehash(work: Work, file: string, wanted: Digests): Promise<Outcome> {
+  const { view } = work;
+  const { shares } = await entryOf(view, file);
+  const faults: string[] = [];
+  let goodCount = 0;
+  let offlineCount = 0;
+  for (const [number, { store, fact }] of shares.entries()) {
+    const where = `${store.scheme}/${store.name}`;
+    const should = wanted[number]?.digest;
+    if (!isOnline(store)) offlineCount += 1;
+    else if (fact?.kind !== 'file') faults.push(`${where}: it is missing`);
+    else if (should === undefined) faults.push(`${where}: the catalogue does not know it`);
+    else if ((await readable(work, fact.path)) !== should) {
+      faults.push(`${where}: ${fact.path} is not what it was`);
+    } else goodCount += 1;
+  }
+  const away = offlineCount > 0 ? [`${offlineCount} offline`] : [];
+  const detail = [`${goodCount} of ${shares.length} shares`, ...away, ...faults].join('; ');
+  const isFault = faults.length > 0;
+  return outcome(work, file, { result: isFault ? 'bad' : 'good', detail, isFault });
+}
+
+/** A share that the disk does not give back is bad, and the others are looked at still. */
+async function readable(work: Work, file: string): Promise<string | undefined> {
+  try {
+    return await digestOf(file, work);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'EIO') return undefined;
+    throw error;
+  }
+}
+
+/** Against those of a split that is thrown away. */
+async function resplit(work: Work, file: string, record: FileRecord): Promise<Outcome> {
+  const { view, random, signal, progress } = work;
+  const { scheme } = view;
+  const [replica] = replicasOf(await entryOf(view, file));
+  if (!replica) {
+    assertOnline(view.masters, 'there may be a replica');
+    return outcome(work, file, { result: 'skipped', detail: 'it has no replica' });
+  }
+  if (!record.isSealed && !record.points) {
+    const message = 'its plain shares were not made here, and cannot be made again';
+    throw new HoldfastError('HF_UNSUPPORTED', message);
+  }
+  await using scratch = await scratchFolder(work);
+  const { paths } = await splitFile({
+    file: replica.fact.path,
+    scheme: { k: scheme.quorum, n: scheme.shareStores.length, width: scheme.width },
+    folders: [scratch.path],
+    protection: scheme.isSealed
+      ? { shareKey: await work.shareKey() }
+      : { shareKey: undefined, points: record.points, random },
+    signal,
+    progress,
+  });
+  const wanted: { digest: string }[] = [];
+  for (const share of paths) wanted.push({ digest: await digestOf(share, work) });
+  return await rehash(work, file, wanted);
+}

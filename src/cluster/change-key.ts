@@ -1,0 +1,55 @@
+/** One registry key, read and changed by compare-and-set until nobody was in between. */
+import { errorCode, HoldfastError } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import type { Registry } from '../log/index.ts';
+
+export interface RegistryAccess {
+  readonly env: Pick<Env, 'random' | 'clock'>;
+  readonly registry: Registry;
+}
+
+/** What is to become of a key: `value` is written, `undefined` deletes it; without one it stays. */
+export interface Change<Result> {
+  readonly result: Result;
+  readonly value?: Uint8Array | undefined;
+}
+
+/** Lost races after which a change is given up. */
+const ATTEMPTS_MAX = 20;
+/** Longest wait after a lost race, so that two nodes do not keep meeting. */
+const BACKOFF_MS_MAX = 50;
+
+/**
+ * @param edit given what the key holds, says what is to become of it. It may be asked again, also
+ *   when its change was made but the answer was lost: then it finds its own work done.
+ * @throws HF_UNAVAILABLE when the key keeps changing; what `edit` throws.
+ */
+export async function changeKey<Result>(
+  { env, registry }: RegistryAccess,
+  key: string,
+  edit: (value: Uint8Array | undefined) => Change<Result>,
+): Promise<Result> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const stored = await registry.get(key);
+    const change = edit(stored?.value);
+    if (!('value' in change) || (!stored && !change.value)) return change.result;
+    const version = await setKey(registry, { key, expected: stored?.version ?? 0 }, change.value);
+    if (version !== undefined) return change.result;
+    await env.clock.sleep(env.random.below(BACKOFF_MS_MAX));
+  }
+  throw new HoldfastError('HF_UNAVAILABLE', `the record ${key} keeps changing; try again`);
+}
+
+/** `undefined` as well when the outcome is not known: reading the key tells. */
+async function setKey(
+  registry: Registry,
+  { key, expected }: { readonly key: string; readonly expected: number },
+  value: Uint8Array | undefined,
+): Promise<number | undefined> {
+  try {
+    return await registry.compareAndSet(key, expected, value);
+  } catch (error) {
+    if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
+    return undefined;
+  }
+}

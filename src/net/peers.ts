@@ -1,0 +1,322 @@
+/**
+ * The connections of a node: made when needed, kept while used, at most LIMITS.warmLinksMax peers.
+ * Each peer has a control link for calls and, once it opens a stream, a bulk link: a full send
+ * buffer of content does not hold up small calls. Where no bulk link can be made (the peer dialled
+ * us and cannot be dialled), streams travel on the control link.
+ *
+ * One loop ticks all links; see Mux.tick.
+ */
+import {
+  assert,
+  errorMessage,
+  HoldfastError,
+  LIMITS,
+  type NodeId,
+  throwIfAborted,
+} from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import { formatAddress, type NetAddress } from './address.ts';
+import { ChangeFeed } from './change-feed.ts';
+import { withDeadline } from './deadline.ts';
+import { Link, type LinkOwner } from './link.ts';
+import { Peer } from './peer.ts';
+import type {
+  CallOptions,
+  ConnectOptions,
+  LinkChange,
+  LinkView,
+  OpenedStream,
+  Peers,
+  Purpose,
+  SecureDuplex,
+  Transport,
+} from './types.ts';
+
+/** Time for what is under way to end when the node stops. */
+const CLOSE_MS = 1000;
+
+export interface PeerTableOptions {
+  readonly env: Env;
+  readonly self: NodeId;
+  readonly transports: ReadonlyMap<string, Transport>;
+  readonly admission: LinkOwner['admission'];
+  readonly hello: LinkOwner['hello'];
+  readonly serve: LinkOwner['serve'];
+}
+
+export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
+  readonly env: Env;
+  readonly self: NodeId;
+  readonly admission: LinkOwner['admission'];
+  readonly hello: LinkOwner['hello'];
+  readonly serve: LinkOwner['serve'];
+  readonly #transports: ReadonlyMap<string, Transport>;
+  readonly #peers = new Map<NodeId, Peer>();
+  /** Every link, ready or not, until its connection is gone. */
+  readonly #links = new Set<Link>();
+  readonly #changes = new ChangeFeed<NodeId, LinkChange>();
+  readonly #closing = new AbortController();
+
+  constructor(options: PeerTableOptions) {
+    this.env = options.env;
+    this.self = options.self;
+    this.admission = options.admission;
+    this.hello = options.hello;
+    this.serve = options.serve;
+    this.#transports = options.transports;
+  }
+
+  /** Looks after the links until the table is disposed; to be called once. */
+  async run(): Promise<void> {
+    const { signal } = this.#closing;
+    for await (const _ of this.env.clock.every(LIMITS.networkTickMs, { signal })) this.#tick();
+  }
+
+  /** A connection that another node has made. */
+  accept(secure: SecureDuplex): void {
+    const unreadyCount = [...this.#links].filter((link) => !link.isReady).length;
+    const isTooMany =
+      this.#links.size >= LIMITS.connectionsMax || unreadyCount >= LIMITS.halfOpenMax;
+    const isOurs = secure.remote === this.self;
+    if (isTooMany || isOurs || this.#closing.signal.aborted) {
+      this.env.metrics.add('net_refused', 1, { why: isTooMany ? 'full' : 'ourselves' });
+      secure.duplex.on('error', () => {}).destroy();
+      return;
+    }
+    this.#newLink(secure, false);
+  }
+
+  async connect(address: NetAddress, options: ConnectOptions): Promise<LinkView> {
+    const work = this.#dialAddress(address, { ...options, purpose: 'control' });
+    const deadlineMs = LIMITS.handshakeMsMax;
+    const link = await withDeadline(this.env.clock, work, { deadlineMs, signal: options.signal });
+    this.#peerOf(link.remote).onDialed(address);
+    return { node: link.remote, verdict: link.verdict, rttMs: link.mux.rttMs };
+  }
+
+  learn(node: NodeId, addresses: readonly NetAddress[]): void {
+    const peer = this.#peerOf(node);
+    peer.learn(addresses);
+    this.#forgetIfBlank(peer);
+  }
+
+  addressesOf(node: NodeId): readonly NetAddress[] {
+    return this.#peers.get(node)?.addresses ?? [];
+  }
+
+  async call<Result>(
+    node: NodeId,
+    method: string,
+    arg: unknown,
+    options: CallOptions,
+  ): Promise<Result> {
+    const { signal } = options;
+    const startMs = this.env.clock.monotonic();
+    let { deadlineMs } = options;
+    let link = this.#peers.get(node)?.linkFor('control');
+    if (!link) {
+      link = await this.#newLinkFor(node, 'control', options);
+      deadlineMs = Math.max(1, deadlineMs - (this.env.clock.monotonic() - startMs));
+    }
+    this.#use(link, options);
+    return link.mux.call(method, arg, { deadlineMs, signal }) as Promise<Result>;
+  }
+
+  async open<Result>(
+    node: NodeId,
+    method: string,
+    arg: unknown,
+    options: CallOptions,
+  ): Promise<OpenedStream<Result>> {
+    const warm = this.#peers.get(node)?.linkFor('bulk');
+    const link = warm ?? (await this.#newLinkFor(node, 'bulk', options));
+    this.#use(link, options);
+    const { deadlineMs, signal } = options;
+    return link.mux.open(method, arg, { deadlineMs, signal }) as OpenedStream<Result>;
+  }
+
+  links(): LinkView[] {
+    return [...this.#peers.values()].map(({ view }) => view).filter((view) => view !== undefined);
+  }
+
+  link(node: NodeId): LinkView | undefined {
+    return this.#peers.get(node)?.view;
+  }
+
+  watchLinks({ signal }: { signal: AbortSignal }): AsyncIterable<LinkChange> {
+    const up = this.links().map(({ node }) => [node, { node, state: 'up' as const }] as const);
+    return this.#changes.watch(up, { signal });
+  }
+
+  judgeAgain(): void {
+    for (const link of this.#links) link.judgeAgain();
+  }
+
+  /** Lets go of a peer, gently; the next call dials it anew, with a hello of then. */
+  disconnect(node: NodeId): void {
+    this.#peers.get(node)?.retire();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const link of this.#links) link.retire();
+    const allClosed = Promise.all([...this.#links].map(({ mux }) => mux.closed));
+    await withDeadline(this.env.clock, allClosed, { deadlineMs: CLOSE_MS }).catch(() => {});
+    this.#closing.abort();
+    for (const link of this.#links) link.mux.close('the node stops');
+  }
+
+  // What links tell.
+
+  onReady(link: Link): void {
+    const peer = this.#peerOf(link.remote);
+    const wasLinked = peer.isLinked;
+    peer.add(link);
+    if (!wasLinked) this.#publish(peer.node, 'up');
+  }
+
+  #onClosed(link: Link): void {
+    this.#links.delete(link);
+    const peer = this.#peers.get(link.remote);
+    if (!peer?.links.has(link)) return;
+    peer.remove(link);
+    if (!peer.isLinked) this.#publish(peer.node, 'down');
+    this.#forgetIfBlank(peer);
+  }
+
+  #publish(node: NodeId, state: LinkChange['state']): void {
+    this.#changes.publish(node, { node, state });
+    this.env.metrics.set('net_peers', this.links().length);
+  }
+
+  #newLink(secure: SecureDuplex, isDialer: boolean): Link {
+    const link = new Link(this, secure, isDialer);
+    this.#links.add(link);
+    void link.mux.closed.then(() => this.#onClosed(link));
+    return link;
+  }
+
+  #peerOf(node: NodeId): Peer {
+    assert(node !== this.self, 'a node is not its own peer');
+    let peer = this.#peers.get(node);
+    if (!peer) {
+      peer = new Peer(node, this.env);
+      this.#peers.set(node, peer);
+    }
+    return peer;
+  }
+
+  #forgetIfBlank(peer: Peer): void {
+    if (peer.isBlank) this.#peers.delete(peer.node);
+  }
+
+  // Dialling.
+
+  /** @throws HF_DENIED when the other end is a stranger and the caller does not expect one. */
+  #use(link: Link, { toStranger = false }: CallOptions): void {
+    if (link.verdict === 'stranger' && !toStranger) {
+      throw new HoldfastError('HF_DENIED', `${link.remote} is no member`);
+    }
+    link.lastUsedMs = this.env.clock.monotonic();
+  }
+
+  async #newLinkFor(node: NodeId, purpose: Purpose, options: CallOptions): Promise<Link> {
+    throwIfAborted(options.signal);
+    const peer = this.#peerOf(node);
+    let dial = peer.dials.get(purpose);
+    if (!dial) {
+      dial = this.#dialPeer(peer, purpose).finally(() => {
+        peer.dials.delete(purpose);
+        this.#forgetIfBlank(peer);
+      });
+      dial.catch(() => {}); // whoever waits may have given up by then
+      peer.dials.set(purpose, dial);
+    }
+    let failure: unknown;
+    try {
+      await withDeadline(this.env.clock, dial, options);
+    } catch (error) {
+      failure = error;
+    }
+    // A link that the other end made meanwhile is as good.
+    const link = peer.linkFor(purpose) ?? peer.linkFor('control');
+    if (link) return link;
+    throw failure ?? new HoldfastError('HF_UNAVAILABLE', `${peer.node} has hung up`);
+  }
+
+  /** Tries the addresses of a peer in turn. */
+  async #dialPeer(peer: Peer, purpose: Purpose): Promise<void> {
+    const { addresses, node } = peer;
+    if (addresses.length === 0) {
+      throw new HoldfastError('HF_UNAVAILABLE', `no address of ${node} is known`);
+    }
+    if (!peer.mayDial) {
+      throw new HoldfastError('HF_UNAVAILABLE', `${node} did not answer a moment ago`);
+    }
+    const failures: string[] = [];
+    for (const address of addresses) {
+      try {
+        await this.#dialAddress(address, { purpose, expect: node, signal: undefined });
+        peer.onDialed(address);
+        return;
+      } catch (error) {
+        failures.push(`${formatAddress(address)}: ${errorMessage(error)}`);
+      }
+    }
+    peer.onDialFailed();
+    this.env.metrics.add('net_dials_failed', 1);
+    throw new HoldfastError('HF_UNAVAILABLE', `${node} cannot be reached: ${failures.join('; ')}`);
+  }
+
+  async #dialAddress(
+    address: NetAddress,
+    { expect, signal, purpose }: ConnectOptions & { readonly purpose: Purpose },
+  ): Promise<Link> {
+    const transport = this.#transports.get(address.scheme);
+    if (!transport) {
+      throw new HoldfastError('HF_UNSUPPORTED', `no transport for ${formatAddress(address)}`);
+    }
+    this.env.metrics.add('net_dials', 1);
+    const over = new AbortController();
+    const stop = AbortSignal.any([over.signal, this.#closing.signal, ...(signal ? [signal] : [])]);
+    const work = transport.dial(address, { expect, signal: stop });
+    const deadlineMs = LIMITS.handshakeMsMax;
+    let link: Link | undefined;
+    try {
+      const secure = await withDeadline(this.env.clock, work, { deadlineMs, signal: stop });
+      if (secure.remote === this.self) {
+        throw new HoldfastError('HF_BAD_ARGUMENT', `${formatAddress(address)} is this node itself`);
+      }
+      link = this.#newLink(secure, true);
+      await link.greet(purpose, deadlineMs);
+      return link;
+    } finally {
+      over.abort(); // a transport that is late gives up
+      if (!link) work.then(({ duplex }) => duplex.on('error', () => {}).destroy()).catch(() => {});
+    }
+  }
+
+  // Care.
+
+  #tick(): void {
+    const nowMs = this.env.clock.monotonic();
+    for (const link of this.#links) {
+      link.tick(nowMs);
+      const isSpare = link.purpose === 'bulk' || link.verdict === 'stranger';
+      const isUnused = link.isIdle && nowMs - link.lastUsedMs > LIMITS.bulkIdleMs;
+      if (link.isReady && isSpare && isUnused) link.retire();
+    }
+    this.#letGoOfColdOnes();
+  }
+
+  #letGoOfColdOnes(): void {
+    const linked = [...this.#peers.values()].filter(
+      (peer) => peer.linkFor('control') ?? peer.linkFor('bulk'),
+    );
+    const excess = linked.length - LIMITS.warmLinksMax;
+    if (excess <= 0) return;
+    const cold = linked
+      .filter((peer) => peer.isIdle)
+      .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs);
+    for (const peer of cold.slice(0, excess)) peer.retire();
+  }
+}

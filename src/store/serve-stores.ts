@@ -1,0 +1,323 @@
+/**
+ * Answers other nodes' operations on the stores of this one; store/remote-store.ts asks. A put is
+ * answered when the store has made it durable. Chunks of a peer are checked like any other: the
+ * store compares bytes and id. Deletes are taken only from whoever `mayRemove` names (rulings 3,
+ * 13); puts by an old layout are refused where `oldestEpoch` says so (ruling 11).
+ *
+ * Invariant: memory that a store was given stays as it is until the store is done with it, also
+ * when the caller has gone.
+ */
+import type { Duplex } from 'node:stream';
+import * as v from 'valibot';
+import {
+  type ChunkId,
+  type DeviceId,
+  errorMessage,
+  groupOf,
+  HoldfastError,
+  LIMITS,
+  type NodeId,
+} from '../base/index.ts';
+import type { Clock } from '../env/index.ts';
+import type { CallContext, Network } from '../net/index.ts';
+import { BufferPool } from './buffer-pool.ts';
+import type { ChunkStore, GetOptions } from './chunk-store.ts';
+import { OperationGate, ServedMemory } from './served-limits.ts';
+import { BatchWriter, endOfList, readInto, sendChunk, withinMs } from './store-streams.ts';
+import * as wire from './store-wire.ts';
+
+export interface ServeStoresOptions {
+  readonly clock: Clock;
+  /** Whether a node may delete: it is the steward that the registry names. */
+  readonly mayRemove: (from: NodeId, id: ChunkId) => boolean | Promise<boolean>;
+  /**
+   * The topology epoch at which the store has answered that a group is whole; 0 before. Puts of
+   * older ones are HF_OLD_EPOCH.
+   */
+  readonly oldestEpoch: (device: DeviceId, group: number) => number;
+}
+
+/** How often a scrub that is under way says so. */
+const SCRUB_NEWS_MS = 2000;
+
+/** @param stores those that are open now; asked for each operation. */
+export function serveStores(
+  network: Pick<Network, 'handle'>,
+  stores: () => readonly ChunkStore[],
+  options: ServeStoresOptions,
+): void {
+  const server = new StoreServer(stores, options);
+  const { put, putStream, get, getStream, stat, remove, list, ...others } = wire.STORE_METHODS;
+  function answer<Schema extends v.GenericSchema>(
+    method: string,
+    schema: Schema,
+    handler: (arg: v.InferOutput<Schema>, context: CallContext) => Promise<unknown>,
+  ): void {
+    network.handle<v.InferOutput<Schema>>(method, { schema }, handler);
+  }
+  answer(put, wire.PUT, (arg, context) => server.put(arg, context));
+  answer(putStream, wire.PUT_STREAM, (arg, context) => server.putStream(arg, context));
+  answer(get, wire.GET, (arg, context) => server.get(arg, context));
+  answer(getStream, wire.GET, (arg, context) => server.getStream(arg, context));
+  answer(stat, wire.STAT, (arg, context) => server.stat(arg, context));
+  answer(remove, wire.REMOVE, (arg, context) => server.remove(arg, context));
+  answer(list, wire.LIST, (arg, context) => server.list(arg, context));
+  answer(others.digests, wire.STORE, (arg, context) => server.digests(arg, context));
+  answer(others.usage, wire.STORE, (arg, context) => server.usage(arg, context));
+  answer(others.scrub, wire.SCRUB, (arg, context) => server.scrub(arg, context));
+  network.handle(others.settle, {}, () => null);
+}
+
+type Arg<Schema extends v.GenericSchema> = v.InferOutput<Schema>;
+type Answer<Schema extends v.GenericSchema> = Promise<v.InferOutput<Schema>>;
+
+class StoreServer {
+  readonly #stores: () => readonly ChunkStore[];
+  readonly #options: ServeStoresOptions;
+  readonly #gate = new OperationGate();
+  readonly #memory = new ServedMemory(new BufferPool({ allocate: allocatePages }));
+
+  constructor(stores: () => readonly ChunkStore[], options: ServeStoresOptions) {
+    this.#stores = stores;
+    this.#options = options;
+  }
+
+  async put(arg: Arg<typeof wire.PUT>, { from, signal }: CallContext): Answer<typeof wire.ANSWER> {
+    const { id, generation, bytes } = arg;
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    this.#checkEpoch(arg);
+    await store.put(id, bytes, { generation, signal });
+    return { state: store.state };
+  }
+
+  async putStream(
+    arg: Arg<typeof wire.PUT_STREAM>,
+    { from, stream, signal }: CallContext,
+  ): Answer<typeof wire.ANSWER> {
+    const { id, generation, lengthBytes } = arg;
+    const source = given(stream);
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    this.#checkEpoch(arg);
+    await this.#within(lengthBytes, signal, async (within) => {
+      using lent = await this.#memory.lend(from, lengthBytes, within);
+      using _ = destroyedWith(source, within);
+      await readInto(source, lent.bytes, badStream);
+      // Since the first bytes came the group may have been found whole.
+      this.#checkEpoch(arg);
+      await store.put(id, lent.bytes, { generation, signal: within });
+    });
+    return { state: store.state };
+  }
+
+  async get(
+    arg: Arg<typeof wire.GET>,
+    { from, signal }: CallContext,
+  ): Answer<typeof wire.GET_ANSWER> {
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const lengthBytes = arg.lengthBytes ?? (await lengthOf(store, arg));
+    if (lengthBytes > LIMITS.inlineChunkBytesMax) return { state: store.state, lengthBytes };
+    using _memory = await this.#memory.reserve(from, lengthBytes, signal);
+    const bytes = await store.get(arg.id, { ...rangeOf(arg), signal });
+    // It was put just now.
+    const isLarge = bytes !== undefined && bytes.length > LIMITS.inlineChunkBytesMax;
+    return { state: store.state, ...(isLarge ? { lengthBytes: bytes.length } : { bytes }) };
+  }
+
+  async getStream(
+    arg: Arg<typeof wire.GET>,
+    { from, signal, stream }: CallContext,
+  ): Answer<typeof wire.GET_STREAM_ANSWER> {
+    const target = given(stream);
+    target.resume(); // the caller has nothing to say
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const lengthBytes = arg.lengthBytes ?? (await lengthOf(store, arg));
+    return await this.#within(lengthBytes, signal, async (within) => {
+      using _memory = await this.#memory.reserve(from, lengthBytes, within);
+      const bytes = await store.get(arg.id, { ...rangeOf(arg), signal: within });
+      if (bytes) {
+        using _ = destroyedWith(target, within);
+        await sendChunk(target, bytes);
+      }
+      return { state: store.state, isThere: bytes !== undefined };
+    });
+  }
+
+  async stat(arg: Arg<typeof wire.STAT>, { from }: CallContext): Answer<typeof wire.STAT_ANSWER> {
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const entry = await store.stat(arg.id);
+    return { state: store.state, entry };
+  }
+
+  async remove(
+    arg: Arg<typeof wire.REMOVE>,
+    { from, signal }: CallContext,
+  ): Answer<typeof wire.REMOVE_ANSWER> {
+    const { id, generationMax } = arg;
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    if (!(await this.#options.mayRemove(from, id))) {
+      throw new HoldfastError('HF_DENIED', 'deletes are taken only from the steward');
+    }
+    const isRemoved = await store.remove(id, { generationMax, signal });
+    return { state: store.state, isRemoved };
+  }
+
+  async list(
+    arg: Arg<typeof wire.LIST>,
+    { from, signal, stream }: CallContext,
+  ): Answer<typeof wire.ANSWER> {
+    const target = given(stream);
+    target.resume();
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const writer = new BatchWriter(target, wire.writeEntry);
+    const group = arg.group === undefined ? {} : { group: arg.group };
+    for await (const entry of store.list({ ...group, signal })) await writer.add(entry);
+    await writer.flush();
+    await endOfList(target);
+    return { state: store.state };
+  }
+
+  async digests(
+    arg: Arg<typeof wire.STORE>,
+    { from, stream }: CallContext,
+  ): Answer<typeof wire.ANSWER> {
+    const target = given(stream);
+    target.resume();
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const writer = new BatchWriter(target, wire.writeDigest);
+    for (const digest of await store.digests()) await writer.add(digest);
+    await writer.flush();
+    await endOfList(target);
+    return { state: store.state };
+  }
+
+  async usage(
+    arg: Arg<typeof wire.STORE>,
+    { from }: CallContext,
+  ): Answer<typeof wire.USAGE_ANSWER> {
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const usage = await store.usage();
+    return { state: store.state, usage };
+  }
+
+  async scrub(
+    { device, ...caps }: Arg<typeof wire.SCRUB>,
+    { from, signal, stream }: CallContext,
+  ): Answer<typeof wire.SCRUB_ANSWER> {
+    const target = given(stream);
+    target.resume();
+    const store = this.#storeOf(device);
+    using _slot = this.#gate.enter(from, store.id);
+    using _alone = this.#gate.enterAlone(`a scrub of ${device} for another node`);
+    const writer = new BatchWriter(target, wire.writeNews);
+    let progress = { kind: 'progress' as const, checkedBytes: 0, totalBytes: 0 };
+    const onProgress = (checkedBytes: number, totalBytes: number): void => {
+      progress = { kind: 'progress', checkedBytes, totalBytes };
+    };
+    const done = new AbortController();
+    const telling = this.#tell(writer, () => progress, AbortSignal.any([signal, done.signal]));
+    try {
+      const report = await store.scrub({ ...caps, onProgress, signal });
+      done.abort();
+      await telling;
+      for (const news of [progress, ...report.findings]) await writer.add(news);
+      await writer.flush();
+      await endOfList(target);
+      const { checkedChunks, checkedBytes } = report;
+      return { state: store.state, checkedChunks, checkedBytes };
+    } finally {
+      done.abort();
+      await telling;
+    }
+  }
+
+  /** Tells of the progress now and then, so that silence means that this node is gone. */
+  async #tell(
+    writer: BatchWriter<wire.ScrubNews>,
+    progress: () => wire.ScrubNews,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for await (const _ of this.#options.clock.every(SCRUB_NEWS_MS, { signal })) {
+      try {
+        await writer.add(progress());
+        await writer.flush();
+      } catch {
+        return; // the caller is gone, which its signal says as well
+      }
+    }
+  }
+
+  /** @throws HF_UNAVAILABLE: it may be opened soon, or is somewhere else by now. */
+  #storeOf(device: DeviceId): ChunkStore {
+    const store = this.#stores().find(({ id }) => id === device);
+    if (store) return store;
+    throw new HoldfastError('HF_UNAVAILABLE', `there is no store ${device} on this node now`);
+  }
+
+  /** @throws HF_OLD_EPOCH. */
+  #checkEpoch({ device, id, epoch }: { device: DeviceId; id: ChunkId; epoch: number }): void {
+    const oldest = this.#options.oldestEpoch(device, groupOf(id));
+    if (epoch >= oldest) return;
+    throw new HoldfastError(
+      'HF_OLD_EPOCH',
+      `the group was whole at topology epoch ${oldest}; the put is of ${epoch}`,
+    );
+  }
+
+  /** At most as long as moving the bytes may take. */
+  async #within<Result>(
+    lengthBytes: number,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const ms = wire.transferMs(lengthBytes);
+    return await withinMs({ clock: this.#options.clock, ms, signal }, work);
+  }
+}
+
+/** Page-aligned: resizable buffers get pages of their own (see isPageAligned). */
+function allocatePages(bytes: number): Uint8Array {
+  return new Uint8Array(new ArrayBuffer(bytes, { maxByteLength: bytes + 1 }), 0, bytes);
+}
+
+function badStream(reason: string): HoldfastError {
+  return new HoldfastError('HF_BAD_ARGUMENT', `put: ${reason}`);
+}
+
+function given(stream: Duplex | undefined): Duplex {
+  if (stream) return stream;
+  throw new HoldfastError('HF_BAD_ARGUMENT', 'this is asked for with a stream');
+}
+
+function destroyedWith(stream: Duplex, signal: AbortSignal): Disposable {
+  const destroy = (): void => {
+    stream.destroy(new HoldfastError('HF_INTERRUPTED', errorMessage(signal.reason)));
+  };
+  if (signal.aborted) destroy();
+  signal.addEventListener('abort', destroy, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', destroy) };
+}
+
+/** Bytes from the offset to the end; 0 when the store does not have the chunk. */
+async function lengthOf(
+  store: ChunkStore,
+  { id, offset = 0 }: Arg<typeof wire.GET>,
+): Promise<number> {
+  const entry = await store.stat(id);
+  return Math.max(0, (entry?.lengthBytes ?? 0) - offset);
+}
+
+function rangeOf({ offset, lengthBytes }: Arg<typeof wire.GET>): GetOptions {
+  return {
+    ...(offset !== undefined && { offset }),
+    ...(lengthBytes !== undefined && { lengthBytes }),
+  };
+}

@@ -1,0 +1,171 @@
+/**
+ * Exchanges with the node that has a store: each ends in good time, and fails with what the failure
+ * means to the caller of a store.
+ */
+import type { Duplex } from 'node:stream';
+import * as v from 'valibot';
+import {
+  type DeviceId,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  LIMITS,
+  type NodeId,
+} from '../base/index.ts';
+import type { Clock } from '../env/index.ts';
+import type { Network, OpenedStream } from '../net/index.ts';
+import type { StoreState } from './chunk-store.ts';
+import { badAnswer, readBatches, withinMs } from './store-streams.ts';
+import * as wire from './store-wire.ts';
+
+export interface StoreLinkOptions {
+  readonly clock: Clock;
+  readonly network: Pick<Network, 'call' | 'open'>;
+  /** Where the store is. */
+  readonly node: NodeId;
+  readonly id: DeviceId;
+}
+
+type Method = keyof typeof wire.STORE_METHODS;
+
+export class StoreLink {
+  /** As of the last answer. */
+  state: StoreState = 'active';
+  readonly #options: StoreLinkOptions;
+  readonly #onFailure: () => void;
+
+  constructor(options: StoreLinkOptions, onFailure: () => void) {
+    this.#options = options;
+    this.#onFailure = onFailure;
+  }
+
+  /** A small exchange. */
+  async call<Schema extends v.GenericSchema<unknown, { state: StoreState }>>(
+    name: Method,
+    arg: unknown,
+    schema: Schema,
+    signal?: AbortSignal,
+  ): Promise<v.InferOutput<Schema>> {
+    const { network, node } = this.#options;
+    const deadlineMs = LIMITS.remoteCallMs;
+    try {
+      const method = wire.STORE_METHODS[name];
+      return this.heard(schema, await network.call(node, method, arg, { deadlineMs, signal }));
+    } catch (error) {
+      throw this.translated(error, signal);
+    }
+  }
+
+  /** An exchange that carries a chunk, within the time that its bytes may take. */
+  async exchange<Result>(
+    name: Method,
+    request: { arg: unknown; bytes: number; signal?: AbortSignal | undefined },
+    work: (exchange: OpenedStream<unknown>) => Promise<Result>,
+  ): Promise<Result> {
+    const { network, node, clock } = this.#options;
+    const ms = wire.transferMs(request.bytes);
+    return await withinMs({ clock, ms, signal: request.signal }, async (signal) => {
+      const method = wire.STORE_METHODS[name];
+      const exchange = await network.open(node, method, request.arg, { deadlineMs: ms, signal });
+      try {
+        return await work(exchange);
+      } finally {
+        exchange.stream.destroy();
+      }
+    });
+  }
+
+  /** The batches of a list, each in good time. */
+  async *batches<Item>(
+    name: Method,
+    request: {
+      arg: unknown;
+      readItem: Parameters<typeof readBatches<Item>>[1];
+      signal?: AbortSignal | undefined;
+      silenceMs?: number;
+      onReply?: (reply: unknown) => void;
+    },
+  ): AsyncGenerator<Item[]> {
+    const { network, node, clock } = this.#options;
+    const { signal, silenceMs: ms = LIMITS.remoteCallMs } = request;
+    let stream: Duplex | undefined;
+    try {
+      const options = { deadlineMs: LIMITS.callDeadlineMsMax, signal };
+      const opened = await network.open(node, wire.STORE_METHODS[name], request.arg, options);
+      stream = opened.stream;
+      const batches = readBatches(stream, request.readItem);
+      for (;;) {
+        const next = await withinMs({ clock, ms }, async (late) => {
+          const stop = (): unknown => stream?.destroy(late.reason as Error);
+          late.addEventListener('abort', stop, { once: true });
+          return await batches.next();
+        });
+        if (next.done) break;
+        yield next.value;
+      }
+      stream.end(); // it has been read: the other end waits for that (endOfList)
+      const reply = await opened.reply;
+      this.heard(wire.ANSWER, reply);
+      request.onReply?.(reply);
+    } catch (error) {
+      throw this.translated(error, signal);
+    } finally {
+      stream?.destroy();
+    }
+  }
+
+  /**
+   * Waits until what was sent has left this node: its memory is about to be used again. An answer
+   * to anything sent later on the same connection says so; when the connection is gone, so are the
+   * bytes. (Should neither be known in time, the frame's checksum tells the other end.)
+   */
+  async settle(): Promise<void> {
+    const { network, node, clock } = this.#options;
+    try {
+      await withinMs({ clock, ms: LIMITS.remoteCallMs }, async (signal) => {
+        const options = { deadlineMs: LIMITS.remoteCallMs, signal };
+        const { settle } = wire.STORE_METHODS;
+        const { stream, reply } = await network.open(node, settle, null, options);
+        stream.resume();
+        stream.end();
+        await reply;
+      });
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error; // else the connection is gone
+    }
+  }
+
+  heard<Schema extends v.GenericSchema<unknown, { state: StoreState }>>(
+    schema: Schema,
+    answer: unknown,
+  ): v.InferOutput<Schema> {
+    const checked = parsed(schema, answer);
+    this.state = (checked as { state: StoreState }).state;
+    return checked;
+  }
+
+  /** What an error of the exchange means to the caller of a store. */
+  translated(error: unknown, signal: AbortSignal | undefined): unknown {
+    this.#onFailure();
+    const code = errorCode(error);
+    if (signal?.aborted && code !== undefined) {
+      return new HoldfastError('HF_INTERRUPTED', undefined, { cause: signal.reason });
+    }
+    if (code === 'HF_DEVICE_FAILED') this.state = 'failed';
+    // The caller did not give up, nor did it close anything: that node did.
+    const isSilence = code === 'HF_TIMEOUT' || code === 'HF_INTERRUPTED' || code === 'HF_CLOSED';
+    if (!isSilence) return error;
+    const text = `store ${this.#options.id} on ${this.#options.node}: ${errorMessage(error)}`;
+    return new HoldfastError('HF_UNAVAILABLE', text, { cause: error });
+  }
+}
+
+/** @throws HF_UNAVAILABLE when the answer has another shape. */
+export function parsed<Schema extends v.GenericSchema>(
+  schema: Schema,
+  answer: unknown,
+): v.InferOutput<Schema> {
+  const { success, output, issues } = v.safeParse(schema, answer);
+  if (!success) throw badAnswer(issues[0].message);
+  return output;
+}
