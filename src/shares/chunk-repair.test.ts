@@ -123,9 +123,11 @@ describe('repair', () => {
     }
     for (const delayMs of [60, 90, 120, 140, 160, 180, 200]) {
       const child = spawn(process.execPath, [HOLDFAST, 'chunk', 'repair', made.folder]);
+      // It may be done before it is killed.
+      const closed = new Promise((resolve) => child.on('close', resolve));
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       child.kill('SIGKILL');
-      await new Promise((resolve) => child.on('close', resolve));
+      await closed;
       for (const [index, digest] of (await digests(made.paths)).entries()) {
         expect([spoiled[index], right[index]], `${index}`).toContain(digest);
       }

@@ -20,7 +20,7 @@ function newMemory(): ServedMemory {
 }
 
 describe('memory for chunks of peers', () => {
-  it('does not let a peer with its share hold up others, nor small ones pass a large one', async () => {
+  it('lets no peer with its share hold up others, nor small ones pass a large one', async () => {
     const memory = newMemory();
     const order: string[] = [];
     const ask = async (name: string, from: number, bytes: number): Promise<Disposable> => {
