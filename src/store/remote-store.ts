@@ -137,7 +137,10 @@ export class RemoteChunkStore implements ChunkStore {
     return isRemoved;
   }
 
-  /** A consumer that rests for more than LIMITS.callDeadlineMsMax gets HF_UNAVAILABLE. */
+  /**
+   * A consumer takes at least ten thousand entries in LIMITS.callDeadlineMsMax, or gets
+   * HF_UNAVAILABLE.
+   */
   async *list(
     options: { group?: number; signal?: AbortSignal | undefined } = {},
   ): AsyncIterable<ChunkEntry> {

@@ -23,7 +23,7 @@ import type { CallContext, Network } from '../net/index.ts';
 import { BufferPool } from './buffer-pool.ts';
 import type { ChunkStore, GetOptions } from './chunk-store.ts';
 import { OperationGate, ServedMemory } from './served-limits.ts';
-import { BatchWriter, endOfList, readInto, sendChunk, withinMs } from './store-streams.ts';
+import { BatchWriter, readInto, sendChunk, withinMs } from './store-streams.ts';
 import * as wire from './store-wire.ts';
 
 export interface ServeStoresOptions {
@@ -179,7 +179,6 @@ class StoreServer {
     const group = arg.group === undefined ? {} : { group: arg.group };
     for await (const entry of store.list({ ...group, signal })) await writer.add(entry);
     await writer.flush();
-    await endOfList(target);
     return { state: store.state };
   }
 
@@ -194,7 +193,6 @@ class StoreServer {
     const writer = new BatchWriter(target, wire.writeDigest);
     for (const digest of await store.digests()) await writer.add(digest);
     await writer.flush();
-    await endOfList(target);
     return { state: store.state };
   }
 
@@ -230,7 +228,6 @@ class StoreServer {
       await telling;
       for (const news of [progress, ...report.findings]) await writer.add(news);
       await writer.flush();
-      await endOfList(target);
       const { checkedChunks, checkedBytes } = report;
       return { state: store.state, checkedChunks, checkedBytes };
     } finally {

@@ -92,6 +92,7 @@ export class StoreLink {
     try {
       const options = { deadlineMs: LIMITS.callDeadlineMsMax, signal };
       const opened = await network.open(node, wire.STORE_METHODS[name], request.arg, options);
+      // Our side is not ended before all was read: until then the exchange stays alive here.
       stream = opened.stream;
       const batches = readBatches(stream, request.readItem);
       for (;;) {
@@ -103,7 +104,6 @@ export class StoreLink {
         if (next.done) break;
         yield next.value;
       }
-      stream.end(); // it has been read: the other end waits for that (endOfList)
       const reply = await opened.reply;
       this.heard(wire.ANSWER, reply);
       request.onReply?.(reply);

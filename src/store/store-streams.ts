@@ -5,7 +5,6 @@
  * - A list is *batches*: `u32 length | payload`, the payload a sequence of records of one kind.
  */
 import type { Duplex } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import {
   asBuffer,
   ByteReader,
@@ -79,20 +78,6 @@ export class BatchWriter<Item> {
       this.#stream,
       new ByteWriter(payload.length + HEAD_BYTES).bytes(payload).finish(),
     );
-  }
-}
-
-/**
- * Ends a list, and waits until it was read to its end: who only sent it away could take the
- * connection for idle and close it.
- * @throws HF_INTERRUPTED when nobody reads any more.
- */
-export async function endOfList(stream: Duplex): Promise<void> {
-  stream.end();
-  try {
-    await finished(stream);
-  } catch (error) {
-    throw new HoldfastError('HF_INTERRUPTED', undefined, { cause: error });
   }
 }
 
