@@ -6,7 +6,14 @@
  * timers never wake, so whatever it was doing stays where it is for ever, as in a crash.
  */
 import { assert, errorMessage, HoldfastError } from '../src/base/index.ts';
-import type { Clock, Env, Log, LogFields, Metrics } from '../src/env/index.ts';
+import {
+  type Clock,
+  type Env,
+  type Log,
+  type LogFields,
+  type Metrics,
+  ticksOf,
+} from '../src/env/index.ts';
 import { SeededRandom } from './random.ts';
 import type { Trace } from './trace.ts';
 
@@ -176,16 +183,7 @@ export class Process {
       monotonic: () => time.nowMs,
       sleep,
       turn: () => sleep(0),
-      async *every(ms, { signal }) {
-        while (!signal.aborted) {
-          try {
-            await sleep(ms, { signal });
-          } catch {
-            return; // aborted: the loop is over
-          }
-          yield;
-        }
-      },
+      every: ticksOf(sleep),
     };
   }
 

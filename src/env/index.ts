@@ -3,4 +3,5 @@ export type { Clock, Env, Log, LogFields, Metrics, Random } from './env.ts';
 export { MetricsTable } from './metrics-table.ts';
 export { noMetrics, realEnv, silentLog } from './real.ts';
 export { siblingModule } from './sibling.ts';
+export { ticksOf } from './ticks.ts';
 export { serveRequests, WorkerPool } from './worker-pool.ts';

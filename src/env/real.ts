@@ -4,6 +4,7 @@ import { setImmediate as nextTurn, setTimeout as sleepTimer } from 'node:timers/
 import { HoldfastError } from '../base/index.ts';
 import type { Clock, Env, Log, Metrics, Random } from './env.ts';
 import { MetricsTable } from './metrics-table.ts';
+import { ticksOf } from './ticks.ts';
 
 const realClock: Clock = {
   now: () => Date.now(),
@@ -18,16 +19,8 @@ const realClock: Clock = {
   turn: async () => {
     await nextTurn();
   },
-  async *every(ms, { signal }) {
-    while (!signal.aborted) {
-      try {
-        await sleepTimer(ms, undefined, { signal, ref: false });
-      } catch {
-        return; // aborted: the loop is over
-      }
-      yield;
-    }
-  },
+  // A loop alone keeps no process running.
+  every: ticksOf((ms, { signal }) => sleepTimer(ms, undefined, { signal, ref: false })),
 };
 
 const realRandom: Random = {

@@ -6,7 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import { fromHex, LIMITS, type NodeId, utf8 } from '../base/index.ts';
 import { MetricsTable, realEnv, type Env } from '../env/index.ts';
-import { everybody, keyOf } from '../../test/suites/net-bed.ts';
+import { everybody, openTlsNode } from '../../test/suites/net-bed.ts';
 import { virtualEnv } from '../../test/suites/virtual-env.ts';
 import { type NetAddress, parseAddress } from './address.ts';
 import { BEACON_BYTES, BeaconSeal } from './beacon.ts';
@@ -14,7 +14,6 @@ import { BeaconFinder } from './beacon-finder.ts';
 import { BeaconSocket } from './beacon-socket.ts';
 import { gossipMembers } from './gossip.ts';
 import { Network } from './network.ts';
-import { tlsTransport } from './tls-transport.ts';
 
 const KEY = new Uint8Array(32).fill(3);
 const OTHER_KEY = new Uint8Array(32).fill(4);
@@ -200,15 +199,8 @@ describe.skipIf(!canMulticast)('on the real loopback interface', () => {
     const beacon = { key: KEY, port: PORT, interfaces: () => [LOOPBACK] };
     const networks: Network[] = [];
     for (const number of [1, 2]) {
-      const key = keyOf(number);
-      const network = await Network.open({
-        env,
-        key,
-        transports: [tlsTransport({ env, key })],
-        listen: [parseAddress('tls://127.0.0.1:0')],
-        admission: everybody,
-        membership: gossipMembers({ admission: everybody, beacon }),
-      });
+      const membership = gossipMembers({ admission: everybody, beacon });
+      const network = await openTlsNode(number, { env, membership });
       networks.push(stack.use(network));
     }
     const isFound = (by: Network, { self }: Network): boolean =>

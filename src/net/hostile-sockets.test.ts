@@ -11,12 +11,11 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { everybody, keyOf } from '../../test/suites/net-bed.ts';
+import { keyOf, openTlsNode } from '../../test/suites/net-bed.ts';
 import { errorCode, LIMITS } from '../base/index.ts';
 import { type Env, MetricsTable, realEnv } from '../env/index.ts';
 import { type NetAddress, parseAddress } from './address.ts';
 import { certificateOf } from './certificate.ts';
-import { linkedMembers } from './linked-members.ts';
 import { Mux } from './mux.ts';
 import { Network } from './network.ts';
 import { tlsTransport } from './tls-transport.ts';
@@ -30,15 +29,7 @@ let address: NetAddress;
 let stack: AsyncDisposableStack;
 
 function open(number: number): Promise<Network> {
-  const key = keyOf(number);
-  return Network.open({
-    env,
-    key,
-    transports: [tlsTransport({ env, key })],
-    listen: [parseAddress('tls://127.0.0.1:0')],
-    admission: everybody,
-    membership: linkedMembers,
-  });
+  return openTlsNode(number, { env });
 }
 
 beforeEach(async () => {

@@ -3,34 +3,31 @@
  * again once something was removed (item 7; trap 35, row E2). Method: a node on a small filesystem
  * in memory, which only root can mount: without that the test is skipped, and says so.
  */
-import { spawnSync } from 'node:child_process';
-import fs from 'node:fs/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { writeSeeded } from './content.ts';
 import { Bed } from './harness.ts';
 import { digestByClient } from './library.ts';
+import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 
 /** Six stores begin with 16 MiB each; the rest is room to grow. */
 const DISK_MIB = 200;
 
 let bed: Bed;
-let isMounted = false;
+let disk: SmallDisk;
 
 beforeEach(async () => {
   bed = await Bed.open();
-  await fs.mkdir(bed.path('disk'));
-  const options = ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', bed.path('disk')];
-  isMounted = spawnSync('mount', options).status === 0;
+  disk = await mountSmallDisk(bed.path('disk'), DISK_MIB);
 });
 
 afterEach(async () => {
   await bed.stopAll();
-  if (isMounted) spawnSync('umount', [bed.path('disk')]);
+  disk[Symbol.dispose]();
   await bed[Symbol.asyncDispose]();
 });
 
 it('refuses what does not fit, keeps what is there, goes on after a removal', async (context) => {
-  if (!isMounted) {
+  if (!disk.isMounted) {
     console.warn('SKIPPED: no test of a full disk, because only root can mount a small one');
     context.skip();
   }

@@ -4,7 +4,6 @@
  * Method: a folder on a small filesystem in memory, which only root can mount: without that the
  * test is skipped, and says so. What else is on the filesystem fills it up.
  */
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -15,23 +14,22 @@ import { checkStore, type ExtentStore, formatStore, openStore } from '../../src/
 import { numberedChunk } from '../suites/numbered-chunk.ts';
 import { filesUnder } from './content.ts';
 import { Bed } from './harness.ts';
+import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 
 const DISK_MIB = 60;
 const CAPACITY_BYTES = 2 ** 30;
 
 const env = { ...realEnv(), log: silentLog };
 let bed: Bed;
-let isMounted = false;
+let disk: SmallDisk;
 
 beforeEach(async () => {
   bed = await Bed.open();
-  await fs.mkdir(bed.path('disk'));
-  const options = ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', bed.path('disk')];
-  isMounted = spawnSync('mount', options).status === 0;
+  disk = await mountSmallDisk(bed.path('disk'), DISK_MIB);
 });
 
 afterEach(async () => {
-  if (isMounted) spawnSync('umount', [bed.path('disk')]);
+  disk[Symbol.dispose]();
   await bed[Symbol.asyncDispose]();
 });
 
@@ -57,7 +55,7 @@ async function contentOf(folder: string): Promise<string[]> {
 }
 
 it('refuses what does not fit before a byte is written, and goes on', async (context) => {
-  if (!isMounted) {
+  if (!disk.isMounted) {
     console.warn('SKIPPED: no test of a full folder, because only root can mount a small disk');
     context.skip();
   }

@@ -10,6 +10,7 @@ import {
   Network,
   type NetworkOptions,
   parseAddress,
+  tlsTransport,
 } from '../../src/net/index.ts';
 
 export function keyOf(number: number): NodeKey {
@@ -36,6 +37,22 @@ export function openMemoryNode({ net, number, ...options }: NodeOptions): Promis
     key,
     transports: [net.transport(key.nodeId)],
     listen: [parseAddress(`memory://node-${number}:1`)],
+    admission: everybody,
+    membership: linkedMembers,
+    ...options,
+  });
+}
+
+/** A node on a TLS port of the loopback interface, by the real clock unless told otherwise. */
+export function openTlsNode(
+  number: number,
+  options: Partial<NetworkOptions> & { readonly env: Env },
+): Promise<Network> {
+  const key = keyOf(number);
+  return Network.open({
+    key,
+    transports: [tlsTransport({ env: options.env, key })],
+    listen: [parseAddress('tls://127.0.0.1:0')],
     admission: everybody,
     membership: linkedMembers,
     ...options,

@@ -4,7 +4,7 @@
  */
 import { HoldfastError } from '../../src/base/index.ts';
 import type { Clock, Env, Random } from '../../src/env/index.ts';
-import { MetricsTable, silentLog } from '../../src/env/index.ts';
+import { MetricsTable, silentLog, ticksOf } from '../../src/env/index.ts';
 
 interface Sleeper {
   readonly at: number;
@@ -54,16 +54,7 @@ function virtualClock(): Clock {
     monotonic: () => now,
     sleep,
     turn: () => sleep(0),
-    async *every(ms, { signal }) {
-      while (!signal.aborted) {
-        try {
-          await sleep(ms, { signal });
-        } catch {
-          return; // aborted: the loop is over
-        }
-        yield;
-      }
-    },
+    every: ticksOf(sleep),
   };
 }
 
