@@ -19,8 +19,15 @@ import { extractEntry, recoverEntry, restoreTo } from './restore.ts';
 import { scanEntry, type ScanRow } from './scan.ts';
 import { splitEntry } from './split.ts';
 import { findStores, type InitResult, initStores, isOnline, type Store } from './stores.ts';
-import { type Entry, entryOf, isFile, isFolder, nameOfShare } from './tree.ts';
-import { walk, type WalkOptions } from './tree.ts';
+import {
+  type Entry,
+  entryOf,
+  isFile,
+  isFolder,
+  nameOfShare,
+  walk,
+  type WalkOptions,
+} from './tree.ts';
 import { validateBelow, type ValidateOptions } from './validate.ts';
 import { absent, Volumes, type VolumeSources } from './volumes.ts';
 import { type Outcome, outcome, scratchFolder, type Work } from './work.ts';

@@ -106,7 +106,7 @@ function beforeReading(
   const { quorum } = work.view.scheme;
   if (state.good.length >= quorum) return { state };
   const size = replicasOf(entry)[0]?.fact.size;
-  const others = state.bad.filter(({ reason }) => reason.startsWith('it is a share of other'));
+  const others = state.bad.filter(({ isOther }) => isOther);
   if (size !== undefined && state.good.length === 0 && others.length >= quorum) {
     return { mark: '!<', detail: `the replica has ${size} bytes, the shares say otherwise` };
   }

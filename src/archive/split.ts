@@ -39,7 +39,7 @@ export async function splitEntry(
   const isThere = state.good.length > 0;
   const record = catalogue.file(view.scheme.name, entry.path);
   if (!overwrites) {
-    if (state.bad.some(({ reason }) => reason.startsWith('it is a share of other'))) {
+    if (state.bad.some(({ isOther }) => isOther)) {
       return otherContent(work, entry);
     }
     const current = isThere && (await isCurrent(work, { replica, state, record, entry }));

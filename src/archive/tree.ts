@@ -138,6 +138,8 @@ export interface SharesFault {
   readonly number: number;
   readonly store: Store;
   readonly reason: string;
+  /** It is a good share, but not of this content, or one that is there twice. */
+  readonly isOther: boolean;
 }
 
 /** What headers and lengths tell of the shares of a file. */
@@ -166,7 +168,7 @@ export async function sharesState(
     else {
       const head = await readShareHead(fact.path);
       const reason = typeof head === 'string' ? head : headFault(head, { scheme, number });
-      if (reason !== undefined) bad.push({ number, store, reason });
+      if (reason !== undefined) bad.push({ number, store, reason, isOther: false });
       else readable.push({ number, store, fact, head: head as ShareHead });
     }
   }
@@ -179,7 +181,8 @@ export async function sharesState(
     ({ head }, index) => chosen.findIndex((other) => other.head.row === head.row) === index,
   );
   for (const { number, store } of readable.filter((share) => !good.includes(share))) {
-    bad.push({ number, store, reason: 'it is a share of other content, or another one twice' });
+    const reason = 'it is a share of other content, or another one twice';
+    bad.push({ number, store, reason, isOther: true });
   }
   return { good, bad, missing, offline, mark: markOf(scheme, { good, bad, offline }) };
 }

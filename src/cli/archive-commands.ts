@@ -13,7 +13,7 @@ import { faultLines, offlineLines, outcomeLine, scanLines } from './archive-view
 import { table } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { existingShareKey, KEY_OPTIONS, shareKey } from './share-key.ts';
+import { KEY_OPTIONS, neededKey, shareKey } from './share-key.ts';
 import { parseCount } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
 
@@ -370,14 +370,6 @@ async function readConfig(session: Session, { config }: Options) {
   });
   const { parseConfig } = await import('../archive/index.ts');
   return parseConfig(text, path.relative(session.io.workPath, file));
-}
-
-/** @throws HF_NOT_FOUND when none is named and none was made. */
-async function neededKey(session: Session, options: Options): Promise<Uint8Array> {
-  const key = await existingShareKey(session, options);
-  if (key) return key;
-  const message = 'the shares are sealed; name the key file that sealed them with --key';
-  throw new HoldfastError('HF_NOT_FOUND', message);
 }
 
 /** `scheme:path` stays; a file whose name has a colon is named as ./a:b. */

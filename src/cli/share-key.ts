@@ -54,3 +54,11 @@ export async function existingShareKey(
   );
   return isThere ? await readKeyFile(file) : undefined;
 }
+
+/** The key to open with. @throws HF_NOT_FOUND when none is named and none was made. */
+export async function neededKey(session: Session, options: KeyOptions): Promise<Uint8Array> {
+  const key = await existingShareKey(session, options);
+  if (key) return key;
+  const message = 'the shares are sealed; name the key file that sealed them with --key';
+  throw new HoldfastError('HF_NOT_FOUND', message);
+}

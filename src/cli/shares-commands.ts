@@ -10,7 +10,13 @@ import type { CombineResult, ShareScheme, Chunking } from '../shares/index.ts';
 import { fields, plural, sizeField, table } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { existingShareKey, KEY_OPTIONS, type KeyOptions, shareKey } from './share-key.ts';
+import {
+  assertKeyOrPlain,
+  KEY_OPTIONS,
+  type KeyOptions,
+  neededKey,
+  shareKey,
+} from './share-key.ts';
 import { parseCount, parseSize } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
 
@@ -310,19 +316,6 @@ function chunkingOf(options: ChunkOptions): Chunking {
 
 function numbersOf(text: string | undefined): number[] | undefined {
   return text?.split(',').map((number) => parseCount(number));
-}
-
-function assertKeyOrPlain({ key, plain }: KeyOptions): void {
-  if (!plain || key === undefined) return;
-  throw new HoldfastError('HF_BAD_ARGUMENT', 'give --key or --plain, not both');
-}
-
-/** @throws HF_NOT_FOUND when none is named and none was made. */
-async function neededKey(session: Session, options: KeyOptions): Promise<Uint8Array> {
-  const key = await existingShareKey(session, options);
-  if (key) return key;
-  const message = 'the shares are sealed; name the key file that sealed them with --key';
-  throw new HoldfastError('HF_NOT_FOUND', message);
 }
 
 /** @throws HF_BAD_ARGUMENT when shares would have to share a target and nobody asked for it. */

@@ -101,11 +101,13 @@ export class LocalDevices implements DeviceManager {
 
   async setLimits(request: ControlRequest<'device.limits'>): Promise<DeviceDetails> {
     const { stores } = this.#options;
-    const { id, open } = stores.find(request.device);
-    if (open) {
+    const { device, ...given } = request;
+    const { id, open } = stores.find(device);
+    // Without limits it only asks.
+    if (open && Object.keys(given).length > 0) {
       const { limits } = await open.store.describe();
-      const { minBytes = limits.minBytes, maxBytes = limits.maxBytes } = request;
-      const { hardMaxBytes = limits.hardMaxBytes } = request;
+      const { minBytes = limits.minBytes, maxBytes = limits.maxBytes } = given;
+      const { hardMaxBytes = limits.hardMaxBytes } = given;
       await open.store.setLimits({ minBytes, maxBytes, hardMaxBytes });
       await stores.remeasure(id);
       await this.#stateDevices();

@@ -36,7 +36,7 @@ export {
   writeKeyFile,
   writeSecretFile,
 } from './key-file.ts';
-export { unitWidth, type UnitWidth } from './share-field.ts';
+export type { UnitWidth } from './share-field.ts';
 export { type Chunking, planShares, type SharePlan, type ShareScheme } from './share-plan.ts';
 export { combineSecret, splitSecret } from './shamir.ts';
 export { splitFile, type SplitOptions, type SplitResult } from './split.ts';

@@ -5,7 +5,7 @@
  *
  * Source of the polynomials: gnetraid's Math::FastGF2 (0x11b, 0x1002b, 0x10000008d).
  */
-import { assert, HoldfastError } from '../base/index.ts';
+import { assert } from '../base/index.ts';
 import { type GaloisField, galoisField } from '../codec/index.ts';
 
 export type UnitWidth = 1 | 2 | 4;
@@ -26,12 +26,6 @@ export interface ShareField {
 
 /** What is left of each polynomial without its leading term. */
 const REDUCTIONS: Readonly<Record<UnitWidth, number>> = { 1: 0x1b, 2: 0x2b, 4: 0x8d };
-
-/** @throws HF_BAD_ARGUMENT when there are no units of that width. */
-export function unitWidth(width: number): UnitWidth {
-  if (width === 1 || width === 2 || width === 4) return width;
-  throw new HoldfastError('HF_BAD_ARGUMENT', `a unit has 1, 2 or 4 bytes, not ${width}`);
-}
 
 export function shareField(width: UnitWidth): ShareField {
   const bits = width * 8;

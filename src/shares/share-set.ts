@@ -133,7 +133,7 @@ function lengthReason(extra: number): string {
 
 /** Shares of one file first, then those of others. @throws HF_BAD_ARGUMENT. */
 function pickFile(shares: readonly Share[]): Share[][] {
-  const files = [...groupBy(shares, fileKey).values()];
+  const files = [...Map.groupBy(shares, fileKey).values()];
   const restorable = files.filter((group) => hasQuorum(group));
   if (restorable.length > 1) throw mixed(restorable[0]![0]!, restorable[1]![0]!);
   const chosen = restorable[0] ?? files.toSorted((a, b) => b.length - a.length)[0]!;
@@ -150,7 +150,7 @@ function rangeKey({ header: { start, next, isFinal } }: Share): string {
 }
 
 function hasQuorum(shares: readonly Share[]): boolean {
-  return [...groupBy(shares, rangeKey).values()].some((group) => isQuorum(group));
+  return [...Map.groupBy(shares, rangeKey).values()].some((group) => isQuorum(group));
 }
 
 function isQuorum(group: readonly Share[]): boolean {
@@ -159,7 +159,9 @@ function isQuorum(group: readonly Share[]): boolean {
 
 /** Ranges that fit each other; the shares of those that do not are bad. */
 function pickChunks(shares: readonly Share[], bad: BadShare[]): ChunkShares[] {
-  const groups = [...groupBy(shares, rangeKey).values()].toSorted((a, b) => b.length - a.length);
+  const groups = [...Map.groupBy(shares, rangeKey).values()].toSorted(
+    (a, b) => b.length - a.length,
+  );
   const chunks: ChunkShares[] = [];
   for (const group of groups) {
     const { start, next, isFinal } = group[0]!.header;
@@ -182,8 +184,4 @@ function isConflict(a: Range, b: Range): boolean {
 function mixed(a: Share, b: Share): HoldfastError {
   const message = `these are shares of different files, ${a.path} and ${b.path}; give those of one`;
   return new HoldfastError('HF_BAD_ARGUMENT', message);
-}
-
-function groupBy<Item>(items: readonly Item[], key: (item: Item) => string): Map<string, Item[]> {
-  return Map.groupBy(items, key);
 }
