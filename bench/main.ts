@@ -17,6 +17,7 @@ const BENCHES: readonly string[] = [
   'store',
   'mux',
   'remote-store',
+  'stripes',
   'small-objects',
   'end-to-end',
   'shares',

@@ -148,11 +148,7 @@ function unrefusingRepair(core: Core, env: Env, stores: Stores): Repair {
 
 function idleRepair({ repair }: Core): Repair {
   return {
-    scrub: (run) => repair.scrub(run),
-    health: (run) => repair.health(run),
-    collect: (run) => repair.collect(run),
-    release: (volume, release) => repair.release(volume, release),
-    abandon: (volume, inode, stripes) => repair.abandon(volume, inode, stripes),
+    ...repair,
     repair: async () => ({ repaired: 0, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 0 }),
   };
 }

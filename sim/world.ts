@@ -20,7 +20,7 @@ import {
   type VolumeId,
 } from '../src/base/index.ts';
 import { MemoryDb } from '../src/db/index.ts';
-import { type Core, openCore } from '../src/node/index.ts';
+import { type HomeCore, openHomeCore } from '../src/node/index.ts';
 import type { Repair } from '../src/repair/index.ts';
 import { type ExtentStore, formatStore, openStore } from '../src/store/index.ts';
 import type { ObjectStore } from '../src/volume/index.ts';
@@ -56,7 +56,7 @@ interface Life {
   readonly ended: Promise<void>;
   readonly end: () => void;
   readonly reopening: Mutex;
-  core: Core | undefined;
+  core: HomeCore | undefined;
   repair: Repair | undefined;
 }
 
@@ -164,7 +164,7 @@ export class World {
     }
     const { env } = life.process;
     const { planted } = this.#options;
-    const core = await openCore({
+    const core = await openHomeCore({
       env,
       nodeId: this.#nodeId,
       metadataKey: this.#metadataKey,
@@ -184,7 +184,8 @@ export class World {
     });
     const hasVolume = (await core.volumes.list()).some(({ record }) => record.name === VOLUME);
     const scheme = parseScheme('rs-4+2');
-    if (!hasVolume) await core.volumes.create({ name: VOLUME, scheme, isDeduplicating: true });
+    if (!hasVolume)
+      await core.volumes.create({ name: VOLUME, policy: [scheme], isDeduplicating: true });
     life.repair = planted.repairOf(core, env, () => alive(life));
     life.core = core;
   }
@@ -254,17 +255,17 @@ export class World {
   }
 
   /** The life that is up; waits for the next one when none is. */
-  async #up(): Promise<Life & { core: Core }> {
+  async #up(): Promise<Life & { core: HomeCore }> {
     for (;;) {
       const life = this.#life;
-      if (life?.core) return life as Life & { core: Core };
+      if (life?.core) return life as Life & { core: HomeCore };
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
   /** Asks the running node for something; a crash ends it. */
   async call<Result>(
-    work: (core: Core, objects: ObjectStore, life: Life) => Promise<Result>,
+    work: (core: HomeCore, objects: ObjectStore, life: Life) => Promise<Result>,
   ): Promise<Outcome<Result>> {
     const life = await this.#up();
     const { core } = life;
@@ -426,11 +427,11 @@ export class World {
         disk.isWrittenOff = disk.state !== 'here';
       }
       await core.cluster.setDevices(this.#devices());
-      await core.mirror.repair();
+      await core.metadata.mend();
       await repair.collect({ graceMs: 24 * 3600 * 1000 });
       const { failedStores } = await repair.scrub();
       const { incomplete, lost } = await repair.repair();
-      await core.mirror.repair();
+      await core.metadata.mend();
       this.note(`healed: ${incomplete} incomplete, ${lost} lost, ${failedStores.length} failed`);
       return incomplete === 0 && lost === 0 && failedStores.length === 0;
     });
@@ -446,7 +447,7 @@ export class World {
 
   async #maintain<Result>(
     what: string,
-    work: (parts: { core: Core; repair: Repair; life: Life }) => Promise<Result>,
+    work: (parts: { core: HomeCore; repair: Repair; life: Life }) => Promise<Result>,
   ): Promise<Result | undefined> {
     const outcome = await this.call((core, _, life) => work({ core, repair: life.repair!, life }));
     if (outcome.kind === 'done') {

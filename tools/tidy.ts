@@ -30,7 +30,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cluster: ['base', 'env', 'crypto', 'placement', 'net', 'log'],
   meta: ['base', 'env', 'crypto', 'placement', 'db', 'net', 'log', 'cluster'],
   stripes: ['base', 'env', 'codec', 'crypto', 'placement', 'store', 'cluster'],
-  repair: ['base', 'env', 'placement', 'store', 'cluster', 'meta', 'stripes'],
+  repair: ['base', 'env', 'placement', 'net', 'store', 'cluster', 'meta', 'stripes'],
   volume: ['base', 'env', 'crypto', 'store', 'cluster', 'meta', 'stripes', 'repair'],
   admin: ['base', 'env', 'api', 'placement', 'store', 'cluster', 'meta', 'repair', 'volume'],
   client: ['base', 'api'],

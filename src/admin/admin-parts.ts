@@ -4,14 +4,19 @@ import type {
   DeviceChange,
   DeviceDetails,
   DeviceView,
+  GrantView,
+  InvitationView,
+  LeaveView,
   LocationView,
+  NodeView,
   StatusView,
+  StorePlaceView,
 } from '../api/index.ts';
-import type { Scheme } from '../base/index.ts';
-import type { VolumeRecord } from '../meta/index.ts';
+import type { Policy } from '../base/index.ts';
+import type { Retention, VolumeRecord } from '../meta/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
-import type { Repair } from '../repair/index.ts';
-import type { ObjectStore, StripePlaces } from '../volume/index.ts';
+import type { Repair, RunOptions } from '../repair/index.ts';
+import type { ObjectStore, ReencodeReport, StripePlaces } from '../volume/index.ts';
 
 /** The stores of this node, in the views of the control interface. */
 export interface DeviceManager {
@@ -48,23 +53,63 @@ export interface VolumeStatus {
 
 export interface VolumeManager {
   list(): Promise<readonly VolumeStatus[]>;
-  /** @throws HF_EXISTS, HF_BAD_ARGUMENT, HF_BAD_SCHEME. */
+  /**
+   * Without a policy it gets what fits the stores; with a retention it is a WORM volume.
+   * @throws HF_EXISTS, HF_BAD_ARGUMENT, HF_BAD_SCHEME.
+   */
   create(request: {
-    name: string;
-    scheme: Scheme | undefined;
-    isDeduplicating: boolean;
+    readonly name: string;
+    readonly policy?: Policy | undefined;
+    readonly isDeduplicating: boolean;
+    readonly retention?: Retention | undefined;
   }): Promise<VolumeStatus>;
-  /** @throws HF_NOT_FOUND, HF_BAD_SCHEME. */
-  setScheme(name: string, scheme: Scheme): Promise<VolumeStatus>;
+  /**
+   * What is left out stays as it is.
+   * @throws HF_NOT_FOUND, HF_BAD_SCHEME, HF_BAD_ARGUMENT; HF_WORM when a retention would get shorter.
+   */
+  setPolicy(
+    name: string,
+    change: { readonly policy?: Policy | undefined; readonly retention?: Retention | undefined },
+  ): Promise<VolumeStatus>;
+  /**
+   * Stores all older objects by the volume's policy, too. The work goes on, also in the next life of
+   * this node, when whoever asked for it does not wait any more; asked again it shows how far it is.
+   * @throws HF_NOT_FOUND, HF_BAD_SCHEME; HF_INTERRUPTED when the caller does not wait.
+   */
+  applyPolicy(name: string, options: RunOptions): Promise<ReencodeReport>;
   /** @throws HF_NOT_FOUND. */
   objects(name: string): ObjectStore;
+}
+
+/** The nodes of the cluster as this one sees them. A node is named by name, id or prefix of one. */
+export interface PeerManager {
+  /** This node first; empty when it has never listened. */
+  list(): Promise<readonly NodeView[]>;
+  /** @throws HF_UNAVAILABLE, HF_DENIED when who listens there is no member. */
+  connect(address: string): Promise<NodeView>;
+  /** @throws HF_DENIED unless this is an admin node; HF_BAD_ARGUMENT. */
+  invite(request: ControlRequest<'cluster.invite'>): Promise<InvitationView>;
+  /**
+   * Moves all that this node holds to the others, and takes it out of the cluster.
+   * @throws HF_DENIED on the node that carries the names; HF_TOO_FEW_STORES.
+   */
+  leave(options: RunOptions): Promise<LeaveView>;
+  /** @throws HF_NOT_FOUND; HF_BUSY when it is alive, unless forced; HF_DENIED. */
+  remove(request: ControlRequest<'node.remove'>): Promise<NodeView>;
+  /** @throws HF_NOT_FOUND; HF_DENIED when this node does not hold the volume. */
+  grant(volume: string, node: string): Promise<GrantView>;
+  /** @throws HF_NOT_FOUND; HF_DENIED when no other node serves the volume. */
+  revoke(volume: string, node: string): Promise<GrantView>;
 }
 
 export interface AdminParts {
   readonly identity: Pick<
     StatusView,
-    'version' | 'nodeId' | 'clusterId' | 'dataPath' | 'startedAtMs' | 'processId'
+    'version' | 'nodeId' | 'name' | 'clusterId' | 'dataPath' | 'startedAtMs' | 'processId'
   >;
+  readonly peers: PeerManager;
+  /** Where stores stand, by id: this node's and those of others. */
+  storePlaces(): Readonly<Record<string, StorePlaceView>>;
   readonly volumes: VolumeManager;
   readonly devices: DeviceManager;
   readonly repair: Repair;

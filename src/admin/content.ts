@@ -11,7 +11,7 @@ import {
   OBJECT_HEADER,
   type PutAnswer,
 } from '../api/index.ts';
-import { HoldfastError, isHexId, type ObjectId, parseScheme, type Scheme } from '../base/index.ts';
+import { HoldfastError, isHexId, type ObjectId, parsePolicy, type Policy } from '../base/index.ts';
 import type { Content, ObjectContent, ObjectStore } from '../volume/index.ts';
 import type { AdminParts } from './admin-parts.ts';
 import { errorView, sendJson, write } from './answer.ts';
@@ -43,14 +43,14 @@ export async function storeContent(
     ...names,
     mayReplace: replace === 'yes',
     id: optionalObjectId(id),
-    scheme: optionalScheme(scheme),
+    policy: optionalPolicy(scheme),
     signal,
   });
   return putAnswer(report);
 }
 
-export function optionalScheme(text: string | undefined): Scheme | undefined {
-  return text === undefined ? undefined : parseScheme(text);
+export function optionalPolicy(text: string | undefined): Policy | undefined {
+  return text === undefined ? undefined : parsePolicy(text);
 }
 
 /** The body. @throws HF_INTERRUPTED when the client goes before its end. */

@@ -1,10 +1,11 @@
 /** What each method of the control interface does: one table, method → function. */
 import type { ControlAnswers, ControlMethod, ControlRequest, ProgressView } from '../api/index.ts';
-import { LIMITS, parseScheme } from '../base/index.ts';
+import { errorCode, LIMITS, parsePolicy } from '../base/index.ts';
+import type { Retention } from '../meta/index.ts';
 import type { AdminParts, ShardLocation } from './admin-parts.ts';
-import { openContent, optionalScheme, storeContent } from './content.ts';
+import { openContent, optionalPolicy, storeContent } from './content.ts';
 import { handedSource, handedTarget } from './handed-file.ts';
-import { fullness, healthView, objectView, placeView, volumeView } from './views.ts';
+import { fullness, healthView, nodesAway, objectView, placeView, volumeView } from './views.ts';
 
 export interface CallContext {
   readonly parts: AdminParts;
@@ -26,13 +27,14 @@ type Handler<Method extends ControlMethod> = (
 
 export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } = {
   async status(_, { parts }) {
-    const [volumes, devices, others] = await Promise.all([
-      parts.volumes.list(),
+    const [volumes, devices, nodes, others] = await Promise.all([
+      parts.volumes.list().catch(unanswered),
       parts.devices.list(),
+      parts.peers.list(),
       parts.warnings(),
     ]);
-    const warnings = [...fullness(devices), ...others];
-    return { ...parts.identity, volumes: volumes.map(volumeView), devices, warnings };
+    const warnings = [...fullness(devices), ...nodesAway(nodes), ...others];
+    return { ...parts.identity, volumes: volumes.map(volumeView), devices, nodes, warnings };
   },
   async stop(_, { parts }) {
     parts.stop();
@@ -41,8 +43,8 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
 
   async health(_, { parts, signal, onProgress }) {
     const summary = await parts.repair.health({ signal, onProgress });
-    const devices = await parts.devices.list();
-    return healthView(summary, { devices, layout: parts.layoutReport() });
+    const [devices, nodes] = await Promise.all([parts.devices.list(), parts.peers.list()]);
+    return healthView(summary, { devices, nodes, layout: parts.layoutReport() });
   },
   scrub: async (_, { parts, signal, onProgress }) =>
     await parts.repair.scrub({ signal, onProgress }),
@@ -70,10 +72,17 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
     objectView(await parts.volumes.objects(volume).query(reference)),
   'object.remove': async ({ volume, reference }, { parts }) =>
     objectView(await parts.volumes.objects(volume).remove(reference)),
+  'object.reencode': async ({ volume, reference, scheme }, { parts, signal }) => {
+    const policy = parsePolicy(scheme);
+    return objectView(await parts.volumes.objects(volume).reencode(reference, policy, { signal }));
+  },
   'object.list': async ({ volume, prefix }, { parts }, item) =>
     await sendAll(parts.volumes.objects(volume).list(prefix), (info) => item(objectView(info))),
   'object.where': async ({ volume, reference }, { parts }, item) =>
-    await sendAll(parts.volumes.objects(volume).where(reference), (it) => item(placeView(it))),
+    await sendAll(parts.volumes.objects(volume).where(reference), (places) => {
+      const { relaxed } = parts.layoutReport();
+      return item(placeView(places, { relaxed, places: parts.storePlaces() }));
+    }),
   'object.locate': async ({ volume, reference }, { parts }) => {
     const objects = parts.volumes.objects(volume);
     const info = await objects.query(reference);
@@ -94,15 +103,41 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   'device.remove': async (request, { parts }) => await parts.devices.remove(request),
 
   'volume.list': async (_, { parts }) => (await parts.volumes.list()).map(volumeView),
-  'volume.create': async ({ name, scheme, isDeduplicating }, { parts }) =>
-    volumeView(
-      await parts.volumes.create({ name, scheme: optionalScheme(scheme), isDeduplicating }),
-    ),
-  'volume.policy': async ({ name, scheme }, { parts }) =>
-    volumeView(await parts.volumes.setScheme(name, parseScheme(scheme))),
+  'volume.create': async ({ name, scheme, isDeduplicating, worm }, { parts }) => {
+    const about = { policy: optionalPolicy(scheme), retention: retentionOf(worm) };
+    return volumeView(await parts.volumes.create({ name, isDeduplicating, ...about }));
+  },
+  'volume.policy': async ({ name, scheme, worm }, { parts }) => {
+    const change = { policy: optionalPolicy(scheme), retention: retentionOf(worm) };
+    return volumeView(await parts.volumes.setPolicy(name, change));
+  },
+  'volume.apply': async ({ name }, { parts, signal, onProgress }) =>
+    await parts.volumes.applyPolicy(name, { signal, onProgress }),
+  'volume.grant': async ({ name, node }, { parts }) => await parts.peers.grant(name, node),
+  'volume.revoke': async ({ name, node }, { parts }) => await parts.peers.revoke(name, node),
+
+  'peers.list': async (_, { parts }) => await parts.peers.list(),
+  'peers.connect': async ({ address }, { parts }) => await parts.peers.connect(address),
+  'cluster.invite': async (request, { parts }) => await parts.peers.invite(request),
+  'cluster.leave': async (_, { parts, signal, onProgress }) => {
+    const left = await parts.peers.leave({ signal, onProgress });
+    parts.stop();
+    return left;
+  },
+  'node.remove': async (request, { parts }) => await parts.peers.remove(request),
 
   'key.export': async (_, { parts }) => ({ kit: await parts.exportKit() }),
 };
+
+function retentionOf(worm: { retentionMs: number | null } | undefined): Retention | undefined {
+  return worm && { retentionMs: worm.retentionMs ?? undefined };
+}
+
+/** Of a node that is away; the warnings say so. */
+function unanswered(error: unknown): readonly [] {
+  if (errorCode(error) === 'HF_UNAVAILABLE') return [];
+  throw error;
+}
 
 async function sendAll<Item>(
   items: AsyncIterable<Item>,

@@ -2,6 +2,7 @@
 export type {
   AdminParts,
   DeviceManager,
+  PeerManager,
   ShardLocation,
   VolumeManager,
   VolumeStatus,

@@ -48,7 +48,9 @@ export function checkAddress({ host }: TcpAddress): void {
   loopback.addSubnet('127.0.0.0', 8, 'ipv4');
   loopback.addAddress('::1', 'ipv6');
   if (loopback.check(host, family === 6 ? 'ipv6' : 'ipv4')) return;
-  const message = `cannot listen on ${host}: for now a node listens on 127.0.0.1 or ::1 only`;
+  const message =
+    `who has the token is served on 127.0.0.1 or ::1 only, not on ${host}; ` +
+    'for other nodes write tls://…';
   throw new HoldfastError('HF_UNSUPPORTED', message);
 }
 

@@ -2,12 +2,14 @@
 import type {
   DeviceView,
   HealthView,
+  NodeView,
   ObjectView,
   PlaceView,
   PutAnswer,
+  StorePlaceView,
   VolumeView,
 } from '../api/index.ts';
-import { formatScheme } from '../base/index.ts';
+import { formatPolicy, formatScheme } from '../base/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
 import type { HealthSummary } from '../repair/index.ts';
 import type { ObjectInfo, PutReport, StripePlaces } from '../volume/index.ts';
@@ -21,7 +23,7 @@ export function objectView(info: ObjectInfo): ObjectView {
     mediaType: info.mediaType,
     sizeBytes: info.sizeBytes,
     address: info.address,
-    scheme: formatScheme(info.scheme),
+    scheme: formatPolicy(info.policy),
     createdAtMs: info.createdAtMs,
   };
 }
@@ -35,8 +37,22 @@ export function putAnswer(report: PutReport): PutAnswer {
   };
 }
 
-export function placeView(places: StripePlaces): PlaceView {
+/** @param about where all stores stand, and which rules could not be kept. */
+export function placeView(
+  places: StripePlaces,
+  about: {
+    readonly places: Readonly<Record<string, StorePlaceView>>;
+    readonly relaxed: readonly string[];
+  },
+): PlaceView {
+  const named = new Set(
+    places.shards.flatMap(({ wantedAt, foundAt, badAt }) => [wantedAt, ...foundAt, ...badAt]),
+  );
+  const stores = Object.entries(about.places).filter(([id]) => named.has(id as never));
   return {
+    stores: Object.fromEntries(stores),
+    relaxed: about.relaxed,
+    encoding: places.encoding,
     offset: places.offset,
     lengthBytes: places.lengthBytes,
     scheme: formatScheme(places.scheme),
@@ -54,7 +70,9 @@ export function volumeView({ record, objectCount, contentBytes }: VolumeStatus):
   return {
     id: record.id,
     name: record.name,
-    scheme: formatScheme(record.scheme),
+    scheme: formatPolicy(record.policy),
+    worm: record.retention ? { retentionMs: record.retention.retentionMs ?? null } : null,
+    isReencoding: record.reencodedBy !== undefined,
     isDeduplicating: record.isDeduplicating,
     objectCount,
     contentBytes,
@@ -63,8 +81,13 @@ export function volumeView({ record, objectCount, contentBytes }: VolumeStatus):
 
 export function healthView(
   summary: HealthSummary,
-  { devices, layout }: { devices: readonly DeviceView[]; layout: LayoutReport },
+  about: {
+    readonly devices: readonly DeviceView[];
+    readonly nodes: readonly NodeView[];
+    readonly layout: LayoutReport;
+  },
 ): HealthView {
+  const { devices, nodes, layout } = about;
   const { stripes, bySpare, misplaced, unnamedChunks, badChunks } = summary;
   const away = devices
     .filter(({ state }) => state === 'missing' || state === 'failed')
@@ -76,9 +99,21 @@ export function healthView(
     unnamedChunks,
     badChunks,
     devices,
+    nodes,
     survives: layout.survives,
-    warnings: [...away, ...fullness(devices), ...layout.relaxed],
+    warnings: [...away, ...fullness(devices), ...nodesAway(nodes), ...layout.relaxed],
   };
+}
+
+/** Nodes that do not answer, one line each. */
+export function nodesAway(nodes: readonly NodeView[]): string[] {
+  return nodes
+    .filter(({ state }) => state === 'suspect' || state === 'dead' || state === 'unknown')
+    .map(({ id, name, state, isHome, storeCount }) => {
+      const who = `node ${name} (${id.slice(0, 8)}) is ${state === 'unknown' ? 'away' : state}`;
+      if (isHome) return `${who}: it carries the names; nothing can be opened until it is back`;
+      return `${who}, with ${storeCount} store${storeCount === 1 ? '' : 's'}`;
+    });
 }
 
 /** Stores that are above what they should hold, one line each. */

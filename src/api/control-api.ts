@@ -16,6 +16,7 @@
  * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
  */
 import * as v from 'valibot';
+import type { GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
 
 /** Name of the socket in the data directory. */
 export const CONTROL_SOCKET = 'control.sock';
@@ -58,6 +59,8 @@ export interface PutAnswer {
 }
 
 export interface PlaceView {
+  /** Which of the object's encodings the stripe is of. */
+  readonly encoding: number;
   readonly offset: number;
   readonly lengthBytes: number;
   readonly scheme: string;
@@ -68,6 +71,18 @@ export interface PlaceView {
     readonly foundAt: readonly string[];
     readonly badAt: readonly string[];
   }[];
+  /** The stores that are named above, as far as they are known. */
+  readonly stores: Readonly<Record<string, StorePlaceView>>;
+  /** One line for each rule of placement that could not be kept. */
+  readonly relaxed: readonly string[];
+}
+
+/** Where a store stands. */
+export interface StorePlaceView {
+  /** Name of its node; null when the cluster does not know it. */
+  readonly node: string | null;
+  /** Level → domain, widest first. */
+  readonly domains: Readonly<Record<string, string>>;
 }
 
 export type DeviceStateView = 'active' | 'draining' | 'failed' | 'missing';
@@ -137,12 +152,15 @@ export interface LocationView {
 export interface StatusView {
   readonly version: string;
   readonly nodeId: string;
+  readonly name: string;
   readonly clusterId: string;
   readonly dataPath: string;
   readonly startedAtMs: number;
   readonly processId: number;
   readonly volumes: readonly VolumeView[];
   readonly devices: readonly DeviceView[];
+  /** All nodes of the cluster that are known here, this one first; empty when it is alone. */
+  readonly nodes: readonly NodeView[];
   /** One line each: what the user should know or do. */
   readonly warnings: readonly string[];
 }
@@ -152,8 +170,26 @@ export interface VolumeView {
   readonly name: string;
   readonly scheme: string;
   readonly isDeduplicating: boolean;
+  /** Objects are added, never replaced, and kept so long; null: it is no such volume. */
+  readonly worm: WormView | null;
+  /** Whether older objects are being stored by the scheme, too. */
+  readonly isReencoding: boolean;
   readonly objectCount: number;
   readonly contentBytes: number;
+}
+
+/** What is kept how long after its creation; null: for ever. */
+export interface WormView {
+  readonly retentionMs: number | null;
+}
+
+/** Of objects that were to be stored by another scheme. */
+export interface ReencodeView {
+  readonly reencoded: number;
+  /** Those that were stored so before. */
+  readonly kept: number;
+  /** Those that could not be read or stored; they stay as they were. */
+  readonly failed: number;
 }
 
 export interface HealthView {
@@ -163,6 +199,8 @@ export interface HealthView {
   readonly unnamedChunks: number;
   readonly badChunks: number;
   readonly devices: readonly DeviceView[];
+  /** As in {@link StatusView}. */
+  readonly nodes: readonly NodeView[];
   /** For each level, how many domains may be lost at once. */
   readonly survives: readonly { readonly level: string; readonly count: number }[];
   /** What could not be kept, and stores that are away. */
@@ -173,8 +211,6 @@ export interface ScrubView {
   readonly checked: number;
   readonly bad: number;
   readonly checkedBytes: number;
-  /** Chunks that a device would not read now. */
-  readonly unreadable: number;
   readonly mended: number;
   readonly failedStores: readonly string[];
 }
@@ -193,6 +229,8 @@ const volume = v.optional(v.pipe(v.string(), v.minLength(1)), 'default');
 const text = v.pipe(v.string(), v.minLength(1));
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const nothing = v.strictObject({});
+/** Ms from the creation of an object; null: for ever. */
+const worm = v.strictObject({ retentionMs: v.nullable(count) });
 const oneObject = v.strictObject({ volume, reference: text });
 
 /** Bytes; 0 means no limit, and one that is left out stays as it is. */
@@ -237,6 +275,7 @@ export const CONTROL_METHODS = {
   'object.query': oneObject,
   'object.list': v.strictObject({ volume, prefix: v.optional(v.string(), '') }),
   'object.remove': oneObject,
+  'object.reencode': v.strictObject({ ...oneObject.entries, scheme: text }),
   'object.where': oneObject,
   'object.locate': oneObject,
   'device.list': nothing,
@@ -264,8 +303,35 @@ export const CONTROL_METHODS = {
     name: text,
     scheme: v.optional(text),
     isDeduplicating: v.optional(v.boolean(), true),
+    worm: v.optional(worm),
   }),
-  'volume.policy': v.strictObject({ name: text, scheme: text }),
+  /** What is left out stays as it is. @throws HF_WORM when a retention would get shorter. */
+  'volume.policy': v.strictObject({
+    name: text,
+    scheme: v.optional(text),
+    worm: v.optional(worm),
+  }),
+  /** Stores older objects by the volume's scheme; goes on when the caller goes. */
+  'volume.apply': v.strictObject({ name: text }),
+  /** `node`: a name, an id or the unique beginning of one. */
+  'volume.grant': v.strictObject({ name: text, node: text }),
+  /** @throws HF_DENIED when no other node serves the volume. */
+  'volume.revoke': v.strictObject({ name: text, node: text }),
+  'peers.list': nothing,
+  /** Makes acquaintance with the member that listens there. */
+  'peers.connect': v.strictObject({ address: text }),
+  /** @throws HF_DENIED unless this is an admin node. */
+  'cluster.invite': v.strictObject({
+    lifeMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 3_600_000),
+    /** Whether who joins may invite others, and holds the cluster key. */
+    isAdmin: v.optional(v.boolean(), false),
+    /** Where the inviter is reached; where it listens when left out. */
+    addresses: v.optional(v.pipe(v.array(text), v.minLength(1), v.maxLength(4))),
+  }),
+  /** Moves what this node holds to the others, takes it out of the cluster and stops it. */
+  'cluster.leave': nothing,
+  /** @throws HF_BUSY when the node is alive, unless forced. */
+  'node.remove': v.strictObject({ node: text, isForced: v.optional(v.boolean(), false) }),
   'key.export': nothing,
 } as const;
 
@@ -291,6 +357,7 @@ export interface ControlAnswers {
   'object.query': { result: ObjectView };
   'object.list': { result: { readonly count: number }; item: ObjectView };
   'object.remove': { result: ObjectView };
+  'object.reencode': { result: ObjectView };
   'object.where': { result: { readonly count: number }; item: PlaceView };
   'object.locate': { result: LocationView };
   'device.list': { result: readonly DeviceView[] };
@@ -302,6 +369,14 @@ export interface ControlAnswers {
   'volume.list': { result: readonly VolumeView[] };
   'volume.create': { result: VolumeView };
   'volume.policy': { result: VolumeView };
+  'volume.apply': { result: ReencodeView };
+  'volume.grant': { result: GrantView };
+  'volume.revoke': { result: GrantView };
+  'peers.list': { result: readonly NodeView[] };
+  'peers.connect': { result: NodeView };
+  'cluster.invite': { result: InvitationView };
+  'cluster.leave': { result: LeaveView };
+  'node.remove': { result: NodeView };
   /** The recovery kit as text. */
   'key.export': { result: { readonly kit: string } };
 }

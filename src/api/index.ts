@@ -26,8 +26,18 @@ export {
   type PressureView,
   type ProgressView,
   type PutAnswer,
+  type ReencodeView,
   type RepairView,
   type ScrubView,
   type StatusView,
+  type StorePlaceView,
   type VolumeView,
+  type WormView,
 } from './control-api.ts';
+export type {
+  GrantView,
+  InvitationView,
+  LeaveView,
+  NodeStateView,
+  NodeView,
+} from './node-views.ts';

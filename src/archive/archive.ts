@@ -3,7 +3,6 @@
  * places below a store (`/home/me/photos/a.jpg`, or the share of it on a drive), or as
  * `scheme:path`, which also names what is on a drive that is away.
  */
-import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage, HoldfastError } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
@@ -18,7 +17,8 @@ import { moveEntry } from './move.ts';
 import { extractEntry, recoverEntry, restoreTo } from './restore.ts';
 import { scanEntry, type ScanRow } from './scan.ts';
 import { splitEntry } from './split.ts';
-import { findStores, type InitResult, initStores, isOnline, type Store } from './stores.ts';
+import { assertApart, findStores, type InitResult, initStores } from './stores.ts';
+import { isOnline, realPlace, type Store } from './stores.ts';
 import {
   type Entry,
   entryOf,
@@ -29,8 +29,8 @@ import {
   type WalkOptions,
 } from './tree.ts';
 import { validateBelow, type ValidateOptions } from './validate.ts';
-import { absent, Volumes, type VolumeSources } from './volumes.ts';
-import { type Outcome, outcome, scratchFolder, type Work } from './work.ts';
+import { Volumes, type VolumeSources } from './volumes.ts';
+import { failed, isForAll, type Outcome, scratchFolder, type Work } from './work.ts';
 
 export interface ArchiveOptions {
   readonly config: ArchiveConfig;
@@ -87,6 +87,8 @@ export class Archive implements AsyncDisposable {
         const workPath = scheme.workingDir ?? path.join(dataPath, WORK_FOLDER);
         works.push({ ...options, view, catalogue, disk, workPath, isDryRun });
       }
+      const stores = works.flatMap(({ view }) => [...view.masters, ...view.shares]);
+      for (const { workPath } of works) await assertApart(stores, workPath);
       return new Archive(options, { catalogue, volumes, works });
     } catch (error) {
       await catalogue[Symbol.asyncDispose]();
@@ -99,9 +101,21 @@ export class Archive implements AsyncDisposable {
   }
 
   /** Makes folders and markers of stores that are used for the first time. */
-  async init({ adopts = [] }: { adopts?: readonly string[] } = {}): Promise<InitResult[]> {
+  async init({
+    adopts = [],
+    forgets = [],
+  }: {
+    adopts?: readonly string[];
+    /** Stores that are in no configuration any more. */
+    forgets?: readonly string[];
+  } = {}): Promise<InitResult[]> {
     const results: InitResult[] = [];
     for (const { view, disk, isDryRun } of this.#works) {
+      const { name } = view.scheme;
+      for (const store of this.#catalogue.storeNames(name)) {
+        const isGone = forgets.includes(`${name}/${store}`) && !view.scheme.masterStores.has(store);
+        if (isGone && !isDryRun) await this.#catalogue.removeStore(name, store);
+      }
       const { random } = this.#options;
       const finder = { catalogue: this.#catalogue, volumes: this.#volumes };
       const options = { ...finder, disk, random, adopts, isDryRun };
@@ -170,7 +184,8 @@ export class Archive implements AsyncDisposable {
     if (!isFile(entry)) throw new HoldfastError('HF_IS_DIRECTORY', `${place} is no file`);
     await using scratch = await scratchFolder(work);
     const file = path.join(scratch.path, 'content');
-    await restoreTo(work, entry, file);
+    const { detail, isFault } = await restoreTo(work, entry, file);
+    if (isFault) throw new HoldfastError('HF_CORRUPT', `${place}: ${detail}; extract brings it`);
     return await use(file);
   }
 
@@ -219,13 +234,13 @@ export class Archive implements AsyncDisposable {
     options: WalkOptions = {},
   ): AsyncGenerator<Outcome> {
     for await (const entry of walk(work.view, name, { signal: work.signal, ...options })) {
+      for (const { reason } of entry.faults) yield failed(work, entry.path, reason);
       try {
         const said = await perEntry(work, entry);
         if (said) yield* [said].flat() as Outcome[];
       } catch (error) {
         if (isForAll(error)) throw error;
-        const detail = errorMessage(error);
-        yield outcome(work, entry.path, { result: 'failed', detail, isFault: true });
+        yield failed(work, entry.path, errorMessage(error));
       }
     }
   }
@@ -299,22 +314,9 @@ function onFiles(perFile: (work: Work, entry: Entry) => Promise<Outcome>): PerEn
   return async (work, entry) => (isFile(entry) ? await perFile(work, entry) : undefined);
 }
 
-/** A stop, a missing key and a full or missing store are not about one file. */
-function isForAll(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return code === 'HF_INTERRUPTED' || code === 'HF_WRONG_KEY' || code === 'HF_UNAVAILABLE';
-}
-
 function cleaned(within: string, place: string): string {
   const name = path.posix.normalize(within || '.').replace(/\/$/, '');
   if (name === '.') return '';
   if (!name.startsWith('/') && name.split('/')[0] !== '..') return name;
   throw new HoldfastError('HF_BAD_ARGUMENT', `${place} leads out of its scheme`);
-}
-
-/** With links followed, as far as it exists. */
-async function realPlace(place: string): Promise<string> {
-  const real = await fs.realpath(place).catch(absent);
-  if (real !== undefined || place === '/') return real ?? place;
-  return path.join(await realPlace(path.dirname(place)), path.basename(place));
 }

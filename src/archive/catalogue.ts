@@ -37,6 +37,8 @@ export interface FileRecord {
   readonly shares: readonly ShareRecord[];
   /** Whether `commit` removed the last replica: the shares are the file. */
   readonly isCommitted: boolean;
+  /** The master store within which a drive was mounted that had the replica. */
+  readonly mountedIn?: string;
 }
 
 export interface MoveRecord {
@@ -79,6 +81,17 @@ export class Catalogue implements AsyncDisposable {
     await this.#put(keyOf('S', scheme, store), { id });
   }
 
+  /** Stores of a scheme that were there once. */
+  storeNames(scheme: string): string[] {
+    const from = keyOf('S', scheme, '');
+    const rows = this.#db.range({ from, to: Buffer.concat([from, Buffer.of(0xff)]) });
+    return rows.map(({ key }) => fromUtf8(key.subarray(from.length)));
+  }
+
+  async removeStore(scheme: string, store: string): Promise<void> {
+    await this.#db.transact({ puts: [], deletes: [keyOf('S', scheme, store)] });
+  }
+
   file(scheme: string, name: string): FileRecord | undefined {
     return this.#get<FileRecord>(keyOf('F', scheme, name));
   }
@@ -101,7 +114,7 @@ export class Catalogue implements AsyncDisposable {
       for (const { key, value } of rows) {
         const found = fromUtf8(key.subarray(start.length));
         const isIn = name === '' || found === name || found.startsWith(`${name}/`);
-        if (isIn) yield [found, JSON.parse(fromUtf8(value)) as FileRecord];
+        if (isIn) yield [found, decode<FileRecord>(value)];
       }
       if (rows.length < PAGE_ROWS) return;
       from = Buffer.concat([rows.at(-1)!.key, Buffer.of(0)]);
@@ -130,12 +143,7 @@ export class Catalogue implements AsyncDisposable {
 
   #get<Value>(key: Uint8Array): Value | undefined {
     const bytes = this.#db.get(key);
-    if (!bytes) return undefined;
-    try {
-      return JSON.parse(fromUtf8(bytes)) as Value;
-    } catch (cause) {
-      throw new HoldfastError('HF_CORRUPT', 'a row of the catalogue cannot be read', { cause });
-    }
+    return bytes && decode<Value>(bytes);
   }
 
   async #put(key: Uint8Array, value: unknown): Promise<void> {
@@ -154,4 +162,12 @@ function keyOf(...parts: readonly string[]): Uint8Array {
 
 function encode(value: unknown): Uint8Array {
   return utf8(JSON.stringify(value));
+}
+
+function decode<Value>(bytes: Uint8Array): Value {
+  try {
+    return JSON.parse(fromUtf8(bytes)) as Value;
+  } catch (cause) {
+    throw new HoldfastError('HF_CORRUPT', 'a row of the catalogue cannot be read', { cause });
+  }
 }

@@ -9,19 +9,11 @@
  *
  * Stopped anywhere, the file is in its shares and in every replica that was not yet removed.
  */
-import path from 'node:path';
 import { HoldfastError } from '../base/index.ts';
+import { assertUntouched } from './file-fact.ts';
 import { assertOnline, assertStillThere, type OnlineStore } from './stores.ts';
 import { type Entry, replicasOf, type SharesState, sharesState } from './tree.ts';
-import {
-  assertUntouched,
-  combineTo,
-  digestOf,
-  type Outcome,
-  outcome,
-  scratchFolder,
-  type Work,
-} from './work.ts';
+import { combinedOf, digestOf, type Outcome, outcome, type Work } from './work.ts';
 
 export async function commitEntry(work: Work, entry: Entry): Promise<Outcome | undefined> {
   const { view, disk, isDryRun } = work;
@@ -42,22 +34,20 @@ export async function commitEntry(work: Work, entry: Entry): Promise<Outcome | u
   await assertRestorable(work, entry, state);
   for (const { fact } of state.good) await disk.sync(fact.path);
   if (redundant.length === replicas.length) await markCommitted(work, entry);
-  for (const { store, fact } of redundant.toReversed()) {
-    for (const other of [...stores, store as OnlineStore]) await assertStillThere(other);
-    await assertUntouched([fact, ...state.good.map((share) => share.fact)]);
-    await disk.remove(fact.path);
+  while (replicas.length > view.scheme.replicas) {
+    // Also those that stay: where none does, the catalogue would have to know.
+    const files = [...replicas, ...state.good];
+    for (const { store } of files) await assertStillThere(store as OnlineStore);
+    await assertUntouched(files.map(({ fact }) => fact));
+    await disk.remove(replicas.pop()!.fact.path);
   }
   return outcome(work, entry.path, { result: 'committed', detail });
 }
 
 /** @throws HF_CORRUPT when shares and replicas are not all of one content. */
 async function assertRestorable(work: Work, entry: Entry, state: SharesState): Promise<void> {
-  await using scratch = await scratchFolder(work);
-  const output = path.join(scratch.path, 'combined');
-  const { bad, repeated } = await combineTo(work, state, output);
-  const [fault] = [...bad, ...repeated];
-  if (fault) throw new HoldfastError('HF_CORRUPT', `${fault.path}: ${fault.reason}`);
-  const digest = await digestOf(output, work);
+  const { digest, faults } = await combinedOf(work, state);
+  if (faults[0] !== undefined) throw new HoldfastError('HF_CORRUPT', faults[0]);
   for (const { fact } of replicasOf(entry)) {
     if ((await digestOf(fact.path, work)) === digest) continue;
     throw new HoldfastError('HF_CORRUPT', `${fact.path} is not what its shares restore`);

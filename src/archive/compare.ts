@@ -7,11 +7,10 @@
  * `cmp` restores the file and compares; `verify` checks every byte of each share; `check` reads
  * headers and lengths only, and says it with the marks of `scan`.
  */
-import path from 'node:path';
 import { errorMessage } from '../base/index.ts';
 import { verifyShares } from '../shares/index.ts';
 import { type Entry, replicasOf, type SharesState, sharesState } from './tree.ts';
-import { combineTo, digestOf, type Outcome, outcome, scratchFolder, type Work } from './work.ts';
+import { combinedOf, digestOf, type Outcome, outcome, type Work } from './work.ts';
 
 export type CompareMark = '==' | '!=' | '!<' | '!#' | '--' | '!E';
 
@@ -55,15 +54,11 @@ async function compare(work: Work, entry: Entry): Promise<Comparison> {
   const early = beforeReading(work, entry, await sharesState(work.view, entry));
   if ('mark' in early) return early;
   const { state } = early;
-  await using scratch = await scratchFolder(work);
-  const output = path.join(scratch.path, 'combined');
-  const { bad, repeated, isVerified } = await combineTo(work, state, output);
-  const digest = await digestOf(output, work);
+  const { digest, isVerified, faults } = await combinedOf(work, state);
   const wanted = replica ? await digestOf(replica.path, work) : record?.digest;
   if (wanted === undefined) {
     if (!isVerified) return { mark: '!E', detail: 'there is no replica to compare with' };
   } else if (wanted !== digest) return { mark: '!=', detail: countsOf(work, state) };
-  const faults = [...bad, ...repeated].map(({ path: file, reason }) => `${file}: ${reason}`);
   return conclusion(work, state, faults);
 }
 

@@ -72,4 +72,14 @@ describe('a configuration', () => {
   ])('refuses %s', (_, [from, to], message) => {
     expect(fault(GOOD.replace(from!, to!))).toContain(message);
   });
+
+  it('has more shares than units of one byte give: width 2 is asked for', () => {
+    const many = Array.from({ length: 255 }, (_, index) => `      - { path: /s/${index} }`);
+    const stores = /    share_stores:\n(?: {6}.*\n)+/;
+    const text = GOOD.replace(stores, `    share_stores:\n${many.join('\n')}\n`)
+      .replace('nshares: 3', 'nshares: 255')
+      .replace('quorum: 2', 'quorum: 2\n    width: 1');
+    expect(() => parseConfig(text, 'a.yaml')).toThrow(/a\.yaml:\d+: .* needs width 2/);
+    expect(parseConfig(text.replace('width: 1', 'width: 2'), 'a.yaml').schemes.length).toBe(1);
+  });
 });

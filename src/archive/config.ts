@@ -41,6 +41,8 @@ export interface ArchiveConfig {
 const DEFAULT_MOUNT_ROOT = '/media';
 const DEFAULT_REPLICAS = 1;
 const NAME = /^[A-Za-z0-9][\w.-]*$/;
+/** What share stores are called. */
+export const SHARE_STORE_NAME: RegExp = /^share-\d+$/;
 const SCHEME_KEYS = [
   'description',
   'master_stores',
@@ -117,7 +119,8 @@ function readScheme(reader: ConfigReader, name: string, { key, value }: Entry): 
   if (masters.size === 0) reader.fail(key, `scheme ${name} has no master store`);
   const masterStores = new Map(
     [...masters].map(([store, entry]) => {
-      if (NAME.test(store) && !/^share-\d+$/.test(store)) return [store, readPlace(reader, entry)];
+      if (NAME.test(store) && !SHARE_STORE_NAME.test(store))
+        return [store, readPlace(reader, entry)];
       return reader.fail(entry.key, `a master store cannot be named "${store}"`);
     }),
   );
@@ -137,6 +140,10 @@ function readScheme(reader: ConfigReader, name: string, { key, value }: Entry): 
   const width = map.has('width') ? reader.count(map.get('width')!, { min: 1, max: 4 }) : 1;
   if (width !== 1 && width !== 2 && width !== 4) {
     return reader.fail(map.get('width')!.key, `width is 1, 2 or 4, not ${width}`, 'HF_BAD_SCHEME');
+  }
+  if (quorum + nshares > 2 ** (8 * width)) {
+    const message = `quorum and nshares are ${quorum + nshares} together: that needs width 2`;
+    reader.fail(map.get('nshares')!.key, message, 'HF_BAD_SCHEME');
   }
   const replicas = map.get('replicas');
   return {

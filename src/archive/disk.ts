@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import { syncFolder } from '../shares/index.ts';
 
 export interface Disk {
   /** With all that lead to it. */
@@ -21,19 +22,17 @@ export const realDisk: Disk = {
     const first = await fs.mkdir(folder, { recursive: true });
     if (first === undefined) return;
     for (let place = folder; place.length >= first.length; place = path.dirname(place)) {
-      await syncPath(path.dirname(place), { isFolder: true });
+      await syncFolder(path.dirname(place));
     }
   },
   async rename(from, to) {
     await fs.rename(from, to);
-    await syncPath(path.dirname(to), { isFolder: true });
-    if (path.dirname(from) !== path.dirname(to)) {
-      await syncPath(path.dirname(from), { isFolder: true });
-    }
+    await syncFolder(path.dirname(to));
+    if (path.dirname(from) !== path.dirname(to)) await syncFolder(path.dirname(from));
   },
   async remove(file) {
     await fs.unlink(file);
-    await syncPath(path.dirname(file), { isFolder: true });
+    await syncFolder(path.dirname(file));
   },
   async removeFolder(folder) {
     try {
@@ -46,17 +45,8 @@ export const realDisk: Disk = {
     }
   },
   async sync(file) {
-    await syncPath(file, { isFolder: false });
-    await syncPath(path.dirname(file), { isFolder: true });
+    await using handle = await fs.open(file, 'r');
+    await handle.sync();
+    await syncFolder(path.dirname(file));
   },
 };
-
-async function syncPath(place: string, { isFolder }: { isFolder: boolean }): Promise<void> {
-  await using handle = await fs.open(place, 'r');
-  try {
-    await handle.sync();
-  } catch (error) {
-    // Some filesystems cannot sync a folder; there is nothing more to be done then.
-    if (!isFolder || (error as NodeJS.ErrnoException).code === 'EIO') throw error;
-  }
-}

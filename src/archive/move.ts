@@ -9,7 +9,7 @@
 import path from 'node:path';
 import { HoldfastError } from '../base/index.ts';
 import type { MoveRecord } from './catalogue.ts';
-import { lookAt } from './share-head.ts';
+import { lookAt } from './file-fact.ts';
 import { assertOnline } from './stores.ts';
 import { type Entry, entryOf, isFile, isFolder, shareName } from './tree.ts';
 import { type Outcome, outcome, type Work } from './work.ts';

@@ -6,7 +6,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage, HoldfastError, MiB, throwIfAborted } from '../base/index.ts';
 import { InputFile, OutputFile } from '../shares/index.ts';
-import { type FileFact, lookAt } from './share-head.ts';
+import { type FileFact, lookAt } from './file-fact.ts';
 import { assertOnline, assertStillThere } from './stores.ts';
 import { type Entry, isFile, replicasOf, sharesState } from './tree.ts';
 import { digestOf, combineTo, type Outcome, outcome, type Work } from './work.ts';
@@ -24,9 +24,10 @@ export async function recoverEntry(work: Work, entry: Entry): Promise<Outcome | 
     return outcome(work, entry.path, { result: 'exists', detail, isFault: true });
   }
   await assertStillThere(store!);
-  const from = work.isDryRun ? undefined : await restoreTo(work, entry, target);
-  if (from !== undefined) await forgetCommit(work, entry);
-  return outcome(work, entry.path, { result: 'recovered', detail: from });
+  if (work.isDryRun) return outcome(work, entry.path, { result: 'recovered' });
+  const restored = await restoreTo(work, entry, target);
+  await forgetCommit(work, entry);
+  return outcome(work, entry.path, { result: 'recovered', ...restored });
 }
 
 /** Elsewhere: to a path that is free. */
@@ -37,12 +38,16 @@ export async function extractEntry(
 ): Promise<Outcome | undefined> {
   if (!isFile(entry)) return undefined;
   if (await lookAt(target)) throw new HoldfastError('HF_EXISTS', `${target} exists`);
-  const from = work.isDryRun ? undefined : await restoreTo(work, entry, target);
-  return outcome(work, entry.path, { result: 'extracted', detail: from });
+  const restored = work.isDryRun ? {} : await restoreTo(work, entry, target);
+  return outcome(work, entry.path, { result: 'extracted', ...restored });
 }
 
-/** @returns what it was restored from. @throws HF_TOO_FEW_SHARDS when nothing restores it. */
-export async function restoreTo(work: Work, entry: Entry, target: string): Promise<string> {
+/** @returns from what, and whether that is in doubt. @throws HF_TOO_FEW_SHARDS. */
+export async function restoreTo(
+  work: Work,
+  entry: Entry,
+  target: string,
+): Promise<Pick<Outcome, 'detail' | 'isFault'>> {
   const { view, catalogue, disk } = work;
   await disk.makeFolder(path.dirname(target));
   const record = catalogue.file(view.scheme.name, entry.path);
@@ -56,7 +61,7 @@ export async function restoreTo(work: Work, entry: Entry, target: string): Promi
         throw new HoldfastError('HF_CORRUPT', `${fact.path} is not what was split`);
       }
       await copyFile(work, fact, target);
-      return store.name;
+      return { detail: store.name, isFault: false };
     } catch (error) {
       if ((error as { code?: unknown }).code === 'HF_INTERRUPTED') throw error;
       reasons.push(errorMessage(error));
@@ -70,13 +75,15 @@ export async function restoreTo(work: Work, entry: Entry, target: string): Promi
     throw new HoldfastError('HF_TOO_FEW_SHARDS', [...all, ...bad].join('; '));
   }
   const { isVerified, bad } = await combineTo(work, state, target);
-  if (record && !isVerified && (await digestOf(target, work)) !== record.digest) {
+  const isSplitOne = record && (await digestOf(target, work)) === record.digest;
+  if (record && !isSplitOne && !isVerified) {
     await fs.rm(target);
     throw new HoldfastError('HF_CORRUPT', 'the shares restore something else than was split');
   }
-  const doubt = isVerified || record ? '' : ', unverified';
+  const other = record && !isSplitOne ? ', of other content than was split last' : '';
+  const doubt = isVerified || isSplitOne ? other : ', unverified';
   const without = bad.map(({ path: file, reason }) => `; ${file}: ${reason}`).join('');
-  return `${have} shares${doubt}${without}`;
+  return { detail: `${have} shares${doubt}${without}`, isFault: other !== '' };
 }
 
 async function copyFile({ signal, progress }: Work, fact: FileFact, target: string): Promise<void> {

@@ -6,7 +6,7 @@
  *
  * Redundancy in percent: 100 for each replica, and 100 · good shares / quorum.
  */
-import { type Entry, isFile, isFolder, replicasOf, sharesState } from './tree.ts';
+import { type Entry, isFile, isFolder, replicasOf, sharesState, type StoreFault } from './tree.ts';
 import { isOnline } from './stores.ts';
 import type { Work } from './work.ts';
 
@@ -34,7 +34,8 @@ export interface ScanRow {
 /** One row for a file, one for a folder; both where a file of one store is a folder of another. */
 export async function scanEntry(work: Work, entry: Entry): Promise<ScanRow[]> {
   const rows: ScanRow[] = [];
-  if (isFolder(entry) && entry.path !== '') rows.push(folderRow(work, entry));
+  if (isFolder(entry) && (entry.path !== '' || entry.faults.length > 0))
+    rows.push(folderRow(work, entry));
   if (isFile(entry)) rows.push(await fileRow(work, entry));
   return rows;
 }
@@ -65,15 +66,24 @@ async function fileRow({ view, catalogue }: Work, entry: Entry): Promise<ScanRow
       quorum: scheme.quorum,
       missing: state.missing,
       offline: state.offline,
-      bad: state.bad.map(({ store, reason }) => ({ store: store.name, reason })),
+      bad: badOf([...state.bad, ...entry.faults]),
     },
     replicas: Object.fromEntries(marks),
     redundancyPercent: Math.floor(100 * whole + (100 * good) / scheme.quorum),
-    isDegraded: state.mark !== '*' || whole < wanted || marks.some(([, mark]) => mark === 'X'),
+    isDegraded:
+      entry.faults.length > 0 ||
+      state.mark !== '*' ||
+      whole < wanted ||
+      marks.some(([, mark]) => mark === 'X'),
   };
 }
 
+function badOf(faults: readonly StoreFault[]): { store: string; reason: string }[] {
+  return faults.map(({ store, reason }) => ({ store: store.name, reason }));
+}
+
 function folderRow({ view: { scheme } }: Work, entry: Entry): ScanRow {
+  const { quorum } = scheme;
   const has = entry.folders.filter(({ fact }) => fact?.kind === 'directory').length;
   const total = entry.folders.length;
   const offline = entry.folders.flatMap(({ store }, number) => (isOnline(store) ? [] : [number]));
@@ -86,9 +96,9 @@ function folderRow({ view: { scheme } }: Work, entry: Entry): ScanRow {
     scheme: scheme.name,
     path: entry.path,
     kind: 'directory',
-    shares: { mark, good: has, total, quorum: scheme.quorum, missing: [], offline, bad: [] },
+    shares: { mark, good: has, total, quorum, missing: [], offline, bad: badOf(entry.faults) },
     replicas: Object.fromEntries(marks) as Record<string, string>,
     redundancyPercent: 0,
-    isDegraded: false,
+    isDegraded: entry.faults.length > 0,
   };
 }

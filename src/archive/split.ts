@@ -1,30 +1,49 @@
 /**
- * Makes the shares of a file, or those that are missing. They are made under other names (ending
- * in `.new`), digested, and renamed: a share that is there is replaced by a whole one, or stays.
+ * Makes the shares of a file, or those that are missing. They are made under other names, digested,
+ * and renamed: a share that is there is replaced by a whole one, or stays.
  *
- * Sealed shares follow from key and content. The points of plain ones are in the catalogue before
- * the first share has its name: whoever goes on after an interruption makes the same shares, and no
- * two matrices are mixed.
+ * Only with `overwrites` does a share of other content go. Before a share is added to others, the
+ * replica is read and compared with what they are of: a disk may have changed it.
+ *
+ * Before the first share has its name, the catalogue forgets the digests of the old ones; it has
+ * those of the new ones after the last. Without digests nothing is taken for perfect unread.
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { assert, fromHex, HoldfastError, toHex } from '../base/index.ts';
-import { FileSeal, splitFile } from '../shares/index.ts';
+import { assert, errorCode, fromHex, HoldfastError } from '../base/index.ts';
+import { FileSeal, planShares } from '../shares/index.ts';
 import type { FileRecord, ShareRecord } from './catalogue.ts';
-import type { FileFact } from './share-head.ts';
-import { assertOnline, assertStillThere, isOnline } from './stores.ts';
-import { type Entry, replicasOf, shareName, type SharesState, sharesState } from './tree.ts';
+import { assertUntouched, type FileFact, lookAt } from './file-fact.ts';
+import { assertOnline, assertStillThere, isOnline, type Store } from './stores.ts';
 import {
-  assertUntouched,
-  combineTo,
+  type Entry,
+  isFolder,
+  replicasOf,
+  shareName,
+  type SharesState,
+  sharesState,
+  type StoreFact,
+} from './tree.ts';
+import {
+  combinedOf,
   digestOf,
   type Outcome,
   outcome,
   scratchFolder,
+  splitTo,
   type Work,
 } from './work.ts';
 
-const NEW_ENDING = '.new';
+/** Short, since names of files may be as long as a filesystem takes. */
+const NEW_NAME = '.holdfast-new-';
+const OTHER_CONTENT = 'its shares are of other content';
+
+interface Known {
+  readonly entry: Entry;
+  readonly replica: StoreFact & { readonly fact: FileFact };
+  readonly state: SharesState;
+  readonly record: FileRecord | undefined;
+}
 
 /** @returns nothing where there is no whole file to split. */
 export async function splitEntry(
@@ -32,30 +51,36 @@ export async function splitEntry(
   entry: Entry,
   { overwrites }: { readonly overwrites: boolean },
 ): Promise<Outcome | undefined> {
-  const replica = replicasOf(entry)[0]?.fact;
+  if (isFolder(entry) && !work.isDryRun) await removeLeftovers(work, entry.path);
+  const [replica] = replicasOf(entry);
   if (!replica) return skipped(work, entry);
   const { catalogue, view } = work;
   const state = await sharesState(view, entry);
-  const isThere = state.good.length > 0;
   const record = catalogue.file(view.scheme.name, entry.path);
-  if (!overwrites) {
-    if (state.bad.some(({ isOther }) => isOther)) {
-      return otherContent(work, entry);
-    }
-    const current = isThere && (await isCurrent(work, { replica, state, record, entry }));
-    if (isThere && !current) return otherContent(work, entry);
-    if (state.mark === '*') return outcome(work, entry.path, { result: 'perfect' });
-  }
-  const absent = [...state.missing, ...state.bad.map(({ number }) => number)];
+  const known = { entry, replica, state, record };
+  const isThere = state.good.length > 0;
   const online = view.shares.flatMap((store, number) => (isOnline(store) ? [number] : []));
-  const wanted = overwrites ? online : absent;
-  const detail = state.offline.length > 0 ? offlineDetail(state) : undefined;
-  if (wanted.length === 0) return outcome(work, entry.path, { result: 'offline', detail });
-  if (!work.isDryRun) {
-    await makeShares(work, { entry, replica, wanted, keepsOthers: isThere && !overwrites });
+  const isGood = (number: number) => state.good.some((share) => share.number === number);
+  let wanted = overwrites ? online : online.filter((number) => !isGood(number));
+  const isWhole = wanted.length === 0;
+  let digest: string | undefined;
+  if (!overwrites) {
+    if (state.bad.some(({ isOther }) => isOther)) return differs(work, entry, OTHER_CONTENT);
+    if (!isWhole || !isAsRecorded(known)) {
+      digest = await digestOf(replica.fact.path, work);
+      const reason = isThere ? await differenceOf(work, known, digest) : undefined;
+      if (reason !== undefined) return differs(work, entry, reason);
+      if (isWhole && !(await remember(work, known, digest))) wanted = online;
+    }
   }
+  const isAway = state.offline.length > 0;
+  const detail = isAway ? offlineDetail(state) : undefined;
+  if (wanted.length === 0) {
+    return outcome(work, entry.path, { result: isAway ? 'offline' : 'perfect', detail });
+  }
+  if (!work.isDryRun) await makeShares(work, known, { wanted, digest });
   const result = isThere ? (overwrites ? 'replaced' : 'completed') : 'split';
-  return outcome(work, entry.path, { result, detail, isFault: state.offline.length > 0 });
+  return outcome(work, entry.path, { result, detail, isFault: isAway });
 }
 
 /** Links and the like are told: who archives a tree should know what is not in it. */
@@ -70,126 +95,139 @@ function offlineDetail({ offline }: SharesState): string {
   return `without ${offline.map((number) => `share-${number}`).join(', ')}: offline`;
 }
 
-function otherContent(work: Work, { path: name }: Entry): Outcome {
-  const detail = 'its shares are of other content; --overwrite replaces them';
+function differs(work: Work, { path: name }: Entry, reason: string): Outcome {
+  const detail = `${reason}; --overwrite replaces them`;
   return outcome(work, name, { result: 'differs', detail, isFault: true });
 }
 
-interface Known {
-  readonly entry: Entry;
-  readonly replica: FileFact;
-  readonly state: SharesState;
-  readonly record: FileRecord | undefined;
+/** As far as times and lengths tell. */
+function isAsRecorded({ replica: { fact }, state, record }: Known): boolean {
+  return (
+    record?.size === fact.size &&
+    record.mtimeNs === fact.mtimeNs &&
+    state.good.every((share) => record.shares[share.number]?.size === share.fact.size)
+  );
 }
 
-/** Whether the shares are of what the replica is now; read only as far as needed. */
-async function isCurrent(work: Work, known: Known): Promise<boolean> {
-  const { entry, replica, state, record } = known;
-  if (record && record.size === replica.size && record.mtimeNs === replica.mtimeNs) {
-    const isSame = state.good.every(({ number, fact }) => {
-      const share = record.shares[number];
-      return share === undefined ? record.shares.length === 0 : share.size === fact.size;
-    });
-    if (isSame) return true;
-  }
-  const digest = await digestOf(replica.path, work);
-  const { fileId } = state.good[0]!.head;
+/** Why the good shares are not of this content; `undefined`: they are. */
+async function differenceOf(
+  work: Work,
+  { state, record, replica }: Known,
+  digest: string,
+): Promise<string | undefined> {
+  const { trailer } = state.good[0]!.head;
   let isSame: boolean;
-  if (fileId !== undefined) {
-    const sealed = { key: await work.shareKey(), size: replica.size, digest: fromHex(digest) };
-    isSame = toHex(FileSeal.forPlain(sealed).fileId) === fileId;
-  } else if (record) isSame = record.digest === digest;
-  else isSame = (await combinedDigest(work, state)) === digest;
-  if (isSame && !work.isDryRun && state.mark === '*') {
-    const shares: ShareRecord[] = [];
-    for (const { number, fact } of state.good) {
-      shares[number] = { size: fact.size, digest: await digestOf(fact.path, work) };
+  if (trailer) {
+    const key = await work.shareKey();
+    try {
+      const seal = FileSeal.fromEnvelope({ key, envelope: trailer.envelope });
+      isSame = seal.isOf(key, fromHex(digest));
+    } catch (error) {
+      if (errorCode(error) !== 'HF_WRONG_KEY') throw error;
+      return 'its shares are sealed with another key';
     }
-    const fresh = recordOf(work, { replica, digest, shares, points: record?.points });
-    await work.catalogue.putFile(work.view.scheme.name, entry.path, fresh);
+  } else if (record) isSame = record.digest === digest;
+  else if (state.good.length < work.view.scheme.quorum) isSame = false;
+  else isSame = (await combinedOf(work, state)).digest === digest;
+  if (isSame) return undefined;
+  const { path: file, size, mtimeNs } = replica.fact;
+  const isRotten = record?.size === size && record.mtimeNs === mtimeNs && record.digest !== digest;
+  return isRotten
+    ? `${file} is not what was split, though nobody wrote to it: is its disk bad? Its shares stay`
+    : OTHER_CONTENT;
+}
+
+/** @returns whether all shares that are there are known to be of this content. */
+async function remember(work: Work, known: Known, digest: string): Promise<boolean> {
+  const { entry, state, record } = known;
+  // Plain shares do not tell of which content they are: some may be of the one before.
+  if (record?.shares.length === 0 && !record.isSealed) return false;
+  if (work.isDryRun) return true;
+  const shares: ShareRecord[] = record?.digest === digest ? [...record.shares] : [];
+  for (const { number, fact } of state.good) {
+    shares[number] = { size: fact.size, digest: await digestOf(fact.path, work) };
   }
-  return isSame;
+  const fresh = await recordOf(work, known, { digest, shares, points: record?.points });
+  await work.catalogue.putFile(work.view.scheme.name, entry.path, fresh);
+  return true;
 }
 
-async function combinedDigest(work: Work, state: SharesState): Promise<string | undefined> {
-  if (state.good.length < work.view.scheme.quorum) return undefined;
-  await using scratch = await scratchFolder(work);
-  const output = path.join(scratch.path, 'combined');
-  await combineTo(work, state, output);
-  return await digestOf(output, work);
-}
-
-interface Making {
-  readonly entry: Entry;
-  readonly replica: FileFact;
-  /** Numbers of the shares that get their names. */
-  readonly wanted: readonly number[];
-  /** Whether shares that are not made stay. */
-  readonly keepsOthers: boolean;
-}
-
-async function makeShares(work: Work, making: Making): Promise<void> {
+async function makeShares(
+  work: Work,
+  known: Known,
+  made: { readonly wanted: readonly number[]; readonly digest: string | undefined },
+): Promise<void> {
   const { view, catalogue, disk } = work;
-  const { entry, replica } = making;
-  const { scheme } = view;
-  const digest = await digestOf(replica.path, work);
-  const old = catalogue.file(scheme.name, entry.path);
-  const { points, wanted } = pointsAndWanted(work, { ...making, digest, old });
-  const record = recordOf(work, { replica, digest, shares: [], points });
-  await catalogue.putFile(scheme.name, entry.path, record);
+  const { entry, replica } = known;
+  const file = replica.fact.path;
+  const digest = made.digest ?? (await digestOf(file, work));
+  const { points, wanted } = pointsAndWanted(work, known, { ...made, digest });
   await using scratch = await scratchFolder(work);
-  const folder = path.dirname(entry.path);
   const folders: string[] = [];
   for (const [number, store] of view.shares.entries()) {
-    const isMade = isOnline(store) && wanted.includes(number);
-    folders.push(isMade ? path.join(store.root!, folder) : scratch.path);
-    if (!isMade) continue;
-    // A drive that has just been pulled must not be made anew on the disk below.
-    await assertStillThere(store);
-    await disk.makeFolder(folders[number]!);
+    folders.push(wanted.includes(number) ? await folderIn(work, store, known) : scratch.path);
   }
-  const base = path.basename(entry.path);
-  const finals = folders.map((place, number) => path.join(place, shareName(base, number)));
-  for (const file of finals) await fs.rm(file + NEW_ENDING, { force: true });
-  const { paths } = await splitFile({
-    file: replica.path,
-    scheme: { k: scheme.quorum, n: scheme.shareStores.length, width: scheme.width },
-    folders,
-    namePattern: `%f-%s.sf${NEW_ENDING}`,
-    protection: scheme.isSealed
-      ? { shareKey: await work.shareKey() }
-      : { shareKey: undefined, points, random: work.random },
-    progress: work.progress,
-    signal: work.signal,
-  });
-  assert(paths.length === finals.length, 'one share for each store');
-  const shares: ShareRecord[] = [];
-  for (const file of paths) {
-    shares.push({ size: (await fs.stat(file)).size, digest: await digestOf(file, work) });
+  const news = folders.map((folder, number) => path.join(folder, NEW_NAME + number));
+  for (const place of news) await fs.rm(place, { force: true });
+  try {
+    await splitTo(work, { file, folders, namePattern: `${NEW_NAME}%s`, points });
+    const shares: ShareRecord[] = [];
+    for (const place of news) {
+      shares.push({ size: (await fs.stat(place)).size, digest: await digestOf(place, work) });
+    }
+    await assertUntouched([replica.fact]);
+    const record = await recordOf(work, known, { digest, shares, points });
+    await catalogue.putFile(view.scheme.name, entry.path, { ...record, shares: [] });
+    const base = path.basename(entry.path);
+    for (const number of wanted) {
+      await disk.rename(news[number]!, path.join(folders[number]!, shareName(base, number)));
+    }
+    await catalogue.putFile(view.scheme.name, entry.path, record);
+  } catch (error) {
+    for (const number of wanted) await disk.remove(news[number]!).catch(() => {});
+    throw error;
   }
-  await assertUntouched([replica]);
-  for (const number of wanted) await disk.rename(paths[number]!, finals[number]!);
-  await catalogue.putFile(scheme.name, entry.path, { ...record, shares });
+}
+
+/** Where a share goes. @throws HF_UNAVAILABLE, HF_NO_SPACE. */
+async function folderIn(work: Work, store: Store, { entry, replica }: Known): Promise<string> {
+  const { quorum: k, width, shareStores, isSealed } = work.view.scheme;
+  assert(isOnline(store), 'shares are wanted where they can go');
+  // A drive that has just been pulled must not be made anew on the disk below.
+  await assertStillThere(store);
+  const folder = path.join(store.root, path.dirname(entry.path));
+  await work.disk.makeFolder(folder);
+  const scheme = { k, n: shareStores.length, width };
+  const { shareBytes } = planShares({ size: replica.fact.size, scheme, isSealed }).chunks[0]!;
+  const { bavail, bsize } = await fs.statfs(folder);
+  if (bavail * bsize >= shareBytes) return folder;
+  const message = `store ${store.scheme}/${store.name} has no room for ${shareBytes} bytes more`;
+  throw new HoldfastError('HF_NO_SPACE', message);
+}
+
+/** Of a run that was killed. */
+async function removeLeftovers({ view, disk }: Work, folder: string): Promise<void> {
+  for (const { root } of view.shares) {
+    if (root === undefined) continue;
+    const place = path.join(root, folder);
+    for (const name of await fs.readdir(place).catch(() => [])) {
+      if (name.startsWith(NEW_NAME)) await disk.remove(path.join(place, name));
+    }
+  }
 }
 
 /** For plain shares, the points known to fit the others; else all are made anew. */
 function pointsAndWanted(
   { view, random }: Work,
-  making: Making & { readonly digest: string; readonly old: FileRecord | undefined },
+  { record: old }: Known,
+  { wanted, digest }: { readonly wanted: readonly number[]; readonly digest: string },
 ): { points: readonly number[] | undefined; wanted: readonly number[] } {
-  const { wanted, old, digest, keepsOthers } = making;
   const { isSealed, quorum, width, shareStores } = view.scheme;
   if (isSealed) return { points: undefined, wanted };
   const count = quorum + shareStores.length;
-  const isKnown =
-    old?.points?.length === count && old.digest === digest && old.width === width && !old.isSealed;
-  if (isKnown) return { points: old.points, wanted };
-  if (keepsOthers || wanted.length < shareStores.length) {
-    assertOnline(view.shares, 'plain shares are made anew all together');
-  }
-  if (count > 2 ** (8 * width)) {
-    throw new HoldfastError('HF_BAD_SCHEME', 'so many plain shares need units of 2 bytes');
-  }
+  const isKnown = old?.points?.length === count && old.digest === digest && old.width === width;
+  if (isKnown && old.shares.length > 0) return { points: old.points, wanted };
+  assertOnline(view.shares, 'plain shares are made anew all together');
   const points = new Set<number>();
   while (points.size < count) {
     points.add(Buffer.from(random.bytes(width)).readUIntBE(0, width));
@@ -197,25 +235,25 @@ function pointsAndWanted(
   return { points: [...points], wanted: [...shareStores.keys()] };
 }
 
-function recordOf(
+async function recordOf(
   { view: { scheme } }: Work,
-  known: {
-    readonly replica: FileFact;
-    readonly digest: string;
-    readonly shares: readonly ShareRecord[];
-    readonly points: readonly number[] | undefined;
+  { replica: { fact, store } }: Known,
+  made: Pick<FileRecord, 'digest' | 'shares'> & {
+    readonly points: FileRecord['points'] | undefined;
   },
-): FileRecord {
-  const { replica, digest, shares, points } = known;
+): Promise<FileRecord> {
+  const { digest, shares, points } = made;
+  const root = await lookAt(store.root!);
   return {
-    size: replica.size,
+    size: fact.size,
     digest,
-    mtimeNs: replica.mtimeNs,
+    mtimeNs: fact.mtimeNs,
     quorum: scheme.quorum,
     width: scheme.width,
     isSealed: scheme.isSealed,
     ...(points === undefined ? {} : { points }),
     shares,
     isCommitted: false,
+    ...(root?.dev === fact.dev ? {} : { mountedIn: store.name }),
   };
 }

@@ -9,14 +9,17 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError, mapBounded } from '../base/index.ts';
+import { errorMessage, HoldfastError, mapBounded } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
 import type { Catalogue } from './catalogue.ts';
 import { describePlace, type SchemeConfig, type StorePlace } from './config.ts';
 import type { Disk } from './disk.ts';
+import { lookAt } from './file-fact.ts';
 import { absent, type Volumes } from './volumes.ts';
 
 export const MARKER_FILE = '.holdfast-archive';
+/** Until it is whole. */
+export const NEW_MARKER_FILE = `${MARKER_FILE}.new`;
 
 const FORMAT = 'holdfast-archive-store-1';
 const ID_BYTES = 16;
@@ -86,6 +89,30 @@ export function assertOnline(stores: readonly Store[], why: string): readonly On
   });
 }
 
+/** What configurations cannot show: places that links or mounts put into others. */
+export async function assertApart(stores: readonly Store[], workPath: string): Promise<void> {
+  const places = new Map([[await realPlace(workPath), 'the working directory']]);
+  for (const store of stores.filter(isOnline)) {
+    const name = `store ${store.scheme}/${store.name}`;
+    places.set(await fs.realpath(store.root), name);
+  }
+  for (const [inner, name] of places) {
+    for (const [outer, other] of places) {
+      if (inner === outer || other === 'the working directory') continue;
+      if (!inner.startsWith(`${outer}/`)) continue;
+      const message = `${name} lies in ${other}: ${inner} in ${outer}; they must lie apart`;
+      throw new HoldfastError('HF_BAD_ARGUMENT', message);
+    }
+  }
+}
+
+/** With links followed, as far as it exists. */
+export async function realPlace(place: string): Promise<string> {
+  const real = await fs.realpath(place).catch(absent);
+  if (real !== undefined || place === '/') return real ?? place;
+  return path.join(await realPlace(path.dirname(place)), path.basename(place));
+}
+
 function offline({ scheme, name, place }: Store, reason: string): HoldfastError {
   const message = `store ${scheme}/${name} (${describePlace(place)}) is offline: ${reason}`;
   return new HoldfastError('HF_UNAVAILABLE', message);
@@ -114,13 +141,20 @@ async function findStore(wanted: Wanted, finder: StoreFinder): Promise<Store> {
   if (found.length === 0 && wanted.place.kind === 'drive') {
     found.push(...(await elsewhere(wanted, { id, volumes: finder.volumes })));
   }
-  const [first, second] = found;
+  const [first, ...others] = found;
   if (!first) return { ...wanted, root: undefined, id: undefined, reason: faults[0] ?? missing };
-  if (second && second.id !== first.id) {
-    const reason = `${first.root} and ${second.root} both claim to be it`;
+  for (const { root } of others) {
+    if (await isSameFolder(first.root, root)) continue;
+    const reason = `${first.root} and ${root} both claim to be it`;
     return { ...wanted, root: undefined, id: undefined, reason };
   }
   return { ...wanted, ...first, reason: undefined };
+}
+
+/** Mounted twice, and no copy of it. */
+async function isSameFolder(one: string, other: string): Promise<boolean> {
+  const [a, b] = [await lookAt(one), await lookAt(other)];
+  return a?.dev === b?.dev && a?.ino === b?.ino;
 }
 
 /** Where nothing says which volume has which label: the drive knows itself, by its marker. */
@@ -132,7 +166,7 @@ async function elsewhere(
   const found: { root: string; id: string }[] = [];
   for (const point of volumes.mountPoints) {
     const root = path.join(point, wanted.place.path);
-    const marker = await markerFault(wanted, { root, id }).catch(() => 'it cannot be read');
+    const marker = await markerFault(wanted, { root, id });
     if (typeof marker !== 'string') found.push({ root, id: marker.id });
   }
   return found;
@@ -157,10 +191,16 @@ async function markerFault(
   wanted: Wanted,
   { root, id }: { root: string; id: string | undefined },
 ): Promise<Marker | string> {
-  const text = await fs.readFile(path.join(root, MARKER_FILE), 'utf8').catch(unreadable);
+  let text: string | undefined;
+  try {
+    text = await fs.readFile(path.join(root, MARKER_FILE), 'utf8').catch(absent);
+    if (text === undefined && !(await fs.stat(root).catch(absent))) {
+      return `there is no folder ${root}`;
+    }
+  } catch (error) {
+    return errorMessage(error);
+  }
   if (text === undefined) {
-    const isThere = (await fs.stat(root).catch(unreadable)) !== undefined;
-    if (!isThere) return `there is no folder ${root}`;
     return id === undefined
       ? `${root} has no marker; run "holdfast archive init"`
       : `${root} has no marker: it is not the folder that it was`;
@@ -175,13 +215,6 @@ async function markerFault(
   }
   if (id !== undefined && marker.id !== id) return `${root} is another store of that name`;
   return { id: marker.id };
-}
-
-/** A disk that fails is offline; what went wrong is not told apart from its absence here. */
-function unreadable(error: NodeJS.ErrnoException): undefined {
-  if (error.code === 'EIO' || error.code === 'ENODEV' || error.code === 'ENOTCONN')
-    return undefined;
-  return absent(error);
 }
 
 interface MarkerFields {
@@ -225,7 +258,12 @@ export async function initStores(
   for (const store of [...masters, ...shares]) {
     const name = `${scheme.name}/${store.name}`;
     if (isOnline(store)) results.push({ store: name, state: 'there', detail: store.root });
-    else results.push({ store: name, ...(await initStore(store, options)) });
+    else {
+      const made = await initStore(store, options).catch((error: unknown) => {
+        return { state: 'offline' as const, detail: errorMessage(error) };
+      });
+      results.push({ store: name, ...made });
+    }
   }
   return results;
 }
@@ -254,8 +292,10 @@ async function initStore(
   const fields = { format: FORMAT, id, scheme: store.scheme, store: store.name, ...drive };
   await disk.makeFolder(root);
   const marker = path.join(root, MARKER_FILE);
-  await fs.writeFile(marker, `${JSON.stringify(fields)}\n`, { flag: 'wx' });
-  await disk.sync(marker);
+  const made = path.join(root, NEW_MARKER_FILE);
+  await fs.writeFile(made, `${JSON.stringify(fields)}\n`);
+  await disk.sync(made);
+  await disk.rename(made, marker);
   await catalogue.putStoreId(store.scheme, store.name, id);
   return { state: 'made', detail: root };
 }

@@ -6,10 +6,11 @@
 import type { Dirent } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError, mapBounded, throwIfAborted } from '../base/index.ts';
+import { errorMessage, mapBounded, throwIfAborted, toHex } from '../base/index.ts';
+import { inspectShare, type Share } from '../shares/index.ts';
 import type { SchemeConfig } from './config.ts';
-import { type FileFact, lookAt, readShareHead, type ShareHead } from './share-head.ts';
-import { isOnline, MARKER_FILE, type SchemeStores, type Store } from './stores.ts';
+import { type FileFact, lookAt } from './file-fact.ts';
+import { isOnline, MARKER_FILE, NEW_MARKER_FILE, type SchemeStores, type Store } from './stores.ts';
 import { absent, LABEL_FILE } from './volumes.ts';
 
 export interface SchemeView extends SchemeStores {
@@ -18,8 +19,14 @@ export interface SchemeView extends SchemeStores {
 
 export interface StoreFact {
   readonly store: Store;
-  /** Absent also when the store is offline. */
+  /** Absent also when the store is offline, or does not let us look. */
   readonly fact: FileFact | undefined;
+}
+
+/** What a store does not let us see: nothing is known of it, and it is not gone. */
+export interface StoreFault {
+  readonly store: Store;
+  readonly reason: string;
 }
 
 export interface Entry {
@@ -30,11 +37,13 @@ export interface Entry {
   readonly shares: readonly StoreFact[];
   /** By share number: the folder of that path, if it is one. */
   readonly folders: readonly StoreFact[];
+  /** Of this path, and from {@link walk} of what is in the folder. */
+  readonly faults: readonly StoreFault[];
 }
 
 const LOOKS_MAX = 16;
 /** Of the filesystem or ours, at the root of a store. */
-const ROOT_NAMES = new Set([MARKER_FILE, LABEL_FILE, 'lost+found']);
+const ROOT_NAMES = new Set([MARKER_FILE, NEW_MARKER_FILE, LABEL_FILE, 'lost+found']);
 
 export function shareName(name: string, shareNumber: number): string {
   return `${name}-${shareNumber}.sf`;
@@ -47,21 +56,27 @@ export function nameOfShare(name: string, shareNumber: number): string | undefin
 }
 
 export async function entryOf(view: SchemeView, name: string): Promise<Entry> {
-  const at = (store: Store, file: string) =>
-    isOnline(store) ? lookAt(path.join(store.root, file)) : Promise.resolve(undefined);
+  const faults: StoreFault[] = [];
+  const at = async (store: Store, file: string): Promise<StoreFact> => {
+    if (!isOnline(store)) return { store, fact: undefined };
+    try {
+      return { store, fact: await lookAt(path.join(store.root, file)) };
+    } catch (error) {
+      // Of a file with the longest of names there is no share, which is no fault of the store.
+      const isTooLong = (error as NodeJS.ErrnoException).code === 'ENAMETOOLONG' && file !== name;
+      if (!isTooLong) faults.push({ store, reason: errorMessage(error) });
+      return { store, fact: undefined };
+    }
+  };
   const { masters, shares } = view;
   return {
     path: name,
-    masters: await mapBounded(masters, LOOKS_MAX, async (store) => {
-      return { store, fact: await at(store, name) };
-    }),
-    shares: await mapBounded(shares, LOOKS_MAX, async (store, number) => {
-      const fact = name === '' ? undefined : await at(store, shareName(name, number));
-      return { store, fact };
-    }),
-    folders: await mapBounded(shares, LOOKS_MAX, async (store) => {
-      return { store, fact: await at(store, name) };
-    }),
+    masters: await mapBounded(masters, LOOKS_MAX, (store) => at(store, name)),
+    shares: await mapBounded(shares, LOOKS_MAX, async (store, number) =>
+      name === '' ? { store, fact: undefined } : await at(store, shareName(name, number)),
+    ),
+    folders: await mapBounded(shares, LOOKS_MAX, (store) => at(store, name)),
+    faults,
   };
 }
 
@@ -93,29 +108,37 @@ export async function* walk(
 ): AsyncGenerator<Entry> {
   throwIfAborted(options.signal);
   const entry = await entryOf(view, name);
-  yield entry;
-  if (!isFolder(entry)) return;
-  for (const child of await childrenOf(view, name)) {
+  if (!isFolder(entry)) {
+    yield entry;
+    return;
+  }
+  const { names, faults } = await childrenOf(view, name);
+  yield { ...entry, faults: [...entry.faults, ...faults] };
+  for (const child of names) {
     if (options.isLocal) yield await entryOf(view, child);
     else yield* walk(view, child, options);
   }
 }
 
-async function childrenOf(view: SchemeView, folder: string): Promise<string[]> {
+async function childrenOf(
+  view: SchemeView,
+  folder: string,
+): Promise<{ names: string[]; faults: StoreFault[] }> {
   const names = new Set<string>();
+  const faults: StoreFault[] = [];
   const read = async (store: Store, nameOf: (entry: Dirent) => string | undefined) => {
     if (!isOnline(store)) return;
     const place = path.join(store.root, folder);
-    const entries = await fs.readdir(place, { withFileTypes: true }).catch(absent);
+    const entries = await fs
+      .readdir(place, { withFileTypes: true })
+      .catch(absent)
+      .catch((error: unknown) => void faults.push({ store, reason: errorMessage(error) }));
     for (const entry of entries ?? []) {
       if (folder === '' && ROOT_NAMES.has(entry.name)) continue;
       const name = nameOf(entry);
       if (name === undefined) continue;
-      if (name.includes('\ufffd')) {
-        const message = `a name in ${place} is not UTF-8: rename it first`;
-        throw new HoldfastError('HF_UNSUPPORTED', message);
-      }
-      names.add(name);
+      if (!name.includes('\ufffd')) names.add(name);
+      else faults.push({ store, reason: `${place}/${name}: its name is not UTF-8; rename it` });
     }
   };
   for (const store of view.masters) await read(store, (entry) => entry.name);
@@ -124,20 +147,19 @@ async function childrenOf(view: SchemeView, folder: string): Promise<string[]> {
       entry.isDirectory() ? entry.name : nameOfShare(entry.name, number),
     );
   }
-  return [...names].toSorted().map((name) => (folder === '' ? name : `${folder}/${name}`));
+  const sorted = [...names].toSorted();
+  return { names: sorted.map((name) => (folder === '' ? name : `${folder}/${name}`)), faults };
 }
 
 export interface GoodShare {
   readonly number: number;
   readonly store: Store;
   readonly fact: FileFact;
-  readonly head: ShareHead;
+  readonly head: Share;
 }
 
-export interface SharesFault {
+export interface SharesFault extends StoreFault {
   readonly number: number;
-  readonly store: Store;
-  readonly reason: string;
   /** It is a good share, but not of this content, or one that is there twice. */
   readonly isOther: boolean;
 }
@@ -166,19 +188,23 @@ export async function sharesState(
     if (!isOnline(store)) offline.push(number);
     else if (fact?.kind !== 'file') missing.push(number);
     else {
-      const head = await readShareHead(fact.path);
-      const reason = typeof head === 'string' ? head : headFault(head, { scheme, number });
+      const head = await inspectShare(fact.path).catch((error: unknown) => ({
+        reason: errorMessage(error),
+      }));
+      const reason = 'reason' in head ? head.reason : headFault(head, { scheme, number });
       if (reason !== undefined) bad.push({ number, store, reason, isOther: false });
-      else readable.push({ number, store, fact, head: head as ShareHead });
+      else readable.push({ number, store, fact, head: head as Share });
     }
   }
-  const groups = Map.groupBy(readable, ({ head }) => `${head.plainBytes}/${head.fileId}`);
+  const groups = Map.groupBy(readable, ({ head }) => contentOf(head));
   const sorted = [...groups.values()].toSorted((a, b) => b.length - a.length);
   const chosen =
-    sorted.find(([share]) => plainBytes === undefined || share!.head.plainBytes === plainBytes) ??
-    [];
+    sorted.find(
+      ([share]) => plainBytes === undefined || plainBytesOf(share!.head) === plainBytes,
+    ) ?? [];
+  const rowOf = ({ head }: GoodShare) => head.header.row.join();
   const good = chosen.filter(
-    ({ head }, index) => chosen.findIndex((other) => other.head.row === head.row) === index,
+    (share, index) => chosen.findIndex((other) => rowOf(other) === rowOf(share)) === index,
   );
   for (const { number, store } of readable.filter((share) => !good.includes(share))) {
     const reason = 'it is a share of other content, or another one twice';
@@ -187,14 +213,25 @@ export async function sharesState(
   return { good, bad, missing, offline, mark: markOf(scheme, { good, bad, offline }) };
 }
 
+/** Of the whole file. */
+function plainBytesOf({ header, trailer }: Share): number {
+  return trailer ? trailer.file.size : header.next;
+}
+
+/** What shares of one file have in common. */
+function contentOf(head: Share): string {
+  return `${plainBytesOf(head)}/${head.trailer ? toHex(head.trailer.envelope) : ''}`;
+}
+
 function headFault(
-  { k, width, fileId, shareNumber }: ShareHead,
+  { header: { k, width, start, isFinal }, trailer }: Share,
   { scheme, number }: { scheme: SchemeConfig; number: number },
 ): string | undefined {
+  if (start !== 0 || !isFinal) return 'it is a share of a part of a file';
   if (k !== scheme.quorum || width !== scheme.width) return 'it is of another scheme';
-  if (scheme.isSealed && fileId === undefined) return 'it is not sealed';
-  if (!scheme.isSealed && fileId !== undefined) return 'it is sealed';
-  if (shareNumber !== undefined && shareNumber !== number) return `it is share ${shareNumber}`;
+  if (scheme.isSealed && !trailer) return 'it is not sealed';
+  if (!scheme.isSealed && trailer) return 'it is sealed';
+  if (trailer && trailer.shareNumber !== number) return `it is share ${trailer.shareNumber}`;
   return undefined;
 }
 

@@ -6,12 +6,20 @@
  * The files are dealt out by a digest of their path: part m of n looks at its own only.
  */
 import { createHash } from 'node:crypto';
-import { assert, HoldfastError } from '../base/index.ts';
-import { splitFile } from '../shares/index.ts';
+import { assert, errorMessage, HoldfastError } from '../base/index.ts';
 import type { FileRecord } from './catalogue.ts';
 import { assertOnline, isOnline } from './stores.ts';
 import { entryOf, replicasOf } from './tree.ts';
-import { digestOf, type Outcome, outcome, scratchFolder, type Work } from './work.ts';
+import {
+  digestOf,
+  failed,
+  isForAll,
+  type Outcome,
+  outcome,
+  scratchFolder,
+  splitTo,
+} from './work.ts';
+import type { Work } from './work.ts';
 
 export interface Part {
   /** From 1. */
@@ -34,7 +42,12 @@ export async function* validateBelow(
   const { catalogue, view } = work;
   for (const [file, record] of catalogue.files(view.scheme.name, name)) {
     if (!isOfPart(`${view.scheme.name}/${file}`, part)) continue;
-    yield resplits ? await resplit(work, file, record) : await rehash(work, file, record.shares);
+    try {
+      yield resplits ? await resplit(work, file, record) : await rehash(work, file, record.shares);
+    } catch (error) {
+      if (isForAll(error)) throw error;
+      yield failed(work, file, errorMessage(error));
+    }
   }
 }
 
@@ -72,15 +85,14 @@ async function readable(work: Work, file: string): Promise<string | undefined> {
   try {
     return await digestOf(file, work);
   } catch (error) {
-    if ((error as { code?: unknown }).code === 'EIO') return undefined;
-    throw error;
+    if (isForAll(error)) throw error;
+    return undefined;
   }
 }
 
 /** Against those of a split that is thrown away. */
 async function resplit(work: Work, file: string, record: FileRecord): Promise<Outcome> {
-  const { view, random, signal, progress } = work;
-  const { scheme } = view;
+  const { view } = work;
   const [replica] = replicasOf(await entryOf(view, file));
   if (!replica) {
     assertOnline(view.masters, 'there may be a replica');
@@ -91,16 +103,9 @@ async function resplit(work: Work, file: string, record: FileRecord): Promise<Ou
     throw new HoldfastError('HF_UNSUPPORTED', message);
   }
   await using scratch = await scratchFolder(work);
-  const { paths } = await splitFile({
-    file: replica.fact.path,
-    scheme: { k: scheme.quorum, n: scheme.shareStores.length, width: scheme.width },
-    folders: [scratch.path],
-    protection: scheme.isSealed
-      ? { shareKey: await work.shareKey() }
-      : { shareKey: undefined, points: record.points, random },
-    signal,
-    progress,
-  });
+  const { points } = record;
+  const made = { file: replica.fact.path, folders: [scratch.path], points };
+  const paths = await splitTo(work, made);
   const wanted: { digest: string }[] = [];
   for (const share of paths) wanted.push({ digest: await digestOf(share, work) });
   return await rehash(work, file, wanted);

@@ -57,7 +57,8 @@ export class Volumes {
     );
     for (const folder of (await fs.readdir(this.#mountRoot).catch(absent)) ?? []) {
       const place = path.join(this.#mountRoot, folder);
-      const text = await fs.readFile(path.join(place, LABEL_FILE), 'utf8').catch(absent);
+      // A folder that is not ours to read says nothing.
+      const text = await fs.readFile(path.join(place, LABEL_FILE), 'utf8').catch(() => undefined);
       if (text?.trim() === label) points.add(place);
     }
     return [...points];

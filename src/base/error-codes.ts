@@ -120,6 +120,12 @@ export const ERROR_CODES = {
   HF_BUSY: entry('another process holds it', 'later', ['EBUSY', 409, 'OperationAborted', 8]),
   HF_WRONG_KEY: entry('the key does not fit', 'never', ['EACCES', 403, 'AccessDenied', 9]),
   HF_DENIED: entry('the operation is not permitted', 'never', ['EPERM', 403, 'AccessDenied', 9]),
+  HF_WORM: entry('the volume keeps what is stored in it', 'never', [
+    'EPERM',
+    403,
+    'AccessDenied',
+    11,
+  ]),
   HF_NOT_RUNNING: entry('no node is running here', 'later', [
     'ECONNREFUSED',
     503,

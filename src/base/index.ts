@@ -50,6 +50,17 @@ export {
 } from './ids.ts';
 export { LIMITS } from './limits.ts';
 export {
+  formatPolicy,
+  isSamePolicy,
+  neededWidthOf,
+  parsePolicy,
+  type Policy,
+  policyNumbers,
+  policyOfNumbers,
+  readingOrder,
+  widthOf,
+} from './policy.ts';
+export {
   formatScheme,
   METADATA_SCHEME_NUMBER,
   parseScheme,
@@ -60,4 +71,4 @@ export {
   type Scheme,
   type SchemeKind,
 } from './scheme.ts';
-export { xxh64, xxh64Parts } from './xxh64.ts';
+export { beginXxh64, xxh64, type Xxh64Sum } from './xxh64.ts';

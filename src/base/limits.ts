@@ -44,6 +44,8 @@ export const LIMITS = {
   keyBytesMax: 1024,
   /** Objects or directory entries in one answer of the metadata plane. */
   listPageMax: 1000,
+  /** Encodings of one object, side by side. */
+  encodingsMax: 4,
   /** Stripes of one object that are being encoded or decoded at once. */
   stripesInFlightMax: 4,
   /**
@@ -58,14 +60,16 @@ export const LIMITS = {
   controlRequestBytesMax: 1 * MiB,
   /** Age in ms at which a chunk that nothing ever named may be collected. */
   unnamedChunkGraceMs: 24 * 3600 * 1000,
+  /** Time for a look at a disk, which may have to spin up first; then it counts as hung. */
+  diskLookMsMax: 30_000,
   /** How often a store checks that its folder is still the one it opened. */
   storeCheckMs: 1000,
   /** Payload of a request, reply or error between nodes; what is larger travels as a stream. */
   messageBytesMax: 1 * MiB,
   /** Payload of one piece of a stream between nodes: the grain of fairness on a connection. */
   dataFrameBytesMax: 256 * KiB,
-  /** Bytes of a stream that may be under way unread: 1 MiB fills 1 GB/s at 1 ms. */
-  streamWindowBytes: 1 * MiB,
+  /** Bytes of a stream that may be under way unread: 2 MiB fill 1 GB/s at 2 ms. */
+  streamWindowBytes: 2 * MiB,
   /** Requests of one peer that are being answered on one connection. */
   requestsPerConnectionMax: 1024,
   /** Streams among them; each may hold a window of memory. */
@@ -147,6 +151,10 @@ export const LIMITS = {
   beaconDialsMax: 4,
   /** Chunks up to this travel between nodes inside a call, larger ones as a stream. */
   inlineChunkBytesMax: 64 * KiB,
+  /** Time for a store, here or elsewhere, to do a small thing; then another takes its place. */
+  storeAnswerMs: 20_000,
+  /** Time for a store to say what it has, when a read looks for a shard in all of them. */
+  storeLookMs: 2000,
   /** Time for another node to do a small thing; moving bytes may take so much longer. */
   remoteCallMs: 10_000,
   remoteBytesPerSecondMin: 1_000_000,

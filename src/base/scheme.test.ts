@@ -15,6 +15,8 @@ import {
   toleranceOf,
 } from './scheme.ts';
 
+const NEAR_MAX = 127;
+
 /** Every scheme there is; Reed–Solomon with k = 1 is called copy. */
 function* allSchemes(): Iterable<Scheme> {
   for (let n = 1; n <= SHARDS_MAX; n++) {
@@ -23,6 +25,7 @@ function* allSchemes(): Iterable<Scheme> {
       yield { kind: 'ida', k, n };
     }
   }
+  for (let n = 2; n <= NEAR_MAX; n++) yield { kind: 'copy', k: 1, n, isNear: true };
 }
 
 describe('numbers', () => {
@@ -32,11 +35,11 @@ describe('numbers', () => {
       const number = schemeNumber(scheme);
       seen.add(number);
       const back = schemeOfNumber(number);
-      if (back.kind !== scheme.kind || back.k !== scheme.k || back.n !== scheme.n) {
+      if (formatScheme(back) !== formatScheme(scheme) || back.k !== scheme.k) {
         expect(back).toEqual(scheme);
       }
     }
-    expect(seen.size).toBe(SHARDS_MAX * (SHARDS_MAX + 1));
+    expect(seen.size).toBe(SHARDS_MAX * (SHARDS_MAX + 1) + NEAR_MAX - 1);
     expect(Math.min(...seen)).toBe(0);
     expect(Math.max(...seen)).toBeLessThan(METADATA_SCHEME_NUMBER);
   });
@@ -46,6 +49,7 @@ describe('numbers', () => {
     expect(schemeNumber(parseScheme('rs-4+2'))).toBe(18);
     expect(schemeNumber(parseScheme('rs-10+4'))).toBe(100);
     expect(schemeNumber(parseScheme('ida-3of5'))).toBe(0x8000 + 12);
+    expect(schemeNumber(parseScheme('near-4'))).toBe(0x7f84);
   });
 
   it('that name no scheme are HF_CORRUPT', () => {
@@ -70,6 +74,8 @@ describe('texts', () => {
     ['ida-3of5', { kind: 'ida', k: 3, n: 5 }],
     ['copy-3', { kind: 'copy', k: 1, n: 3 }],
     ['copy-1', { kind: 'copy', k: 1, n: 1 }],
+    ['near-4', { kind: 'copy', k: 1, n: 4, isNear: true }],
+    ['near-127', { kind: 'copy', k: 1, n: 127, isNear: true }],
     ['rs-200+55', { kind: 'rs', k: 200, n: 255 }],
   ])('%s is read and written', (text, scheme) => {
     expect(parseScheme(text)).toEqual(scheme);
@@ -80,8 +86,12 @@ describe('texts', () => {
     expect(formatScheme(parseScheme('rs-1+2'))).toBe('copy-3');
   });
 
+  it('cas is three remote copies and one local', () => {
+    expect(formatScheme(parseScheme('cas'))).toBe('near-4');
+  });
+
   const misspelt = ['', 'rs', 'rs-4', 'rs-4-2', 'RS-4+2', 'rs-4+2 ', 'rs-4+2\n', 'ida-3/5'];
-  const outOfRange = ['rs-0+2', 'rs-4+0', 'rs-200+56', 'rs-9999+1', 'copy-0', 'copy-256'];
+  const outOfRange = ['rs-0+2', 'rs-4+0', 'rs-200+56', 'rs-9999+1', 'copy-0', 'copy-256', 'near-1', 'near-128'];
   const badPairs = ['ida-0of3', 'ida-4of3', 'ida-3of3', 'ida-3of256'];
 
   it.each([...misspelt, ...outOfRange, ...badPairs])('%j is refused with one line', (text) => {

@@ -12,10 +12,12 @@ export function xxh64(bytes: Uint8Array, seed = 0n): bigint {
   return kernel.h64Raw(bytes, seed);
 }
 
-/** The checksum of the parts in order, as if they were one array. */
-export function xxh64Parts(parts: readonly Uint8Array[], seed = 0n): bigint {
-  if (parts.length <= 1) return xxh64(parts[0] ?? new Uint8Array(0), seed);
-  const state = kernel.create64(seed);
-  for (const part of parts) state.update(part);
-  return state.digest();
+/** The checksum of bytes that come one part after the other; each is looked at when it is given. */
+export interface Xxh64Sum {
+  update(part: Uint8Array): unknown;
+  digest(): bigint;
+}
+
+export function beginXxh64(seed = 0n): Xxh64Sum {
+  return kernel.create64(seed);
 }

@@ -3,22 +3,19 @@
  * What does the work is loaded when a verb needs it: other commands start without it.
  */
 import { createReadStream } from 'node:fs';
-import fs from 'node:fs/promises';
-import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Archive, Outcome, Part } from '../archive/index.ts';
-import { HoldfastError, MiB } from '../base/index.ts';
-import { realEnv } from '../env/index.ts';
+import { HoldfastError } from '../base/index.ts';
+import { type ArchiveOptions as Options, holdArchive, openArchive } from './archive-session.ts';
+import { readConfig } from './archive-session.ts';
 import { faultLines, offlineLines, outcomeLine, scanLines } from './archive-views.ts';
 import { table } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { KEY_OPTIONS, neededKey, shareKey } from './share-key.ts';
+import { KEY_OPTIONS } from './share-key.ts';
 import { parseCount } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
 
-const CONFIG_FILE = 'archive.yaml';
-const PROGRESS_BYTES_MIN = 64 * MiB;
 /** Something is not as it should be; it has been said what. */
 const EXIT_FAULT = 1;
 
@@ -28,12 +25,6 @@ const COMMON_OPTIONS = {
   '--key <file>': KEY_OPTIONS['--key <file>'],
 };
 const DRY_RUN = { '-n, --dry-run': 'change nothing; say what would be done' };
-
-interface Options {
-  readonly config?: string;
-  readonly key?: string;
-  readonly dryRun?: boolean;
-}
 
 export function addArchiveCommands(verbs: Verbs): void {
   const group = addGroup(verbs, 'archive', 'files and their shares on drives, without a node');
@@ -84,6 +75,11 @@ function addConfig(group: Verbs): void {
   });
 }
 
+interface InitOptions extends Options {
+  readonly adopt?: string;
+  readonly forget?: string;
+}
+
 function addInit(group: Verbs): void {
   addVerb(group, 'init', {
     summary: 'make the folders of the stores, and mark them',
@@ -94,11 +90,16 @@ function addInit(group: Verbs): void {
       ...COMMON_OPTIONS,
       ...DRY_RUN,
       '--adopt <store>': 'this folder takes the place of a store that was lost (scheme/store)',
+      '--forget <store>': 'a store that is gone for good, and in the configuration no more',
     },
     examples: ['holdfast archive init', 'holdfast archive init --adopt photos/share-2'],
-    action: async (session: Session, options: Options & { readonly adopt?: string }) => {
+    action: async (session: Session, options: InitOptions) => {
+      await using _ = await holdArchive(session, { ...options, isAlone: true });
       await using archive = await openArchive(session, options);
-      const results = await archive.init({ adopts: options.adopt ? [options.adopt] : [] });
+      const results = await archive.init({
+        adopts: options.adopt ? [options.adopt] : [],
+        forgets: options.forget ? [options.forget] : [],
+      });
       session.show(results, () =>
         results.map(({ store, state, detail }) => `${state.padEnd(7)}  ${store}  (${detail})`),
       );
@@ -123,7 +124,7 @@ function addSplit(group: Verbs): void {
       options: Options & { readonly overwrite?: boolean },
       paths: string[],
     ) => {
-      return await report(session, { ...options, isSealing: true }, (archive) =>
+      return await report(session, { ...options, isSealing: true, isAlone: true }, (archive) =>
         archive.split(placesOf(session, paths), { overwrites: options.overwrite ?? false }),
       );
     },
@@ -187,7 +188,9 @@ function addCommit(group: Verbs): void {
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive commit -n', 'holdfast archive commit photos:2019'],
     action: async (session: Session, options: Options, paths: string[]) =>
-      await report(session, options, (archive) => archive.commit(placesOf(session, paths))),
+      await report(session, { ...options, isAlone: true }, (archive) =>
+        archive.commit(placesOf(session, paths)),
+      ),
   });
   addVerb(group, 'discard', {
     summary: 'remove the shares of files that are in a master store',
@@ -195,7 +198,9 @@ function addCommit(group: Verbs): void {
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive discard -n photos:drafts'],
     action: async (session: Session, options: Options, paths: string[]) =>
-      await report(session, options, (archive) => archive.discard(placesOf(session, paths))),
+      await report(session, { ...options, isAlone: true }, (archive) =>
+        archive.discard(placesOf(session, paths)),
+      ),
   });
 }
 
@@ -207,7 +212,9 @@ function addRestores(group: Verbs): void {
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive recover ~/photos/2024/a.jpg', 'holdfast archive recover -n'],
     action: async (session: Session, options: Options, paths: string[]) =>
-      await report(session, options, (archive) => archive.recover(placesOf(session, paths))),
+      await report(session, { ...options, isAlone: true }, (archive) =>
+        archive.recover(placesOf(session, paths)),
+      ),
   });
   addVerb(group, 'extract', {
     summary: 'restore files to some other place',
@@ -265,7 +272,7 @@ function addLint(group: Verbs): void {
     examples: ['holdfast archive delint -n', 'holdfast archive delint photos:2024'],
     action: async (session: Session, options: LintOptions, paths: string[]) => {
       const lint = { isLocal: options.local ?? false, removes: true };
-      return await report(session, options, (archive) =>
+      return await report(session, { ...options, isAlone: true }, (archive) =>
         archive.lint(placesOf(session, paths), lint),
       );
     },
@@ -282,7 +289,7 @@ function addMove(group: Verbs): void {
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive move photos:2024/a photos:2024/b'],
     action: async (session: Session, options: Options, from: string, to: string) =>
-      await report(session, options, async function* (archive) {
+      await report(session, { ...options, isAlone: true }, async function* (archive) {
         const [source, target] = placesOf(session, [from, to]);
         yield await archive.move(source!, target!);
       }),
@@ -324,9 +331,10 @@ function partOf(text: string | undefined): Part | undefined {
 /** Prints what happens as it happens; with --json all of it at the end. */
 async function report(
   session: Session,
-  options: Options & { readonly isSealing?: boolean },
+  options: Options,
   work: (archive: Archive) => AsyncGenerator<Outcome>,
 ): Promise<number> {
+  await using _ = await holdArchive(session, options);
   using bar = new ProgressBar(session.io, 'archive');
   await using archive = await openArchive(session, options, bar);
   const outcomes: Outcome[] = [];
@@ -339,37 +347,6 @@ async function report(
   if (session.isJson) session.print(JSON.stringify(outcomes));
   else session.note(...offlineLines(archive.stores));
   return faultCount > 0 ? EXIT_FAULT : 0;
-}
-
-async function openArchive(
-  session: Session,
-  options: Options & { readonly isSealing?: boolean },
-  bar?: ProgressBar,
-): Promise<Archive> {
-  const config = await readConfig(session, options);
-  const { Archive } = await import('../archive/index.ts');
-  return await Archive.open({
-    config,
-    dataPath: session.dataPath,
-    shareKey: () => (options.isSealing ? shareKey(session, options) : neededKey(session, options)),
-    random: realEnv().random,
-    isDryRun: options.dryRun ?? false,
-    signal: session.signal,
-    progress({ done, total }) {
-      if (total >= PROGRESS_BYTES_MIN) bar?.update({ done, total, bytes: done });
-    },
-  });
-}
-
-async function readConfig(session: Session, { config }: Options) {
-  const file = config ? session.resolve(config) : path.join(session.dataPath, CONFIG_FILE);
-  const text = await fs.readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'ENOENT') throw cause;
-    const message = `there is no archive configuration ${file}; docs/operate/archive.md has one`;
-    throw new HoldfastError('HF_NOT_FOUND', message, { cause });
-  });
-  const { parseConfig } = await import('../archive/index.ts');
-  return parseConfig(text, path.relative(session.io.workPath, file));
 }
 
 /** `scheme:path` stays; a file whose name has a colon is named as ./a:b. */

@@ -5,7 +5,14 @@ import { table } from './output.ts';
 /** One line; marks and words of one run stand under each other. */
 export function outcomeLine({ scheme, path, result, detail }: Outcome): string {
   const where = `${scheme}:${path}`;
-  return `${result.padEnd(9)}  ${where}${detail ? `  (${detail})` : ''}`;
+  return oneLine(`${result.padEnd(9)}  ${where}${detail ? `  (${detail})` : ''}`);
+}
+
+/** A name may hold line feeds, and what a terminal takes for commands. */
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, (control) => {
+    return `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  });
 }
 
 /** A table for each scheme, since each has its own columns. */
@@ -18,7 +25,7 @@ export function scanLines(rows: readonly ScanRow[]): string[] {
       ...masters.map((name) => row.replicas[name]!),
       row.kind === 'file' ? `${row.redundancyPercent} %` : '',
       row.scheme,
-      row.kind === 'file' ? row.path : `${row.path}/`,
+      oneLine(row.kind === 'file' ? row.path : `${row.path}/`),
     ]);
     const lines = table(header, cells, { right: ['copies'] });
     return index > 0 ? ['', ...lines] : lines;
@@ -31,7 +38,9 @@ function sharesCell({ kind, shares: { mark, good, total } }: ScanRow): string {
 
 export function faultLines(rows: readonly ScanRow[]): string[] {
   return rows.flatMap(({ scheme, path, shares }) =>
-    shares.bad.map(({ store, reason }) => `${scheme}:${path}: ${scheme}/${store}: ${reason}`),
+    shares.bad.map(({ store, reason }) =>
+      oneLine(`${scheme}:${path}: ${scheme}/${store}: ${reason}`),
+    ),
   );
 }
 

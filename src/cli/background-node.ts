@@ -3,7 +3,6 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import type { ErrorView } from '../api/index.ts';
 import { errorCode, HoldfastError } from '../base/index.ts';
-import { type Address, addressText } from './address.ts';
 import type { Session } from './session.ts';
 
 /** What the node prints, in its data directory. */
@@ -13,24 +12,24 @@ const LOOK_MS = 50;
 
 export interface BackgroundNode {
   readonly processId: number;
-  readonly address: string;
   readonly dataPath: string;
   readonly outputPath: string;
 }
 
 /**
  * Starts a node and waits until it answers.
+ * @param flags of `up`.
  * @throws what kept it from starting, as the node says it.
  */
 export async function startInBackground(
   session: Session,
-  address: Address,
+  flags: readonly string[],
 ): Promise<BackgroundNode> {
   const { dataPath, io } = session;
   await fs.mkdir(dataPath, { recursive: true, mode: 0o700 });
   const outputPath = path.join(dataPath, OUTPUT_NAME);
   const { size: from } = await fs.stat(outputPath).catch(() => ({ size: 0 }));
-  const up = ['up', '--json', '--no-stores', '--listen', addressText(address), '--data', dataPath];
+  const up = ['up', '--json', '--data', dataPath, ...flags];
   const { processId, ended } = await io.startDetached(up, outputPath);
   let hasEnded = false;
   void ended.finally(() => (hasEnded = true));
@@ -38,7 +37,7 @@ export async function startInBackground(
     if (hasEnded) throw await failureOf(outputPath, from);
     await io.clock.sleep(LOOK_MS, session);
   }
-  return { processId, address: addressText(address), dataPath, outputPath };
+  return { processId, dataPath, outputPath };
 }
 
 /** Whether this very process answers: another node may be running there. */

@@ -35,13 +35,9 @@ export function addCareCommands(verbs: Verbs): void {
       session.show(found, () => [
         `checked ${plural('chunk', found.checked)}, ${formatSize(found.checkedBytes)}: ` +
           `${found.bad} bad, ${plural('structure', found.mended)} mended`,
-        ...(found.unreadable > 0
-          ? [`${plural('chunk', found.unreadable)} could not be read now: look at the disk`]
-          : []),
         ...found.failedStores.map((store) => `could not read all of ${store}`),
       ]);
-      const isGood = found.bad + found.unreadable + found.failedStores.length === 0;
-      return isGood ? 0 : BAD_EXIT_CODE;
+      return found.bad + found.failedStores.length === 0 ? 0 : BAD_EXIT_CODE;
     },
   });
   addVerb(verbs, 'repair', {
@@ -87,6 +83,13 @@ function survivals({ survives }: HealthView): string {
   return survives.map(({ level, count }) => plural(level, count)).join(', or ');
 }
 
+function nodesLine({ nodes }: HealthView): string | undefined {
+  if (nodes.length === 0) return undefined;
+  const alive = nodes.filter(({ state }) => state === 'self' || state === 'alive');
+  const home = nodes.find(({ isHome }) => isHome);
+  return `${alive.length} of ${nodes.length} alive; home: ${home?.name ?? 'not known'}`;
+}
+
 function healthLines(health: HealthView): string[] {
   const { ok, degraded, lost } = health.stripes;
   const away = health.devices.filter(({ state }) => state === 'failed' || state === 'missing');
@@ -101,6 +104,7 @@ function healthLines(health: HealthView): string[] {
       lost: lost > 0 ? 'they cannot be read until stores return' : undefined,
       'may be lost': degraded + lost > 0 ? undefined : survivals(health),
       stores: `${health.devices.length - away.length} of ${health.devices.length} here`,
+      nodes: nodesLine(health),
       'bad chunks': health.badChunks || undefined,
       misplaced: health.misplaced || undefined,
       'unnamed chunks': health.unnamedChunks || undefined,

@@ -176,8 +176,7 @@ function repairLines(repaired: RepairReport): string[] {
     ...repaired.damage.map((line) => `lost: ${line}`),
     ...findings.map((finding) => {
       if (finding.kind === 'mended') return `mended: ${finding.what}`;
-      const state = finding.kind === 'bad-chunk' ? 'marked bad' : 'not readable now';
-      return `${state}: chunk ${toHex(finding.id)}: ${finding.reason}`;
+      return `marked bad: chunk ${toHex(finding.id)}: ${finding.reason}`;
     }),
     lostBy(repaired) === 0
       ? 'repaired: nothing was lost'

@@ -1,7 +1,7 @@
 /** `chunk`: Reed–Solomon chunk files, with no node: make, get, verify, repair, plan. */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError, LIMITS, MiB } from '../base/index.ts';
+import { HoldfastError, LIMITS } from '../base/index.ts';
 import type { ChunkFault, ChunkFileScheme } from '../shares/index.ts';
 import { fields, plural, sizeField } from './output.ts';
 import { ProgressBar } from './progress.ts';
@@ -13,13 +13,9 @@ import {
   type KeyOptions,
   shareKey,
 } from './share-key.ts';
+import { EXIT_DEGRADED, EXIT_LOST, sizeOf } from './share-work.ts';
 import { parseCount, parseSize } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
-
-const PROGRESS_BYTES_MIN = 64 * MiB;
-/** Something is bad or missing, and can be repaired; or it cannot. */
-const EXIT_DEGRADED = 1;
-const EXIT_LOST = 6;
 
 export const SCHEME_OPTIONS = {
   '--data-count <count>': 'chunk files that restore; also --data here (default: 10)',
@@ -89,17 +85,17 @@ function addMake(group: Verbs): void {
     ],
     action: async (session: Session, options: MakeOptions, file: string) => {
       const source = session.resolve(file);
-      const { size: sizeBytes } = await fs.stat(source);
+      const sizeBytes = await sizeOf(source);
       assertKeyOrPlain(options);
       const isSealed = !options.plain;
       const scheme = await schemeOf(options, { sizeBytes, isSealed });
       const folders = await makeFolders(session, options, { source, scheme });
       const key = isSealed ? await shareKey(session, options) : undefined;
       const { makeChunkFiles } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'make', sizeBytes);
+      using bar = new ProgressBar(session.io, 'make');
       const name = options.name ?? path.basename(source);
       const made = { file: source, name, folders, scheme, key, signal: session.signal };
-      const paths = await makeChunkFiles({ ...made, progress: bar.update });
+      const paths = await makeChunkFiles({ ...made, progress: bar.ofFile });
       session.show({ paths }, () => paths.map((made) => path.relative(session.io.workPath, made)));
     },
   });
@@ -153,14 +149,14 @@ function addGet(group: Verbs): void {
         throw new HoldfastError('HF_BAD_ARGUMENT', 'name the file to make with -o');
       }
       const { getFromChunkFiles } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'get');
+      using bar = new ProgressBar(session.io, 'get');
       const { faults, sizeBytes } = await getFromChunkFiles({
         paths: await pathsOf(session, places),
         output: session.resolve(options.output),
         replaces: options.force ?? false,
         key: await existingShareKey(session, options),
         signal: session.signal,
-        progress: bar.update,
+        progress: bar.ofFile,
       });
       await warnOfFaults(session, faults);
       if (session.isJson) session.print(JSON.stringify({ sizeBytes, faults }));
@@ -178,14 +174,14 @@ function addVerify(group: Verbs): void {
     options: { '--each': 'each by itself: missing chunk files are no fault' },
     examples: ['holdfast chunk verify /mnt/a /mnt/b /mnt/c', 'holdfast chunk verify --each /mnt/a'],
     action: async (session: Session, { each }: { each?: boolean }, places: string[]) => {
-      const { faultLine, verifyChunkFiles } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'verify');
+      const { faultLines, verifyChunkFiles } = await import('../shares/index.ts');
+      using bar = new ProgressBar(session.io, 'verify');
       const { signal } = session;
       const paths = await pathsOf(session, places);
-      const result = await verifyChunkFiles(paths, { signal, progress: bar.update });
+      const result = await verifyChunkFiles(paths, { signal, progress: bar.ofFile });
       const { faults, lacking, k, n, goodCount } = result;
       session.show(result, () => [
-        ...faults.map(faultLine),
+        ...faultLines(faults),
         `${n - lacking.length} of ${plural('chunk file', n)} good, ${k} needed` +
           (lacking.length > 0 ? `; missing or bad: ${lacking.join(', ')}` : ''),
       ]);
@@ -214,7 +210,7 @@ function addRepair(group: Verbs): void {
     examples: ['holdfast chunk repair /mnt/a /mnt/b /mnt/c'],
     action: async (session: Session, options: RepairOptions, places: string[]) => {
       const { repairChunkFiles } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'repair');
+      using bar = new ProgressBar(session.io, 'repair');
       const { signal } = session;
       const { faults, repaired } = await repairChunkFiles({
         paths: await pathsOf(session, places),
@@ -223,7 +219,7 @@ function addRepair(group: Verbs): void {
           : await foldersOf(session, places),
         isDryRun: options.dryRun ?? false,
         signal,
-        progress: bar.update,
+        progress: bar.ofFile,
       });
       await warnOfFaults(session, faults);
       session.show({ faults, repaired }, () =>
@@ -251,7 +247,7 @@ function addPlan(group: Verbs): void {
         throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
       }
       const sizeBytes =
-        file === undefined ? parseSize(options.size!) : (await fs.stat(session.resolve(file))).size;
+        file === undefined ? parseSize(options.size!) : await sizeOf(session.resolve(file));
       const { planChunkFiles } = await import('../shares/index.ts');
       const planned = { sizeBytes, isSealed: !options.plain };
       const plan = planChunkFiles(planned, await schemeOf(options, planned));
@@ -309,17 +305,6 @@ async function foldersOf(session: Session, places: readonly string[]): Promise<s
 
 export async function warnOfFaults(session: Session, faults: readonly ChunkFault[]): Promise<void> {
   if (session.isJson || faults.length === 0) return;
-  const { faultLine } = await import('../shares/index.ts');
-  session.note(...faults.map((fault) => `holdfast: warning: ${faultLine(fault)}`));
-}
-
-/** Shows itself for files that take a moment. */
-function progressBar(session: Session, label: string, sizeBytes?: number) {
-  const isShown = sizeBytes === undefined || sizeBytes >= PROGRESS_BYTES_MIN;
-  const bar = isShown ? new ProgressBar(session.io, label) : undefined;
-  return {
-    update: ({ done, total }: { done: number; total: number }) =>
-      total >= PROGRESS_BYTES_MIN ? bar?.update({ done, total, bytes: done }) : undefined,
-    [Symbol.dispose]: () => bar?.[Symbol.dispose](),
-  };
+  const { faultLines } = await import('../shares/index.ts');
+  session.note(...faultLines(faults).map((line) => `holdfast: warning: ${line}`));
 }

@@ -298,9 +298,9 @@ describe('objects', () => {
       '',
     ]);
     const where = (await run('where', id)).split('\n');
-    expect(where[0]).toMatch(/^stripe +shard +wanted +found$/);
-    expect(where[1]).toBe('0 rs-4+2  0      0a0a0a0a  0a0a0a0a');
-    expect(where[2]).toBe('0 rs-4+2  1      1a1a1a1a  missing');
+    expect(where[0]).toMatch(/^stripe +shard +wanted +found +at$/);
+    expect(where[1]).toBe('0 rs-4+2  0      0a0a0a0a  0a0a0a0a  -');
+    expect(where[2]).toBe('0 rs-4+2  1      1a1a1a1a  missing   -');
     const { code, error } = await holdfast(['rm', 'none', 'k', 'nothing']);
     expect(code).toBe(3);
     expect(error.trim().split('\n')).toHaveLength(2);
@@ -337,6 +337,21 @@ describe('stores and volumes', () => {
     expect(await run('volume', 'list')).toMatch(/^photos +rs-10\+4 /m);
     expect((await holdfast(['volume', 'create', 'photos'])).code).toBe(4);
     expect((await holdfast(['volume', 'policy', 'photos'])).code).toBe(2);
+    await run('volume', 'create', 'ledger', '--worm', '--retain', '30d', '--scheme', 'cas,rs-4+2');
+    expect(await run('volume', 'list')).toMatch(/^ledger +near-4,rs-4\+2 .* 30d$/m);
+    await run('volume', 'policy', 'ledger', '--retain', 'forever');
+    expect(await run('volume', 'list')).toMatch(/^ledger .* forever$/m);
+    expect((await holdfast(['volume', 'create', 'x', '--retain', '1d'])).code).toBe(2);
+  });
+
+  it('and their objects are stored otherwise, one or all', async () => {
+    await fs.writeFile(inWork('again.txt'), 'again');
+    const id = (await run('put', 'again.txt')).trim();
+    await run('reencode', id, '--scheme', 'rs-4+2,copy-1');
+    expect(await run('query', id)).toMatch(/^scheme +: rs-4\+2,copy-1$/m);
+    const applied = await run('volume', 'policy', 'default', '--scheme', 'copy-3', '--apply');
+    expect(applied).toMatch(/stores with copy-3 from now on\n\d+ objects? stored anew, 0 were/);
+    expect((await holdfast(['reencode', id])).code).toBe(2);
     expect((await holdfast(['ls', '--volume', 'none'])).code).toBe(3);
   });
 });
@@ -447,6 +462,7 @@ describe('the node', () => {
       },
       loadNode: async () => ({
         readKnownStores: async () => undefined,
+        joinNode: async () => true,
         async openNode(given) {
           options = given;
           setImmediate(() => during(world));
@@ -476,6 +492,7 @@ describe('the node', () => {
       dataPath: inWork('d'),
       recoverKitText: 'KIT',
       storePaths: [inWork('a'), '/b'],
+      config: { labels: {} },
       threadCount: 3,
     });
   });

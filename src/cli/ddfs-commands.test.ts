@@ -209,7 +209,7 @@ describe('srv_start', () => {
     expect(code).toBe(0);
     expect(out).toBe(`the node, process ${process.pid}, listens on 127.0.0.1:9000\n`);
     const dataPath = path.join(folder, 'data');
-    const up = ['up', '--json', '--no-stores', '--listen', '127.0.0.1:9000', '--data', dataPath];
+    const up = ['up', '--json', '--data', dataPath, '--no-stores', '--listen', '127.0.0.1:9000'];
     expect(seen).toEqual([up]);
   });
 

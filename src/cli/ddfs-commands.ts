@@ -5,7 +5,7 @@
  */
 import type { DeviceChange, DeviceDetails, LocationView } from '../api/index.ts';
 import { errorCode, HoldfastError } from '../base/index.ts';
-import { DEFAULT_PORT, serverAddress } from './address.ts';
+import { addressText, DEFAULT_PORT, serverAddress } from './address.ts';
 import { startInBackground } from './background-node.ts';
 import { deviceName, showWarnings } from './device-commands.ts';
 import { stopNode } from './node-commands.ts';
@@ -28,6 +28,7 @@ export function addDdfsCommands(allVerbs: Verbs): void {
   const verbs = underHeading(allVerbs, 'Verbs of ddfs:');
   addDeviceVerbs(verbs);
   addServerVerbs(verbs);
+  addNeighbourVerbs(verbs);
   addVerb(verbs, 'delete', {
     summary: 'remove an object by its id; see rm',
     options: { '-i, --id <id>': 'its id (needed)' },
@@ -106,9 +107,11 @@ function addServerVerbs(verbs: Verbs): void {
     examples: ['holdfast srv_start -s 127.0.0.1 -p 9111'],
     action: async (session: Session, options: { server?: string; port?: string }) => {
       const address = serverAddress({ port: DEFAULT_PORT, ...options })!;
-      const started = await startInBackground(session, address);
-      session.show(started, () => [
-        `the node, process ${started.processId}, listens on ${started.address}`,
+      const flags = ['--no-stores', '--listen', addressText(address)];
+      const started = await startInBackground(session, flags);
+      const shown = { ...started, address: addressText(address) };
+      session.show(shown, () => [
+        `the node, process ${shown.processId}, listens on ${shown.address}`,
       ]);
     },
   });
@@ -117,6 +120,42 @@ function addServerVerbs(verbs: Verbs): void {
     hasServer: true,
     examples: ['holdfast srv_stop'],
     action: stopNode,
+  });
+}
+
+function addNeighbourVerbs(verbs: Verbs): void {
+  addVerb(verbs, 'neigh_add', {
+    summary: 'meet a node of the cluster at its address; new ones come with invite and join',
+    args: { '<address>': 'such as tls://10.0.0.7:7450' },
+    hasServer: true,
+    examples: ['holdfast neigh_add tls://10.0.0.7:7450'],
+    action: async (session: Session, _: object, address: string) => {
+      const node = await session.client.call('peers.connect', { address }, session);
+      session.show(node, () => [`met ${node.name}, ${node.id}`]);
+    },
+  });
+  addVerb(verbs, 'neigh_remove', {
+    summary: 'take a dead node out of the cluster; see node remove',
+    args: { '<node>': 'its name, its id or the beginning of it' },
+    hasServer: true,
+    examples: ['holdfast neigh_remove berlin-2'],
+    action: async (session: Session, _: object, node: string) => {
+      const removed = await session.client.call('node.remove', { node }, session);
+      session.show(removed, () => []);
+    },
+  });
+  addVerb(verbs, 'neigh_info', {
+    summary: 'list the nodes of the cluster; see peers',
+    hasServer: true,
+    examples: ['holdfast neigh_info'],
+    action: async (session: Session) => {
+      const nodes = await session.client.call('peers.list', {}, session);
+      session.show(nodes, () =>
+        nodes.flatMap(({ id, name, state, addresses }) =>
+          plainFields({ node: id, name, state, address: addresses.join(' ') || null }),
+        ),
+      );
+    },
   });
 }
 

@@ -32,8 +32,7 @@ export function addDeviceCommands(verbs: Verbs): void {
     action: async (session: Session, { force = false }: { force?: boolean }, name: string) => {
       const input = { device: deviceName(session, name), isForced: force };
       const device = await session.client.call('device.remove', input, session);
-      session.show(plainDevice(device), () => [`removed ${device.id} at ${device.path}`]);
-      showWarnings(session, device);
+      showDone(session, 'removed', device);
     },
   });
   addVerb(group, 'detach', {
@@ -45,8 +44,7 @@ export function addDeviceCommands(verbs: Verbs): void {
     action: async (session: Session, _: object, name: string) => {
       const input = { device: deviceName(session, name) };
       const device = await session.client.call('device.detach', input, session);
-      session.show(plainDevice(device), () => [`detached ${device.id} at ${device.path}`]);
-      showWarnings(session, device);
+      showDone(session, 'detached', device);
     },
   });
   addVerb(group, 'attach', {
@@ -57,8 +55,7 @@ export function addDeviceCommands(verbs: Verbs): void {
     action: async (session: Session, _: object, place: string) => {
       const input = { path: session.resolve(place), isNew: false };
       const device = await session.client.call('device.add', input, session);
-      session.show(plainDevice(device), () => [`attached ${device.id} at ${device.path}`]);
-      showWarnings(session, device);
+      showDone(session, 'attached', device);
     },
   });
   addCheckVerbs(group);
@@ -128,8 +125,7 @@ function addAddVerb(group: Verbs): void {
         ...limitsOf(options),
       };
       const device = await session.client.call('device.add', input, session);
-      session.show(plainDevice(device), () => [`added ${device.id} at ${device.path}`]);
-      showWarnings(session, device);
+      showDone(session, 'added', device);
     },
   });
 }
@@ -191,6 +187,11 @@ function detailLines(device: DeviceDetails): string[] {
 function limitFields({ limits: { minBytes, maxBytes, hardMaxBytes } }: DeviceDetails) {
   const limit = (bytes: number) => (bytes > 0 ? sizeField(bytes) : 'none');
   return { min: limit(minBytes), max: limit(maxBytes), 'hard max': limit(hardMaxBytes) };
+}
+
+function showDone(session: Session, done: string, device: DeviceChange): void {
+  session.show(plainDevice(device), () => [`${done} ${device.id} at ${device.path}`]);
+  showWarnings(session, device);
 }
 
 /** What the user should know of a change; with `--json` it is in the result. */

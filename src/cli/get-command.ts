@@ -1,16 +1,12 @@
 /** `get`: an object becomes a file, or goes to standard output. */
 import type { FileHandle } from 'node:fs/promises';
-import path from 'node:path';
 import type { ObjectView } from '../api/index.ts';
-import { MiB } from '../base/index.ts';
 import type { HoldfastClient } from '../client/index.ts';
 import { ProgressBar } from './progress.ts';
 import { type Session, writeTo } from './session.ts';
 import { parseCount } from './sizes.ts';
 import { checkTarget, writeFile, writeStream } from './write-file.ts';
 import { addVerb, atMostOneOf, oneOf, type Verbs } from './verbs.ts';
-
-const PROGRESS_BYTES_MIN = 16 * MiB;
 
 interface GetOptions {
   readonly volume: string;
@@ -75,7 +71,7 @@ async function getObject(
   const write = (file: FileHandle) => fetchInto(session, file, { object, wanted });
   await writeFile(target, write, { isForced: force, uniqueName: io.uniqueName() });
   if (session.isJson) session.print(JSON.stringify({ object, path: target }));
-  else if (output === undefined) session.print(path.relative(io.workPath, target));
+  else if (output === undefined) session.print(session.relative(target));
 }
 
 /** Lets the node write the file itself; where it cannot, the content comes through the socket. */
@@ -98,8 +94,8 @@ async function getOpenFile(
   { object, request }: { object: ObjectView; request: Parameters<HoldfastClient['get']>[0] },
 ): Promise<boolean> {
   const { sizeBytes: total } = object;
-  using bar = total >= PROGRESS_BYTES_MIN ? new ProgressBar(session.io, 'get') : undefined;
-  const onProgress = ({ bytes }: { bytes: number }) => bar?.update({ done: bytes, total, bytes });
+  using bar = new ProgressBar(session.io, 'get');
+  const onProgress = ({ bytes }: { bytes: number }) => bar.ofFile({ done: bytes, total });
   return (await session.client.getFile(fd, { ...request, onProgress })) !== undefined;
 }
 
@@ -111,14 +107,14 @@ export function restoredName({ fileName, key, id }: ObjectView): string {
 
 async function* withProgress(
   session: Session,
-  { sizeBytes }: ObjectView,
+  { sizeBytes: total }: ObjectView,
   content: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  using bar = sizeBytes >= PROGRESS_BYTES_MIN ? new ProgressBar(session.io, 'get') : undefined;
-  let bytes = 0;
+  using bar = new ProgressBar(session.io, 'get');
+  let done = 0;
   for await (const piece of content) {
     yield piece;
-    bytes += piece.length;
-    bar?.update({ done: bytes, total: sizeBytes, bytes });
+    done += piece.length;
+    bar.ofFile({ done, total });
   }
 }

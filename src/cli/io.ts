@@ -16,8 +16,20 @@ export interface Output extends Writable {
 
 export type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
+/** What a command says of a node towards others; what is left out stays as it is. */
+export interface NodeChanges {
+  readonly listen?: readonly string[] | undefined;
+  readonly advertise?: readonly string[] | undefined;
+  readonly name?: string | undefined;
+  readonly labels?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly beacon?: boolean | undefined;
+  readonly awayGraceMs?: number | undefined;
+}
+
 /** As much of `node` as commands need. */
 export interface NodeModule {
+  /** Makes a data directory that of a member; resolves when that is durable. */
+  joinNode(options: { dataPath: string; token: string; config?: NodeChanges }): Promise<unknown>;
   readKnownStores(
     dataPath: string,
   ): Promise<
@@ -30,6 +42,7 @@ export interface NodeModule {
     acceptsLoss?: boolean | undefined;
     storePaths?: readonly string[] | undefined;
     listen?: { readonly host: string; readonly port: number } | undefined;
+    config?: NodeChanges | undefined;
     threadCount?: number | undefined;
   }): Promise<
     AsyncDisposable & {

@@ -72,7 +72,7 @@ async function splitKey(
     for (const target of paths) await fs.rm(target, { force: true });
     throw error;
   }
-  session.show({ paths }, () => paths.map((target) => path.relative(session.io.workPath, target)));
+  session.show({ paths }, () => paths.map((target) => session.relative(target)));
 }
 
 async function combineKey(
@@ -92,7 +92,7 @@ async function combineKey(
   const secret = combineSecret(lines);
   const target = session.resolve(output);
   await writeSecretFile(target, secret);
-  session.show({ path: target }, () => [path.relative(session.io.workPath, target)]);
+  session.show({ path: target }, () => [session.relative(target)]);
 }
 
 async function readText(file: string): Promise<string> {

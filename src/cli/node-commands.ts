@@ -2,6 +2,7 @@
 import fs from 'node:fs/promises';
 import type { StatusView } from '../api/index.ts';
 import { HoldfastError } from '../base/index.ts';
+import { peerTable } from './cluster-commands.ts';
 import { deviceTable } from './device-commands.ts';
 import { fields, isoDate } from './output.ts';
 import type { Session } from './session.ts';
@@ -21,7 +22,7 @@ export function addNodeCommands(verbs: Verbs): void {
     action: stopNode,
   });
   addVerb(verbs, 'status', {
-    summary: 'print what runs, its volumes and its stores',
+    summary: 'print what runs, its volumes, its stores and the nodes of the cluster',
     examples: ['holdfast status', 'holdfast status --json'],
     action: async (session: Session) => {
       const status = await session.client.call('status', {}, session);
@@ -43,6 +44,7 @@ function statusLines(status: StatusView): string[] {
   return [
     ...fields({
       version: status.version,
+      name: status.name,
       node: status.nodeId,
       cluster: status.clusterId,
       data: status.dataPath,
@@ -53,6 +55,7 @@ function statusLines(status: StatusView): string[] {
     ...volumeTable(status.volumes),
     '',
     ...deviceTable(status.devices),
+    ...(status.nodes.length === 0 ? [] : ['', ...peerTable(status.nodes)]),
     ...status.warnings.map((line, index) => `${index === 0 ? '\n' : ''}warning: ${line}`),
   ];
 }

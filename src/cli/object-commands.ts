@@ -1,5 +1,5 @@
 /** Verbs about objects: create, put, get, query, ls, rm, where. */
-import type { ObjectView } from '../api/index.ts';
+import type { ObjectView, PlaceView, StorePlaceView } from '../api/index.ts';
 import { errorCode } from '../base/index.ts';
 import { queryAsDdfs } from './ddfs-commands.ts';
 import { addGetVerb } from './get-command.ts';
@@ -130,35 +130,42 @@ function failAll(session: Session, failures: unknown[]): number {
 
 function addWhereVerb(verbs: Verbs): void {
   addVerb(verbs, 'where', {
-    summary: 'print on which stores the shards of an object lie',
+    summary: 'print on which stores and nodes the shards of an object lie',
+    details: 'Notes name each rule of placement that could not be kept, and why.',
     args: { '<ref>': 'id, key or content address' },
     hasVolume: true,
     examples: ['holdfast where $id'],
     action: async (session: Session, { volume }: VolumeOption, reference: string) => {
       const { client, signal } = session;
-      const stripes: object[] = [];
-      const rows: string[][] = [];
-      await client.call(
-        'object.where',
-        { volume, reference },
-        {
-          signal,
-          onItem: (stripe) => {
-            const first = `${stripes.length} ${stripe.scheme}`;
-            stripes.push(stripe);
-            for (const { shardIndex, wantedAt, foundAt, badAt } of stripe.shards) {
-              rows.push([
-                first,
-                String(shardIndex),
-                wantedAt ? shortId(wantedAt) : '-',
-                [...foundAt.map(shortId), ...badAt.map((id) => `${shortId(id)} (bad)`)].join(' ') ||
-                  'missing',
-              ]);
-            }
-          },
-        },
-      );
-      session.show(stripes, () => table(['stripe', 'shard', 'wanted', 'found'], rows));
+      const stripes: PlaceView[] = [];
+      const onItem = (stripe: PlaceView) => void stripes.push(stripe);
+      await client.call('object.where', { volume, reference }, { signal, onItem });
+      session.show(stripes, () => whereLines(stripes));
     },
   });
+}
+
+function whereLines(stripes: readonly PlaceView[]): string[] {
+  const rows = stripes.flatMap(({ scheme, shards, stores }, index) =>
+    shards.map(({ shardIndex, wantedAt, foundAt, badAt }) => [
+      `${index} ${scheme}`,
+      String(shardIndex),
+      wantedAt ? shortId(wantedAt) : '-',
+      [...foundAt.map(shortId), ...badAt.map((id) => `${shortId(id)} (bad)`)].join(' ') ||
+        'missing',
+      placeText(stores[foundAt[0] ?? wantedAt ?? '']),
+    ]),
+  );
+  const notes = new Set(stripes.flatMap(({ relaxed }) => relaxed));
+  return [
+    ...table(['stripe', 'shard', 'wanted', 'found', 'at'], rows),
+    ...[...notes].map((line) => `note: ${line}`),
+  ];
+}
+
+/** "berlin-2 rack=r1 disk=sda" */
+function placeText(place: StorePlaceView | undefined): string {
+  if (!place) return '-';
+  const domains = Object.entries(place.domains).map(([level, domain]) => `${level}=${domain}`);
+  return [place.node ?? 'unknown node', ...domains].join(' ');
 }

@@ -7,6 +7,7 @@ import { Command } from 'commander';
 import { addArchiveCommands } from './archive-commands.ts';
 import { addCareCommands } from './care-commands.ts';
 import { addChunkCommands } from './chunk-commands.ts';
+import { addClusterCommands } from './cluster-commands.ts';
 import { addDdfsCommands } from './ddfs-commands.ts';
 import { addDeviceCommands } from './device-commands.ts';
 import { addExportCommands } from './export-commands.ts';
@@ -31,6 +32,7 @@ export const EXIT_CODES: readonly (readonly [codes: string, meaning: string])[] 
   ['8', "not ours, or in another process's hands"],
   ['9', 'not permitted, or the wrong key'],
   ['10', 'no node is running'],
+  ['11', 'a WORM volume keeps it'],
   ['70', 'a fault of Holdfast itself'],
   ['130', 'interrupted'],
   ['141', 'nobody reads the output any more'],
@@ -59,6 +61,7 @@ export function buildProgram(io: Io, run: Run): Command {
   program.addHelpText('after', `\nExit codes:\n${exitCodeLines().join('\n')}`);
   const verbs: Verbs = { program, run };
   addNodeCommands(verbs);
+  addClusterCommands(verbs);
   addObjectCommands(verbs);
   addDeviceCommands(verbs);
   addVolumeCommands(verbs);

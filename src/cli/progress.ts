@@ -1,7 +1,10 @@
 /** A line on standard error that grows while something is done; only where somebody looks at it. */
+import { MiB } from '../base/index.ts';
 import type { Io } from './io.ts';
 import { formatSize } from './sizes.ts';
 
+/** Smaller files are done before anybody could look. */
+const FILE_BYTES_MIN = 16 * MiB;
 const REDRAW_MS = 100;
 const BAR_WIDTH = 24;
 const CLEAR_LINE = '\r\x1b[K';
@@ -34,6 +37,11 @@ export class ProgressBar implements Disposable {
     const rate = `${formatSize(bytes)}  ${formatSize(bytes / seconds)}/s`;
     stderr.write(`${CLEAR_LINE}${this.#label} ${barOf(done, total)}${rate}`);
   }
+
+  /** Bytes of a file; shows itself only where that takes a moment. */
+  readonly ofFile = ({ done, total }: { done: number; total: number }): void => {
+    if (total >= FILE_BYTES_MIN) this.update({ done, total, bytes: done });
+  };
 
   /** Takes the line away. */
   [Symbol.dispose](): void {

@@ -11,8 +11,6 @@ import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
 import { addVerb, oneOf, type Verbs } from './verbs.ts';
 
-/** Smaller files are gone before anybody could look. */
-const PROGRESS_BYTES_MIN = 16 * MiB;
 const READ_BYTES = MiB;
 
 interface PutOptions {
@@ -32,7 +30,7 @@ export function addPutVerb(verbs: Verbs): void {
     options: {
       '-f, --file <file>': 'the file, said as ddfs does',
       '--name <key>': 'key under which it can be found',
-      '--scheme <scheme>': "such as rs-4+2, ida-3of5, copy-3 (default: the volume's)",
+      '--scheme <scheme>': "such as rs-4+2, near-4, or several: rs-4+2,copy-1 (default: the volume's)",
       '--id <id>': 'fill this object, made by create',
       '--force': 'replace other content under the same key',
     },
@@ -82,10 +80,10 @@ async function putOpenFile(
   wanted: Parameters<HoldfastClient['put']>[1],
 ): Promise<PutAnswer | undefined> {
   if (descriptor === undefined) return undefined;
-  using bar = sizeBytes >= PROGRESS_BYTES_MIN ? new ProgressBar(io, 'put') : undefined;
+  using bar = new ProgressBar(io, 'put');
   return await client.putFile(descriptor, {
     ...wanted,
-    onProgress: ({ bytes }) => bar?.update({ done: bytes, total: sizeBytes, bytes }),
+    onProgress: ({ bytes }) => bar.ofFile({ done: bytes, total: sizeBytes }),
   });
 }
 
@@ -135,12 +133,11 @@ async function openFile(session: Session, file: string): Promise<Source> {
 }
 
 async function* withProgress(session: Session, source: Source): AsyncGenerator<Uint8Array> {
-  const isShown = source.sizeBytes >= PROGRESS_BYTES_MIN;
-  using bar = isShown ? new ProgressBar(session.io, 'put') : undefined;
-  let bytes = 0;
+  using bar = new ProgressBar(session.io, 'put');
+  let done = 0;
   for await (const piece of source.bytes) {
     yield piece;
-    bytes += piece.length;
-    bar?.update({ done: bytes, total: source.sizeBytes, bytes });
+    done += piece.length;
+    bar.ofFile({ done, total: source.sizeBytes });
   }
 }

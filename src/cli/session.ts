@@ -85,6 +85,11 @@ export class Session implements Disposable {
     return path.resolve(this.io.workPath, file);
   }
 
+  /** A path as it is shown to the user. */
+  relative(file: string): string {
+    return path.relative(this.io.workPath, file);
+  }
+
   print(...lines: readonly string[]): void {
     this.io.stdout.write(lines.map((line) => `${line}\n`).join(''));
   }

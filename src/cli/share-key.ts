@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError } from '../base/index.ts';
+import { errorCode, HoldfastError } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import type { Session } from './session.ts';
 
@@ -26,13 +26,19 @@ export function assertKeyOrPlain({ key, plain }: KeyOptions): void {
 
 /** The key to seal with. @throws HF_NOT_FOUND, HF_WRONG_KEY. */
 export async function shareKey(session: Session, options: KeyOptions): Promise<Uint8Array> {
-  const { SHARE_KEY_BYTES, SHARE_KEY_FILE, writeKeyFile } = await import('../shares/index.ts');
+  const { readKeyFile, SHARE_KEY_BYTES, SHARE_KEY_FILE, writeKeyFile } =
+    await import('../shares/index.ts');
   const found = await existingShareKey(session, options);
   if (found) return found;
   const file = path.join(session.dataPath, SHARE_KEY_FILE);
   const key = realEnv().random.bytes(SHARE_KEY_BYTES);
   await fs.mkdir(session.dataPath, { recursive: true, mode: 0o700 });
-  await writeKeyFile(file, key);
+  try {
+    await writeKeyFile(file, key);
+  } catch (error) {
+    if (errorCode(error) !== 'HF_EXISTS') throw error;
+    return await readKeyFile(file); // another command made it just now
+  }
   session.note(
     `holdfast: made the key file ${file}; nothing that it seals can be read without it: ` +
       'keep a copy elsewhere',
@@ -48,11 +54,10 @@ export async function existingShareKey(
   const { readKeyFile, SHARE_KEY_FILE } = await import('../shares/index.ts');
   if (key !== undefined) return await readKeyFile(session.resolve(key));
   const file = path.join(session.dataPath, SHARE_KEY_FILE);
-  const isThere = await fs.stat(file).then(
-    () => true,
-    () => false,
-  );
-  return isThere ? await readKeyFile(file) : undefined;
+  return await readKeyFile(file).catch((error: unknown) => {
+    if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
+    return undefined;
+  });
 }
 
 /** The key to open with. @throws HF_NOT_FOUND when none is named and none was made. */

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { HoldfastError, MiB } from '../base/index.ts';
+import { HoldfastError } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import type { CombineResult, ShareScheme, Chunking } from '../shares/index.ts';
 import { fields, plural, sizeField, table } from './output.ts';
@@ -17,13 +17,9 @@ import {
   neededKey,
   shareKey,
 } from './share-key.ts';
+import { EXIT_DEGRADED, EXIT_LOST, sizeOf } from './share-work.ts';
 import { parseCount, parseSize } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
-
-const PROGRESS_BYTES_MIN = 64 * MiB;
-/** Something is bad, and the file can be restored; or it cannot. */
-const EXIT_DEGRADED = 1;
-const EXIT_LOST = 6;
 
 const DEFAULT_K = 3;
 const DEFAULT_N = 4;
@@ -109,7 +105,7 @@ function addSplit(group: Verbs): void {
       }
       const folders = await targetFolders(session, options, { count: scheme.n, beside: file });
       const { splitFile } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'split');
+      using bar = new ProgressBar(session.io, 'split');
       const { paths, ...sizes } = await splitFile({
         file,
         scheme,
@@ -120,7 +116,7 @@ function addSplit(group: Verbs): void {
           ? { shareKey: undefined, points: numbersOf(options.points), random: realEnv().random }
           : { shareKey: await shareKey(session, options) },
         signal: session.signal,
-        progress: bar.update,
+        progress: bar.ofFile,
       });
       session.show({ paths, ...sizes }, () => relative(session, paths));
     },
@@ -148,13 +144,13 @@ function addCombine(group: Verbs): void {
         throw new HoldfastError('HF_BAD_ARGUMENT', 'name the file to make with -o');
       }
       const { combineShares } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'combine');
+      using bar = new ProgressBar(session.io, 'combine');
       const result = await combineShares({
         paths: await shareFiles(session, places),
         output: session.resolve(options.output),
         shareKey: () => neededKey(session, options),
         signal: session.signal,
-        progress: bar.update,
+        progress: bar.ofFile,
       });
       if (session.isJson) session.print(JSON.stringify(result));
       else session.note(...warnings(session, result), ...doubts(result));
@@ -194,7 +190,7 @@ function addAdd(group: Verbs): void {
       const count = shareNumbers?.length ?? parseCount(options.count ?? '1', { min: 1 });
       const paths = await shareFiles(session, places);
       const { addShares } = await import('../shares/index.ts');
-      using bar = progressBar(session, 'add');
+      using bar = new ProgressBar(session.io, 'add');
       const result = await addShares({
         paths,
         file: options.file === undefined ? undefined : session.resolve(options.file),
@@ -206,9 +202,10 @@ function addAdd(group: Verbs): void {
         random: realEnv().random,
         shareKey: () => neededKey(session, options),
         signal: session.signal,
-        progress: bar.update,
+        progress: bar.ofFile,
       });
-      if (!session.isJson) session.note(...warnings(session, result));
+      const doubt = result.isVerified ? [] : [UNVERIFIED];
+      if (!session.isJson) session.note(...warnings(session, result), ...doubt);
       session.show(result, () => relative(session, result.paths));
     },
   });
@@ -265,7 +262,7 @@ function addPlan(group: Verbs): void {
         throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
       }
       const size =
-        file === undefined ? parseSize(options.size!) : (await fs.stat(session.resolve(file))).size;
+        file === undefined ? parseSize(options.size!) : await sizeOf(session.resolve(file));
       const { planShares } = await import('../shares/index.ts');
       const scheme = schemeOf(options);
       const isSealed = !options.plain;
@@ -341,23 +338,16 @@ async function targetFolders(
   return shareTargets ? folders : [...real];
 }
 
-/** Files that are named, and those ending in .sf of folders that are named. */
 async function shareFiles(session: Session, places: readonly string[]): Promise<string[]> {
-  const files: string[] = [];
-  for (const place of places.map((name) => session.resolve(name))) {
-    const stat = await fs.stat(place).catch(() => undefined);
-    if (!stat?.isDirectory()) files.push(place);
-    else {
-      const names = (await fs.readdir(place)).filter((name) => name.endsWith('.sf')).toSorted();
-      files.push(...names.map((name) => path.join(place, name)));
-    }
-  }
-  return files;
+  const { findShareFiles } = await import('../shares/index.ts');
+  return await findShareFiles(places.map((place) => session.resolve(place)));
 }
 
 function relative(session: Session, paths: readonly string[]): string[] {
   return paths.map((file) => path.relative(session.io.workPath, file));
 }
+
+const UNVERIFIED = 'holdfast: warning: unverified: no share beyond k vouches for the file.';
 
 type Named = Pick<CombineResult, 'bad' | 'repeated'>;
 
@@ -368,17 +358,8 @@ function warnings(session: Session, { bad, repeated }: Named): string[] {
 }
 
 function doubts({ isVerified, isOneSplit, isSealed }: CombineResult): string[] {
-  if (isVerified) return [];
-  const origin = isOneSplit || isSealed ? '' : ' The shares are of different splits.';
-  return [`holdfast: warning: unverified: no share beyond k vouches for the file.${origin}`];
-}
-
-/** Shows itself for files that take a moment. */
-function progressBar(session: Session, label: string) {
-  const bar = new ProgressBar(session.io, label);
-  return {
-    update: ({ done, total }: { done: number; total: number }) =>
-      total >= PROGRESS_BYTES_MIN ? bar.update({ done, total, bytes: done }) : undefined,
-    [Symbol.dispose]: () => bar[Symbol.dispose](),
-  };
+  if (isVerified || isSealed) return [];
+  if (isOneSplit) return [UNVERIFIED];
+  const reason = 'the shares are of different splits; nothing shows that they are of one file';
+  return [`holdfast: warning: unverified: ${reason}`];
 }

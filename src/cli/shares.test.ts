@@ -133,6 +133,15 @@ describe('shares', () => {
     expect((await holdfast(['shares', 'verify', 'f-0.sf', 'f-1.sf'])).code).toBe(6);
   });
 
+  it('says of plain shares made from no more than k that nothing vouches for them', async () => {
+    await run('shares', 'split', '-k', '2', '-n', '3', '--plain', 'f');
+    const unverified = await holdfast(['shares', 'add', 'f-0.sf', 'f-1.sf', '--numbers', '7']);
+    expect(unverified).toMatchObject({ code: 0, error: expect.stringContaining('unverified') });
+    expect(await run('shares', 'add', 'f-0.sf', 'f-1.sf', 'f-2.sf')).toEqual(['f-3.sf']);
+    const none = { code: 3, error: expect.stringContaining('there is no file') };
+    expect(await holdfast(['shares', 'plan', 'nothing'])).toMatchObject(none);
+  });
+
   it('plain ones are as gnetraid makes them, and a doubt is said', async () => {
     await fs.writeFile(inWork('h'), 'hello world\n');
     await run('shares', 'split', '--plain', '--points', '1,2,3,4,5,6,7', 'h');

@@ -1,19 +1,39 @@
 /** Who is in the cluster and where its shards go: the topology and its layout, by epoch. */
-import type { DeviceId, Scheme, StripeId } from '../base/index.ts';
-import type { Layout, LayoutReport, Topology, TopologyDevice } from '../placement/index.ts';
+import type { DeviceId, NodeId, Scheme, StripeId } from '../base/index.ts';
+import type { DeviceState, Layout, Topology, TopologyDevice } from '../placement/index.ts';
 
 export interface Cluster {
   topology(): Topology;
   layout(): Layout;
-  report(): LayoutReport;
 
   /** The device of each shard index, by the layout; `undefined` where it has none. */
   place(stripe: StripeId, scheme: Scheme): readonly (DeviceId | undefined)[];
   /** Where a shard goes when its device does not answer: tried in this order (ruling 9). */
   handOff(stripe: StripeId, scheme: Scheme): readonly DeviceId[];
 
-  /** Makes rows at least `width` wide. @throws HF_BAD_SCHEME when there are fewer devices `in`. */
-  ensureWidth(width: number): Promise<void>;
-  /** Adds or changes devices (by id); the next epoch. Its number is kept or given. */
+  /** The node that has a device. */
+  nodeOf(device: DeviceId): NodeId | undefined;
+  /** The devices of a node, whatever their state. */
+  devicesOf(node: NodeId): readonly TopologyDevice[];
+
+  /**
+   * Makes rows at least `width` wide; positions for which there are no devices stay empty until
+   * there are.
+   * @param neededCount devices that must be `in` now; `width` when left out.
+   * @throws HF_BAD_SCHEME when there are fewer.
+   */
+  ensureWidth(width: number, neededCount?: number): Promise<void>;
+  /**
+   * Adds or changes devices (by id) of this node; the next epoch. A number is kept or given. What
+   * another node had and is stated here as anything but `out` belongs to this node from then on.
+   * Labels may be those of the narrow levels alone; the wider ones are {@link DEFAULT_LABEL}.
+   */
   setDevices(devices: readonly Omit<TopologyDevice, 'number'>[]): Promise<void>;
+  /** Puts the devices of a node into a state; with `in` those that were `out` are back. */
+  setNodeDevices(node: NodeId, state: DeviceState): Promise<void>;
+
+  /** Reads the newest epoch, if there is a newer one. @throws HF_UNAVAILABLE. */
+  refresh(): Promise<void>;
+  /** Sees changes that other nodes make within a second, until `signal` is aborted. */
+  follow(options: { readonly signal: AbortSignal }): Promise<void>;
 }

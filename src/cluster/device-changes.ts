@@ -1,9 +1,11 @@
 /**
- * What stated devices make of the devices that are there: each keeps its number and its slice, or
- * gets the next number and joins the slice of the node that states it. Pure.
+ * What changes make of the devices that are there, as the next epoch. A device that is stated keeps
+ * its number or gets the next one, and joins the slice of the node that states it; one that is
+ * stated as `out` stays in the slice where it is. Pure.
  */
 import { HoldfastError, isHexId, type NodeId } from '../base/index.ts';
-import { NO_DEVICE, type TopologyDevice } from '../placement/index.ts';
+import { type DeviceState, NO_DEVICE, type TopologyDevice } from '../placement/index.ts';
+import { labelsBetween, labelsOn } from './levels.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** A device as its owner states it; the cluster gives the number. */
@@ -14,6 +16,8 @@ export interface Edit {
   readonly width: number;
   readonly devices: ReadonlyMap<NodeId, readonly TopologyDevice[]>;
   readonly nextNumber: number;
+  /** Those before when left out. */
+  readonly levels?: readonly string[];
 }
 
 /**
@@ -25,32 +29,79 @@ export function withDevices(
   stated: readonly StatedDevice[],
   node: NodeId,
 ): Edit | undefined {
-  checkStated(stated, before.root.levels);
+  const { levels } = before.root;
+  checkStated(stated, levels);
   const devices = new Map(before.devices);
   let { nextNumber } = before.root;
-  for (const device of stated) {
-    const [home, slice] = [...devices].find(([, each]) =>
-      each.some(({ id }) => id === device.id),
-    ) ?? [node, devices.get(node) ?? []];
-    const known = slice.find(({ id }) => id === device.id);
-    if (known && isAsStated(known, device)) continue;
-    const { id, weightBytes, state, labels } = device;
-    const changed = { id, number: known?.number ?? nextNumber++, weightBytes, state, labels };
-    devices.set(home, [...slice.filter((each) => each !== known), changed]);
+  for (const { id, weightBytes, state, labels } of stated) {
+    const [home, slice] = [...devices].find(([, each]) => each.some((one) => one.id === id)) ?? [
+      node,
+      [],
+    ];
+    const known = slice.find((each) => each.id === id);
+    const target = known && state === 'out' ? home : node;
+    const number = known?.number ?? nextNumber;
+    const device = { id, number, weightBytes, state, labels: labelsOn(levels, labels) };
+    if (known && target === home && isSame(known, device)) continue;
+    if (!known) nextNumber += 1;
+    if (known)
+      devices.set(
+        home,
+        slice.filter((each) => each !== known),
+      );
+    devices.set(target, [...(devices.get(target) ?? []), device]);
   }
   if (nextNumber > NO_DEVICE) {
     throw new HoldfastError('HF_TOO_LARGE', `a cluster has had at most ${NO_DEVICE} devices`);
   }
-  const isSame = [...devices].every(([each, slice]) => slice === before.devices.get(each));
-  return isSame ? undefined : { width: before.layout.width, devices, nextNumber };
+  return changed(before, { devices, nextNumber });
 }
 
-function isAsStated(known: TopologyDevice, stated: StatedDevice): boolean {
-  const isSameLabel = (label: string, i: number) => label === stated.labels[i];
+/** @returns `undefined` when the devices of the node are in that state already. */
+export function withNodeState(
+  before: Snapshot,
+  node: NodeId,
+  state: DeviceState,
+): Edit | undefined {
+  const slice = before.devices.get(node) ?? [];
+  const isLeft = (device: TopologyDevice) =>
+    device.state === state ||
+    (state !== 'out' && device.state === (state === 'in' ? 'draining' : 'out'));
+  if (slice.every(isLeft)) return undefined;
+  const next = slice.map((device) => (isLeft(device) ? device : { ...device, state }));
+  const devices = new Map(before.devices).set(node, next);
+  return changed(before, { devices, nextNumber: before.root.nextNumber });
+}
+
+/** All slices written for these levels; `undefined` when they are, or when there are none yet. */
+export function withLevels(before: Snapshot, levels: readonly string[]): Edit | undefined {
+  const { levels: from, nextNumber, epoch } = before.root;
+  if (epoch === 0 || (from.length === levels.length && from.every((one, i) => one === levels[i]))) {
+    return undefined;
+  }
+  const devices = new Map(
+    [...before.devices].map(([node, slice]) => [
+      node,
+      slice.map((device) => {
+        return { ...device, labels: labelsBetween({ from, to: levels }, device.labels) };
+      }),
+    ]),
+  );
+  return { width: before.layout.width, devices, nextNumber, levels };
+}
+
+function changed(before: Snapshot, edit: Omit<Edit, 'width'>): Edit | undefined {
+  const isSameAsBefore = [...edit.devices].every(
+    ([node, slice]) => slice === before.devices.get(node),
+  );
+  return isSameAsBefore ? undefined : { width: before.layout.width, ...edit };
+}
+
+function isSame(known: TopologyDevice, device: TopologyDevice): boolean {
   return (
-    known.weightBytes === stated.weightBytes &&
-    known.state === stated.state &&
-    known.labels.every(isSameLabel)
+    known.weightBytes === device.weightBytes &&
+    known.state === device.state &&
+    known.labels.every((label, i) => label === device.labels[i])
   );
 }
 
@@ -63,9 +114,8 @@ function checkStated(stated: readonly StatedDevice[], levels: readonly string[])
     if (ids.has(id)) throw refuse('it is stated twice');
     if (!Number.isSafeInteger(weightBytes) || weightBytes < 0)
       throw refuse('its weight is no size');
-    if (labels.length !== levels.length || labels.includes('')) {
-      throw refuse(`it needs a label for each of: ${levels.join(', ')}`);
-    }
+    const isFitting = labels.length > 0 && labels.length <= levels.length;
+    if (!isFitting || labels.includes('')) throw refuse(`its labels are of: ${levels.join(', ')}`);
     ids.add(id);
   }
 }

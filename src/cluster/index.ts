@@ -20,8 +20,15 @@ export {
   serveJoin,
   type ServeJoinOptions,
 } from './join.ts';
-export { isAdmin, type MemberRecord, Members, type Wishes } from './members.ts';
+export {
+  isAdmin,
+  type MemberRecord,
+  Members,
+  type MembersOptions,
+  type Wishes,
+} from './members.ts';
 export { openCluster, type ClusterOptions } from './open-cluster.ts';
-export { devicesOf, drainNode, leaveCluster, type RemovalOptions, removeNode } from './removal.ts';
+export { DEFAULT_LABEL, labelsOn, LEVELS } from './levels.ts';
+export { drainNode, leaveCluster, type RemovalOptions, removeNode } from './removal.ts';
 export { decodeRevocations, encodeRevocations, type Revocations } from './revocations.ts';
 export { VolumeGrants } from './volume-secrets.ts';

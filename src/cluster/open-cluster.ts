@@ -2,11 +2,14 @@
  * The cluster as one node sees it. Changes are worked out on what the registry holds, written as
  * new records and made valid by one compare-and-set of the root; who loses the race starts again
  * from what the winner made. Device numbers are given once and never again. The layouts of the last
- * few epochs stay in the registry. With several nodes readers will need an old one until every
- * group has passed it (ruling 11); on one node nothing reads them.
+ * few epochs stay in the registry.
+ *
+ * A node goes by the epoch that it read last. It looks for a newer one twice a second ({@link
+ * Cluster.follow}), and at once when somebody refused it for its old one.
  */
 import {
   type DeviceId,
+  errorCode,
   HoldfastError,
   Mutex,
   type NodeId,
@@ -18,20 +21,34 @@ import {
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
 import {
+  type DeviceState,
   encodeLayout,
   encodeTopology,
   handOffOrder,
   type Layout,
-  type LayoutReport,
   nextLayout,
   placeStripe,
-  reportLayout,
   type Topology,
+  type TopologyDevice,
 } from '../placement/index.ts';
 import type { Cluster } from './cluster.ts';
-import { type Edit, type StatedDevice, withDevices } from './device-changes.ts';
+import {
+  type Edit,
+  type StatedDevice,
+  withDevices,
+  withLevels,
+  withNodeState,
+} from './device-changes.ts';
+import { LEVELS } from './levels.ts';
 import type { Root } from './root-record.ts';
-import { commit, layoutKeyOf, readSnapshot, type Snapshot, topologyOf } from './snapshot.ts';
+import {
+  commit,
+  isOutdated,
+  layoutKeyOf,
+  readSnapshot,
+  type Snapshot,
+  topologyOf,
+} from './snapshot.ts';
 
 export interface ClusterOptions {
   readonly env: Pick<Env, 'random' | 'clock'>;
@@ -42,9 +59,12 @@ export interface ClusterOptions {
   readonly tolerance: number;
   /** Names of the failure domains, widest first. Heeded only while the cluster has no topology. */
   readonly levels?: readonly string[];
+  /** Gives a cluster of an older release these levels: on the node that carries its metadata. */
+  readonly isMigrating?: boolean;
 }
 
-const DEFAULT_LEVELS = ['server', 'disk'];
+/** How often a node looks for a new epoch. */
+const FOLLOW_MS = 500;
 /** Lost races after which a change is given up. */
 const ATTEMPTS_MAX = 20;
 /** Longest wait after a lost race, so that two nodes do not keep meeting. */
@@ -62,18 +82,20 @@ class RegistryCluster implements Cluster {
   readonly #changes = new Mutex();
   #snapshot: Snapshot;
   #topology: Topology;
-  #report: LayoutReport;
+  #nodes: ReadonlyMap<DeviceId, NodeId>;
 
   static async open(options: ClusterOptions): Promise<RegistryCluster> {
-    const levels = options.levels ?? DEFAULT_LEVELS;
-    return new RegistryCluster(options, await readSnapshot(options.registry, levels));
+    const { registry, levels = LEVELS, isMigrating = false } = options;
+    const cluster = new RegistryCluster(options, await readSnapshot(registry, levels));
+    if (isMigrating) await cluster.#change((before) => withLevels(before, levels));
+    return cluster;
   }
 
   private constructor(options: ClusterOptions, snapshot: Snapshot) {
     this.#options = options;
     this.#snapshot = snapshot;
     this.#topology = topologyOf(snapshot);
-    this.#report = reportLayout(snapshot.layout, this.#topology, options);
+    this.#nodes = nodesOf(snapshot);
   }
 
   topology(): Topology {
@@ -84,10 +106,6 @@ class RegistryCluster implements Cluster {
     return this.#snapshot.layout;
   }
 
-  report(): LayoutReport {
-    return this.#report;
-  }
-
   place(stripe: StripeId, scheme: Scheme): readonly (DeviceId | undefined)[] {
     return placeStripe({ layout: this.layout(), topology: this.#topology }, stripe, scheme);
   }
@@ -96,15 +114,41 @@ class RegistryCluster implements Cluster {
     return handOffOrder({ layout: this.layout(), topology: this.#topology }, stripe, scheme);
   }
 
-  async ensureWidth(width: number): Promise<void> {
+  nodeOf(device: DeviceId): NodeId | undefined {
+    return this.#nodes.get(device);
+  }
+
+  devicesOf(node: NodeId): readonly TopologyDevice[] {
+    return this.#snapshot.devices.get(node) ?? [];
+  }
+
+  async refresh(): Promise<void> {
+    const { registry } = this.#options;
+    await this.#changes.run(async () => {
+      if (!(await isOutdated(registry, this.#snapshot))) return;
+      this.#take(await readSnapshot(registry, this.#topology.levels));
+    });
+  }
+
+  async follow({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    for await (const _ of this.#options.env.clock.every(FOLLOW_MS, { signal })) {
+      await this.refresh().catch((error: unknown) => {
+        if (errorCode(error) === undefined) throw error; // else it is asked again soon
+      });
+    }
+  }
+
+  async ensureWidth(width: number, neededCount: number = width): Promise<void> {
     if (width > SHARDS_MAX)
       throw new HoldfastError('HF_BAD_SCHEME', `${width} shards are too many`);
     if (this.layout().width >= width) return; // widths only grow
     await this.#change((before) => {
       if (before.layout.width >= width) return undefined;
       const count = topologyOf(before).devices.filter(({ state }) => state === 'in').length;
-      if (count < width) {
-        const message = `${width} shards need ${width} stores that take shards; there are ${count}`;
+      if (count < neededCount) {
+        const message =
+          `${neededCount} shards need ${neededCount} stores that take shards; ` +
+          `there are ${count}`;
         throw new HoldfastError('HF_BAD_SCHEME', message);
       }
       return { width, devices: before.devices, nextNumber: before.root.nextNumber };
@@ -113,6 +157,10 @@ class RegistryCluster implements Cluster {
 
   async setDevices(stated: readonly StatedDevice[]): Promise<void> {
     await this.#change((before) => withDevices(before, stated, this.#options.node));
+  }
+
+  async setNodeDevices(node: NodeId, state: DeviceState): Promise<void> {
+    await this.#change((before) => withNodeState(before, node, state));
   }
 
   /** Makes `edit` true of the registry; `edit` returns `undefined` when nothing is to change. */
@@ -130,20 +178,20 @@ class RegistryCluster implements Cluster {
     });
   }
 
-  #take(snapshot: Snapshot, report?: LayoutReport): void {
+  #take(snapshot: Snapshot): void {
     if (snapshot.rootVersion === this.#snapshot.rootVersion) return;
     this.#snapshot = snapshot;
     this.#topology = topologyOf(snapshot);
-    this.#report = report ?? reportLayout(snapshot.layout, this.#topology, this.#options);
+    this.#nodes = nodesOf(snapshot);
   }
 
   /** Writes the records of the next epoch, then the root. @returns whether the root took it. */
-  async #propose(before: Snapshot, { width, devices, nextNumber }: Edit): Promise<boolean> {
+  async #propose(before: Snapshot, edit: Edit): Promise<boolean> {
     const { registry, env, tolerance } = this.#options;
-    const { levels } = before.root;
+    const { width, devices, nextNumber, levels = before.root.levels } = edit;
     const epoch = before.root.epoch + 1;
     const topology = { epoch, levels, devices: [...devices.values()].flat() };
-    const { layout, report } = nextLayout(before.layout, topology, { width, tolerance });
+    const { layout } = nextLayout(before.layout, topology, { width, tolerance });
 
     const token = toHex(env.random.bytes(TOKEN_BYTES));
     const layoutKey = layoutKeyOf(epoch, token);
@@ -158,7 +206,11 @@ class RegistryCluster implements Cluster {
     const root: Root = { epoch, nextNumber, layoutKey, levels, slices };
     const rootVersion = await commit(registry, { before, root, records });
     if (rootVersion === undefined) return false;
-    this.#take({ rootVersion, root, layout, devices }, report);
+    this.#take({ rootVersion, root, layout, devices });
     return true;
   }
+}
+
+function nodesOf({ devices }: Snapshot): ReadonlyMap<DeviceId, NodeId> {
+  return new Map([...devices].flatMap(([node, slice]) => slice.map(({ id }) => [id, node])));
 }

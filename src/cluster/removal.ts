@@ -7,11 +7,9 @@
 import { errorCode, errorMessage, HoldfastError, type NodeId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
-import type { TopologyDevice } from '../placement/index.ts';
 import type { Cluster } from './cluster.ts';
 import { isAdmin, type Members } from './members.ts';
 import { readRevocations, revoke } from './revocations.ts';
-import { readSnapshot } from './snapshot.ts';
 import type { VolumeGrants } from './volume-secrets.ts';
 
 export interface RemovalOptions {
@@ -23,17 +21,11 @@ export interface RemovalOptions {
 }
 
 /** Lets no more shards come to the devices of a node: the first step of leaving. */
-export async function drainNode(options: RemovalOptions, node: NodeId): Promise<void> {
-  await restate(options, node, (state) => (state === 'in' ? 'draining' : state));
-}
-
-/** The devices that the topology has of a node. */
-export async function devicesOf(
-  { registry, cluster }: Pick<RemovalOptions, 'registry' | 'cluster'>,
+export async function drainNode(
+  { cluster }: Pick<RemovalOptions, 'cluster'>,
   node: NodeId,
-): Promise<readonly TopologyDevice[]> {
-  const { devices } = await readSnapshot(registry, cluster.topology().levels);
-  return devices.get(node) ?? [];
+): Promise<void> {
+  await cluster.setNodeDevices(node, 'draining');
 }
 
 /**
@@ -45,7 +37,7 @@ export async function removeNode(options: RemovalOptions, node: NodeId): Promise
   const serial = await serialOf(options, node);
   await assertNotLastAdmin(options, node);
   await revokeUpTo(options, node, serial);
-  await restate(options, node, () => 'out');
+  await options.cluster.setNodeDevices(node, 'out');
   await options.grants.revokeAll(node);
   await options.members.forget(node, serial);
 }
@@ -64,7 +56,7 @@ export async function leaveCluster(options: RemovalOptions, self: NodeId): Promi
     const text = `volume ${volume} is granted to this node alone; grant it to another one first`;
     throw new HoldfastError('HF_DENIED', text);
   }
-  await restate(options, self, () => 'out');
+  await options.cluster.setNodeDevices(self, 'out');
   await grants.revokeAll(self);
   await revokeUpTo(options, self, serial);
   // By now the others may refuse this node; a record that is left counts for nothing.
@@ -94,16 +86,4 @@ async function assertNotLastAdmin({ members }: RemovalOptions, node: NodeId): Pr
   const isLast = admins.length === 1 && admins[0]?.certificate.nodeId === node;
   if (!isLast) return;
   throw new HoldfastError('HF_DENIED', `${node} is the last admin node; make another one first`);
-}
-
-async function restate(
-  options: RemovalOptions,
-  node: NodeId,
-  next: (state: TopologyDevice['state']) => TopologyDevice['state'],
-): Promise<void> {
-  const devices = await devicesOf(options, node);
-  const restated = devices.map(({ id, weightBytes, state, labels }) => {
-    return { id, weightBytes, state: next(state), labels };
-  });
-  if (restated.length > 0) await options.cluster.setDevices(restated);
 }

@@ -15,6 +15,7 @@ import {
   type Topology,
   type TopologyDevice,
 } from '../placement/index.ts';
+import { labelsBetween } from './levels.ts';
 import { decodeRoot, encodeRoot, type Root } from './root-record.ts';
 
 const ROOT_KEY = 'topology/epoch';
@@ -30,6 +31,11 @@ export interface Snapshot {
   readonly root: Root;
   readonly layout: Layout;
   readonly devices: ReadonlyMap<NodeId, readonly TopologyDevice[]>;
+}
+
+/** Whether the registry holds another epoch than this one. */
+export async function isOutdated(registry: Registry, { rootVersion }: Snapshot): Promise<boolean> {
+  return ((await registry.get(ROOT_KEY))?.version ?? 0) !== rootVersion;
 }
 
 export function topologyOf({ root, devices }: Snapshot): Topology {
@@ -78,8 +84,16 @@ async function readNamed(
   if (layout.epoch !== root.epoch) {
     throw new HoldfastError('HF_CORRUPT', `epoch ${root.epoch} names a layout of ${layout.epoch}`);
   }
-  const devices = new Map(nodes.map((node, i) => [node, decodeTopology(slices[i]!).devices]));
+  const devices = new Map(nodes.map((node, i) => [node, devicesOn(root.levels, slices[i]!)]));
   return { rootVersion, root, layout, devices };
+}
+
+/** The devices of a slice, which may have been written for other levels than the root's. */
+function devicesOn(levels: readonly string[], slice: Uint8Array): readonly TopologyDevice[] {
+  const { devices, levels: from } = decodeTopology(slice);
+  return devices.map((device) => {
+    return { ...device, labels: labelsBetween({ from, to: levels }, device.labels) };
+  });
 }
 
 /** The next epoch: its root and the records, by key, that the root names and that are new. */

@@ -75,6 +75,15 @@ export class VolumeGrants {
     return grants.filter((grant) => grant.volume === volume).map(({ node }) => node);
   }
 
+  /** The same for all volumes that are granted to anybody. */
+  async allHolders(): Promise<Map<VolumeId, ReadonlySet<NodeId>>> {
+    const holders = new Map<VolumeId, Set<NodeId>>();
+    for (const { volume, node } of await this.#grantsOfMembers()) {
+      holders.set(volume, (holders.get(volume) ?? new Set()).add(node));
+    }
+    return holders;
+  }
+
   /** Volumes that are granted to this member and to no other. */
   async onlyHeldBy(node: NodeId): Promise<VolumeId[]> {
     const grants = await this.#grantsOfMembers();

@@ -1,5 +1,5 @@
 /** The door of `device`: blocks on a disk, in an image, a directory, memory or a simulation. */
-export type { BlockDevice, DeviceKind, DeviceNumber } from './block-device.ts';
+export type { BlockDevice, DeviceKind } from './block-device.ts';
 export { crashImage, crashImages, type CrashImage } from './crash-images.ts';
 export { Media } from './media.ts';
 export { MemoryDevice } from './memory-device.ts';
@@ -12,6 +12,7 @@ export {
   type SimulatedWrite,
 } from './simulated-device.ts';
 export { DirectoryDevice } from './directory-device.ts';
+export { diskLabel } from './disk-label.ts';
 export { filesystemOf, type Filesystem } from './filesystem.ts';
 export { ImageDevice } from './image-device.ts';
 export { holdLock } from './lock.ts';

@@ -14,7 +14,7 @@ import { LIMITS, MiB, xxh64, type DeviceId } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import { attachLoop, describeWithLoop } from '../../test/suites/loop-device.ts';
 import { deviceKindAt, makeDevice, openDevice, type MakeDeviceOptions } from './index.ts';
-import { TOOL_ENVIRONMENT } from './preallocate.ts';
+import { TOOL_ENVIRONMENT } from './tools.ts';
 
 const run = promisify(execFile);
 const { blockBytes } = LIMITS;

@@ -8,11 +8,9 @@ import fs from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { HoldfastError, MiB } from '../base/index.ts';
 import { fileError } from './block-file.ts';
+import { TOOL_ENVIRONMENT } from './tools.ts';
 
 const run = promisify(execFile);
-
-/** A plain environment: messages in English, and no paths of the user's. */
-export const TOOL_ENVIRONMENT = { LC_ALL: 'C', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 
 export interface Room {
   /** Bytes the file has now; 0: it does not exist. */

@@ -8,14 +8,11 @@
  * superblock in block 0 outweighs a signature: copies further in survive what others write later,
  * and so does the start of block 0, which some take for a boot loader.
  */
-import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { asBuffer, errorCode, HoldfastError, LIMITS, MiB, xxh64 } from '../base/index.ts';
 import type { BlockDevice } from './block-device.ts';
-import { TOOL_ENVIRONMENT } from './preallocate.ts';
+import { outputOf } from './tools.ts';
 
-const run = promisify(execFile);
 const { blockBytes } = LIMITS;
 
 /** Where a store keeps its superblock, and how each copy begins; docs/formats/store.md. */
@@ -113,17 +110,16 @@ async function readBlock(device: BlockDevice, number: number): Promise<Buffer | 
 /**
  * What blkid knows to be there. Where there is no blkid that can be asked, whatever block 0 holds
  * is foreign, but for zeros and what is left of a superblock.
+ * @throws HF_IO when blkid hangs.
  */
 async function signatureOf(device: BlockDevice): Promise<string | undefined> {
   try {
-    const options = { env: TOOL_ENVIRONMENT };
-    const flags = ['-p', '-o', 'export'];
-    const { stdout } = await run('blkid', [...flags, resolve(device.name)], options);
-    return describeSignature(stdout);
+    return describeSignature(await outputOf('blkid', ['-p', '-o', 'export', resolve(device.name)]));
   } catch (error) {
     const { code } = error as { code?: unknown };
     if (code === BLKID_AMBIVALENT) return 'more than one kind of content';
     if (code === BLKID_NOTHING) return undefined;
+    if (code === 'HF_IO') throw error;
     const block = await readBlock(device, 0);
     return !block || isBlank(block) || isSuperblock(block) ? undefined : UNKNOWN_CONTENT;
   }

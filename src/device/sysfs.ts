@@ -63,7 +63,7 @@ export async function loopOver(path: string): Promise<string | undefined> {
   const loops = (await listOr('/sys/block')).filter((name) => name.startsWith('loop'));
   for (const name of loops) {
     const file = await readOr(`/sys/block/${name}/loop/backing_file`);
-    if (file?.replace(/\n$/u, '') === realPath) return `/dev/${name}`;
+    if (file === realPath) return `/dev/${name}`;
   }
   return undefined;
 }
@@ -71,9 +71,8 @@ export async function loopOver(path: string): Promise<string | undefined> {
 /** The file that a loop device lies over from its first byte on; `undefined` for other disks. */
 export async function fileUnder(number: DeviceNumber): Promise<string | undefined> {
   const folder = join(sysfsFolder(number), 'loop');
-  const offset = (await readOr(join(folder, 'offset')))?.trim();
-  if (offset !== '0') return undefined;
-  return (await readOr(join(folder, 'backing_file')))?.replace(/\n$/u, '');
+  if ((await readOr(join(folder, 'offset'))) !== '0') return undefined;
+  return await readOr(join(folder, 'backing_file'));
 }
 
 interface Relative {
@@ -102,7 +101,7 @@ async function relativesOf(number: DeviceNumber): Promise<Relative[]> {
 }
 
 async function relativeAt(folder: string): Promise<Relative[]> {
-  const id = (await readOr(join(folder, 'dev')))?.trim();
+  const id = await readOr(join(folder, 'dev'));
   const name = folder.slice(folder.lastIndexOf('/') + 1);
   return id === undefined ? [] : [{ name, id, folder }];
 }
@@ -121,11 +120,12 @@ function unescapeMount(text: string): string {
   );
 }
 
-/** What helps a message only: what cannot be read is not said. */
-async function readOr(path: string): Promise<string | undefined> {
-  return await fs.readFile(path, 'utf8').catch(() => undefined);
+/** A line; `undefined` when it cannot be read, for what is good to know and no more. */
+export async function readOr(path: string): Promise<string | undefined> {
+  return (await fs.readFile(path, 'utf8').catch(() => undefined))?.replace(/\n$/u, '');
 }
 
-async function listOr(folder: string): Promise<string[]> {
+/** Names; none when they cannot be read. */
+export async function listOr(folder: string): Promise<string[]> {
   return await fs.readdir(folder).catch(() => []);
 }

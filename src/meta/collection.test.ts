@@ -97,7 +97,7 @@ class World {
       objectId,
       createdAtMs: 1,
       sizeBytes: 10,
-      schemeNumber: 3,
+      schemeNumbers: [3],
       attributes: new Uint8Array(),
       addressKey: new Uint8Array(32),
       extents: [extentOf(0, 10, seed)],
@@ -127,8 +127,7 @@ class World {
       const stripes = extents.map(({ stripe }) => stripe);
       await this.references.release({ volume: 'v', inode }, stripes);
       yield;
-      const offsets = extents.map(({ offset }) => offset);
-      await this.namespace.finishRelease({ inode }, offsets);
+      await this.namespace.finishRelease({ inode }, extents);
     }
     const condemned = await this.references.condemned();
     this.#deletes.push(...condemned);

@@ -4,12 +4,15 @@ export { applyEntry } from './entries.ts';
 export type {
   Dirent,
   Extent,
+  ExtentPlace,
   Inode,
   InodeRecord,
   InodeType,
   Namespace,
   ObjectCommit,
+  Reencoding,
   Release,
+  Retention,
 } from './namespace.ts';
 export { ROOT_INODE } from './namespace.ts';
 export { openNamespace } from './namespace-cell.ts';
@@ -31,4 +34,10 @@ export {
   type ServeReferencesOptions,
 } from './serve-cells.ts';
 export type { CellParts } from './steward.ts';
-export { checkVolumeName, openVolumes, type VolumeRecord, type Volumes } from './volumes.ts';
+export {
+  checkVolumeName,
+  openVolumes,
+  type VolumeChange,
+  type VolumeRecord,
+  type Volumes,
+} from './volumes.ts';

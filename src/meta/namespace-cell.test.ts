@@ -38,7 +38,7 @@ function commitOf(inode: Inode, parts: Partial<ObjectCommit> = {}): ObjectCommit
     createdAtMs: 1,
     objectId: idOf(Number(inode)),
     sizeBytes: 10,
-    schemeNumber: 3,
+    schemeNumbers: [3],
     attributes: empty,
     addressKey: new Uint8Array(32).fill(1),
     extents: [extentOf(0, 10, 1)],
@@ -95,13 +95,14 @@ describe('Namespace', () => {
     expect(await namespace.commitObject(whole)).toEqual([]);
     const first = await namespace.extents(inode);
     expect(first).toEqual(all.slice(0, LIMITS.listPageMax));
-    expect(await namespace.extents(inode, 10_000)).toEqual(all.slice(LIMITS.listPageMax));
+    expect(await namespace.extents(inode, { encoding: 0, offset: 10_000 })).toEqual(
+      all.slice(LIMITS.listPageMax),
+    );
     const release = await namespace.removeObject(whole.objectId);
-    const offsets = all.map(({ offset }) => offset);
-    await namespace.finishRelease(release, offsets.slice(0, 1999));
+    await namespace.finishRelease(release, all.slice(0, 1999));
     expect(await namespace.releases()).toEqual([release]);
     expect(await namespace.extents(inode)).toEqual(all.slice(1999));
-    await namespace.finishRelease(release, offsets.slice(1999));
+    await namespace.finishRelease(release, all.slice(1999));
     expect(await namespace.releases()).toEqual([]);
   });
 
@@ -128,7 +129,7 @@ describe('Namespace', () => {
     expect(await codeOf(next.commitObject(commitOf(inode, { extents: [] })))).toBe('HF_FENCED');
     expect(await codeOf(next.stageExtents(inode, [extentOf(10, 10, 1)]))).toBe('HF_FENCED');
     expect(await next.releases()).toEqual([{ inode }]);
-    await next.finishRelease({ inode }, [0]);
+    await next.finishRelease({ inode }, [{ encoding: 0, offset: 0 }]);
     expect(await codeOf(next.commitObject(commitOf(inode)))).toBe('HF_FENCED');
     expect(await next.refuse(inode)).toBe('refused');
   });

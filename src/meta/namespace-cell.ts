@@ -6,6 +6,7 @@ import { assert, isHexId, LIMITS } from '../base/index.ts';
 import { extentsFrom, stageExtents } from './extent-ops.ts';
 import type { Namespace } from './namespace.ts';
 import * as operations from './namespace-ops.ts';
+import { protect } from './retention.ts';
 import { ADDRESS_KEY_BYTES, recordOf } from './namespace-rows.ts';
 import { type CellParts, Steward } from './steward.ts';
 
@@ -53,22 +54,27 @@ function namespaceOf(steward: Steward, now: () => number): Namespace {
     listObjects: ({ after, limit }) =>
       steward.execute((rows) => operations.listObjects(rows, { after, limit: pageLimit(limit) })),
     entryOf: (inode) => steward.execute((rows) => operations.entryOf(rows, inode)),
-    extents: (inode, from = 0) =>
+    extents: (inode, from = { encoding: 0, offset: 0 }) =>
       steward.execute((rows) => extentsFrom(rows, { inode, from, limit: LIMITS.listPageMax })),
     stageExtents: (inode, extents) => steward.execute((rows) => stageExtents(rows, inode, extents)),
     async commitObject(commit) {
       assert(isHexId(commit.objectId), 'an object id is 32 hexadecimal digits');
       assert(commit.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
-      return await steward.execute((rows) => operations.commitObject(rows, commit));
+      return await steward.execute((rows) => operations.commitObject(rows, commit, now()));
+    },
+    async reencodeObject(request) {
+      assert(request.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
+      return await steward.execute((rows) => operations.reencodeObject(rows, request));
     },
     async removeObject(id) {
       assert(isHexId(id), 'an object id is 32 hexadecimal digits');
-      return await steward.execute((rows) => operations.removeObject(rows, id));
+      return await steward.execute((rows) => operations.removeObject(rows, id, now()));
     },
+    protect: (retention) => steward.execute((rows) => protect(rows, retention)),
     refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
     releases: () => steward.execute(operations.releases),
-    finishRelease: (release, offsets) =>
-      steward.execute((rows) => operations.finishRelease(rows, release, offsets)),
+    finishRelease: (release, places) =>
+      steward.execute((rows) => operations.finishRelease(rows, release, places)),
     usage: () => steward.execute(operations.usage),
     [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
   };

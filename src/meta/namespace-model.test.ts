@@ -7,7 +7,15 @@ import { compareBytes, errorCode, toHex, utf8, type ObjectId } from '../base/ind
 import { MemoryDb } from '../db/index.ts';
 import { type Env, realEnv } from '../env/index.ts';
 import { MemoryLog } from '../log/index.ts';
-import type { Extent, Inode, Namespace, ObjectCommit, Release } from './namespace.ts';
+import type {
+  Extent,
+  ExtentPlace,
+  Inode,
+  Namespace,
+  ObjectCommit,
+  Reencoding,
+  Release,
+} from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import { openNamespace } from './namespace-cell.ts';
 import { extentOf } from '../../test/suites/meta-makers.ts';
@@ -17,6 +25,7 @@ interface ModelObject {
   readonly id: ObjectId;
   readonly addressKey: Uint8Array;
   readonly sizeBytes: number;
+  readonly createdAtMs: number;
   entry: ObjectCommit['entry'];
 }
 
@@ -41,7 +50,7 @@ class Model {
   readonly objects = new Map<Inode, ModelObject>();
   readonly directories = new Map<Inode, ModelDirectory>();
   readonly entries = new Map<string, Inode>();
-  readonly extents = new Map<Inode, Map<number, Extent>>();
+  readonly extents = new Map<Inode, Map<string, Extent>>();
   readonly releases = new Set<Inode>();
   readonly refused = new Set<Inode>();
 
@@ -74,7 +83,7 @@ class Model {
 
   extentsOf(inode: Inode): Extent[] {
     const found = [...(this.extents.get(inode)?.values() ?? [])];
-    return found.sort((a, b) => a.offset - b.offset);
+    return found.sort((a, b) => a.encoding - b.encoding || a.offset - b.offset);
   }
 
   stage(inode: Inode, extents: readonly Extent[]): void {
@@ -83,52 +92,80 @@ class Model {
     for (const extent of extents) {
       const meets = [...staged.values()].filter(
         (other) =>
+          other.encoding === extent.encoding &&
           other.offset < extent.offset + extent.lengthBytes &&
           extent.offset < other.offset + other.lengthBytes,
       );
       const isSame = meets.length === 1 && extentText(meets[0] as Extent) === extentText(extent);
       if (meets.length > 0 && !isSame) throw new Refusal('HF_BAD_ARGUMENT');
-      staged.set(extent.offset, extent);
+      staged.set(placeText(extent), extent);
     }
     this.extents.set(inode, staged);
   }
 
   commit(commit: ObjectCommit): Release[] {
-    const { inode, objectId, addressKey, entry, sizeBytes } = commit;
+    const { inode, objectId, addressKey, entry, sizeBytes, createdAtMs } = commit;
     this.checkOpen(inode);
+    const { schemeNumbers } = commit;
+    if (new Set(schemeNumbers).size < schemeNumbers.length) throw new Refusal('HF_BAD_ARGUMENT');
     if (entry) this.checkDirectory(entry.directory);
     const at = entry && this.entries.get(this.entryText(entry.directory, entry.name));
     const byId = [...this.objects.values()].find((object) => object.id === objectId)?.inode;
     const standing = [...new Set([byId, at])].filter((found) => found !== undefined);
     if (standing.length > 0 && !commit.mayReplace) throw new Refusal('HF_EXISTS');
     if (at !== undefined && this.isDirectory(at)) throw new Refusal('HF_IS_DIRECTORY');
-    const before = this.extents.get(inode);
-    try {
-      this.stage(inode, commit.extents);
-      this.checkCover(inode, sizeBytes);
-    } catch (error) {
-      if (before) this.extents.set(inode, before);
-      else this.extents.delete(inode);
-      throw error;
-    }
+    this.cover(commit);
     const left = standing.flatMap((old) => {
       const { entry: oldEntry } = this.objects.get(old) as ModelObject;
       this.drop(old);
       return oldEntry ? [oldEntry] : [];
     });
-    this.objects.set(inode, { inode, id: objectId, addressKey, sizeBytes, entry });
+    this.objects.set(inode, { inode, id: objectId, addressKey, sizeBytes, createdAtMs, entry });
     if (entry) this.entries.set(this.entryText(entry.directory, entry.name), inode);
     for (const { directory } of left) this.vanish(directory);
     return standing.map((old) => ({ inode: old }));
   }
 
-  checkCover(inode: Inode, sizeBytes: number): void {
+  /** Stages the last extents; all of them cover the content in each encoding, or none stays. */
+  cover(commit: Reencoding | ObjectCommit): void {
+    const { inode } = commit;
+    const before = this.extents.get(inode);
+    try {
+      this.stage(inode, commit.extents);
+      for (const encoding of [0, 1, 2]) this.checkCover(commit, encoding);
+    } catch (error) {
+      if (before) this.extents.set(inode, before);
+      else this.extents.delete(inode);
+      throw error;
+    }
+  }
+
+  checkCover({ inode, sizeBytes, schemeNumbers }: Reencoding | ObjectCommit, wanted: number): void {
     let end = 0;
-    for (const { offset, lengthBytes } of this.extentsOf(inode)) {
+    for (const { encoding, offset, lengthBytes } of this.extentsOf(inode)) {
+      if (encoding !== wanted) continue;
       if (offset !== end) throw new Refusal('HF_BAD_ARGUMENT');
       end += lengthBytes;
     }
-    if (end !== sizeBytes) throw new Refusal('HF_BAD_ARGUMENT');
+    if (end !== (wanted < schemeNumbers.length ? sizeBytes : 0)) {
+      throw new Refusal('HF_BAD_ARGUMENT');
+    }
+  }
+
+  reencode(request: Reencoding): Release {
+    const { inode, replaces, addressKey, sizeBytes } = request;
+    this.checkOpen(inode);
+    const old = this.objects.get(replaces);
+    if (!old) throw new Refusal('HF_NOT_FOUND');
+    if (old.sizeBytes !== sizeBytes || compareBytes(old.addressKey, addressKey) !== 0) {
+      throw new Refusal('HF_BAD_ARGUMENT');
+    }
+    this.cover(request);
+    this.drop(replaces);
+    this.objects.set(inode, { ...old, inode });
+    const { entry } = old;
+    if (entry) this.entries.set(this.entryText(entry.directory, entry.name), inode);
+    return { inode: replaces };
   }
 
   drop(inode: Inode): void {
@@ -164,11 +201,15 @@ class Model {
     return 'refused';
   }
 
-  finish(inode: Inode, offsets: readonly number[]): void {
+  finish(inode: Inode, places: readonly ExtentPlace[]): void {
     if (!this.releases.has(inode)) return;
-    for (const offset of offsets) this.extents.get(inode)?.delete(offset);
+    for (const place of places) this.extents.get(inode)?.delete(placeText(place));
     if (this.extentsOf(inode).length === 0) this.releases.delete(inode);
   }
+}
+
+function placeText({ encoding, offset }: ExtentPlace): string {
+  return `${encoding} ${offset}`;
 }
 
 function extentText(extent: Extent): string {
@@ -228,10 +269,13 @@ class Pair {
       objectCount: objects.length,
       contentBytes: objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     });
-    for (const { id, inode, sizeBytes, entry, addressKey } of objects) {
-      expect(await namespace.object(id)).toMatchObject({ inode, sizeBytes, objectId: id });
+    for (const { id, inode, sizeBytes, createdAtMs, entry, addressKey } of objects) {
+      const known = { inode, sizeBytes, createdAtMs, objectId: id };
+      expect(await namespace.object(id)).toMatchObject(known);
       expect(await namespace.entryOf(inode)).toEqual(entry);
-      const alike = objects.filter((other) => compareBytes(other.addressKey, addressKey) === 0);
+      const alike = objects
+        .filter((other) => compareBytes(other.addressKey, addressKey) === 0)
+        .sort((a, b) => a.createdAtMs - b.createdAtMs);
       expect((await namespace.objectsByAddress(addressKey)).map((found) => found.inode)).toEqual(
         alike.map((found) => found.inode),
       );
@@ -271,12 +315,19 @@ function directoryOf({ model, inodes }: Pair, index: number): Inode {
 
 const extentList = fc
   .array(
-    fc.record({ at: fc.nat({ max: 3 }), length: fc.constantFrom(10, 10, 10, 20), seed: small }),
+    fc.record({
+      at: fc.nat({ max: 3 }),
+      length: fc.constantFrom(10, 10, 10, 20),
+      seed: small,
+      encoding: fc.constantFrom(0, 0, 0, 1),
+    }),
     {
       maxLength: 3,
     },
   )
-  .map((list) => list.map(({ at, length, seed }) => extentOf(at * 10, length, seed % 2)));
+  .map((list) =>
+    list.map(({ at, length, seed, encoding }) => extentOf(at * 10, length, seed % 2, encoding)),
+  );
 
 const makeDirectory = fc
   .record({ at: small, name: small, isImplicit: fc.boolean() })
@@ -308,18 +359,20 @@ const stage = fc.tuple(small, extentList).map(([index, extents]): Step => async 
 const commit = fc
   .record({
     index: fc.nat({ max: 15 }),
+    schemeNumbers: fc.constantFrom([3], [3], [3, 18], [18, 3, 4], [3, 3]),
     id: small,
     extents: fc.oneof(
       extentList,
       fc.nat({ max: 3 }).map((count) => coverOf(count)),
+      fc.nat({ max: 3 }).map((count) => [...coverOf(count), ...coverOf(count, 1)]),
     ),
     size: fc.constantFrom<('end' | 'sum' | 'less')[]>('end', 'end', 'end', 'end', 'sum', 'less'),
     entry: fc.option(fc.tuple(small, small)),
     mayReplace: fc.boolean(),
   })
-  .map(({ index, id, extents, size, entry, mayReplace }): Step => async (pair) => {
+  .map(({ index, id, extents, size, entry, mayReplace, schemeNumbers }): Step => async (pair) => {
     const inode = await pair.inode(index);
-    const all = [...pair.model.extentsOf(inode), ...extents];
+    const all = [...pair.model.extentsOf(inode), ...extents].filter((each) => each.encoding === 0);
     const end = Math.max(0, ...all.map(({ offset, lengthBytes }) => offset + lengthBytes));
     const sum = all.reduce((bytes, { lengthBytes }) => bytes + lengthBytes, 0);
     const request: ObjectCommit = {
@@ -327,7 +380,7 @@ const commit = fc
       objectId: idOf(id),
       createdAtMs: pair.nextMs++,
       sizeBytes: { end, sum, less: Math.max(0, end - 1) }[size],
-      schemeNumber: 3,
+      schemeNumbers,
       attributes: utf8('sealed'),
       addressKey: addressOf(id),
       extents,
@@ -337,9 +390,35 @@ const commit = fc
     await pair.same(pair.namespace.commitObject(request), () => pair.model.commit(request));
   });
 
-function coverOf(count: number): Extent[] {
-  return Array.from({ length: count }, (_, index) => extentOf(index * 10, 10, index));
+function coverOf(count: number, encoding = 0): Extent[] {
+  return Array.from({ length: count }, (_, index) => extentOf(index * 10, 10, index, encoding));
 }
+
+const reencode = fc
+  .record({
+    index: fc.nat({ max: 15 }),
+    which: small,
+    isHybrid: fc.boolean(),
+    lie: fc.constantFrom('none', 'none', 'none', 'size', 'address', 'gap'),
+  })
+  .map(({ index, which, isHybrid, lie }): Step => async (pair) => {
+    const objects = [...pair.model.objects.values()];
+    const old = objects[which % (objects.length + 1)];
+    const sizeBytes = (old?.sizeBytes ?? 10) + (lie === 'size' ? 10 : 0);
+    const cover = [0, 1]
+      .slice(isHybrid ? 0 : 1)
+      .flatMap((_, encoding) => coverOf(sizeBytes / 10, encoding));
+    const request: Reencoding = {
+      inode: await pair.inode(index),
+      replaces: old?.inode ?? (await pair.inode(which)),
+      sizeBytes,
+      schemeNumbers: isHybrid ? [18, 3] : [18],
+      attributes: utf8('sealed again'),
+      addressKey: lie === 'address' ? addressOf(which + 1) : (old?.addressKey ?? addressOf(which)),
+      extents: lie === 'gap' ? cover.slice(0, -1) : cover,
+    };
+    await pair.same(pair.namespace.reencodeObject(request), () => pair.model.reencode(request));
+  });
 
 const remove = small.map((index): Step => async (pair) => {
   const ids = [...pair.model.objects.values()].map(({ id }) => id);
@@ -358,9 +437,8 @@ const finish = fc
     const inode = [...pair.model.releases][index % Math.max(1, pair.model.releases.size)];
     if (inode === undefined) return;
     const extents = pair.model.extentsOf(inode).slice(0, count);
-    const offsets = extents.map(({ offset }) => offset);
-    await pair.same(pair.namespace.finishRelease({ inode }, offsets), () =>
-      pair.model.finish(inode, offsets),
+    await pair.same(pair.namespace.finishRelease({ inode }, extents), () =>
+      pair.model.finish(inode, extents),
     );
     // An inode whose release is finished may not come back: nobody writes to it again.
     if (!pair.model.releases.has(inode) && !pair.model.refused.has(inode)) {
@@ -379,6 +457,7 @@ const steps = fc.array(
     { arbitrary: makeDirectory, weight: 3 },
     { arbitrary: stage, weight: 2 },
     { arbitrary: commit, weight: 8 },
+    { arbitrary: reencode, weight: 4 },
     { arbitrary: remove, weight: 3 },
     { arbitrary: refuse, weight: 2 },
     { arbitrary: finish, weight: 3 },

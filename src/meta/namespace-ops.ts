@@ -6,13 +6,23 @@
  * entry; an object has one 'I', one 'J', one 'A' and at most one 'P' row; an implicit directory has
  * an entry; an inode with a release ('G') or a refusal ('V') has no 'I' row.
  */
-import { assert, HoldfastError, type ObjectId } from '../base/index.ts';
-import type { Dirent, Inode, InodeRecord, Namespace, ObjectCommit, Release } from './namespace.ts';
+import { assert, bytesEqual, HoldfastError, LIMITS, type ObjectId } from '../base/index.ts';
+import type {
+  Dirent,
+  ExtentPlace,
+  Inode,
+  InodeRecord,
+  Namespace,
+  ObjectCommit,
+  Reencoding,
+  Release,
+} from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import * as keys from './namespace-rows.ts';
 import type { InodeRow } from './namespace-rows.ts';
 import type { Overlay, Rows } from './overlay.ts';
 import * as extents from './extent-ops.ts';
+import { checkRemovable, checkReplaceable } from './retention.ts';
 import {
   decodeNumber,
   EMPTY_VALUE,
@@ -112,7 +122,7 @@ function directoryRow(
     salt: parts.salt,
     attributes: parts.attributes,
     objectId: undefined,
-    schemeNumber: 0,
+    schemeNumbers: [],
     isImplicit: parts.isImplicit,
     addressKey: undefined,
   };
@@ -175,9 +185,14 @@ export function listObjects(
   );
 }
 
-export function commitObject(rows: Overlay, commit: ObjectCommit): readonly Release[] {
+export function commitObject(
+  rows: Overlay,
+  commit: ObjectCommit,
+  nowMs: number,
+): readonly Release[] {
   const { inode, entry } = commit;
   extents.checkUncommitted(rows, inode);
+  checkSchemes(commit);
   if (entry) {
     checkName(entry.name);
     checkDirectory(rows, entry.directory);
@@ -185,12 +200,42 @@ export function commitObject(rows: Overlay, commit: ObjectCommit): readonly Rele
   const standing = findStanding(rows, commit);
   extents.commitExtents(rows, commit);
   const released = standing.map((old) => dropObject(rows, old.row));
-  writeObject(rows, commit);
+  writeObject(rows, { ...commit, modifiedAtMs: nowMs });
   // The new entry stands by now, so that its directory does not vanish with the old one.
   for (const { at } of standing) {
     if (at && !isSameEntry(at, entry)) removeEntry(rows, at);
   }
   return released;
+}
+
+/** Takes the place of an inode, all its names, and what was recorded of its times. */
+export function reencodeObject(rows: Overlay, request: Reencoding): Release {
+  const { inode, replaces, sizeBytes, addressKey } = request;
+  extents.checkUncommitted(rows, inode);
+  checkSchemes(request);
+  const old = findInode(rows, replaces);
+  if (!old?.objectId) throw new HoldfastError('HF_NOT_FOUND', 'the object was replaced or removed');
+  if (old.sizeBytes !== sizeBytes || !isSameAddress(old.addressKey, addressKey)) {
+    throw new HoldfastError('HF_BAD_ARGUMENT', 'an object keeps its content when it is re-encoded');
+  }
+  extents.commitExtents(rows, request);
+  const entry = entryOf(rows, replaces);
+  const release = dropObject(rows, old);
+  const { objectId, createdAtMs, modifiedAtMs } = old;
+  writeObject(rows, { ...request, objectId, createdAtMs, modifiedAtMs, entry });
+  return release;
+}
+
+function isSameAddress(known: Uint8Array | undefined, claimed: Uint8Array): boolean {
+  return known !== undefined && bytesEqual(known, claimed);
+}
+
+/** @throws HF_BAD_ARGUMENT. */
+function checkSchemes({ schemeNumbers }: Pick<ObjectCommit, 'schemeNumbers'>): void {
+  const { length } = schemeNumbers;
+  const isValid =
+    length >= 1 && length <= LIMITS.encodingsMax && new Set(schemeNumbers).size === length;
+  if (!isValid) throw new HoldfastError('HF_BAD_ARGUMENT', `an object has no ${length} encodings`);
 }
 
 interface Standing {
@@ -204,6 +249,7 @@ function findStanding(rows: Rows, { objectId, entry, mayReplace }: ObjectCommit)
   const byEntry = entry && findEntry(rows, entry.directory, entry.name);
   const found = [byId, byEntry?.inode === byId?.inode ? undefined : byEntry];
   const standing = found.filter((row) => row !== undefined);
+  checkReplaceable(rows, standing);
   if (standing.length > 0 && !mayReplace) throw new HoldfastError('HF_EXISTS');
   if (byEntry?.type === 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
   return standing.map((row) => ({ row, at: entryOf(rows, row.inode) }));
@@ -213,18 +259,20 @@ function isSameEntry(a: keys.BackLink, b: keys.BackLink | undefined): boolean {
   return b !== undefined && a.directory === b.directory && Buffer.compare(a.name, b.name) === 0;
 }
 
-function writeObject(rows: Overlay, commit: ObjectCommit): void {
-  const { inode, createdAtMs, objectId, addressKey, entry } = commit;
+type NewObject = Omit<ObjectCommit, 'extents' | 'mayReplace'> & Pick<InodeRecord, 'modifiedAtMs'>;
+
+function writeObject(rows: Overlay, commit: NewObject): void {
+  const { inode, createdAtMs, modifiedAtMs, objectId, addressKey, entry } = commit;
   writeInode(rows, {
     inode,
     type: 'file',
     sizeBytes: commit.sizeBytes,
     createdAtMs,
-    modifiedAtMs: createdAtMs,
+    modifiedAtMs,
     salt: new Uint8Array(),
     attributes: commit.attributes,
     objectId,
-    schemeNumber: commit.schemeNumber,
+    schemeNumbers: commit.schemeNumbers,
     isImplicit: false,
     addressKey,
   });
@@ -249,9 +297,10 @@ function dropObject(rows: Overlay, row: InodeRow): Release {
   return { inode };
 }
 
-export function removeObject(rows: Overlay, id: ObjectId): Release {
+export function removeObject(rows: Overlay, id: ObjectId, nowMs: number): Release {
   const row = findObject(rows, id);
   if (!row) throw new HoldfastError('HF_NOT_FOUND', 'there is no such object');
+  checkRemovable(rows, row, nowMs);
   const at = entryOf(rows, row.inode);
   const release = dropObject(rows, row);
   if (at) removeEntry(rows, at);
@@ -305,8 +354,12 @@ export function releases(rows: Rows): readonly Release[] {
   return Array.from(rowsOfTag(rows, 'G'), ({ key }) => ({ inode: keys.inodeAtEndOf(key) }));
 }
 
-export function finishRelease(rows: Overlay, { inode }: Release, offsets: readonly number[]): void {
+export function finishRelease(
+  rows: Overlay,
+  { inode }: Release,
+  places: readonly ExtentPlace[],
+): void {
   if (!rows.get(keys.releaseKey(inode))) return; // it was finished before
-  for (const offset of offsets) rows.delete(keys.extentKey(inode, offset));
+  for (const place of places) rows.delete(keys.extentKey(inode, place));
   if (!hasRowWithin(rows, keys.extentKey(inode))) rows.delete(keys.releaseKey(inode));
 }

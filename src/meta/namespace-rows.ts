@@ -8,18 +8,20 @@ import {
   assert,
   type ByteReader,
   fromHex,
+  LIMITS,
   type ObjectId,
   STRIPE_ID_BYTES,
   type StripeId,
   toHex,
 } from '../base/index.ts';
 import type { Row } from '../db/index.ts';
-import type { Extent, Inode, InodeRecord, InodeType } from './namespace.ts';
-import { copyOf, keyReader, rowKey, valueReader, valueWriter } from './rows.ts';
+import type { Extent, ExtentPlace, Inode, InodeRecord, InodeType, Retention } from './namespace.ts';
+import { CELL_SLOT, copyOf, keyReader, rowKey, valueReader, valueWriter } from './rows.ts';
 
 export const ADDRESS_KEY_BYTES = 32;
 const OBJECT_ID_BYTES = 16;
 const COUNTER_BITS = 52n;
+const ENCODING_SHIFT = 56n;
 
 export function slotOfInode(inode: Inode): number {
   return Number(inode >> COUNTER_BITS);
@@ -44,10 +46,15 @@ export function direntKey(directory: Inode, name: Uint8Array = new Uint8Array())
   return rowKey(slotOfInode(directory), 'D', directory, name);
 }
 
-/** Without an offset: the prefix of an inode's extents. */
-export function extentKey(inode: Inode, offset?: number): Uint8Array {
+/**
+ * Without a place: the prefix of an inode's extents. Offsets stay below 2^53, so that the encoding
+ * has room above them.
+ */
+export function extentKey(inode: Inode, place?: ExtentPlace): Uint8Array {
   const slot = slotOfInode(inode);
-  return offset === undefined ? rowKey(slot, 'C', inode) : rowKey(slot, 'C', inode, BigInt(offset));
+  if (!place) return rowKey(slot, 'C', inode);
+  const at = (BigInt(place.encoding) << ENCODING_SHIFT) | BigInt(place.offset);
+  return rowKey(slot, 'C', inode, at);
 }
 
 /** Bytes staged for an inode that is not committed. */
@@ -87,6 +94,9 @@ export function usageKey(slot: number): Uint8Array {
   return rowKey(slot, 'U');
 }
 
+/** Of the whole cell: objects are only added, and kept. */
+export const PROTECTION_KEY: Uint8Array = rowKey(CELL_SLOT, 'L');
+
 /** The inode that ends an 'A', 'G' or 'V' key. */
 export function inodeAtEndOf(key: Uint8Array): Inode {
   return asBuffer(key).readBigUInt64BE(key.length - 8);
@@ -111,21 +121,28 @@ export interface InodeRow extends InodeRecord {
 const INODE_TYPES: readonly InodeType[] = ['file', 'directory', 'symlink'];
 const IS_IMPLICIT = 1;
 const IS_OBJECT = 2;
+const IS_HYBRID = 4;
 
 export function encodeInode(row: InodeRow): Uint8Array {
   assert(!row.objectId === !row.addressKey, 'an object has an id and an address key');
   assert(!row.isImplicit || row.type === 'directory', 'only directories are implicit');
-  const flags = (row.isImplicit ? IS_IMPLICIT : 0) | (row.objectId ? IS_OBJECT : 0);
+  const [firstScheme = 0, ...moreSchemes] = row.schemeNumbers;
+  const flags =
+    (row.isImplicit ? IS_IMPLICIT : 0) |
+    (row.objectId ? IS_OBJECT : 0) |
+    (moreSchemes.length > 0 ? IS_HYBRID : 0);
   const writer = valueWriter(128 + row.attributes.length)
     .u8(INODE_TYPES.indexOf(row.type))
     .u8(flags)
-    .u16(row.schemeNumber)
+    .u16(firstScheme)
     .u64(row.sizeBytes)
     .u64(row.createdAtMs)
     .u64(row.modifiedAtMs)
     .bytes(row.salt)
     .bytes(row.attributes);
   if (row.objectId && row.addressKey) writer.raw(fromHex(row.objectId)).raw(row.addressKey);
+  if (moreSchemes.length > 0) writer.u8(moreSchemes.length);
+  for (const number of moreSchemes) writer.u16(number);
   return writer.finish();
 }
 
@@ -135,22 +152,33 @@ export function decodeInode(inode: Inode, bytes: Uint8Array): InodeRow {
   const type = INODE_TYPES[reader.u8()];
   const flags = reader.u8();
   if (!type) throw reader.corrupt('its type is not known');
-  if (flags > (IS_IMPLICIT | IS_OBJECT)) throw reader.corrupt('a flag is not known');
+  if (flags > (IS_IMPLICIT | IS_OBJECT | IS_HYBRID)) throw reader.corrupt('a flag is not known');
+  const isObject = (flags & IS_OBJECT) !== 0;
+  const firstScheme = reader.u16();
   const row = {
     inode,
     type,
     isImplicit: (flags & IS_IMPLICIT) !== 0,
-    schemeNumber: reader.u16(),
     sizeBytes: reader.u64(),
     createdAtMs: reader.u64(),
     modifiedAtMs: reader.u64(),
     salt: copyOf(reader.bytes()),
     attributes: copyOf(reader.bytes()),
-    ...objectPart(reader, (flags & IS_OBJECT) !== 0),
+    ...objectPart(reader, isObject),
+    schemeNumbers: [
+      ...(isObject ? [firstScheme] : []),
+      ...((flags & IS_HYBRID) !== 0 ? moreSchemesOf(reader) : []),
+    ],
   };
   if (row.isImplicit && type !== 'directory') throw reader.corrupt('a file cannot be implicit');
   reader.end();
   return row;
+}
+
+function moreSchemesOf(reader: ByteReader): number[] {
+  const count = reader.u8();
+  if (count < 1 || count >= LIMITS.encodingsMax) throw reader.corrupt(`${count} more encodings`);
+  return Array.from({ length: count }, () => reader.u16());
 }
 
 function objectPart(
@@ -194,7 +222,7 @@ export function encodeExtent(extent: Extent): Uint8Array {
 export function decodeExtent({ key, value }: Row): Extent {
   const { rest } = keyReader(key);
   rest.bigU64be();
-  const offset = rest.u64be();
+  const at = rest.bigU64be();
   rest.end();
   const reader = valueReader(value, 'extent row');
   const lengthBytes = reader.u64();
@@ -203,7 +231,28 @@ export function decodeExtent({ key, value }: Row): Extent {
   const wrappedKey = copyOf(reader.bytes());
   if (lengthBytes === 0) throw reader.corrupt('it is empty');
   reader.end();
-  return { offset, lengthBytes, stripe, schemeNumber, wrappedKey };
+  const encoding = Number(at >> ENCODING_SHIFT);
+  const offset = Number(BigInt.asUintN(Number(ENCODING_SHIFT), at));
+  if (encoding >= LIMITS.encodingsMax || !Number.isSafeInteger(offset)) {
+    throw reader.corrupt('its place is none');
+  }
+  return { encoding, offset, lengthBytes, stripe, schemeNumber, wrappedKey };
+}
+
+/** The 'L' row. */
+export function encodeRetention({ retentionMs }: Retention): Uint8Array {
+  const writer = valueWriter(10).u8(retentionMs === undefined ? 0 : 1);
+  return (retentionMs === undefined ? writer : writer.u64(retentionMs)).finish();
+}
+
+/** @throws HF_CORRUPT. */
+export function decodeRetention(bytes: Uint8Array): Retention {
+  const reader = valueReader(bytes, 'protection row');
+  const kind = reader.u8();
+  if (kind > 1) throw reader.corrupt('its kind is not known');
+  const retentionMs = kind === 1 ? reader.u64() : undefined;
+  reader.end();
+  return { retentionMs };
 }
 
 export interface BackLink {

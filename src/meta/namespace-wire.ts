@@ -1,6 +1,6 @@
 /** The operations of {@link Namespace} between nodes. */
 import * as v from 'valibot';
-import { isHexId, type ObjectId } from '../base/index.ts';
+import { isHexId, LIMITS, type ObjectId } from '../base/index.ts';
 import {
   bytes,
   type CellMethods,
@@ -23,6 +23,7 @@ const addressKey = v.custom<Uint8Array>(
   (value) => value instanceof Uint8Array && value.length === ADDRESS_KEY_BYTES,
 );
 
+const schemeNumbers = v.pipe(v.array(schemeNumber), v.maxLength(LIMITS.encodingsMax));
 const record = v.object({
   inode,
   type: v.picklist(['file', 'directory', 'symlink']),
@@ -32,11 +33,12 @@ const record = v.object({
   salt: bytes,
   attributes: bytes,
   objectId: v.undefinedable(objectId),
-  schemeNumber,
+  schemeNumbers,
 });
 const dirent = v.object({ name: bytes, record });
+const extentPlace = v.object({ encoding: wholeUpTo(LIMITS.encodingsMax - 1), offset: whole });
 const extent = v.object({
-  offset: whole,
+  ...extentPlace.entries,
   lengthBytes: whole,
   stripe,
   schemeNumber,
@@ -50,12 +52,22 @@ const commit = v.object({
   createdAtMs: whole,
   objectId,
   sizeBytes: whole,
-  schemeNumber,
+  schemeNumbers,
   attributes: bytes,
   addressKey,
   extents: v.array(extent),
   entry: v.optional(place),
   mayReplace: v.boolean(),
+});
+
+const reencoding = v.object({
+  inode,
+  replaces: inode,
+  sizeBytes: whole,
+  schemeNumbers,
+  attributes: bytes,
+  addressKey,
+  extents: v.array(extent),
 });
 
 const newDirectory = v.object({
@@ -82,12 +94,14 @@ export const NAMESPACE_METHODS: CellMethods<Namespace> = {
   objectsByAddress: reads(v.tuple([addressKey]), v.array(record)),
   listObjects: reads(v.tuple([objectPage]), v.array(record)),
   entryOf: reads(v.tuple([inode]), v.undefinedable(place)),
-  extents: reads(v.tuple([inode, v.optional(whole)]), v.array(extent)),
+  extents: reads(v.tuple([inode, v.optional(extentPlace)]), v.array(extent)),
   stageExtents: changes(v.tuple([inode, v.array(extent)]), v.void()),
   commitObject: changes(v.tuple([commit]), v.array(release)),
+  reencodeObject: changes(v.tuple([reencoding]), release),
+  protect: changes(v.tuple([v.object({ retentionMs: v.undefinedable(whole) })]), v.void()),
   removeObject: changes(v.tuple([objectId]), release),
   refuse: changes(v.tuple([inode]), v.picklist(['committed', 'refused'])),
   releases: reads(nothing, v.array(release)),
-  finishRelease: changes(v.tuple([release, v.array(whole)]), v.void()),
+  finishRelease: changes(v.tuple([release, v.array(extentPlace)]), v.void()),
   usage: reads(nothing, v.object({ objectCount: whole, contentBytes: whole })),
 };

@@ -24,7 +24,9 @@ export interface InodeRecord {
   readonly type: InodeType;
   /** Content bytes; 0 for directories. */
   readonly sizeBytes: number;
+  /** By the writer's clock, as it says; of a directory by the steward's. */
   readonly createdAtMs: number;
+  /** By the steward's clock: when it was committed. */
   readonly modifiedAtMs: number;
   /** Random bytes of a directory, associated data of its entries' sealed names; else empty. */
   readonly salt: Uint8Array;
@@ -32,14 +34,19 @@ export interface InodeRecord {
   readonly attributes: Uint8Array;
   /** Set on objects. */
   readonly objectId: ObjectId | undefined;
-  /** Number of the object's scheme (`base/scheme.ts`); 0 for directories. */
-  readonly schemeNumber: number;
+  /** Numbers of the schemes of the object's encodings (`base/policy.ts`); none for directories. */
+  readonly schemeNumbers: readonly number[];
 }
 
-/** Byte range of an inode → stripe. */
-export interface Extent {
+/** Where in an inode an extent begins. Extents are ordered by encoding, then by offset. */
+export interface ExtentPlace {
+  readonly encoding: number;
   /** Position of the first byte in the inode's content. */
   readonly offset: number;
+}
+
+/** Byte range of an inode, in one of its encodings → stripe. */
+export interface Extent extends ExtentPlace {
   readonly lengthBytes: number;
   readonly stripe: StripeId;
   readonly schemeNumber: number;
@@ -64,16 +71,38 @@ export interface ObjectCommit {
   readonly createdAtMs: number;
   readonly objectId: ObjectId;
   readonly sizeBytes: number;
-  readonly schemeNumber: number;
+  /** Of the encodings; the extents of each of them cover the content. */
+  readonly schemeNumbers: readonly number[];
   readonly attributes: Uint8Array;
   /** Keyed hash of the content address, 32 bytes: what look-ups by address ask for. */
   readonly addressKey: Uint8Array;
-  /** Extents not staged yet, at most 256; with the staged ones they cover the size without gaps. */
+  /**
+   * Extents not staged yet, at most 256; with the staged ones those of each encoding cover the size
+   * without gaps.
+   */
   readonly extents: readonly Extent[];
   /** Where the object's key points to it. An object without a key has none. */
   readonly entry?: { readonly directory: Inode; readonly name: Uint8Array } | undefined;
   /** Whether an object with this id, or an entry with this name, may be replaced. */
   readonly mayReplace: boolean;
+}
+
+/**
+ * The same object, stored otherwise: a new inode takes the place of another one, with its id, key,
+ * times and content address.
+ */
+export interface Reencoding extends Pick<
+  ObjectCommit,
+  'inode' | 'sizeBytes' | 'schemeNumbers' | 'attributes' | 'addressKey' | 'extents'
+> {
+  /** The inode that goes. */
+  readonly replaces: Inode;
+}
+
+/** How long objects of a WORM volume are kept. */
+export interface Retention {
+  /** From the creation of the object; `undefined`: for ever. */
+  readonly retentionMs: number | undefined;
 }
 
 export interface Namespace extends AsyncDisposable {
@@ -114,8 +143,8 @@ export interface Namespace extends AsyncDisposable {
   /** Where an object's key is; `undefined` for one without a key. */
   entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
 
-  /** Extents with offset ≥ `from`, in order, at most LIMITS.listPageMax; of released inodes too. */
-  extents(inode: Inode, from?: number): Promise<readonly Extent[]>;
+  /** Extents at `from` or after it, in order, at most LIMITS.listPageMax; of released inodes too. */
+  extents(inode: Inode, from?: ExtentPlace): Promise<readonly Extent[]>;
 
   /** Records extents of an inode that is not committed yet, at most 256 a call. */
   stageExtents(inode: Inode, extents: readonly Extent[]): Promise<void>;
@@ -127,12 +156,29 @@ export interface Namespace extends AsyncDisposable {
    * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
    *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused;
    *   HF_IS_DIRECTORY when a directory has the name; HF_BAD_ARGUMENT when the extents do not cover
-   *   the size.
+   *   the size; HF_WORM when something would be replaced in a protected volume.
    */
   commitObject(commit: ObjectCommit): Promise<readonly Release[]>;
 
-  /** @throws HF_NOT_FOUND. @returns the release of the object. */
+  /**
+   * Puts an object's new encodings in the place of the old ones, at once: a commit of its inode.
+   * @returns the release of the inode that it replaces.
+   * @throws HF_NOT_FOUND when that one is gone; HF_BAD_ARGUMENT when size or content address differ
+   *   from its, or the extents do not cover the size; else as {@link commitObject}.
+   */
+  reencodeObject(request: Reencoding): Promise<Release>;
+
+  /**
+   * @returns the release of the object.
+   * @throws HF_NOT_FOUND; HF_WORM before the end of its retention.
+   */
   removeObject(id: ObjectId): Promise<Release>;
+
+  /**
+   * From now on objects are only added: none is ever replaced, and none removed before its
+   * retention ends, by the steward's clock. Said again it can only lengthen the retention.
+   */
+  protect(retention: Retention): Promise<void>;
 
   /**
    * Settles an inode whose writer is gone: `committed` when its object is visible (or was), else
@@ -144,7 +190,7 @@ export interface Namespace extends AsyncDisposable {
   /** Releases that are not finished yet. */
   releases(): Promise<readonly Release[]>;
   /** The references of these extents are gone: forget them; the last one ends the release. */
-  finishRelease(release: Release, offsets: readonly number[]): Promise<void>;
+  finishRelease(release: Release, extents: readonly ExtentPlace[]): Promise<void>;
 
   /** What `status` shows. */
   usage(): Promise<{ objectCount: number; contentBytes: number }>;

@@ -52,7 +52,7 @@ function commitOf(inode: bigint, parts: Partial<ObjectCommit> = {}): ObjectCommi
     createdAtMs: 1,
     objectId: idOf(Number(inode)),
     sizeBytes: 10,
-    schemeNumber: 3,
+    schemeNumbers: [3],
     attributes: utf8('sealed'),
     addressKey: new Uint8Array(32).fill(1),
     extents: [extentOf(0, 10, 1)],
@@ -90,8 +90,15 @@ async function namespaceStory(namespace: Namespace, tell: Tell): Promise<void> {
     await tell(namespace.record(inode));
     await tell(namespace.entryOf(inode));
     await tell(namespace.extents(inode));
-    await tell(namespace.extents(inode, 2 ** 40));
+    await tell(namespace.extents(inode, { encoding: 0, offset: 2 ** 40 }));
   }
+  const hybrid = { schemeNumbers: [3, 18], extents: [extentOf(0, 10, 7), extentOf(0, 10, 8, 1)] };
+  const { sizeBytes, attributes, addressKey } = commitOf(0n);
+  const again = { inode: first + 3n, sizeBytes, attributes, addressKey, ...hybrid };
+  await tell(namespace.reencodeObject({ ...again, replaces: first + 2n }));
+  await tell(namespace.reencodeObject({ ...again, replaces: first + 2n }));
+  await tell(namespace.record(first + 3n));
+  await tell(namespace.extents(first + 3n));
   await tell(namespace.lookup(ROOT_INODE, utf8('d/')));
   await tell(namespace.lookup(ROOT_INODE, utf8('x')));
   await tell(namespace.list({ directory: directory.record.inode, after: undefined }));
@@ -106,9 +113,13 @@ async function namespaceStory(namespace: Namespace, tell: Tell): Promise<void> {
   await tell(namespace.removeObject(idOf(Number(first) + 2)));
   await tell(namespace.removeObject(idOf(77)));
   await tell(namespace.releases());
-  await tell(namespace.finishRelease({ inode: first }, [0, 2 ** 40]));
+  const places = [0, 2 ** 40].map((offset) => ({ encoding: 0, offset }));
+  await tell(namespace.finishRelease({ inode: first }, places));
   await tell(namespace.releases());
   await tell(namespace.usage());
+  await tell(namespace.protect({ retentionMs: 1000 }));
+  await tell(namespace.protect({ retentionMs: undefined }));
+  await tell(namespace.removeObject(idOf(Number(first) + 1)));
 }
 
 async function referencesStory(references: References, tell: Tell): Promise<void> {

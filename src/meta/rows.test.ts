@@ -95,10 +95,13 @@ describe('values', () => {
     salt: utf8('salt'),
     attributes: utf8('attributes'),
     objectId: 'ab'.repeat(16) as ObjectId,
-    schemeNumber: 77,
+    schemeNumbers: [77],
     isImplicit: false,
     addressKey: new Uint8Array(32).fill(3),
   };
+  const hybrid = { ...inode, schemeNumbers: [77, 18, 3, 4] };
+  const forEver = { retentionMs: undefined };
+  const extentKey = (offset: number, encoding = 0) => names.extentKey(1n, { encoding, offset });
   const stripe = stripeOf(5);
   const stripeRow = { stripe, schemeNumber: 3, chunkBytes: 4096, generation: 2 };
   const named = { ...stripeRow, isStored: true, referenceCount: 3 };
@@ -107,13 +110,27 @@ describe('values', () => {
   const stripeRowKey = references.stripeKey(stripe);
   const kinds: [string, Uint8Array, (value: Uint8Array) => unknown, unknown][] = [
     ['inode', names.encodeInode(inode), (value) => names.decodeInode(9n, value), inode],
+    ['hybrid', names.encodeInode(hybrid), (value) => names.decodeInode(9n, value), hybrid],
     ['inode number', names.encodeInodeNumber(7n), (v) => names.decodeInodeNumber(v, 'row'), 7n],
     [
       'extent',
       names.encodeExtent(extentOf(30, 10, 1)),
-      (value) => names.decodeExtent({ key: names.extentKey(1n, 30), value }),
+      (value) => names.decodeExtent({ key: extentKey(30), value }),
       extentOf(30, 10, 1),
     ],
+    [
+      'extent of the last encoding',
+      names.encodeExtent(extentOf(2 ** 52, 10, 1, 3)),
+      (value) => names.decodeExtent({ key: extentKey(2 ** 52, 3), value }),
+      extentOf(2 ** 52, 10, 1, 3),
+    ],
+    [
+      'retention',
+      names.encodeRetention({ retentionMs: 5 }),
+      names.decodeRetention,
+      { retentionMs: 5 },
+    ],
+    ['retention for ever', names.encodeRetention(forEver), names.decodeRetention, forEver],
     ['back-link', names.encodeBackLink(link), names.decodeBackLink, link],
     [
       'stripe',

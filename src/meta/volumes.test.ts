@@ -1,17 +1,24 @@
-// Aim: volumes are made once, found by name, changed without losing another change. Method: the
-// memory registry, and one whose key changes between reading and writing.
+// Aim: volumes are made once, found by name, changed without losing another change; records of the
+// first version are read. Method: the memory registry, and one whose key changes between reading
+// and writing; bytes of an old record, written by hand.
 import { describe, expect, it } from 'vitest';
-import { errorCode, parseScheme, type VolumeId } from '../base/index.ts';
+import { ByteWriter, errorCode, fromHex, type NodeId, parsePolicy } from '../base/index.ts';
+import type { VolumeId } from '../base/index.ts';
 import { MemoryRegistry } from '../log/index.ts';
 import { openVolumes, type VolumeRecord } from './volumes.ts';
 
-function recordOf(name: string): VolumeRecord {
+const ID = '0123456789abcdef'.repeat(2) as VolumeId;
+
+function recordOf(name: string, parts: Partial<VolumeRecord> = {}): VolumeRecord {
   return {
-    id: '0123456789abcdef'.repeat(2) as VolumeId,
+    id: ID,
     name,
-    scheme: parseScheme('rs-4+2'),
+    policy: parsePolicy('rs-4+2'),
     isDeduplicating: true,
+    retention: undefined,
+    reencodedBy: undefined,
     createdAtMs: 123,
+    ...parts,
   };
 }
 
@@ -22,11 +29,21 @@ async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
 describe('Volumes', () => {
   it('are listed by name and read back as made', async () => {
     const volumes = openVolumes(new MemoryRegistry());
-    await volumes.create(recordOf('photos'));
-    await volumes.create({ ...recordOf('archive.2'), isDeduplicating: false });
-    expect(await volumes.get('photos')).toEqual(recordOf('photos'));
+    const records = [
+      recordOf('photos'),
+      recordOf('archive.2', { isDeduplicating: false }),
+      recordOf('hybrid', { policy: parsePolicy('rs-4+2,near-4,copy-1') }),
+      recordOf('for-ever', { retention: { retentionMs: undefined } }),
+      recordOf('month', {
+        retention: { retentionMs: 2 ** 40 },
+        reencodedBy: ID as never as NodeId,
+      }),
+    ];
+    for (const record of records) await volumes.create(record);
+    for (const record of records) expect(await volumes.get(record.name)).toEqual(record);
     expect(await volumes.get('none')).toBeUndefined();
-    expect((await volumes.list()).map(({ name }) => name).sort()).toEqual(['archive.2', 'photos']);
+    const names = records.map(({ name }) => name).sort();
+    expect((await volumes.list()).map(({ name }) => name).sort()).toEqual(names);
   });
 
   it('are not made twice, nor with a name that is none', async () => {
@@ -38,7 +55,7 @@ describe('Volumes', () => {
     }
   });
 
-  it('take another scheme, also when another change comes between', async () => {
+  it('take another policy, also when another change comes between', async () => {
     const registry = new MemoryRegistry();
     const volumes = openVolumes(registry);
     await volumes.create(recordOf('photos'));
@@ -54,10 +71,33 @@ describe('Volumes', () => {
       compareAndSet: (key, expected, value) => registry.compareAndSet(key, expected, value),
       [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
     });
-    const scheme = parseScheme('copy-3');
-    expect(await racing.setScheme('photos', scheme)).toEqual({ ...recordOf('photos'), scheme });
-    expect((await volumes.get('photos'))?.scheme).toEqual(scheme);
-    expect(await codeOf(volumes.setScheme('none', scheme))).toBe('HF_NOT_FOUND');
+    const policy = parsePolicy('copy-3,ida-3of5');
+    expect(await racing.change('photos', { policy })).toEqual(recordOf('photos', { policy }));
+    expect((await volumes.get('photos'))?.policy).toEqual(policy);
+    expect(await codeOf(volumes.change('none', { policy }))).toBe('HF_NOT_FOUND');
+  });
+
+  it('lengthen a retention and never shorten it', async () => {
+    const volumes = openVolumes(new MemoryRegistry());
+    await volumes.create(recordOf('worm', { retention: { retentionMs: 1000 } }));
+    await volumes.create(recordOf('plain'));
+    const retain = async (name: string, retentionMs: number | undefined) =>
+      await codeOf(volumes.change(name, { retention: { retentionMs } }));
+    expect(await retain('worm', 999)).toBe('HF_WORM');
+    expect(await retain('worm', 1000)).toBeUndefined();
+    expect(await retain('worm', 2000)).toBeUndefined();
+    expect(await retain('worm', 1000)).toBe('HF_WORM');
+    expect(await retain('worm', undefined)).toBeUndefined();
+    expect(await retain('worm', 2 ** 50)).toBe('HF_WORM');
+    expect(await retain('plain', 1)).toBe('HF_BAD_ARGUMENT');
+    expect((await volumes.get('worm'))?.retention).toEqual({ retentionMs: undefined });
+  });
+
+  it('of the first version have one scheme', async () => {
+    const registry = new MemoryRegistry();
+    const old = new ByteWriter(64).u8(1).raw(fromHex(ID)).text('photos').u16(18).u8(1).u64(123);
+    await registry.compareAndSet('volume/photos', 0, old.finish());
+    expect(await openVolumes(registry).get('photos')).toEqual(recordOf('photos'));
   });
 
   it('that are damaged in the registry are HF_CORRUPT', async () => {

@@ -3,6 +3,10 @@
  * of the event loop, or as soon as a batch is full, so that the other end can begin. While the
  * connection is *blocked* (it has as much as it should), streams wait and take turns, one frame
  * each; small frames go out all the same, up to a bound.
+ *
+ * What a stream writes is copied behind its header into a *tray*, so that it is one write; trays are
+ * used again once the connection has taken what is in them. Two writes joined by `cork` cost more:
+ * Node copies them as well, into new memory each time.
  */
 import type { Duplex } from 'node:stream';
 import { asBuffer, LIMITS } from '../base/index.ts';
@@ -18,6 +22,10 @@ const BATCH_BYTES = 4096;
 /** Batches are cut from a slab; what was cut belongs to the socket. */
 const SLAB_BYTES = 64 * 1024;
 
+/** A batch and the largest piece of a stream. */
+const TRAY_BYTES = SLAB_BYTES + LIMITS.dataFrameBytesMax;
+const SPARE_TRAYS_MAX = 2;
+
 export class FrameWriter {
   readonly #duplex: Duplex;
   readonly #waiting = new Set<MuxStream>();
@@ -25,6 +33,7 @@ export class FrameWriter {
   /** The batch under way is `#slab` from `#batchStart` to `#batchEnd`. */
   #batchStart = 0;
   #batchEnd = 0;
+  readonly #spareTrays: Buffer[] = [];
   #isBlocked = false;
   #isFlushDue = false;
 
@@ -47,14 +56,14 @@ export class FrameWriter {
     return this.#duplex.writableLength > LIMITS.queuedBytesPerConnectionMax;
   }
 
-  /** A large payload is sent as it is, not copied; it belongs to the network from now on. */
+  /** The payload belongs to the network from now on. */
   send(type: FrameType, stream: number, payload?: Uint8Array): void {
     const bytes = payload?.length ?? 0;
     const isCopied = bytes <= COPIED_BYTES_MAX;
     const at = this.#reserve(isCopied ? HEADER_BYTES + bytes : HEADER_BYTES);
     writeHeader(this.#slab, at, { type, stream, payload });
     if (payload && isCopied) this.#slab.set(payload, at + HEADER_BYTES);
-    if (payload && !isCopied) this.#sendWithBatch(payload);
+    if (payload && !isCopied) this.#sendBehindBatch(payload);
     else if (this.#batchEnd - this.#batchStart >= BATCH_BYTES) this.flush();
     else this.#flushSoon();
   }
@@ -88,7 +97,19 @@ export class FrameWriter {
     return at;
   }
 
-  #sendWithBatch(payload: Uint8Array): void {
+  #sendBehindBatch(payload: Uint8Array): void {
+    if (payload.length > LIMITS.dataFrameBytesMax) return this.#sendApart(payload);
+    const tray = this.#spareTrays.pop() ?? Buffer.allocUnsafeSlow(TRAY_BYTES);
+    const batchBytes = this.#slab.copy(tray, 0, this.#batchStart, this.#batchEnd);
+    this.#batchStart = this.#batchEnd;
+    tray.set(payload, batchBytes);
+    this.#write(tray.subarray(0, batchBytes + payload.length), () => {
+      if (this.#spareTrays.length < SPARE_TRAYS_MAX) this.#spareTrays.push(tray);
+    });
+  }
+
+  /** A message so large is rare. */
+  #sendApart(payload: Uint8Array): void {
     this.#duplex.cork();
     this.flush();
     this.#write(asBuffer(payload));
@@ -104,9 +125,9 @@ export class FrameWriter {
     });
   }
 
-  #write(bytes: Buffer): void {
+  #write(bytes: Buffer, onTaken?: () => void): void {
     if (!this.#duplex.writable) return; // it is about to tell that it is gone
-    if (!this.#duplex.write(bytes)) this.#isBlocked = true;
+    if (!this.#duplex.write(bytes, onTaken)) this.#isBlocked = true;
   }
 
   #onRoom(): void {

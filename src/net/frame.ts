@@ -8,7 +8,7 @@
  * or does not match its checksum ends the connection: nothing after it can be trusted.
  * The *stream* of a frame is the number of the request that it belongs to.
  */
-import { HoldfastError, LIMITS, xxh64Parts } from '../base/index.ts';
+import { beginXxh64, HoldfastError, LIMITS, xxh64, type Xxh64Sum } from '../base/index.ts';
 
 export const FRAME = {
   /** A message: [method, argument, with a stream?, deadline in ms]. */
@@ -57,8 +57,10 @@ interface Header {
   readonly checksum: bigint;
 }
 
-function checksumOf({ length, type, stream }: Omit<Header, 'checksum'>, payload: Uint8Array[]) {
-  return xxh64Parts(payload, (BigInt(length * 256 + type) << 32n) | BigInt(stream));
+const NOTHING = new Uint8Array(0);
+
+function seedOf({ length, type, stream }: Omit<Header, 'checksum'>): bigint {
+  return (BigInt(length * 256 + type) << 32n) | BigInt(stream);
 }
 
 /** Writes the header of a frame to `target` at `at`: HEADER_BYTES. */
@@ -71,7 +73,7 @@ export function writeHeader(
   target.writeUInt32LE(length, at);
   target.writeUInt8(type, at + 4);
   target.writeUInt32LE(stream, at + 5);
-  const checksum = checksumOf({ length, type, stream }, payload ? [payload] : []);
+  const checksum = xxh64(payload ?? NOTHING, seedOf({ length, type, stream }));
   target.writeBigUInt64LE(checksum, at + CHECKSUM_OFFSET);
 }
 
@@ -97,6 +99,8 @@ export class FrameReader {
   #header: Header | undefined;
   #slices: Buffer[] = [];
   #missing = 0;
+  /** Of a payload in several pieces: each is summed when it comes, while it is in the cache. */
+  #sum: Xxh64Sum | undefined;
 
   /**
    * The frames that `chunk` completes; views of it and of earlier chunks. Take them one by one:
@@ -111,8 +115,7 @@ export class FrameReader {
         if (!this.#header) return;
       }
       const end = Math.min(at + this.#missing, chunk.length);
-      if (end > at) this.#slices.push(chunk.subarray(at, end));
-      this.#missing -= end - at;
+      if (end > at) this.#takeSlice(this.#header, chunk.subarray(at, end));
       at = end;
       if (this.#missing === 0) yield this.#takeFrame(this.#header);
     }
@@ -149,11 +152,20 @@ export class FrameReader {
     this.#missing = length;
   }
 
+  #takeSlice(header: Header, slice: Buffer): void {
+    this.#slices.push(slice);
+    this.#missing -= slice.length;
+    if (this.#missing > 0) this.#sum ??= beginXxh64(seedOf(header));
+    this.#sum?.update(slice);
+  }
+
   #takeFrame(header: Header): Frame {
     const slices = this.#slices;
+    const checksum = this.#sum?.digest() ?? xxh64(slices[0] ?? NOTHING, seedOf(header));
     this.#header = undefined;
     this.#slices = [];
-    if (checksumOf(header, slices) !== header.checksum) {
+    this.#sum = undefined;
+    if (checksum !== header.checksum) {
       throw new HoldfastError('HF_CORRUPT', 'a frame does not match its checksum');
     }
     return { type: header.type as FrameType, stream: header.stream, slices };

@@ -204,6 +204,8 @@ export class Gossip implements Membership {
       // Where links come and go because there are many, one that goes says nothing.
       const isTelling = state === 'down' && this.#table.size <= LIMITS.warmLinksMax;
       if (isTelling && this.#table.get(node)) this.#detector.promote(node);
+      // Somebody made acquaintance: by hand, or a node that nobody has told of yet.
+      if (state === 'up' && !this.#table.get(node) && !this.#table.isFull) this.#start(node);
     }
   }
 
@@ -308,7 +310,8 @@ export class Gossip implements Membership {
     const before = this.#table.get(node)?.incarnation;
     try {
       await this.#exchange.with(node);
-      this.#table.measured(node, this.#wire.link(node)?.rttMs);
+      const nowMs = this.#env.clock.monotonic();
+      this.#table.measured(node, { rttMs: this.#wire.link(node)?.rttMs, nowMs });
       return;
     } catch (error) {
       this.#env.log.debug('no answer to gossip', { node, why: errorMessage(error) });

@@ -27,6 +27,8 @@ export interface Member extends Standing {
   /** Since when. */
   sinceMs: number;
   rttMs: number | undefined;
+  /** When it last answered. */
+  heardAtMs: number | undefined;
   readonly cell: number;
   /** Of id, incarnation and health: its part in the digest of its cell. */
   hash: bigint;
@@ -138,7 +140,7 @@ export class MemberTable {
     if (!rules.isGenuine(record)) return 'forged';
     if (!this.#options.isMember(record)) return 'stranger';
     if (!known && this.isFull) this.#evict();
-    this.#put(record, nowMs, known?.rttMs);
+    this.#put(record, nowMs, known);
     return 'taken';
   }
 
@@ -170,12 +172,15 @@ export class MemberTable {
   /** A new record of this node. */
   restate(record: MemberRecord, nowMs: number): void {
     assert(record.node === this.#self, 'this node speaks for itself');
-    this.#put(record, nowMs, undefined);
+    this.#put(record, nowMs);
   }
 
-  measured(node: NodeId, rttMs: number | undefined): void {
+  /** It has answered just now. */
+  measured(node: NodeId, { rttMs, nowMs }: { rttMs: number | undefined; nowMs: number }): void {
     const known = this.#members.get(node);
-    if (known && rttMs !== undefined) known.rttMs = rttMs;
+    if (!known) return;
+    known.heardAtMs = nowMs;
+    if (rttMs !== undefined) known.rttMs = rttMs;
   }
 
   /** @param pausedMs for how long this node did not run; silence in that time proves nothing. */
@@ -299,12 +304,13 @@ export class MemberTable {
     this.#forget(victim);
   }
 
-  #put(record: MemberRecord, nowMs: number, rttMs: number | undefined): void {
+  #put(record: MemberRecord, nowMs: number, known?: Member): void {
     const { node } = record;
     if (!this.#members.has(node) && node !== this.#self) this.#buckets.add(node);
     const standing = standingOf(record);
     const cell = cellOf(node);
-    const member = { record, ...standing, cell, sinceMs: nowMs, rttMs, hash: 0n };
+    const { rttMs, heardAtMs } = known ?? {};
+    const member = { record, ...standing, cell, sinceMs: nowMs, rttMs, heardAtMs, hash: 0n };
     this.#members.set(node, member);
     this.#change(member, member.health, nowMs);
   }
@@ -329,9 +335,9 @@ export class MemberTable {
 
 export function viewOf(
   { node, addresses, incarnation, labels }: MemberRecord,
-  { health, rttMs }: { readonly health: Health; readonly rttMs: number | undefined },
+  { health, rttMs, heardAtMs }: Pick<MemberView, 'health' | 'rttMs' | 'heardAtMs'>,
 ): MemberView {
-  return { node, addresses, incarnation, labels, health, rttMs };
+  return { node, addresses, incarnation, labels, health, rttMs, heardAtMs };
 }
 
 /** What a record says by itself. */

@@ -18,7 +18,10 @@ import type { NetAddress } from './address.ts';
 
 /** A connection whose other end has proven its node key. */
 export interface SecureDuplex {
-  /** Ordered bytes; the receiver of this object owns it and listens for its errors. */
+  /**
+   * Ordered bytes; the receiver of this object owns it and listens for its errors. What is written
+   * may be overwritten as soon as the callback of the write is called: pass on no references.
+   */
   readonly duplex: Duplex;
   readonly remote: NodeId;
 }
@@ -189,6 +192,8 @@ export interface MemberView {
   readonly labels: Labels;
   readonly health: Health;
   readonly rttMs: number | undefined;
+  /** When it last answered this node, by the monotonic clock; undefined before it has. */
+  readonly heardAtMs?: number | undefined;
 }
 
 export interface MemberChange {

@@ -37,7 +37,7 @@ async function open(): Promise<Opened> {
   const bed = new CoreBed(6);
   const core = await bed.open();
   cleanup.push(core);
-  await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+  await core.volumes.create({ name: 'v', policy: [rs42], isDeduplicating: true });
   const clock = { nowMs: 0 };
   async function* every(ms: number, { signal }: { signal: AbortSignal }): AsyncGenerator<void> {
     for (; !signal.aborted; await nextTurn()) {
@@ -49,7 +49,7 @@ async function open(): Promise<Opened> {
   const env: Env = { ...real, clock: { ...real.clock, monotonic: () => clock.nowMs, every } };
   const stores = {
     alive: bed.bed.alive,
-    refresh: async () => false,
+    refresh: async () => {},
     awayFor: () => [],
     changeCount: 0,
     isDetached: () => false,
@@ -141,14 +141,13 @@ describe('care', () => {
         ),
     };
     const cluster = {
-      layout: () => core.cluster.layout(),
+      ...core.cluster,
       async setDevices(devices: Parameters<typeof core.cluster.setDevices>[0]) {
         if (failures-- > 0) throw new HoldfastError('HF_UNAVAILABLE');
         await core.cluster.setDevices(devices);
       },
     };
-    const { volumes } = core;
-    cleanup.push(startCare({ ...options, stores, core: { cluster, volumes } }));
+    cleanup.push(startCare({ ...options, stores, core: { ...core, cluster } }));
     await eventually(() => {
       const device = core.cluster.topology().devices.find(({ id }) => id === store!.id);
       expect(device?.state).toBe('out');
@@ -161,9 +160,11 @@ describe('repair', () => {
     const done = { repaired: 0, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 0 };
     const cleared: string[] = [];
     const damagedStore = (name: string, error?: Error) => ({
-      async clearDamage() {
-        if (error) throw error;
-        cleared.push(name);
+      store: {
+        async clearDamage() {
+          if (error) throw error;
+          cleared.push(name);
+        },
       },
     });
     const gone = damagedStore('gone', new HoldfastError('HF_CLOSED'));

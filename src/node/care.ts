@@ -1,9 +1,13 @@
-/** Looks after the stores while the node runs: notices losses, writes off, heals. */
-import { type DeviceId, errorCode } from '../base/index.ts';
+/**
+ * Looks after the stores while the node runs. Every node sees to its own: it notices losses, writes
+ * off, and states its devices, again and again while the home does not take it. The home writes off
+ * nodes that are away for long, and heals.
+ */
+import { type DeviceId, errorCode, mapBounded, type NodeId } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
 import { type Repair, type RepairSummary, runHealer, type RunOptions } from '../repair/index.ts';
-import type { ExtentStore } from '../store/index.ts';
+import type { ChunkStore, ExtentStore } from '../store/index.ts';
 import { scrubInBackground } from './background-scrub.ts';
 import type { Core } from './core.ts';
 import type { StoreSet } from './store-set.ts';
@@ -14,14 +18,14 @@ const DAY_MS = 24 * 60 * MINUTE_MS;
 
 /** How often lost stores are looked for. */
 const LOOK_EVERY_MS = 1000;
-/** A store away for longer is written off, and what it held is made again elsewhere. */
+/** Stores asked at once how many bad chunks they know. */
+const LOOKS_AT_ONCE = 16;
+/** A store or node away for longer is written off, and what it held is made again elsewhere. */
 const AWAY_GRACE_MS = 10 * MINUTE_MS;
 
 const HEALER_PACE = {
   lookEveryMs: 10_000,
   collectEveryMs: 60 * MINUTE_MS,
-  /** It is done all the time instead (background-scrub.ts). */
-  scrubEveryMs: Infinity,
   graceMs: DAY_MS,
 };
 
@@ -31,8 +35,12 @@ const RETRY_MAX_MS = 10 * MINUTE_MS;
 
 export interface CareOptions {
   readonly env: Env;
-  readonly core: {
-    readonly cluster: Pick<Cluster, 'layout' | 'setDevices'>;
+  readonly core: Pick<Core, 'nodeId' | 'stores' | 'peers'> & {
+    readonly metadata: Pick<Core['metadata'], 'isHome'>;
+    readonly cluster: Pick<
+      Cluster,
+      'topology' | 'layout' | 'nodeOf' | 'setDevices' | 'setNodeDevices'
+    >;
     readonly volumes: Pick<VolumeSet, 'degradedPuts'>;
   };
   readonly stores: Pick<
@@ -40,19 +48,31 @@ export interface CareOptions {
     'alive' | 'refresh' | 'changeCount' | 'awayFor' | 'isDetached' | 'setState' | 'devices'
   >;
   readonly repair: Repair;
+  /** How long a node may be away before it is written off. */
+  readonly nodeGraceMs?: number | undefined;
 }
 
 /** Starts the loops; disposing ends them and waits. */
 export function startCare(options: CareOptions): AsyncDisposable {
-  const { env, repair } = options;
   const end = new AbortController();
   const { signal } = end;
+  const loops = [watchStores(options, signal), scrubInBackground(options, signal)];
+  if (options.core.metadata.isHome) loops.push(heal(options, signal), watchNodes(options, signal));
+  return {
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await Promise.all(loops);
+    },
+  };
+}
+
+async function heal(options: CareOptions, signal: AbortSignal): Promise<void> {
+  const { env, repair } = options;
   const mending = new Mending(options);
-  const healer = runHealer(
+  await runHealer(
     {
       env,
       repair: {
-        scrub: (run) => repair.scrub(run),
         collect: (run) => repair.collect(run),
         repair: (run) => mending.run(run),
       },
@@ -61,14 +81,6 @@ export function startCare(options: CareOptions): AsyncDisposable {
     },
     signal,
   );
-  const watch = watchStores(options, signal);
-  const scrubbing = scrubInBackground(options, signal);
-  return {
-    async [Symbol.asyncDispose]() {
-      end.abort();
-      await Promise.all([healer, watch, scrubbing]);
-    },
-  };
 }
 
 /**
@@ -99,7 +111,7 @@ class Mending {
     const damage = await this.#damage();
     let isDone = false;
     try {
-      const summary = await this.#options.repair.repair(run);
+      const summary = await this.#options.repair.repair({ ...run, isAutomatic: true });
       isDone = summary.incomplete === 0 && summary.skipped === 0;
       return summary;
     } finally {
@@ -120,16 +132,27 @@ class Mending {
   /** When a store goes or comes back, what was put meanwhile lacks shards. */
   #places(): string {
     const { core, stores } = this.#options;
-    return `${core.cluster.layout().epoch}/${stores.changeCount}`;
+    const peersCount = core.peers()?.changeCount ?? 0;
+    return `${core.cluster.layout().epoch}/${stores.changeCount}/${peersCount}`;
   }
 
   async #damage(): Promise<string> {
-    const { core, stores } = this.#options;
+    const { core } = this.#options;
     const places = this.#places();
     const { degradedPuts } = core.volumes;
-    let badChunks = 0;
-    for (const store of stores.alive()) badChunks += (await store.usage()).badChunkCount;
+    const counts = await mapBounded(core.stores(), LOOKS_AT_ONCE, badChunkCount);
+    const badChunks = counts.reduce((sum, count) => sum + count, 0);
     return `${places}/${degradedPuts}/${badChunks}`;
+  }
+}
+
+/** A store that does not answer is looked at again. */
+async function badChunkCount(store: ChunkStore): Promise<number> {
+  try {
+    return (await store.usage()).badChunkCount;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return 0;
   }
 }
 
@@ -139,15 +162,15 @@ async function watchStores({ env, core, stores }: CareOptions, signal: AbortSign
   let stated: string | undefined;
   for await (const _ of env.clock.every(LOOK_EVERY_MS, { signal })) {
     try {
-      await stores.refresh();
+      await stores.refresh({ onlyDue: true, msMax: LOOK_EVERY_MS });
       for (const id of stores.awayFor(AWAY_GRACE_MS)) {
         // The user has it in hand: without room elsewhere nothing is won by giving it up.
-        const hasRoom = stores.alive().length >= core.cluster.layout().width;
+        const hasRoom = core.stores().length >= core.cluster.layout().width;
         if (hasRoom || !stores.isDetached(id)) stores.setState(id, 'out');
       }
       const devices = stores.devices();
       const now = JSON.stringify(devices);
-      if (now === stated) continue;
+      if (now === stated && areTaken({ core, stores })) continue;
       await core.cluster.setDevices(devices);
       stated = now;
     } catch (error) {
@@ -157,13 +180,65 @@ async function watchStores({ env, core, stores }: CareOptions, signal: AbortSign
   }
 }
 
+/** Whether no store that is alive here was written off, or taken for another node's. */
+function areTaken({ core, stores }: Pick<CareOptions, 'core' | 'stores'>): boolean {
+  const { cluster, nodeId } = core;
+  const alive = new Set<string>(stores.alive().map(({ id }) => id));
+  const out = new Set(stores.devices().flatMap(({ id, state }) => (state === 'out' ? [id] : [])));
+  return cluster
+    .topology()
+    .devices.filter(({ id }) => alive.has(id) && !out.has(id))
+    .every(({ id, state }) => state !== 'out' && cluster.nodeOf(id) === nodeId);
+}
+
+/** Writes off the devices of nodes that are away for long; each states its own when it is back. */
+async function watchNodes(options: CareOptions, signal: AbortSignal): Promise<void> {
+  const { env, core, nodeGraceMs = AWAY_GRACE_MS } = options;
+  let awaySince: ReadonlyMap<NodeId, number> = new Map();
+  for await (const _ of env.clock.every(LOOK_EVERY_MS, { signal })) {
+    const nowMs = env.clock.monotonic();
+    const away = awayNodes(core);
+    // One that has stated devices anew since has its time anew.
+    awaySince = new Map(away.map((node) => [node, awaySince.get(node) ?? nowMs]));
+    const lost = away.filter((node) => nowMs - awaySince.get(node)! >= nodeGraceMs);
+    for (const node of hasRoomWithout(core, away) ? lost : []) {
+      try {
+        await core.cluster.setNodeDevices(node, 'out');
+        env.log.warn('a node was away for long and is written off', { node });
+        env.metrics.add('node_nodes_written_off', 1);
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error;
+        env.log.warn('a node could not be written off', { node, error });
+      }
+    }
+  }
+}
+
+/** Nodes with devices in use that gossip does not see; none while this node is alone. */
+function awayNodes({ cluster, nodeId, peers }: CareOptions['core']): NodeId[] {
+  const others = peers();
+  if (!others) return [];
+  const used = cluster.topology().devices.filter(({ state }) => state !== 'out');
+  const nodes = new Set(used.map(({ id }) => cluster.nodeOf(id) ?? nodeId));
+  return [...nodes].filter((node) => node !== nodeId && !others.isThere(node));
+}
+
+/** Without room elsewhere nothing is won by giving nodes up, and their return would move shards. */
+function hasRoomWithout({ cluster }: CareOptions['core'], away: readonly NodeId[]): boolean {
+  const left = cluster.topology().devices.filter(({ id, state }) => {
+    const node = cluster.nodeOf(id);
+    return state === 'in' && node !== undefined && !away.includes(node);
+  });
+  return left.length >= cluster.layout().width;
+}
+
 /**
  * Repair that, once nothing lacks shards any more, takes damage of stores for dealt with: of those
  * that were here when it began. It may not have asked a store that came while it ran.
  */
 export function repairClearingDamage(
   repair: Repair,
-  stores: { damaged(): Promise<readonly Pick<ExtentStore, 'clearDamage'>[]> },
+  stores: { damaged(): Promise<readonly { store: Pick<ExtentStore, 'clearDamage'> }[]> },
 ): Repair {
   return {
     ...repair,
@@ -171,7 +246,7 @@ export function repairClearingDamage(
       const damaged = await stores.damaged();
       const summary = await repair.repair(run);
       if (summary.incomplete + summary.skipped + summary.lost > 0) return summary;
-      for (const store of damaged) {
+      for (const { store } of damaged) {
         await store.clearDamage().catch((error) => {
           // One that has gone keeps the mark, for when it is back.
           if (errorCode(error) === undefined) throw error;

@@ -38,7 +38,7 @@ export async function openLog(
 ): Promise<LocalLog> {
   const { env, metadataKey } = options;
   const opening = LocalLog.open({ env, mirror, metadataKey, generation: 1 });
-  return await blamingAbsence(opening, options.devices, options);
+  return await blamingAbsence(opening, options);
 }
 
 /** @throws HF_TOO_FEW_STORES when the log ends before what the databases of the cells know. */
@@ -50,12 +50,11 @@ export async function assertLogIsWhole(
   const checking = mapBounded(databases, 1, async ([cell, db]) => {
     assertNotAhead({ cell, db }, (await log.head(cell)).lsn);
   });
-  await blamingAbsence(checking, options.devices, options);
+  await blamingAbsence(checking, options);
 }
 
 async function blamingAbsence<Result>(
   work: Promise<Result>,
-  devices: readonly LocalDevice[],
   options: StoresAndDevices,
 ): Promise<Result> {
   try {
@@ -66,7 +65,7 @@ async function blamingAbsence<Result>(
       const message = `${errorMessage(error)}; if there are more stores, name them with --store`;
       throw new HoldfastError('HF_CORRUPT', message, { cause: error });
     }
-    const away = awayOf(devices, options);
+    const away = awayOf(options);
     if (away.length === 0) throw error;
     const message = `metadata is missing, and ${away.length} stores are away: bring them back`;
     throw new HoldfastError('HF_TOO_FEW_STORES', message, { cause: error });
@@ -96,10 +95,7 @@ export function statedDevices(
   return [...listed, ...gone.map((device) => ({ ...device, state: 'out' as const }))];
 }
 
-function awayOf(
-  devices: readonly LocalDevice[],
-  { stores }: Pick<StoresAndDevices, 'stores'>,
-): LocalDevice[] {
+function awayOf({ stores, devices }: StoresAndDevices): LocalDevice[] {
   const alive = new Set(stores().map(({ id }) => id));
   return devices.filter(({ id, state }) => state !== 'out' && !alive.has(id));
 }

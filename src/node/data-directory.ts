@@ -6,6 +6,9 @@
  *     keyring.json        secrets, 0600
  *     stores.json         paths of the stores
  *     kit-exported.json   which volumes the last exported recovery kit opens
+ *     node.json           where the node listens and stands, see node-config.ts
+ *     members.json        the cluster as last known: where it is found, who was removed
+ *     joining.json        the seed of a node that is about to join, 0600
  *     cells/              databases of rows, one a cell: caches of the mirrored log
  *     control.sock        control interface, 0600
  *     control.token       opens the control interface over TCP, 0600; made when it is first needed
@@ -16,10 +19,20 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
 import { CONTROL_SOCKET, CONTROL_TOKEN } from '../api/index.ts';
-import { errorCode, errorMessage, HoldfastError, Mutex, toHex } from '../base/index.ts';
-import { decodeKeyring, encodeKeyring, type Keyring } from '../crypto/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  fromHex,
+  HoldfastError,
+  Mutex,
+  type NodeId,
+  toHex,
+} from '../base/index.ts';
+import { decodeRevocations, encodeRevocations, type Revocations } from '../cluster/index.ts';
+import { decodeKeyring, encodeKeyring, type Keyring, SEED_BYTES } from '../crypto/index.ts';
 import { holdLock } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
+import { type NodeConfig, StoredConfig } from './node-config.ts';
 
 const TOKEN_BYTES = 32;
 
@@ -37,6 +50,30 @@ const StoreList = v.strictObject({
 export type StoreEntry = v.InferOutput<typeof StoreList>['stores'][number];
 
 const KitMark = v.strictObject({ version: v.literal(1), volumes: v.array(v.string()) });
+
+const MemberList = v.strictObject({
+  version: v.literal(1),
+  home: v.nullable(v.string()),
+  members: v.array(v.strictObject({ node: v.string(), addresses: v.array(v.string()) })),
+  /** As they are in the registry. */
+  revocations: v.optional(v.pipe(v.string(), v.hexadecimal())),
+  hasLeft: v.optional(v.boolean()),
+});
+
+/** The cluster as a node last knew it. */
+export interface KnownCluster {
+  /** The node that carries the names; `undefined` when it is this one, or is not known. */
+  readonly home?: NodeId | undefined;
+  readonly members: readonly { readonly node: NodeId; readonly addresses: readonly string[] }[];
+  readonly revocations?: Revocations | undefined;
+  /** Whether this node has left it. */
+  readonly hasLeft?: boolean | undefined;
+}
+
+const NodeSeed = v.strictObject({
+  version: v.literal(1),
+  nodeSeed: v.pipe(v.string(), v.hexadecimal(), v.length(2 * SEED_BYTES)),
+});
 
 export class DataDirectory implements AsyncDisposable {
   readonly path: string;
@@ -108,7 +145,7 @@ export class DataDirectory implements AsyncDisposable {
   }
 
   async writeStores(stores: readonly StoreEntry[]): Promise<void> {
-    await this.#write('stores.json', JSON.stringify({ version: 1, stores }, undefined, 2) + '\n');
+    await this.#writeJson('stores.json', { version: 1, stores });
   }
 
   /** What opens the control interface over TCP; made here when there is none yet. */
@@ -127,6 +164,55 @@ export class DataDirectory implements AsyncDisposable {
 
   async writeKitMark(volumes: readonly string[]): Promise<void> {
     await this.#write('kit-exported.json', JSON.stringify({ version: 1, volumes }) + '\n');
+  }
+
+  /** `undefined` while nothing was said. */
+  async readConfig(): Promise<NodeConfig | undefined> {
+    const stored = await this.#readJson('node.json', StoredConfig);
+    if (!stored) return undefined;
+    const { version: _, ...config } = stored;
+    return config;
+  }
+
+  async writeConfig(config: NodeConfig): Promise<void> {
+    await this.#writeJson('node.json', { version: 1, ...config });
+  }
+
+  /** Nothing is known before the node has met others. */
+  async readCluster(): Promise<KnownCluster> {
+    const stored = await this.#readJson('members.json', MemberList);
+    if (!stored) return { members: [] };
+    const { home, members, revocations, hasLeft } = stored;
+    return {
+      home: (home ?? undefined) as NodeId | undefined,
+      members: members.map(({ node, addresses }) => ({ node: node as NodeId, addresses })),
+      revocations: revocations === undefined ? undefined : decodeRevocations(fromHex(revocations)),
+      hasLeft,
+    };
+  }
+
+  async writeCluster({ home, members, revocations, hasLeft }: KnownCluster): Promise<void> {
+    const list = revocations && toHex(encodeRevocations(revocations));
+    const stored = { version: 1, home: home ?? null, members, revocations: list, hasLeft };
+    await this.#writeJson('members.json', stored);
+  }
+
+  /** The seed with which this node has begun to join; made here when there is none yet. */
+  async joiningSeed({ random }: Pick<Env, 'random'>): Promise<Uint8Array> {
+    const known = await this.#readJson('joining.json', NodeSeed);
+    if (known) return fromHex(known.nodeSeed);
+    const nodeSeed = random.bytes(SEED_BYTES);
+    await this.#writeJson('joining.json', { version: 1, nodeSeed: toHex(nodeSeed) });
+    return nodeSeed;
+  }
+
+  /** Forgets that seed: the keyring has it. */
+  async hasJoined(): Promise<void> {
+    await fs.rm(path.join(this.path, 'joining.json'), { force: true });
+  }
+
+  async #writeJson(name: string, value: object): Promise<void> {
+    await this.#write(name, JSON.stringify(value, undefined, 2) + '\n');
   }
 
   async #readJson<Shape extends v.GenericSchema>(

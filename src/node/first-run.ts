@@ -8,7 +8,8 @@ import type { Core } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
 import { holdsStore, isStoreFolder, needsCapacity, shareOfSpace } from './store-place.ts';
-import { isOfOtherCluster, type StoreSet } from './store-set.ts';
+import type { StoreSet } from './store-set.ts';
+import { isOfOtherCluster } from './store-slot.ts';
 
 /** Stores of a first run: what rs-4+2 needs. */
 const FIRST_STORE_COUNT = 6;
@@ -176,5 +177,5 @@ async function attachFound(
 export async function makeDefaultVolume({ volumes }: Core): Promise<void> {
   const known = await volumes.list();
   if (known.length > 0 || volumes.locked.length > 0) return;
-  await volumes.create({ name: DEFAULT_VOLUME, scheme: undefined, isDeduplicating: true });
+  await volumes.create({ name: DEFAULT_VOLUME, isDeduplicating: true });
 }

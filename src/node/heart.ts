@@ -3,10 +3,11 @@
  *
  *   waiting ──open()──▶ beating ──dispose──▶ stopped
  *
- * A node *waits* while it has no stores yet, or while stores that its user has detached are needed
- * to go on. It serves its control interface meanwhile, and tries again whenever a store is added.
+ * A node *waits* while it has no stores yet, while stores that its user has detached are needed to
+ * go on, or while the home of its cluster does not answer. It serves its control interface
+ * meanwhile, and tries again whenever a store is added, and for its home every second.
  */
-import { errorCode, errorMessage, HoldfastError, Mutex } from '../base/index.ts';
+import { type ErrorCode, errorCode, errorMessage, HoldfastError, Mutex } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { startCare } from './care.ts';
 import type { Core } from './core.ts';
@@ -17,14 +18,24 @@ export interface HeartOptions {
   readonly env: Env;
   readonly stores: StoreSet;
   readonly openCore: () => Promise<Core>;
+  /** How long a node may be away before the home writes it off. */
+  readonly nodeGraceMs?: number | undefined;
 }
+
+const HOME_AWAY: readonly ErrorCode[] = ['HF_UNAVAILABLE', 'HF_TIMEOUT', 'HF_UNKNOWN_OUTCOME'];
+
+/** How often a home that did not answer is asked again. */
+const RETRY_MS = 1000;
 
 export class Heart implements AsyncDisposable {
   readonly #options: HeartOptions;
-  readonly #stack = new AsyncDisposableStack();
   readonly #opening = new Mutex();
+  readonly #end = new AbortController();
+  #beating = new AsyncDisposableStack();
   #core: Core | undefined;
   #waitsFor = 'it has not been opened';
+  #waitCode: ErrorCode = 'HF_TOO_FEW_STORES';
+  #retrying: Promise<void> | undefined;
 
   constructor(options: HeartOptions) {
     this.#options = options;
@@ -40,28 +51,28 @@ export class Heart implements AsyncDisposable {
     return this.#core ? undefined : this.#waitsFor;
   }
 
-  /** @throws HF_TOO_FEW_STORES while the node waits. */
+  /** @throws HF_TOO_FEW_STORES or HF_UNAVAILABLE while the node waits. */
   needCore(): Core {
     return this.#core ?? this.refuse();
   }
 
-  /** @throws HF_TOO_FEW_STORES. */
+  /** @throws HF_TOO_FEW_STORES, HF_UNAVAILABLE. */
   refuse(): never {
-    throw new HoldfastError('HF_TOO_FEW_STORES', `the node waits: ${this.#waitsFor}`);
+    throw new HoldfastError(this.#waitCode, `the node waits: ${this.#waitsFor}`);
   }
 
   /**
-   * Opens the core, if the stores for it are here.
+   * Opens the core, if the stores for it are here and the home answers.
    * @throws as openCore; HF_TOO_FEW_STORES only when no store is detached.
    */
   async open(): Promise<void> {
     await this.#opening.run(async () => {
-      if (!this.#core) await this.#open();
+      if (!this.#core && !this.#end.signal.aborted) await this.#open();
     });
   }
 
   async #open(): Promise<void> {
-    const { stores, env, openCore } = this.#options;
+    const { stores, env, openCore, nodeGraceMs } = this.#options;
     if (stores.slots.length === 0) {
       this.#waitsFor = 'it has no stores yet; give it one with: holdfast dev add PATH';
       return;
@@ -69,18 +80,46 @@ export class Heart implements AsyncDisposable {
     await using opened = new AsyncDisposableStack();
     try {
       const core = opened.use(await openCore());
-      await makeDefaultVolume(core);
-      opened.use(startCare({ env, core, stores, repair: core.repair }));
-      this.#stack.use(opened.move());
+      if (core.metadata.isHome) await makeDefaultVolume(core);
+      opened.use(startCare({ env, core, stores, repair: core.repair, nodeGraceMs }));
+      this.#beating = opened.move();
       this.#core = core;
     } catch (error) {
       const isDetached = stores.slots.some((slot) => slot.isDetached);
-      if (errorCode(error) !== 'HF_TOO_FEW_STORES' || !isDetached) throw error;
+      const code = errorCode(error);
+      const isAway = code !== undefined && HOME_AWAY.includes(code);
+      if (!isAway && (code !== 'HF_TOO_FEW_STORES' || !isDetached)) throw error;
       this.#waitsFor = errorMessage(error);
+      this.#waitCode = isAway ? 'HF_UNAVAILABLE' : 'HF_TOO_FEW_STORES';
+      if (isAway) this.#retrying ??= this.#retry();
     }
   }
 
+  /** Until the core is open. */
+  async #retry(): Promise<void> {
+    const { env } = this.#options;
+    const { signal } = this.#end;
+    for await (const _ of env.clock.every(RETRY_MS, { signal })) {
+      if (this.#core) break;
+      await this.open().catch((error: unknown) => {
+        this.#waitsFor = errorMessage(error);
+        env.log.warn('the node cannot go on yet', { error });
+      });
+    }
+    this.#retrying = undefined;
+  }
+
+  async #close(): Promise<void> {
+    this.#core = undefined;
+    this.#waitsFor = 'it is being opened';
+    const beating = this.#beating;
+    this.#beating = new AsyncDisposableStack();
+    await beating.disposeAsync();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack.disposeAsync();
+    this.#end.abort();
+    await this.#retrying;
+    await this.#opening.run(() => this.#close());
   }
 }

@@ -82,7 +82,8 @@ export class Keeper implements VolumeSecrets {
   }): Promise<string> {
     const { clusterId, clusterKey, metadataKey, volumes } = this.#keyring;
     if (!clusterKey || !metadataKey) {
-      throw new HoldfastError('HF_DENIED', 'only an admin node can make the recovery kit');
+      const message = 'only the home can make the recovery kit: see holdfast peers';
+      throw new HoldfastError('HF_DENIED', message);
     }
     const kit = encodeRecoveryKit({
       clusterId,

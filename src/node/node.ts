@@ -4,33 +4,28 @@
  */
 import os from 'node:os';
 import { type AdminParts, checkAddress, serveAdmin, type TcpAddress } from '../admin/index.ts';
-import { SqliteDb, SqliteThread } from '../db/index.ts';
+import { HoldfastError } from '../base/index.ts';
+import { SqliteThread } from '../db/index.ts';
 import { type Env, type Log, realEnv } from '../env/index.ts';
-import { repairClearingDamage, repairWithWriteOff } from './care.ts';
-import { type Core, openCore } from './core.ts';
+import { repairWithWriteOff } from './care.ts';
 import { DataDirectory } from './data-directory.ts';
 import { LocalDevices } from './device-manager.ts';
-import {
-  finishRecovery,
-  openKeys,
-  openStores,
-  type Start,
-  type StartOptions,
-} from './first-run.ts';
+import { openKeys, openStores, type StartOptions } from './first-run.ts';
 import { Heart } from './heart.ts';
+import { joinFrom } from './join-part.ts';
 import type { Keeper } from './keeper.ts';
 import { fileLog } from './log.ts';
+import type { MakeTransport } from './network-part.ts';
+import { changedConfig, type ConfigChanges, defaultConfig, deviceLabels } from './node-config.ts';
+import { openNodeCore } from './node-core.ts';
+import { storePlaces } from './node-names.ts';
+import { Others } from './others.ts';
+import { LocalPeers } from './peer-manager.ts';
 import { StoreSet } from './store-set.ts';
 import { packageVersion } from './version.ts';
 import { waitingParts } from './waiting-parts.ts';
-import { machineReport, METADATA_TOLERANCE, nodeWarnings } from './warnings.ts';
+import { machineReport, nodeWarnings } from './warnings.ts';
 import { welcomeLines } from './welcome.ts';
-
-/** Stripes in memory at once: 30 MiB each at the most, mapped when used. */
-const SLOT_COUNT = 12;
-
-/** Beside the thread that serves the sockets and the stores; more do not make a stream faster. */
-const THREADS_MAX = 3;
 
 /** Part of the memory that the index of one store may take. */
 const INDEX_SHARE = 0.5;
@@ -39,6 +34,10 @@ export interface NodeOptions extends StartOptions {
   readonly dataPath: string;
   /** Where the control interface listens beside its socket. */
   readonly listen?: TcpAddress | undefined;
+  /** What is said anew of the node towards others; it is kept. */
+  readonly config?: ConfigChanges | undefined;
+  /** Ways to other nodes beside TLS and WebSocket. */
+  readonly transports?: readonly MakeTransport[] | undefined;
   /** Threads that hash, seal and encode. */
   readonly threadCount?: number | undefined;
   /** Where the daemon's log goes; its own file when left out. */
@@ -60,6 +59,7 @@ interface Parts {
   readonly data: DataDirectory;
   readonly keeper: Keeper;
   readonly stores: StoreSet;
+  readonly others: Others;
   readonly heart: Heart;
 }
 
@@ -74,21 +74,21 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const data = stack.use(await DataDirectory.open(options.dataPath));
   const log = options.log ?? stack.use(fileLog(data.logPath));
   const env = realEnv({ log });
+  const config = await configOf(data, options.config);
   const start = await openKeys(env, data, options);
   const { keeper, isFirstRun } = start;
   const { nodeId, clusterId } = keeper;
   const indexBytesMax = Math.floor(memoryBytes() * INDEX_SHARE);
-  const stores = stack.use(new StoreSet({ env, nodeId, clusterId, indexBytesMax }));
+  const labels = deviceLabels(config, nodeId);
+  const stores = stack.use(new StoreSet({ env, nodeId, clusterId, labels, indexBytesMax }));
   await openStores({ env, stores, data }, start, options);
   const thread = stack.use(new SqliteThread());
-  const foundation = { env, data, keeper, stores };
-  const heart = stack.use(
-    new Heart({
-      env,
-      stores,
-      openCore: () => openNodeCore(foundation, { start, options, thread }),
-    }),
-  );
+  const { transports, acceptsLoss = false, threadCount } = options;
+  const others = stack.use(new Others({ env, data, keeper, stores, config, transports }));
+  await others.open();
+  const foundation = { env, data, keeper, stores, others };
+  const openCore = () => openNodeCore({ ...foundation, start, thread, acceptsLoss, threadCount });
+  const heart = stack.use(new Heart({ env, stores, openCore, nodeGraceMs: config.awayGraceMs }));
   await heart.open();
 
   const parts = { ...foundation, heart };
@@ -115,42 +115,51 @@ function memoryBytes(): number {
   return allowed > 0 ? Math.min(allowed, os.totalmem()) : os.totalmem();
 }
 
-async function openNodeCore(
-  { env, data, keeper, stores }: Omit<Parts, 'heart'>,
-  { start, options, thread }: { start: Start; options: NodeOptions; thread: SqliteThread },
-): Promise<Core> {
-  await using opened = new AsyncDisposableStack();
-  const { acceptsLoss = false } = options;
-  const core = await openCore({
-    env,
-    nodeId: keeper.nodeId,
-    metadataKey: keeper.metadataKey,
-    secrets: keeper,
-    stores: () => stores.alive(),
-    devices: stores.devices(),
-    nameOf: (id) => stores.slots.find((slot) => slot.id === id)?.path,
-    tolerance: METADATA_TOLERANCE,
-    recovery: start.kit && { acceptsLoss },
-    // A cell's database is a cache of the mirrored log, so its own flushes are not waited for.
-    openDb: (cell) => SqliteDb.open({ path: data.cellPath(cell), thread }),
-    threadCount: options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism()),
-    slotCount: SLOT_COUNT,
-  });
-  opened.use(core);
-  stores.recall(core.cluster.topology().devices);
-  await finishRecovery({ stores, data }, start);
-  opened.move();
-  return { ...core, repair: repairClearingDamage(core.repair, stores) };
+/**
+ * What the node is to others, as said before and now.
+ * @throws HF_DENIED in the data directory of a node that has left; HF_BAD_ARGUMENT, HF_CORRUPT.
+ */
+async function configOf(data: DataDirectory, changes: ConfigChanges = {}) {
+  if ((await data.readCluster()).hasLeft) {
+    const message = `the node of ${data.path} has left its cluster; start anew: --data DIR`;
+    throw new HoldfastError('HF_DENIED', message);
+  }
+  const before = await data.readConfig();
+  const config = changedConfig(before ?? defaultConfig(), changes);
+  if (JSON.stringify(config) === JSON.stringify(before ?? defaultConfig())) return config;
+  await data.writeConfig(config);
+  return config;
+}
+
+export interface JoinNodeOptions extends Pick<NodeOptions, 'dataPath' | 'config' | 'transports'> {
+  /** What `invite` printed. */
+  readonly token: string;
+  readonly log?: Log | undefined;
+}
+
+/**
+ * Makes a new data directory that of a member; {@link openNode} then starts it.
+ * @returns whether it has become one now, and was none before.
+ * @throws as joinFrom; HF_BUSY when a node runs there.
+ */
+export async function joinNode(options: JoinNodeOptions): Promise<boolean> {
+  await using stack = new AsyncDisposableStack();
+  const data = stack.use(await DataDirectory.open(options.dataPath));
+  const log = options.log ?? stack.use(fileLog(data.logPath));
+  const config = await configOf(data, options.config);
+  const { token, transports } = options;
+  return await joinFrom({ env: realEnv({ log }), data, config, token, transports });
 }
 
 function adminParts(parts: Parts, stop: () => void): AdminParts {
-  const { env, data, keeper, stores, heart } = parts;
+  const { env, data, keeper, stores, others, heart } = parts;
   const { nodeId, clusterId } = keeper;
   const waiting = waitingParts(heart);
   return {
     identity: {
       version: packageVersion(),
       nodeId,
+      name: others.config.name,
       clusterId,
       dataPath: data.path,
       startedAtMs: env.clock.now(),
@@ -168,6 +177,8 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
       clusterId,
       saveList: () => data.writeStores(stores.entries()),
     }),
+    peers: new LocalPeers(parts),
+    storePlaces: () => storePlaces(heart.needCore(), others),
     layoutReport: () => machineReport(heart.needCore()),
     warnings: () => nodeWarnings(parts),
     async exportKit() {

@@ -204,11 +204,12 @@ export class StoreMirror implements Mirror {
     const wanted = this.#wantedCount();
     const records = new Map<string, HeldRecord>();
     for (const store of this.#options.stores()) {
+      const isStaying = this.#isStaying(store);
       for await (const { id, isGood } of metadataEntries(store)) {
         const record = records.get(toHex(id)) ?? { id, good: [], badAt: [], stayingCount: 0 };
         if (!isGood) record.badAt.push(store);
         else record.good.push(store.id);
-        if (isGood && this.#isStaying(store)) record.stayingCount += 1;
+        if (isGood && isStaying) record.stayingCount += 1;
         records.set(toHex(id), record);
       }
     }

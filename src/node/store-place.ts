@@ -4,11 +4,11 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { type ClusterId, type DeviceId, errorCode } from '../base/index.ts';
-import { deviceKindAt, filesystemOf, openDevice } from '../device/index.ts';
+import { type ClusterId, type DeviceId, errorCode, HoldfastError } from '../base/index.ts';
+import { deviceKindAt, diskLabel, filesystemOf, openDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import { readSuperblock } from '../store/index.ts';
-import { diskLabel } from './disk-label.ts';
+import type { NewStore, Slot } from './store-slot.ts';
 
 /** Part of a filesystem's free space that new stores may plan with. */
 const SPACE_SHARE = 0.9;
@@ -70,6 +70,35 @@ export async function shareOfSpace(where: string, count: number): Promise<number
 /** The label of the disk on which something at the path would lie. */
 export async function diskUnder(where: string): Promise<string> {
   return await diskLabel((await filesystemOf(await nearestFolder(where))).deviceNumber);
+}
+
+/**
+ * How large a new store is to be that has to be told so.
+ * @param slots the stores that there are.
+ * @throws HF_BAD_ARGUMENT when a capacity is given for what has its size.
+ */
+export async function capacityOf(
+  where: string,
+  { capacityBytes, kind }: NewStore,
+  slots: readonly Slot[],
+): Promise<number | undefined> {
+  if (await needsCapacity(where)) {
+    if (capacityBytes !== undefined || kind === 'image') return capacityBytes;
+    return await fittingCapacity(where, slots);
+  }
+  if (capacityBytes === undefined) return undefined;
+  const message = `${where} is as large as it is; to leave a part of it free, set a hard max`;
+  throw new HoldfastError('HF_BAD_ARGUMENT', message);
+}
+
+/** As large as the largest store on the same disk, which plans with the same space. */
+async function fittingCapacity(where: string, slots: readonly Slot[]): Promise<number> {
+  const share = await shareOfSpace(where, 1);
+  const disk = await diskUnder(where);
+  const sizes = slots
+    .filter((slot) => slot.open && slot.kind === 'directory' && slot.disk === disk)
+    .map(({ sizeBytes }) => sizeBytes);
+  return sizes.length === 0 ? share : Math.min(share, Math.max(...sizes));
 }
 
 /** The path itself, or the nearest folder above it that exists. */

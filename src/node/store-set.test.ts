@@ -3,6 +3,7 @@
  * Method: real directory stores in a temporary folder, moved and swapped under the running set; a
  * whole core over them.
  */
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -11,7 +12,7 @@ import { type ClusterId, errorCode, hexId, MiB } from '../base/index.ts';
 import { MemoryDb } from '../db/index.ts';
 import { realEnv } from '../env/index.ts';
 import { bytesOf, NODE, rs42, streamOf } from '../../test/suites/store-bed.ts';
-import { type Core, openCore } from './core.ts';
+import { type HomeCore, openHomeCore } from './core.ts';
 import { LocalDevices } from './device-manager.ts';
 import { StoreSet } from './store-set.ts';
 
@@ -93,10 +94,11 @@ describe('StoreSet', () => {
     expect(again.awayFor(60_000)).toEqual([]);
     again.setState(entries[0]!.id as never, 'out');
     expect(again.awayFor(0)).toHaveLength(2);
-    expect(await again.refresh()).toBe(false);
+    await again.refresh();
+    expect(again.changeCount).toBe(0);
 
     await fs.rename(at('elsewhere'), at('a'));
-    expect(await again.refresh()).toBe(true);
+    await again.refresh();
     expect(again.slots[0]).toMatchObject({
       state: 'in',
       reason: undefined,
@@ -104,22 +106,84 @@ describe('StoreSet', () => {
     });
     await fs.rename(at('b'), at('c'));
     await fs.rename(at('swap'), at('b'));
-    expect(await again.refresh()).toBe(true);
+    await again.refresh();
     expect(again.alive()).toHaveLength(3);
+    expect(again.changeCount).toBe(3);
   });
 
   it('notices a folder that is gone while the store runs', async () => {
     await using stores = newSet();
     await stores.create(at('a'), { capacityBytes: CAPACITY });
     await stores.create(at('b'), { capacityBytes: CAPACITY });
-    expect(await stores.refresh()).toBe(false);
+    await stores.refresh();
+    expect(stores.changeCount).toBe(2);
     await fs.rename(at('a'), at('pulled'));
-    expect(await stores.refresh()).toBe(true);
+    await stores.refresh();
+    expect(stores.changeCount).toBe(3);
     expect(stores.alive()).toHaveLength(1);
     expect(stores.slots[0]!.reason).toBeTypeOf('string');
     await fs.rename(at('pulled'), at('a'));
-    expect(await stores.refresh()).toBe(true);
+    await stores.refresh();
     expect(stores.alive()).toHaveLength(2);
+  });
+
+  it('tries ever more seldom what is there and cannot be opened, unless it is asked', async () => {
+    let nowMs = 0;
+    const clock = { ...env.clock, monotonic: () => nowMs };
+    await using stores = new StoreSet({ env: { ...env, clock }, nodeId: NODE, clusterId });
+    await stores.create(at('a'), { capacityBytes: CAPACITY });
+    const retry = () => stores.slots[0]!.retry;
+    await fs.rename(at('a'), at('pulled'));
+    for (let i = 0; i < 3; i++) await stores.refresh({ onlyDue: true });
+    nowMs = 1000;
+    await stores.refresh({ onlyDue: true });
+    // Nothing is there: that it comes back is noticed at once.
+    expect(retry()).toBe(undefined);
+    await fs.mkdir(at('a'));
+    await stores.refresh({ onlyDue: true });
+    for (const waitMs of [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]) {
+      const wait = { waitMs, atMs: nowMs + waitMs };
+      expect(retry()).toEqual(wait);
+      nowMs += waitMs - 1;
+      await stores.refresh({ onlyDue: true });
+      await stores.refresh();
+      expect(retry()).toEqual(wait);
+      nowMs += 1;
+      await stores.refresh({ onlyDue: true });
+    }
+    await fs.rmdir(at('a'));
+    await fs.rename(at('pulled'), at('a'));
+    await stores.refresh({ onlyDue: true });
+    expect(stores.alive()).toEqual([]);
+    await stores.refresh();
+    expect(stores.alive()).toHaveLength(1);
+    expect(retry()).toBe(undefined);
+  });
+
+  it('goes on with the others while a disk hangs, and asks that one no more', async () => {
+    await using stores = newSet();
+    for (const name of ['a', 'b', 'c']) await stores.create(at(name), { capacityBytes: CAPACITY });
+    for (const name of ['a', 'b']) await fs.rename(at(name), at(`pulled-${name}`));
+    await stores.refresh();
+    // Who opens a pipe waits for somebody who writes.
+    await fs.mkdir(at('a'));
+    execFileSync('mkfifo', [at('a/holdfast.json')]);
+    // More looks that hang would take all threads that there are for files.
+    for (let i = 0; i < 8; i++) await stores.refresh({ onlyDue: i > 3, msMax: 50 });
+    await fs.rename(at('pulled-b'), at('b'));
+    await stores.refresh({ onlyDue: true });
+    expect(stores.alive()).toHaveLength(2);
+    await stores.create(at('d'), { capacityBytes: CAPACITY });
+    await stores.detach(stores.find(at('c')).id);
+    await stores.attach(at('c'));
+    expect(stores.alive()).toHaveLength(3);
+
+    const pipe = await fs.open(at('a/holdfast.json'), 'w');
+    await fs.rm(at('a'), { recursive: true });
+    await fs.rename(at('pulled-a'), at('a'));
+    await pipe.close();
+    await stores.refresh();
+    expect(stores.alive()).toHaveLength(4);
   });
 
   it('does not take the copy of a store for another one', async () => {
@@ -146,12 +210,12 @@ async function openNode(stack: AsyncDisposableStack, storeCount: number) {
     clusterId,
     saveList: async () => void (savedCount = stores.entries().length),
   });
-  await core.volumes.create({ name: 'v', scheme: rs42, isDeduplicating: true });
+  await core.volumes.create({ name: 'v', policy: [rs42], isDeduplicating: true });
   return { stores, core, devices, savedCount: () => savedCount };
 }
 
-async function coreOver(stores: StoreSet): Promise<Core> {
-  return await openCore({
+async function coreOver(stores: StoreSet): Promise<HomeCore> {
+  return await openHomeCore({
     env,
     nodeId: NODE,
     metadataKey: new Uint8Array(32),
@@ -161,7 +225,7 @@ async function coreOver(stores: StoreSet): Promise<Core> {
     tolerance: 2,
     openDb: async () => new MemoryDb(),
     threadCount: 0,
-    slotCount: 2,
+    slotCount: 4,
   });
 }
 
@@ -192,7 +256,7 @@ describe('LocalDevices', () => {
     await expectAll();
     const { stripes, misplaced } = await core.repair.health();
     expect([stripes.degraded, stripes.lost, misplaced]).toEqual([0, 0, 0]);
-    expect(await core.mirror.repair()).toBe(0);
+    expect(await core.metadata.mend()).toBe(0);
 
     // Six are needed for rs-4+2.
     const refused = devices.remove({ device: at('disk-1'), isForced: false });

@@ -12,11 +12,13 @@ import {
   errorMessage,
   hexId,
   HoldfastError,
+  KeyedLock,
+  LIMITS,
   mapBounded,
-  Mutex,
   type NodeId,
+  utf8,
 } from '../base/index.ts';
-import { type BlockDevice, makeDevice, openDevice } from '../device/index.ts';
+import { type BlockDevice, diskLabel, makeDevice, openDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DeviceState, TopologyDevice } from '../placement/index.ts';
 import {
@@ -29,9 +31,16 @@ import {
   readSuperblock,
 } from '../store/index.ts';
 import type { StoreEntry } from './data-directory.ts';
-import { diskLabel } from './disk-label.ts';
-import { type NewStore, type OpenSlot, type Slot, unseenSlot } from './store-slot.ts';
-import { diskUnder, type FoundStore, needsCapacity, shareOfSpace, storeAt } from './store-place.ts';
+import {
+  findSlot,
+  isOfOtherCluster,
+  type NewStore,
+  type OpenSlot,
+  retryAfter,
+  type Slot,
+  unseenSlot,
+} from './store-slot.ts';
+import { capacityOf, type FoundStore, storeAt } from './store-place.ts';
 
 /** Levels of this machine's topology, widest first. */
 export const LEVELS = ['server', 'disk'] as const;
@@ -40,6 +49,8 @@ export interface StoreSetOptions {
   readonly env: Env;
   readonly nodeId: NodeId;
   readonly clusterId: ClusterId;
+  /** Of its failure domains, those above the disk: the node itself when left out. */
+  readonly labels?: readonly string[] | undefined;
   /** Memory that the index of one store may take. */
   readonly indexBytesMax?: number | undefined;
 }
@@ -47,8 +58,12 @@ export interface StoreSetOptions {
 export class StoreSet implements AsyncDisposable {
   readonly #options: StoreSetOptions;
   readonly #slots = new Map<DeviceId, Slot>();
-  /** Two that open the same store would find it busy. */
-  readonly #opening = new Mutex();
+  /**
+   * Two that open the same store would find it busy. Each path and each id has its own lock, so
+   * that a disk which hangs holds up nothing but itself; a path is locked before an id.
+   */
+  readonly #locks = new KeyedLock();
+  readonly #looks = new Map<DeviceId, Promise<void>>();
   #changeCount = 0;
 
   constructor(options: StoreSetOptions) {
@@ -85,7 +100,7 @@ export class StoreSet implements AsyncDisposable {
       id,
       weightBytes: sizeBytes,
       state,
-      labels: [this.#options.nodeId, disk],
+      labels: [...(this.#options.labels ?? [this.#options.nodeId]), disk],
     }));
   }
 
@@ -96,43 +111,43 @@ export class StoreSet implements AsyncDisposable {
       const slot = unseenSlot(id as DeviceId, where);
       this.#slots.set(slot.id, isDetached ? { ...slot, ...this.#detached() } : slot);
     }
-    const slots = this.slots.filter(({ isDetached }) => !isDetached);
-    await mapBounded(slots, slots.length || 1, async ({ id, path: where }) => {
-      await this.#openSlot(id, where);
-    });
+    await Promise.all(this.slots.map(({ id }) => this.#look(id)));
   }
 
   async #openSlot(id: DeviceId, where: string): Promise<void> {
     try {
-      const open = await this.#openStore(where, (found) => {
+      const open = await this.#openStore(where, async (found) => {
         if (found === id) return;
         throw new HoldfastError('HF_NOT_OURS', `${where} is another store than before`);
       });
       await this.#take(open, where);
     } catch (error) {
-      this.#markAway(id, where, error);
+      this.#markAway(id, error);
     }
   }
 
-  #markAway(id: DeviceId, where: string, error: unknown): void {
+  #markAway(id: DeviceId, error: unknown): void {
+    const { log, clock } = this.#options.env;
     const reason = errorMessage(error);
-    const before = this.#slots.get(id);
-    if (!before?.reason) this.#options.env.log.warn('a store is away', { store: id, reason });
-    if (before?.open) this.#changeCount += 1;
+    const before = this.#slots.get(id)!;
+    const nowMs = clock.monotonic();
+    if (!before.reason) log.warn('a store is away', { store: id, reason });
+    if (before.open) this.#changeCount += 1;
     this.#slots.set(id, {
-      ...(before ?? unseenSlot(id, where)),
+      ...before,
       open: undefined,
       reason,
       isForeign: isOfOtherCluster(error),
-      awaySinceMs: before?.awaySinceMs ?? this.#options.env.clock.monotonic(),
+      awaySinceMs: before.awaySinceMs ?? nowMs,
+      retry: retryAfter(error, { before: before.retry, nowMs }),
     });
   }
 
   /** @param check refuses the store by its id, before anything is written to it. */
-  async #openStore(where: string, check: (id: DeviceId) => void): Promise<OpenSlot> {
+  async #openStore(where: string, check: (id: DeviceId) => Promise<void>): Promise<OpenSlot> {
     const device = await openDevice({ env: this.#options.env, path: where });
     try {
-      check((await readSuperblock(device)).superblock.id);
+      await check((await readSuperblock(device)).superblock.id);
       return { device, store: await this.#mount(device) };
     } catch (error) {
       await device[Symbol.asyncDispose]();
@@ -162,6 +177,7 @@ export class StoreSet implements AsyncDisposable {
       isDetached: false,
       isForeign: false,
       awaySinceMs: undefined,
+      retry: undefined,
       disk: await diskLabel(device.deviceNumber),
       state: isDraining ? 'draining' : 'in',
     };
@@ -170,44 +186,18 @@ export class StoreSet implements AsyncDisposable {
     return slot;
   }
 
-  /** As large as the largest store on the same disk, which plans with the same space. */
-  async #fittingCapacity(where: string): Promise<number> {
-    const share = await shareOfSpace(where, 1);
-    const disk = await diskUnder(where);
-    const peers = this.slots.filter(
-      (slot) => slot.open && slot.kind === 'directory' && slot.disk === disk,
-    );
-    if (peers.length === 0) return share;
-    return Math.min(share, Math.max(...peers.map(({ sizeBytes }) => sizeBytes)));
-  }
-
-  /** @throws HF_BAD_ARGUMENT when a capacity is given for what has its size, or is lacking. */
-  async #capacityOf(where: string, about: NewStore): Promise<number | undefined> {
-    const { capacityBytes, kind } = about;
-    if (await needsCapacity(where)) {
-      if (capacityBytes !== undefined || kind === 'image') return capacityBytes;
-      return await this.#fittingCapacity(where);
-    }
-    if (capacityBytes === undefined) return undefined;
-    const message = `${where} is as large as it is; to leave a part of it free, set a hard max`;
-    throw new HoldfastError('HF_BAD_ARGUMENT', message);
-  }
-
   /**
    * Makes a new store in what is empty, or in a folder or image that is not there yet.
    * @throws HF_NOT_OURS for foreign content, HF_EXISTS when a store is there, unless they are given
    *   up; HF_BUSY, HF_BAD_ARGUMENT, HF_NO_SPACE, HF_DENIED, HF_IO.
    */
   async create(where: string, about: NewStore = {}): Promise<Slot> {
-    return await this.#opening.run(() => this.#create(where, about));
-  }
-
-  async #create(where: string, about: NewStore): Promise<Slot> {
+    using _ = await this.#lock(path.resolve(where));
     const { env, clusterId, nodeId } = this.#options;
     const uuid = hexId<DeviceId>(env.random.bytes(16));
     const { kind, isForced, replacesStore, label, limits } = about;
     if (limits) checkLimits(limits); // before anything is made
-    const capacityBytes = await this.#capacityOf(where, about);
+    const capacityBytes = await capacityOf(where, about, this.slots);
     const place = { path: where, uuid, capacityBytes, kind, isForced, replacesStore };
     const device = await makeDevice({ env, ...place });
     try {
@@ -226,20 +216,22 @@ export class StoreSet implements AsyncDisposable {
    *   HF_CORRUPT, HF_UNSUPPORTED, HF_DENIED, HF_IO.
    */
   async attach(where: string): Promise<Slot> {
-    const check = (id: DeviceId) => {
+    using locks = new DisposableStack();
+    locks.use(await this.#lock(path.resolve(where)));
+    const open = await this.#openStore(where, async (id) => {
+      locks.use(await this.#lock(id));
       const other = this.#slots.get(id);
       if (!other?.open) return;
       const message = `${where} has the id of the store ${other.path}, which is in use`;
       throw new HoldfastError('HF_EXISTS', message);
-    };
-    return await this.#opening.run(async () =>
-      this.#take(await this.#openStore(where, check), where),
-    );
+    });
+    return await this.#take(open, where);
   }
 
   /** The store at a path, as {@link storeAt} finds it. */
   async inspect(where: string): Promise<FoundStore | undefined> {
-    return await this.#opening.run(() => storeAt(this.#options.env, where));
+    using _ = await this.#lock(path.resolve(where));
+    return await storeAt(this.#options.env, where);
   }
 
   /** What the topology remembers: which are drained, and of stores away since the start all. */
@@ -262,31 +254,58 @@ export class StoreSet implements AsyncDisposable {
     return this.slots.some((slot) => slot.open && path.resolve(slot.path) === full);
   }
 
-  /** Notices stores that are gone, takes back those that returned. @returns whether any changed. */
-  async refresh(): Promise<boolean> {
-    return await this.#opening.run(() => this.#refresh());
+  /**
+   * Notices stores that are gone, takes back those that returned. A look that takes longer than
+   * `msMax` goes on by itself.
+   * @param options.onlyDue leaves out what was tried a moment ago, or is being looked at.
+   */
+  async refresh(options: { onlyDue?: boolean; msMax?: number } = {}): Promise<void> {
+    const { onlyDue = false, msMax = LIMITS.diskLookMsMax } = options;
+    const { clock } = this.#options.env;
+    const isDue = ({ id, retry }: Slot): boolean =>
+      !this.#looks.has(id) && (!retry || retry.atMs <= clock.monotonic());
+    const looks = this.slots
+      .filter((slot) => !onlyDue || isDue(slot))
+      .map(async ({ id }) => {
+        await this.#looks.get(id); // it may have begun before what is asked about
+        await this.#look(id);
+      });
+    const end = new AbortController();
+    const patience = clock.sleep(msMax, { signal: end.signal }).catch(() => {});
+    await Promise.race([Promise.all(looks), patience]);
+    end.abort();
   }
 
-  async #refresh(): Promise<boolean> {
-    const changes = await mapBounded(this.slots, this.slots.length || 1, async (slot) => {
-      if (slot.isDetached) return false;
-      if (!slot.open) {
-        await this.#openSlot(slot.id, slot.path);
-        return this.#slots.get(slot.id)?.open !== undefined;
-      }
-      const { store, device } = slot.open;
-      try {
-        // A flush of nothing is cheap, and the device makes sure that its folder is still there.
-        await device.flush();
-        if (store.state !== 'failed') return false;
-        this.#markAway(slot.id, slot.path, 'it stopped after a failed write');
-      } catch (error) {
-        this.#markAway(slot.id, slot.path, error);
-      }
-      await closeQuietly(store);
-      return true;
-    });
-    return changes.includes(true);
+  /** One at a time for each store. */
+  #look(id: DeviceId): Promise<void> {
+    const look = this.#looks.get(id) ?? this.#lookAt(id).finally(() => this.#looks.delete(id));
+    this.#looks.set(id, look);
+    return look;
+  }
+
+  async #lookAt(id: DeviceId): Promise<void> {
+    const where = this.#slots.get(id)?.path;
+    if (where === undefined) return;
+    using _path = await this.#lock(path.resolve(where));
+    using _id = await this.#lock(id);
+    const slot = this.#slots.get(id);
+    // It may have been detached, forgotten or attached elsewhere meanwhile.
+    if (!slot || slot.isDetached || slot.path !== where) return;
+    if (!slot.open) return await this.#openSlot(id, where);
+    const { store, device } = slot.open;
+    try {
+      // A flush of nothing is cheap, and the device makes sure that its folder is still there.
+      await device.flush();
+      if (store.state !== 'failed') return;
+      this.#markAway(id, 'it stopped after a failed write');
+    } catch (error) {
+      this.#markAway(id, error);
+    }
+    await closeQuietly(store);
+  }
+
+  #lock(key: string): Promise<Disposable> {
+    return this.#locks.acquire(utf8(key));
   }
 
   /** Stores that have been away for at least this long and still count as `in`. */
@@ -298,10 +317,11 @@ export class StoreSet implements AsyncDisposable {
   }
 
   /** Stores that a mount found damaged, and nobody has dealt with that. */
-  async damaged(): Promise<readonly ExtentStore[]> {
-    const damaged: ExtentStore[] = [];
-    for (const { open } of this.slots) {
-      if (open && (await open.store.describe()).damagedAtMs > 0) damaged.push(open.store);
+  async damaged(): Promise<readonly { readonly path: string; readonly store: ExtentStore }[]> {
+    const damaged: { path: string; store: ExtentStore }[] = [];
+    for (const { path: where, open } of this.slots) {
+      if (!open || (await open.store.describe()).damagedAtMs === 0) continue;
+      damaged.push({ path: where, store: open.store });
     }
     return damaged;
   }
@@ -329,14 +349,13 @@ export class StoreSet implements AsyncDisposable {
    *   same.
    */
   async detach(id: DeviceId): Promise<void> {
-    // A refresh under way would take it for lost, and look for it.
-    await this.#opening.run(async () => {
-      const slot = this.#slots.get(id);
-      if (!slot) return;
-      this.#slots.set(id, { ...slot, open: undefined, ...this.#detached() });
-      this.#changeCount += 1;
-      await slot.open?.store[Symbol.asyncDispose]();
-    });
+    // A look under way would take it for lost, and look for it.
+    using _ = await this.#lock(id);
+    const slot = this.#slots.get(id);
+    if (!slot) return;
+    this.#slots.set(id, { ...slot, open: undefined, ...this.#detached() });
+    this.#changeCount += 1;
+    await slot.open?.store[Symbol.asyncDispose]();
   }
 
   #detached(): Pick<Slot, 'reason' | 'isDetached' | 'awaySinceMs'> {
@@ -346,41 +365,24 @@ export class StoreSet implements AsyncDisposable {
 
   /** Lets go of a store for good: closes it and forgets its path. */
   async forget(id: DeviceId): Promise<void> {
-    // A refresh under way would take it for lost, and list it again.
-    await this.#opening.run(async () => {
-      const slot = this.#slots.get(id);
-      this.#slots.delete(id);
-      this.#changeCount += 1;
-      if (slot?.open) await closeQuietly(slot.open.store);
-    });
+    using _ = await this.#lock(id);
+    const slot = this.#slots.get(id);
+    this.#slots.delete(id);
+    this.#changeCount += 1;
+    if (slot?.open) await closeQuietly(slot.open.store);
   }
 
   /** @param name an id, the unique beginning of one, or a path. @throws HF_NOT_FOUND. */
   find(name: string): Slot {
-    const full = path.resolve(name);
-    const byPath = this.slots.find((slot) => path.resolve(slot.path) === full);
-    if (byPath) return byPath;
-    const matches = this.slots.filter(({ id }) => id.startsWith(name));
-    if (matches.length === 1) return matches[0]!;
-    throw new HoldfastError(
-      'HF_NOT_FOUND',
-      matches.length === 0
-        ? `"${name}" is no store of this node; see: holdfast dev list`
-        : `"${name}" fits ${matches.length} stores; write more of the id`,
-    );
+    return findSlot(this.slots, name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#looks.values()); // they may yet open some
     await mapBounded(this.slots, this.slots.length || 1, async ({ open }) => {
       await open?.store[Symbol.asyncDispose]();
     });
   }
-}
-
-/** As opening a store says it. */
-export function isOfOtherCluster(error: unknown): boolean {
-  const { code, details } = error as Partial<HoldfastError>;
-  return code === 'HF_NOT_OURS' && details?.['clusterId'] !== undefined;
 }
 
 /** A store that has failed has nothing left to lose by not closing well. */

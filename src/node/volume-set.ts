@@ -1,13 +1,17 @@
 /**
  * The volumes that this node serves: for each its keys, its cell and its objects. A volume whose
- * secret is not in the keyring is known but cannot be opened here.
+ * secret is not in the keyring is known but cannot be opened here, until it is granted.
  */
 import {
-  formatScheme,
+  errorCode,
+  errorMessage,
+  formatPolicy,
   hexId,
   HoldfastError,
-  parseScheme,
-  type Scheme,
+  Mutex,
+  type NodeId,
+  parsePolicy,
+  type Policy,
   type VolumeId,
 } from '../base/index.ts';
 import type { VolumeManager, VolumeStatus } from '../admin/index.ts';
@@ -24,7 +28,14 @@ import {
 } from '../meta/index.ts';
 import type { Repair } from '../repair/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
-import { type ObjectStore, openObjects } from '../volume/index.ts';
+import {
+  ensureFits,
+  type ObjectStore,
+  openObjects,
+  type ReencodeReport,
+  type RunOptions,
+} from '../volume/index.ts';
+import { PolicyRuns } from './policy-runs.ts';
 
 /** Secrets by volume; `add` is durable when it resolves. */
 export interface VolumeSecrets {
@@ -32,17 +43,30 @@ export interface VolumeSecrets {
   add(volume: VolumeId, secret: Uint8Array): Promise<void>;
 }
 
+/** Secrets of volumes as they travel between members. */
+export interface GrantedSecrets {
+  /** A volume that this node has just made: to itself, and to others that are to serve it. */
+  share(volume: VolumeId, secret: Uint8Array): Promise<void>;
+  /** Those that this node was granted. */
+  collect(): Promise<ReadonlyMap<VolumeId, Uint8Array>>;
+}
+
 export interface VolumeSetOptions {
   readonly env: Env;
   readonly volumes: Volumes;
   readonly secrets: VolumeSecrets;
+  readonly grants?: GrantedSecrets | undefined;
   readonly references: References;
   readonly session: Session;
   readonly stripes: StripeStore;
   readonly cluster: Cluster;
-  /** The namespace closes with `owner`. */
-  readonly openNamespace: (volume: VolumeId, owner: AsyncDisposableStack) => Promise<Namespace>;
+  readonly repair: Pick<Repair, 'release' | 'abandon'>;
+  /** It stays the caller's. */
+  readonly openNamespace: (volume: VolumeId) => Promise<Namespace>;
 }
+
+/** How often volumes are looked for that others have made, changed or granted. */
+const FOLLOW_MS = 2000;
 
 interface OpenVolume {
   record: VolumeRecord;
@@ -51,32 +75,57 @@ interface OpenVolume {
 }
 
 /** What a new volume gets when nothing is said: bears the loss of two stores, where it can. */
-function fittingScheme(cluster: Cluster): Scheme {
+function fittingPolicy(cluster: Cluster): Policy {
   const count = cluster.topology().devices.filter(({ state }) => state === 'in').length;
-  if (count >= 4) return parseScheme(`rs-${Math.min(4, count - 2)}+2`);
-  return parseScheme(`copy-${Math.max(1, count)}`);
+  if (count >= 4) return parsePolicy(`rs-${Math.min(4, count - 2)}+2`);
+  return parsePolicy(`copy-${Math.max(1, count)}`);
 }
 
 export class VolumeSet implements VolumeManager, AsyncDisposable {
   readonly #options: VolumeSetOptions;
-  readonly #repair: Pick<Repair, 'release' | 'abandon'>;
   readonly #open = new Map<VolumeId, OpenVolume>();
-  readonly #locked: string[] = [];
+  readonly #opening = new Mutex();
   readonly #stack = new AsyncDisposableStack();
+  #locked: readonly string[] = [];
+  readonly #runs: PolicyRuns;
   #degradedPuts = 0;
 
-  /** @param repair built over {@link namespaceOf} of this very set, hence a second argument. */
-  constructor(options: VolumeSetOptions, repair: Pick<Repair, 'release' | 'abandon'>) {
+  constructor(options: VolumeSetOptions) {
     this.#options = options;
-    this.#repair = repair;
+    this.#runs = new PolicyRuns(options.env);
   }
 
-  /** Opens every volume whose secret is known. */
-  async openAll(): Promise<void> {
-    for (const record of await this.#options.volumes.list()) {
-      const secret = this.#options.secrets.get(record.id);
-      if (secret) await this.#openVolume(record, secret);
-      else this.#locked.push(record.name);
+  /** Sees what others have changed: opens every volume whose secret is known by now. */
+  async refresh(): Promise<void> {
+    await this.#opening.run(async () => {
+      const { volumes, secrets } = this.#options;
+      const records = await volumes.list();
+      if (records.some(({ id }) => !secrets.get(id))) await this.#takeGrants();
+      for (const record of records) {
+        const volume = this.#open.get(record.id);
+        const secret = secrets.get(record.id);
+        if (volume) volume.record = record;
+        else if (secret) await this.#openVolume(record, secret);
+      }
+      this.#locked = records.filter(({ id }) => !this.#open.has(id)).map(({ name }) => name);
+    });
+  }
+
+  async #takeGrants(): Promise<void> {
+    const { grants, secrets } = this.#options;
+    for (const [volume, secret] of (await grants?.collect()) ?? []) {
+      if (!secrets.get(volume)) await secrets.add(volume, secret);
+    }
+  }
+
+  /** {@link refresh} every now and then, until `signal` is aborted. */
+  async follow({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    const { env } = this.#options;
+    for await (const _ of env.clock.every(FOLLOW_MS, { signal })) {
+      await this.refresh().catch((error: unknown) => {
+        if (errorCode(error) === undefined) throw error;
+        env.log.debug('volumes cannot be looked for', { reason: errorMessage(error) });
+      });
     }
   }
 
@@ -86,11 +135,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   async #openVolume(record: VolumeRecord, secret: Uint8Array): Promise<OpenVolume> {
-    const namespace = await this.#options.openNamespace(record.id, this.#stack);
+    const namespace = await this.#options.openNamespace(record.id);
+    if (record.retention) await namespace.protect(record.retention);
     const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = { record, namespace };
     const objects = openObjects({
       ...this.#options,
-      repair: this.#repair,
       volume: () => open.record,
       keys: volumeKeys(secret),
       namespace,
@@ -98,6 +147,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
     this.#open.set(record.id, volume);
+    if (record.reencodedBy === this.#self) this.#apply(volume);
     return volume;
   }
 
@@ -124,31 +174,82 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return await Promise.all([...this.#open.values()].map(statusOf));
   }
 
-  async create(request: {
-    name: string;
-    scheme: Scheme | undefined;
-    isDeduplicating: boolean;
-  }): Promise<VolumeStatus> {
-    const { env, volumes, secrets, cluster } = this.#options;
-    const { name, scheme = fittingScheme(cluster), isDeduplicating } = request;
+  async create(request: Parameters<VolumeManager['create']>[0]): Promise<VolumeStatus> {
+    const { env, volumes, secrets, grants, cluster } = this.#options;
+    const { name, policy = fittingPolicy(cluster), isDeduplicating, retention } = request;
     checkVolumeName(name);
     if (await volumes.get(name)) throw new HoldfastError('HF_EXISTS', `volume "${name}" exists`);
-    await cluster.ensureWidth(scheme.n);
+    await ensureFits(cluster, policy);
     const id = hexId<VolumeId>(env.random.bytes(16));
     const secret = env.random.bytes(32);
     // The secret first: a volume without its secret could never be opened.
     await secrets.add(id, secret);
-    const record = { id, name, scheme, isDeduplicating, createdAtMs: env.clock.now() };
+    await grants?.share(id, secret);
+    const record: VolumeRecord = {
+      id,
+      name,
+      policy,
+      isDeduplicating,
+      retention,
+      reencodedBy: undefined,
+      createdAtMs: env.clock.now(),
+    };
     await volumes.create(record);
-    env.log.info('volume made', { volume: id, scheme: formatScheme(scheme) });
-    return await statusOf(await this.#openVolume(record, secret));
+    env.log.info('volume made', { volume: id, scheme: formatPolicy(policy) });
+    // A refresh may have found it meanwhile.
+    const volume = await this.#opening.run(
+      async () => this.#open.get(id) ?? (await this.#openVolume(record, secret)),
+    );
+    return await statusOf(volume);
   }
 
-  async setScheme(name: string, scheme: Scheme): Promise<VolumeStatus> {
+  async setPolicy(
+    name: string,
+    { policy, retention }: Parameters<VolumeManager['setPolicy']>[1],
+  ): Promise<VolumeStatus> {
     const volume = this.#named(name);
-    await this.#options.cluster.ensureWidth(scheme.n);
-    volume.record = await this.#options.volumes.setScheme(name, scheme);
+    if (policy) await ensureFits(this.#options.cluster, policy);
+    const change = { ...(policy && { policy }), ...(retention && { retention }) };
+    volume.record = await this.#options.volumes.change(name, change);
+    if (retention) await volume.namespace.protect(retention);
     return await statusOf(volume);
+  }
+
+  async applyPolicy(name: string, options: RunOptions): Promise<ReencodeReport> {
+    const volume = this.#named(name);
+    if (!this.#runs.has(name)) {
+      const reencodedBy = this.#self;
+      volume.record = await this.#options.volumes.change(name, { reencodedBy });
+      this.#apply(volume);
+    }
+    return await this.#runs.follow(name, options);
+  }
+
+  get #self(): NodeId {
+    return this.#options.session.id as NodeId;
+  }
+
+  #apply(volume: OpenVolume): void {
+    const { name } = volume.record;
+    this.#runs.start(name, {
+      objects: volume.objects,
+      policy: () => volume.record.policy,
+      finish: async () => {
+        volume.record = await this.#options.volumes.change(name, { reencodedBy: undefined });
+      },
+    });
+  }
+
+  /**
+   * Makes what one encoding of hybrid objects has lost again from the others.
+   * @returns stripes that are whole again.
+   */
+  async mend({ signal }: Pick<RunOptions, 'signal'>): Promise<number> {
+    let count = 0;
+    for (const { objects } of [...this.#open.values()]) {
+      count += (await objects.mendAll({ signal })).mended;
+    }
+    return count;
   }
 
   objects(name: string): ObjectStore {
@@ -161,6 +262,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#runs[Symbol.asyncDispose]();
     await this.#stack[Symbol.asyncDispose]();
   }
 }

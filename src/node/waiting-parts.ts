@@ -8,7 +8,8 @@ export function waitingParts(heart: Pick<Heart, 'refuse'>): Pick<AdminParts, 'vo
     volumes: {
       list: async () => [],
       create: refuse,
-      setScheme: refuse,
+      setPolicy: refuse,
+      applyPolicy: refuse,
       objects: () => heart.refuse(),
     },
     repair: {
@@ -18,6 +19,7 @@ export function waitingParts(heart: Pick<Heart, 'refuse'>): Pick<AdminParts, 'vo
       collect: refuse,
       release: refuse,
       abandon: refuse,
+      status: refuse,
     },
   };
 }

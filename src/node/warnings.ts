@@ -1,9 +1,10 @@
 /** What the user of a node should know or do, one line each. */
-import { formatScheme, toleranceOf } from '../base/index.ts';
+import { errorCode, errorMessage, formatPolicy, type Policy, toleranceOf, widthOf } from '../base/index.ts';
 import { type LayoutReport, reportLayout } from '../placement/index.ts';
 import type { Core } from './core.ts';
 import type { Heart } from './heart.ts';
 import type { Keeper } from './keeper.ts';
+import type { Others } from './others.ts';
 import type { StoreSet } from './store-set.ts';
 
 /** Losses that metadata bears: those of the default scheme. */
@@ -13,22 +14,31 @@ export async function nodeWarnings(about: {
   heart: Heart;
   stores: StoreSet;
   keeper: Keeper;
+  others: Others;
 }): Promise<readonly string[]> {
   const { heart, stores, keeper } = about;
   const lines: string[] = [];
   if (heart.waitsFor) lines.push(`the node waits: ${heart.waitsFor}`);
+  if (isCutOff(about)) {
+    lines.push('no other node answers; if this one was removed, it needs a new invitation');
+  }
   for (const { path, reason, isDetached } of stores.slots) {
     if (isDetached) lines.push(`store ${path} is detached; back with: holdfast dev attach ${path}`);
     else if (reason) lines.push(`store ${path} is away: ${reason}`);
   }
-  lines.push(...(await damagedStores(stores)));
+  for (const { path } of await stores.damaged()) {
+    lines.push(`store ${path} was found damaged, and may lack shards: holdfast repair`);
+  }
   if (heart.core) {
     for (const name of heart.core.volumes.locked) {
       lines.push(`volume "${name}" cannot be opened: recover with a kit saved after it was made`);
     }
     lines.push(...machineReport(heart.core).relaxed, ...frailVolumes(heart.core));
+    lines.push(...thinVolumes(heart.core));
   }
-  const kit = await keeper.kitState();
+  lines.push(...(await volumesHeldByOne(about)));
+  // No other node can make the kit.
+  const kit = about.others.isHome ? await keeper.kitState() : 'current';
   if (kit === 'none') {
     lines.push(`without a recovery kit, losing the data directory loses all keys: ${SAVE_KIT}`);
   } else if (kit === 'stale') {
@@ -37,42 +47,82 @@ export async function nodeWarnings(about: {
   return lines;
 }
 
+/** Whether a node that needs a home sees nobody at all. */
+function isCutOff({ others }: { others: Others }): boolean {
+  const members = others.part?.network.members() ?? [];
+  return (
+    others.part !== undefined && !others.isHome && !members.some(({ health }) => health === 'alive')
+  );
+}
+
+/** Volumes whose keys one node alone holds though there are others, one line each. */
+async function volumesHeldByOne(about: { heart: Heart; others: Others }): Promise<string[]> {
+  const { core } = about.heart;
+  if (!core || !about.others.part) return [];
+  try {
+    const { members, grants } = about.others.removal();
+    if ((await members.list()).length < 2) return [];
+    const holders = await grants.allHolders();
+    return core.volumes.records
+      .filter(({ id }) => (holders.get(id)?.size ?? 0) < 2)
+      .map(
+        ({ name }) =>
+          `one node alone has the keys of volume "${name}": holdfast volume grant ${name} NODE`,
+      );
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return [`the home does not answer: ${errorMessage(error)}`];
+  }
+}
+
+/** Losses that the best of the encodings bears. */
+function policyTolerance(policy: Policy): number {
+  return Math.max(...policy.map(toleranceOf));
+}
+
 /** Volumes that bear no loss at all, one line each. */
 export function frailVolumes({ volumes }: Pick<Core, 'volumes'>): string[] {
   return volumes.records
-    .filter(({ scheme }) => toleranceOf(scheme) === 0)
+    .filter(({ policy }) => policyTolerance(policy) === 0)
     .map(
-      ({ name, scheme }) =>
-        `volume "${name}" stores ${formatScheme(scheme)}: whatever store is lost, something is ` +
+      ({ name, policy }) =>
+        `volume "${name}" stores ${formatPolicy(policy)}: whatever store is lost, something is ` +
         `lost with it; add stores, then: holdfast volume policy ${name} --scheme copy-2`,
     );
 }
 
-async function damagedStores({ slots }: StoreSet): Promise<string[]> {
-  const lines: string[] = [];
-  for (const { open, path } of slots) {
-    if (!open || (await open.store.describe()).damagedAtMs === 0) continue;
-    lines.push(`store ${path} was found damaged, and may lack shards: holdfast repair`);
-  }
-  return lines;
+/** Volumes that want more places than there are, one line each: they fill up when there are. */
+export function thinVolumes({ cluster, volumes }: Pick<Core, 'cluster' | 'volumes'>): string[] {
+  const inUse = cluster.topology().devices.filter(({ state }) => state === 'in');
+  const nodeCount = new Set(inUse.map(({ id }) => cluster.nodeOf(id))).size;
+  return volumes.records.flatMap(({ name, policy }) => {
+    const near = policy.find(({ n, isNear }) => isNear && n > nodeCount);
+    const wanted = near
+      ? `${formatPolicy([near])} on ${near.n} nodes, and there are ${nodeCount}`
+      : `${widthOf(policy)} stores for ${formatPolicy(policy)}, and there are ${inUse.length}`;
+    if (!near && widthOf(policy) <= inUse.length) return [];
+    return [`volume "${name}" wants ${wanted}: what it holds is degraded until there are more`];
+  });
 }
 
 /**
  * What the layout promises to the volume that bears least. That one machine is one machine need
- * not be said.
+ * not be said: wide levels that are one domain are left out.
  */
 export function machineReport({
   cluster,
   volumes,
 }: Pick<Core, 'cluster' | 'volumes'>): LayoutReport {
-  const tolerances = volumes.records.map(({ scheme }) => toleranceOf(scheme));
+  const tolerances = volumes.records.map(({ policy }) => policyTolerance(policy));
   const tolerance = Math.min(METADATA_TOLERANCE, ...tolerances);
-  const report = reportLayout(cluster.layout(), cluster.topology(), { tolerance });
-  return {
-    ...report,
-    survives: report.survives.filter(({ level }) => level !== 'server'),
-    relaxed: report.relaxed.filter((line) => !/ share 1 server:/.test(line)),
-  };
+  const { epoch, levels, devices } = cluster.topology();
+  const inUse = devices.filter(({ state }) => state === 'in');
+  const isOneDomain = (i: number) => inUse.every(({ labels }) => labels[i] === inUse[0]!.labels[i]);
+  const lastLevel = levels.length - 1;
+  const start = levels.findIndex((_, i) => i === lastLevel || !isOneDomain(i));
+  const told = inUse.map((device) => ({ ...device, labels: device.labels.slice(start) }));
+  const topology = { epoch, levels: levels.slice(start), devices: told };
+  return reportLayout(cluster.layout(), topology, { tolerance });
 }
 
 export const SAVE_KIT = 'holdfast key export FILE';

@@ -1,5 +1,5 @@
 /** What `up` tells the user who started the node. */
-import { formatScheme, GiB } from '../base/index.ts';
+import { formatPolicy, GiB } from '../base/index.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { Heart } from './heart.ts';
 import type { StoreSet } from './store-set.ts';
@@ -22,7 +22,7 @@ export async function welcomeLines(about: {
   if (!core) return [...place, `It waits: ${heart.waitsFor}`];
   const alive = stores.alive();
   const volumes = (await core.volumes.list()).map(
-    ({ record }) => `${record.name} (${formatScheme(record.scheme)})`,
+    ({ record }) => `${record.name} (${formatPolicy(record.policy)})`,
   );
   const lines = [
     ...place,

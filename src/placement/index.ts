@@ -9,5 +9,11 @@ export {
   type TopologyDevice,
 } from './layout.ts';
 export { nextLayout, type LayoutOptions } from './next-layout.ts';
-export { handOffOrder, placeStripe, type LayoutAndTopology } from './place.ts';
+export {
+  handOffOrder,
+  type LayoutAndTopology,
+  nearPlaces,
+  placeStripe,
+  settledPlaces,
+} from './place.ts';
 export { reportLayout } from './report.ts';

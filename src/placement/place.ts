@@ -45,6 +45,54 @@ export function handOffOrder(at: LayoutAndTopology, stripe: StripeId, scheme: Sc
   return [...further, ...others.map(({ device }) => device)].map(({ id }) => id);
 }
 
+/** Where the shards of a new stripe go. */
+export interface WritePlaces {
+  /** By shard index. */
+  readonly places: readonly (DeviceId | undefined)[];
+  readonly handOff: readonly DeviceId[];
+}
+
+/**
+ * The same, but the last copy of `near-N` goes to a device that is near: the first one in the order
+ * of the row that no other copy goes to. When another copy is near already, or nothing is, the row
+ * stands.
+ */
+export function nearPlaces(
+  { places, handOff }: WritePlaces,
+  { n, isNear }: Scheme,
+  isNearDevice: (device: DeviceId) => boolean,
+): WritePlaces {
+  if (!isNear) return { places, handOff };
+  const others = places.slice(0, n - 1);
+  if (others.some((device) => device !== undefined && isNearDevice(device))) {
+    return { places, handOff };
+  }
+  const own = places[n - 1];
+  const order = own === undefined ? handOff : [own, ...handOff];
+  const near = order.find((device) => isNearDevice(device) && !others.includes(device));
+  if (near === undefined) return { places, handOff };
+  return { places: [...others, near], handOff: order.filter((device) => device !== near) };
+}
+
+/**
+ * Where shards that are somewhere belong: in the row, but the last copy of `near-N` belongs to any
+ * device that holds it and no other copy. One that is lost belongs in the row.
+ * @param holdersOf the devices that hold a good shard of this index.
+ */
+export function settledPlaces(
+  places: readonly (DeviceId | undefined)[],
+  { n, isNear }: Scheme,
+  holdersOf: (shardIndex: number) => readonly DeviceId[],
+): readonly (DeviceId | undefined)[] {
+  if (!isNear) return places;
+  const others = places.slice(0, n - 1);
+  const taken = new Set([...others, ...others.flatMap((_, index) => holdersOf(index))]);
+  const free = holdersOf(n - 1).filter((device) => !taken.has(device));
+  // One that is not in the row was put there for being near: that one stays.
+  const settled = free.find((device) => device !== places[n - 1]) ?? free[0] ?? places[n - 1];
+  return [...others, settled];
+}
+
 function rowOf({ layout, topology }: LayoutAndTopology, stripe: StripeId) {
   const start = groupOf(stripe) * layout.width;
   return Array.from(layout.table.subarray(start, start + layout.width), (number) =>

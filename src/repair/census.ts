@@ -8,6 +8,9 @@
 import {
   chunkIdParts,
   type DeviceId,
+  errorCode,
+  LIMITS,
+  mapBounded,
   METADATA_SCHEME_NUMBER,
   schemeOfNumber,
   type StripeId,
@@ -15,7 +18,10 @@ import {
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Holder, Namespace, References, StripeRecord } from '../meta/index.ts';
+import { settledPlaces } from '../placement/index.ts';
 import type { ChunkEntry, ChunkStore } from '../store/index.ts';
+import { knownScheme } from './holdings.ts';
+import { recordsOf } from './whole-groups.ts';
 
 export interface HeldChunk {
   readonly store: ChunkStore;
@@ -30,6 +36,8 @@ export interface StripeCensus {
   readonly goodCount: number;
   /** Distinct devices that hold a good chunk. */
   readonly goodDevices: number;
+  /** Where the layout wants each shard; `undefined` where it has no device. */
+  readonly wanted: readonly (DeviceId | undefined)[];
   readonly isInPlace: boolean;
 }
 
@@ -47,6 +55,8 @@ export interface GroupCensus {
   readonly unconfirmed: readonly Unconfirmed[];
   /** Chunks whose stripe has no record, those of one stripe together. */
   readonly unnamed: readonly (readonly HeldChunk[])[];
+  /** Chunks known bad, by the store that has them; those of stripes without a record too. */
+  readonly badByStore: ReadonlyMap<DeviceId, number>;
 }
 
 export interface CensusContext {
@@ -57,23 +67,57 @@ export interface CensusContext {
   readonly namespaceOf: (volume: string) => Namespace | undefined;
 }
 
-export async function takeCensus(context: CensusContext, group: number): Promise<GroupCensus> {
+/**
+ * @param silent stores that did not answer: they are not asked again, and added to. What they hold
+ *   counts as missing.
+ */
+export async function takeCensus(
+  context: CensusContext,
+  group: number,
+  silent: Set<DeviceId> = new Set(),
+): Promise<GroupCensus> {
   // Holdings first: a stripe named meanwhile then shows fewer shards, never an unnamed chunk.
-  const held = await listHoldings(context.stores(), group);
+  const stores = context.stores().filter(({ id }) => !silent.has(id));
+  const chunks = await mapBounded(stores, LIMITS.deviceOperationsMax, async (store) => {
+    try {
+      return await chunksOf(store, group);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      silent.add(store.id);
+      return [];
+    }
+  });
+  const held = byStripe(chunks.flat());
   const stripes: StripeCensus[] = [];
   const pending: StripeCensus[] = [];
   const unconfirmed: Unconfirmed[] = [];
-  for await (const record of stripeRecords(context.references, group)) {
+  for await (const record of recordsOf(context.references, group)) {
     const key = stripeKey(record.stripe, record.schemeNumber);
-    const chunks = held.get(key) ?? [];
+    const together = held.get(key) ?? [];
+    const wanted = wantedPlaces(context.cluster, record, together);
+    const census = censusOf(record, together, wanted);
     held.delete(key);
-    const census = countShards(context.cluster, record, chunks);
     const holder = record.isStored ? undefined : await committedHolder(context, record);
     if (holder) unconfirmed.push({ stripe: record.stripe, holder });
     if (record.isStored || holder) stripes.push(census);
     else pending.push(census);
   }
-  return { stripes, pending, unconfirmed, unnamed: [...held.values()] };
+  const badByStore = countBad(chunks.flat());
+  return { stripes, pending, unconfirmed, unnamed: [...held.values()], badByStore };
+}
+
+/** By the layout, but a copy that was put near its writer is wanted where it is. */
+function wantedPlaces(
+  cluster: Cluster,
+  { stripe, schemeNumber }: StripeRecord,
+  chunks: readonly HeldChunk[],
+): readonly (DeviceId | undefined)[] {
+  const scheme = schemeOfNumber(schemeNumber);
+  return settledPlaces(cluster.place(stripe, scheme), scheme, (index) =>
+    chunks
+      .filter(({ entry, shardIndex }) => entry.isGood && shardIndex === index)
+      .map(({ store }) => store.id),
+  );
 }
 
 /** Who names the stripe in a manifest that is committed; asking changes nothing. */
@@ -87,55 +131,76 @@ async function committedHolder(
   return undefined;
 }
 
-async function listHoldings(
-  stores: readonly ChunkStore[],
-  group: number,
-): Promise<Map<string, HeldChunk[]>> {
+async function chunksOf(store: ChunkStore, group: number): Promise<HeldChunk[]> {
+  const chunks: HeldChunk[] = [];
+  for await (const entry of store.list({ group })) {
+    const { schemeNumber, shardIndex } = chunkIdParts(entry.id);
+    if (schemeNumber === METADATA_SCHEME_NUMBER) continue; // the log vouches for its own
+    if (!knownScheme(schemeNumber)) continue;
+    chunks.push({ store, entry, shardIndex });
+  }
+  return chunks;
+}
+
+function byStripe(chunks: readonly HeldChunk[]): Map<string, HeldChunk[]> {
   const held = new Map<string, HeldChunk[]>();
-  for (const store of stores) {
-    for await (const entry of store.list({ group })) {
-      const { stripe, schemeNumber, shardIndex } = chunkIdParts(entry.id);
-      if (schemeNumber === METADATA_SCHEME_NUMBER) continue; // the log vouches for its own
-      const key = stripeKey(stripe, schemeNumber);
-      const chunks = held.get(key) ?? [];
-      chunks.push({ store, entry, shardIndex });
-      held.set(key, chunks);
-    }
+  for (const chunk of chunks) {
+    const { stripe, schemeNumber } = chunkIdParts(chunk.entry.id);
+    const key = stripeKey(stripe, schemeNumber);
+    const together = held.get(key);
+    if (together) together.push(chunk);
+    else held.set(key, [chunk]);
   }
   return held;
+}
+
+function countBad(chunks: readonly HeldChunk[]): Map<DeviceId, number> {
+  const counts = new Map<DeviceId, number>();
+  for (const { store, entry } of chunks) {
+    if (!entry.isGood) counts.set(store.id, (counts.get(store.id) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function stripeKey(stripe: StripeId, schemeNumber: number): string {
   return `${toHex(stripe)}/${schemeNumber}`;
 }
 
-async function* stripeRecords(references: References, group: number): AsyncIterable<StripeRecord> {
-  let after: StripeId | undefined;
-  for (;;) {
-    const page = await references.stripesOfGroup(group, after);
-    yield* page;
-    after = page.at(-1)?.stripe;
-    if (!after) return;
-  }
-}
-
-function countShards(
-  cluster: Cluster,
+/** @param wanted where the layout wants each shard. */
+export function censusOf(
   record: StripeRecord,
   held: readonly HeldChunk[],
+  wanted: readonly (DeviceId | undefined)[],
 ): StripeCensus {
-  const scheme = schemeOfNumber(record.schemeNumber);
   const good = held.filter(({ entry }) => entry.isGood);
-  const wanted = cluster.place(record.stripe, scheme);
-  const at = (device: DeviceId | undefined, index: number): boolean =>
-    good.some(({ store, shardIndex }) => shardIndex === index && store.id === device);
   return {
     record,
     held,
     goodCount: new Set(good.map(({ shardIndex }) => shardIndex)).size,
     goodDevices: new Set(good.map(({ store }) => store.id)).size,
-    isInPlace: wanted.every((device, index) => at(device, index)),
+    wanted,
+    isInPlace: wanted.every((device, index) => isAt({ held }, index, device)),
   };
+}
+
+/** Whether a device holds a good chunk of the shard. */
+export function isAt(
+  { held }: Pick<StripeCensus, 'held'>,
+  index: number,
+  device: DeviceId | undefined,
+): boolean {
+  return held.some(
+    ({ store, entry, shardIndex }) => entry.isGood && shardIndex === index && store.id === device,
+  );
+}
+
+export function isAnywhere({ held }: StripeCensus, index: number): boolean {
+  return held.some(({ entry, shardIndex }) => entry.isGood && shardIndex === index);
+}
+
+/** Copies beyond a good one of each shard; a bad one counts, or nobody would ever remove it. */
+export function hasSurplus({ held, goodCount }: StripeCensus): boolean {
+  return held.length > goodCount;
 }
 
 /** Shards that may still be lost; below 0 the stripe is lost. */

@@ -19,6 +19,12 @@ export interface CollectorContext {
   readonly stripes: StripeStore;
   /** The namespace of a volume; `undefined` when it is not open here. */
   readonly namespaceOf: (volume: string) => Namespace | undefined;
+  /**
+   * Told when references of a stripe may have gone, however that ended; and of one that was
+   * deleted, whether every device could be asked that is not out.
+   */
+  readonly onReleased: (stripe: StripeId) => void;
+  readonly onDeleted: (stripe: StripeId, isEverywhere: boolean) => void;
 }
 
 /**
@@ -37,8 +43,8 @@ export async function finishRelease(
     const extents = await namespace.extents(inode);
     const stripes = extents.map(({ stripe }) => stripe);
     deleted.push(...(await dropReferences(context, { volume, inode }, stripes)));
-    const offsets = extents.map(({ offset }) => offset);
-    await namespace.finishRelease({ inode }, offsets);
+    const places = extents.map(({ encoding, offset }) => ({ encoding, offset }));
+    await namespace.finishRelease({ inode }, places);
     if (extents.length === 0) return deleted;
   }
 }
@@ -51,22 +57,49 @@ export async function dropReferences(
 ): Promise<StripeId[]> {
   const deleted: StripeId[] = [];
   for (const batch of batchesOf(stripes, LIMITS.stripesPerEntryMax)) {
-    const condemned = await context.references.release(holder, batch);
-    await deleteCondemned(context, condemned);
-    deleted.push(...condemned.map(({ stripe }) => stripe));
+    try {
+      const condemned = await context.references.release(holder, batch);
+      await deleteCondemned(context, condemned);
+      deleted.push(...condemned.map(({ stripe }) => stripe));
+    } finally {
+      for (const stripe of batch) context.onReleased(stripe);
+    }
   }
   return deleted;
 }
 
 export async function deleteCondemned(
-  { references, stripes }: CollectorContext,
+  { references, stripes, onDeleted }: CollectorContext,
   condemned: readonly Condemned[],
 ): Promise<void> {
   for (const batch of batchesOf(condemned, LIMITS.stripesPerEntryMax)) {
-    await mapBounded(batch, LIMITS.stripesInFlightMax, (item) => stripes.remove(item));
+    await mapBounded(batch, LIMITS.stripesInFlightMax, async (item) => {
+      onDeleted(item.stripe, await stripes.remove(item));
+    });
     // A store that is away is not waited for: nobody vouches for its chunks when it returns.
     await references.forget(batch);
   }
+}
+
+/**
+ * Ends deletes that were cut short, perhaps long ago. A stripe that is named again by now is left
+ * alone: a store that was away when it was put again may have come back with the old chunk, which
+ * is as good as the new one and may be relied on.
+ * @returns how many were deleted.
+ */
+export async function deleteLeftovers(context: CollectorContext): Promise<number> {
+  const { references } = context;
+  let deleted = 0;
+  for (const batch of batchesOf(await references.condemned(), LIMITS.stripesPerEntryMax)) {
+    const records = await mapBounded(batch, LIMITS.stripesInFlightMax, ({ stripe }) =>
+      references.stripe(stripe),
+    );
+    const unwanted = batch.filter((_, index) => !records[index]);
+    await deleteCondemned(context, unwanted);
+    await references.forget(batch);
+    deleted += unwanted.length;
+  }
+  return deleted;
 }
 
 /** Who names stripes that nothing named, to condemn them. No volume has this name. */

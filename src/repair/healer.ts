@@ -1,7 +1,6 @@
 /**
  * Heals by itself: at its own pace, never in reaction to each event. Bad chunks that reads and
- * scrubs have met are put again; what crashed writers left is collected; all stores are scrubbed in
- * turn.
+ * scrubs have met are put again; what crashed writers left is collected.
  */
 import { errorCode } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
@@ -9,13 +8,12 @@ import type { Repair } from './repair.ts';
 
 export interface HealerOptions {
   readonly env: Env;
-  readonly repair: Pick<Repair, 'scrub' | 'collect' | 'repair'>;
+  readonly repair: Pick<Repair, 'collect' | 'repair'>;
   /** Whether something is known that repair would mend. */
   readonly needsRepair: () => Promise<boolean>;
   /** How often it asks that. */
   readonly lookEveryMs: number;
   readonly collectEveryMs: number;
-  readonly scrubEveryMs: number;
   /** Age at which a chunk that nothing names goes. */
   readonly graceMs: number;
 }
@@ -33,20 +31,15 @@ export async function runHealer(options: HealerOptions, signal: AbortSignal): Pr
     }
   };
   let collectAt = clock.monotonic();
-  let scrubAt = clock.monotonic() + options.scrubEveryMs;
   for await (const _ of clock.every(options.lookEveryMs, { signal })) {
     // What is lost is made again first. The next time of a task is set before it is tried: one that
     // fails waits for its turn like all others, and keeps none of them from theirs.
     await attempt('repair', async () => {
-      if (await needsRepair()) await repair.repair({ signal });
+      if (await needsRepair()) await repair.repair({ signal, isAutomatic: true });
     });
     if (clock.monotonic() >= collectAt) {
       collectAt = clock.monotonic() + options.collectEveryMs;
       await attempt('collection', () => repair.collect({ graceMs, signal }));
-    }
-    if (clock.monotonic() >= scrubAt) {
-      scrubAt = clock.monotonic() + options.scrubEveryMs;
-      await attempt('scrub', () => repair.scrub({ signal }));
     }
   }
 }

@@ -1,12 +1,17 @@
-/** The runner: walks stores and groups, reports progress, bounded in what it does at once. */
+/**
+ * Repair over the stores, the references and the namespaces that this node can reach: that of the
+ * steward. Every run begins with a look at the digests of all stores; only groups that are not
+ * known to be whole are looked at stripe by stripe.
+ */
 import {
   assert,
   chunkIdParts,
   errorCode,
-  GROUP_COUNT,
-  LIMITS,
+  groupOf,
+  HoldfastError,
   mapBounded,
   Mutex,
+  type StripeId,
   throwIfAborted,
   toHex,
 } from '../base/index.ts';
@@ -14,34 +19,48 @@ import type { Env } from '../env/index.ts';
 import type { Inode, Release, WantedStripe } from '../meta/index.ts';
 import {
   type CensusContext,
+  type GroupCensus,
   type HeldChunk,
   spareCount,
   stateOf,
-  type StripeCensus,
-  takeCensus,
   type Unconfirmed,
 } from './census.ts';
 import {
   type CollectorContext,
-  deleteCondemned,
+  deleteLeftovers,
   deleteUnnamed,
   dropReferences,
   finishRelease,
   settleStray,
 } from './collector.ts';
+import { type Found, Looker } from './looker.ts';
+import { AUTOMATIC_RATES, Pacer, type PaceRates } from './pace.ts';
+import { planFor, type PlanContext, type Step } from './planner.ts';
 import type {
+  CollectOptions,
   CollectSummary,
   HealthSummary,
   Repair,
+  RepairRunOptions,
+  RepairStatus,
   RepairSummary,
   RunOptions,
   ScrubSummary,
 } from './repair.ts';
+import { contentBytes, runSteps } from './run-steps.ts';
+import { type RunMeter, StatusBoard } from './status-board.ts';
+import { Unheard } from './unheard.ts';
+import type { WholeGroupsContext } from './whole-groups.ts';
 
-export interface RepairOptions extends CensusContext, CollectorContext {
+export interface RepairOptions
+  extends CensusContext, Omit<CollectorContext, 'onReleased' | 'onDeleted'>, WholeGroupsContext {
   readonly env: Env;
   /** Volumes that are open. */
   readonly volumes: () => readonly string[];
+  /** Whether clients wait for what repair would use: then an automatic run makes way. */
+  readonly isBusy?: (() => boolean) | undefined;
+  /** Of automatic runs. */
+  readonly rates?: PaceRates | undefined;
 }
 
 /** @returns an object of plain functions: `{ ...repair, scrub }` is one as well. */
@@ -54,19 +73,53 @@ export function openRepair(options: RepairOptions): Repair {
     collect: (run) => runner.collect(run),
     release: (volume, release) => runner.release(volume, release),
     abandon: (volume, inode, stripes) => runner.abandon(volume, inode, stripes),
+    status: () => runner.status(),
   };
+}
+
+/** What a look found to do. */
+interface Work {
+  groups: Found;
+  readonly steps: Step[];
+  lost: number;
+  skipped: number;
+  /** Without a record since they lost their last reference: no grace for them (ruling 14). */
+  readonly unheard: WantedStripe[];
+  /** Stripes that wait for devices which may be back soon. */
+  awaited: number;
+  stripesAtRisk: number;
+  bytesAtRisk: number;
 }
 
 class RepairRunner implements Repair {
   readonly #context: RepairOptions;
+  readonly #collector: CollectorContext;
+  readonly #looker: Looker;
+  readonly #board: StatusBoard;
+  readonly #unheard = new Unheard();
   /** Two collectors would end each other's sessions. */
   readonly #collecting = new Mutex();
 
   constructor(options: RepairOptions) {
     this.#context = options;
+    this.#board = new StatusBoard(options.env.clock);
+    this.#looker = new Looker(options, this.#board);
+    this.#collector = {
+      ...options,
+      onReleased: (stripe) => this.#looker.doubt(groupOf(stripe)),
+      onDeleted: (stripe, isEverywhere) => {
+        if (isEverywhere) this.#unheard.delete(stripe);
+        else this.#unheard.add(stripe);
+      },
+    };
+  }
+
+  async status(): Promise<RepairStatus> {
+    return this.#board.status();
   }
 
   async scrub({ signal, onProgress }: RunOptions = {}): Promise<ScrubSummary> {
+    using meter = this.#board.begin('scrub');
     const stores = this.#context.stores();
     const done = new Map<string, readonly [checked: number, total: number]>();
     const failedStores: string[] = [];
@@ -79,6 +132,7 @@ class RepairRunner implements Repair {
             const counts = [...done.values()];
             const bytes = counts.reduce((sum, [read]) => sum + read, 0);
             const totalCount = counts.reduce((sum, [, all]) => sum + all, 0);
+            [meter.doneCount, meter.totalCount] = [bytes, totalCount];
             onProgress?.({ doneCount: bytes, totalCount, bytes });
           },
         });
@@ -94,107 +148,163 @@ class RepairRunner implements Repair {
       checked: reports.reduce((sum, report) => sum + report.checkedChunks, 0),
       checkedBytes: reports.reduce((sum, report) => sum + report.checkedBytes, 0),
       bad: findings.filter(({ kind }) => kind === 'bad-chunk').length,
-      unreadable: findings.filter(({ kind }) => kind === 'unreadable').length,
       mended: findings.filter(({ kind }) => kind === 'mended').length,
       failedStores,
     };
   }
 
   async health(options: RunOptions = {}): Promise<HealthSummary> {
+    using meter = this.#board.begin('health');
     const stripes = { ok: 0, degraded: 0, lost: 0 };
     const bySpare: Record<string, number> = {};
     let misplaced = 0;
     let unnamedChunks = 0;
     let badChunks = 0;
-    await this.#eachGroup(options, ({ stripes: counted, unnamed }) => {
-      unnamedChunks += unnamed.flat().length;
-      for (const census of counted) {
-        const state = stateOf(census);
-        stripes[state] += 1;
-        badChunks += census.held.filter(({ entry }) => !entry.isGood).length;
-        if (state === 'ok' && !census.isInPlace) misplaced += 1;
-        if (state === 'ok') continue;
-        const spare = String(Math.max(-1, spareCount(census)));
-        bySpare[spare] = (bySpare[spare] ?? 0) + 1;
-      }
-    });
+    const { whole } = await this.#looker.look(
+      { ...options, meter },
+      ({ stripes: found, unnamed }) => {
+        unnamedChunks += unnamed.flat().length;
+        for (const census of found) {
+          const state = stateOf(census);
+          stripes[state] += 1;
+          badChunks += census.held.filter(({ entry }) => !entry.isGood).length;
+          if (state === 'ok' && !census.isInPlace) misplaced += 1;
+          if (state === 'ok') continue;
+          const spare = String(Math.max(-1, spareCount(census)));
+          bySpare[spare] = (bySpare[spare] ?? 0) + 1;
+        }
+      },
+    );
+    for (const contents of whole.values()) {
+      stripes.ok += contents.reduce((sum, { count }) => sum + count, 0);
+    }
     return { stripes, bySpare, misplaced, unnamedChunks, badChunks };
   }
 
-  async repair(options: RunOptions = {}): Promise<RepairSummary> {
+  async repair(options: RepairRunOptions = {}): Promise<RepairSummary> {
     const { signal, onProgress } = options;
-    const needy: StripeCensus[] = [];
-    let lost = 0;
-    let skipped = 0;
-    await this.#eachGroup({ signal }, ({ stripes, pending }) => {
-      skipped += pending.filter((census) => stateOf(census) !== 'ok').length;
-      for (const census of stripes) {
-        if (spareCount(census) < 0) lost += 1;
-        else if (stateOf(census) !== 'ok' || !census.isInPlace || hasSurplus(census)) {
-          needy.push(census);
-        }
-      }
-    });
-    needy.sort((a, b) => spareCount(a) - spareCount(b));
-    let repaired = 0;
-    let writtenBytes = 0;
-    let doneCount = 0;
-    await mapBounded(needy, LIMITS.stripesInFlightMax, async ({ record }) => {
-      throwIfAborted(signal);
-      try {
-        const report = await this.#context.stripes.rebuild(record, { signal });
-        writtenBytes += report.writtenBytes;
-        if (report.health.isWhole) repaired += 1;
-      } catch (error) {
-        throwIfAborted(signal);
-        // One stripe that cannot be repaired now must not keep the others from it.
-        this.#context.env.log.warn('a stripe could not be repaired', { error });
-      }
-      doneCount += 1;
-      onProgress?.({ doneCount, totalCount: needy.length, bytes: writtenBytes });
-    });
-    return { repaired, incomplete: needy.length - repaired, skipped, lost, writtenBytes };
+    const { env, stripes } = this.#context;
+    using meter = this.#board.begin('look');
+    const { steps, ...found } = await this.#findWork(options, meter);
+    this.#board.stripesAtRisk = found.stripesAtRisk;
+    this.#board.bytesAtRisk = found.bytesAtRisk;
+    const pacer = this.#pacerFor(options);
+    const context = { env, stripes, pacer, board: this.#board, meter, signal, onProgress };
+    const { repaired, writtenBytes } = await runSteps(context, steps);
+    if (found.unheard.length > 0) {
+      await this.#collecting.run(() => this.#deleteUnnamed(found.unheard));
+    }
+    const hasWorked = steps.length + found.unheard.length > 0;
+    await this.#looker.record(hasWorked ? await this.#looker.lookAgain() : found.groups);
+    this.#board.repairHasEnded();
+    const incomplete = steps.length - repaired + found.awaited;
+    return { repaired, incomplete, skipped: found.skipped, lost: found.lost, writtenBytes };
   }
 
-  async collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary> {
+  async #findWork(
+    { signal, isAutomatic = false }: RepairRunOptions,
+    meter: RunMeter,
+  ): Promise<Work> {
+    const found: Work = {
+      groups: { epoch: 0, whole: new Map() },
+      steps: [],
+      unheard: [],
+      lost: 0,
+      skipped: 0,
+      awaited: 0,
+      stripesAtRisk: 0,
+      bytesAtRisk: 0,
+    };
+    const alive = new Set(this.#context.stores().map(({ id }) => id));
+    found.groups = await this.#looker.look({ signal, meter }, async (census, at) => {
+      found.unheard.push(...this.#unheardIn(census));
+      found.skipped += census.pending.filter((each) => stateOf(each) !== 'ok').length;
+      const context: PlanContext = {
+        isAlive: (device) => alive.has(device) && !at.silent.has(device),
+        hasLayoutMoved: (await this.#looker.epochOf(at.group)) < at.epoch,
+        waitsForAway: isAutomatic,
+      };
+      for (const each of census.stripes) {
+        const plan = planFor(each, context);
+        if (plan === 'lost') found.lost += 1;
+        else if (plan === 'wait') found.awaited += 1;
+        else if (plan !== 'nothing') found.steps.push(plan);
+        if (stateOf(each) !== 'degraded') continue;
+        found.stripesAtRisk += 1;
+        found.bytesAtRisk += contentBytes(each.record);
+      }
+    });
+    return found;
+  }
+
+  #pacerFor({ isAutomatic, rateBytesPerSecond }: RepairRunOptions): Pacer {
+    const { env, isBusy, rates = AUTOMATIC_RATES } = this.#context;
+    const run = rateBytesPerSecond ?? (isAutomatic ? rates.run : undefined);
+    return new Pacer({
+      clock: env.clock,
+      rates: { run, device: isAutomatic ? rates.device : undefined },
+      isBusy: isAutomatic ? isBusy : undefined,
+    });
+  }
+
+  #unheardIn({ unnamed }: GroupCensus): WantedStripe[] {
+    return unnamed.map(wantedOf).filter(({ stripe }) => this.#unheard.has(stripe));
+  }
+
+  /** @returns stripes that were deleted. */
+  async #deleteUnnamed(unnamed: readonly WantedStripe[]): Promise<StripeId[]> {
+    const { plantedFault, stripes } = this.#context;
+    if (plantedFault !== 'grace-alone') return await deleteUnnamed(this.#collector, unnamed);
+    for (const { stripe, schemeNumber } of unnamed) {
+      await stripes.remove({ stripe, schemeNumber, generation: 2 ** 24 - 1 });
+    }
+    return unnamed.map(({ stripe }) => stripe);
+  }
+
+  async collect(options: CollectOptions): Promise<CollectSummary> {
     return await this.#collecting.run(() => this.#collect(options));
   }
 
-  async #collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary> {
-    const context = this.#context;
-    const leftovers = await context.references.condemned();
-    await deleteCondemned(context, leftovers);
-    let deletedStripes = leftovers.length;
+  async #collect(options: CollectOptions): Promise<CollectSummary> {
+    using meter = this.#board.begin('collect');
+    const context = this.#collector;
+    const { references, volumes } = this.#context;
+    let deletedStripes = await deleteLeftovers(context);
     let releases = 0;
-    const strays = await context.references.strays();
+    const strays = await references.strays();
     for (const { holder, stripe } of strays) {
       throwIfAborted(options.signal);
       deletedStripes += (await settleStray(context, holder, stripe)).length;
     }
-    for (const volume of context.volumes()) {
+    for (const volume of volumes()) {
       for (const release of (await context.namespaceOf(volume)?.releases()) ?? []) {
         throwIfAborted(options.signal);
         deletedStripes += (await finishRelease(context, volume, release)).length;
         releases += 1;
       }
     }
-    const deletedChunks = await this.#walkGroups(options);
+    const deletedChunks = await this.#collectGroups({ ...options, meter });
     return { releases, strays: strays.length, deletedStripes, deletedChunks };
   }
 
   /** Confirms what is committed and deletes what nothing names. @returns chunks deleted. */
-  async #walkGroups({ graceMs, ...options }: { graceMs: number } & RunOptions): Promise<number> {
+  async #collectGroups({
+    graceMs,
+    ...options
+  }: CollectOptions & { readonly meter: RunMeter }): Promise<number> {
     const oldest = this.#context.env.clock.now() - graceMs;
     const unnamed: { wanted: WantedStripe; chunkCount: number }[] = [];
-    await this.#eachGroup(options, async (census) => {
+    await this.#looker.look(options, async (census) => {
       for (const each of census.unconfirmed) await this.#confirm(each);
       for (const held of census.unnamed) {
-        if (held.some(({ entry }) => entry.writtenAtMs > oldest)) continue;
-        unnamed.push({ wanted: wantedOf(held), chunkCount: held.length });
+        const wanted = wantedOf(held);
+        const isYoung = held.some(({ entry }) => entry.writtenAtMs > oldest);
+        if (isYoung && !this.#unheard.has(wanted.stripe)) continue;
+        unnamed.push({ wanted, chunkCount: held.length });
       }
     });
     const stripes = unnamed.map(({ wanted }) => wanted);
-    const deleted = new Set((await deleteUnnamed(this.#context, stripes)).map(toHex));
+    const deleted = new Set((await this.#deleteUnnamed(stripes)).map(toHex));
     return unnamed
       .filter(({ wanted }) => deleted.has(toHex(wanted.stripe)))
       .reduce((sum, { chunkCount }) => sum + chunkCount, 0);
@@ -212,29 +322,18 @@ class RepairRunner implements Repair {
   }
 
   async release(volume: string, release: Release): Promise<void> {
-    await finishRelease(this.#context, volume, release);
+    const namespace = this.#context.namespaceOf(volume);
+    if (!namespace) throw new HoldfastError('HF_NOT_FOUND', 'the volume is not open here');
+    // Another node may ask, and be late or wrong: what is alive keeps its references.
+    const isDue = (await namespace.releases()).some(({ inode }) => inode === release.inode);
+    if (isDue) await finishRelease(this.#collector, volume, release);
   }
 
-  async abandon(
-    volume: string,
-    inode: Inode,
-    stripes: Parameters<Repair['abandon']>[2],
-  ): Promise<void> {
+  async abandon(volume: string, inode: Inode, stripes: readonly StripeId[]): Promise<void> {
     const outcome = await this.#context.namespaceOf(volume)?.refuse(inode);
     if (outcome !== 'refused') return;
-    await dropReferences(this.#context, { volume, inode }, stripes);
-    await finishRelease(this.#context, volume, { inode });
-  }
-
-  async #eachGroup(
-    { signal, onProgress }: RunOptions,
-    look: (census: Awaited<ReturnType<typeof takeCensus>>) => void | Promise<void>,
-  ): Promise<void> {
-    for (let group = 0; group < GROUP_COUNT; group++) {
-      throwIfAborted(signal);
-      await look(await takeCensus(this.#context, group));
-      onProgress?.({ doneCount: group + 1, totalCount: GROUP_COUNT, bytes: 0 });
-    }
+    await dropReferences(this.#collector, { volume, inode }, stripes);
+    await finishRelease(this.#collector, volume, { inode });
   }
 }
 
@@ -242,9 +341,4 @@ function wantedOf([first]: readonly HeldChunk[]): WantedStripe {
   assert(first, 'a stripe of which chunks are held has one');
   const { stripe, schemeNumber } = chunkIdParts(first.entry.id);
   return { stripe, schemeNumber, chunkBytes: first.entry.lengthBytes };
-}
-
-/** Copies beyond a good one of each shard; a bad one counts, or nobody would ever remove it. */
-function hasSurplus({ held, goodCount }: StripeCensus): boolean {
-  return held.length > goodCount;
 }

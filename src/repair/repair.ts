@@ -1,7 +1,10 @@
 /**
  * Keeps alive what is wanted and lets go of what is not. Looks group by group: the group's
  * reference slot says which stripes are wanted, the stores say which chunks they hold. It needs no
- * keys.
+ * keys. Everything here can travel to another node (repair-wire.ts): plain numbers, texts, bytes.
+ *
+ * *Whole*: a group whose wanted stripes have all their shards, each at its place, and whose devices
+ * hold nothing else (whole-groups.ts).
  */
 import type { StripeId } from '../base/index.ts';
 import type { Inode, Release } from '../meta/index.ts';
@@ -14,7 +17,21 @@ export interface Progress {
 
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface RepairRunOptions extends RunOptions {
+  /**
+   * Nobody waits for it: it is paced, makes way for clients, and gives devices that went away their
+   * grace. A stripe without spare shards waits for none of that.
+   */
+  readonly isAutomatic?: boolean | undefined;
+  /** Cap on the bytes written; without one the run is as fast as the devices are. */
+  readonly rateBytesPerSecond?: number | undefined;
+}
+
+export interface CollectOptions extends RunOptions {
+  readonly graceMs: number;
 }
 
 export interface ScrubSummary {
@@ -23,8 +40,6 @@ export interface ScrubSummary {
   /** Chunks found bad. */
   readonly bad: number;
   readonly checkedBytes: number;
-  /** Chunks that a device would not read now; they are not judged. */
-  readonly unreadable: number;
   /** Structures of stores that were mended from their second copy. */
   readonly mended: number;
   /** Stores that could not be read to their end. */
@@ -62,18 +77,59 @@ export interface CollectSummary {
   readonly deletedChunks: number;
 }
 
+/** `look`: finding out what there is to do. */
+export type RepairActivity = 'rest' | 'look' | 'repair' | 'collect' | 'scrub' | 'health';
+
+/** What is going on now, and how far it has come. */
+export interface RepairStatus {
+  readonly activity: RepairActivity;
+  /** It makes way for clients, or keeps to its rate. */
+  readonly isWaiting: boolean;
+  /** Ms since 1970; absent at rest. */
+  readonly startedAtMs?: number | undefined;
+  /** Groups, stripes, or bytes of a scrub. */
+  readonly doneCount: number;
+  readonly totalCount: number;
+  /** Bytes of shards that a repair has written, and those it expects to write in all. */
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** Over the last few seconds. */
+  readonly bytesPerSecond: number;
+  /** At that speed; absent when nobody can say. */
+  readonly leftMs?: number | undefined;
+  /**
+   * Stripes of the last look that lacked shards, and the bytes of content in them; less those that
+   * have been repaired since.
+   */
+  readonly stripesAtRisk: number;
+  readonly bytesAtRisk: number;
+  /** Groups known to be whole by the layout of now, of how many. */
+  readonly wholeGroups: number;
+  readonly groupCount: number;
+  /** Ms since 1970: the end of the last repair that came to its end. */
+  readonly lastRepairAtMs?: number | undefined;
+}
+
 export interface Repair {
   scrub(options?: RunOptions): Promise<ScrubSummary>;
   health(options?: RunOptions): Promise<HealthSummary>;
   /** Those with the fewest spare shards first. */
-  repair(options?: RunOptions): Promise<RepairSummary>;
+  repair(options?: RepairRunOptions): Promise<RepairSummary>;
   /**
    * Finishes what crashes left: releases, condemned stripes, references of writers that are gone,
    * chunks older than `graceMs` that nothing names.
    */
-  collect(options: { graceMs: number } & RunOptions): Promise<CollectSummary>;
-  /** Removes the references of an inode that is gone, and the stripes that lost their last one. */
+  collect(options: CollectOptions): Promise<CollectSummary>;
+  /**
+   * Removes the references of an inode that is gone, and the stripes that lost their last one. May
+   * be asked again: an inode whose release is finished has nothing to remove.
+   * @throws HF_NOT_FOUND when the volume is not open here.
+   */
   release(volume: string, release: Release): Promise<void>;
-  /** Undoes a write that will not be committed; `stripes` are those it has named. */
+  /**
+   * Undoes a write that will not be committed; `stripes` are those it has named. May be asked
+   * again: that the write is refused was decided once.
+   */
   abandon(volume: string, inode: Inode, stripes: readonly StripeId[]): Promise<void>;
+  status(): Promise<RepairStatus>;
 }

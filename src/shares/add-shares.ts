@@ -8,14 +8,23 @@ import { bytesEqual, HoldfastError, mapBounded } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
 import { assertEnough, type CheckedChunk, checkShares, type CheckOptions } from './check-shares.ts';
 import { decodeChunk, rowsOf } from './decode.ts';
+import { sealOf } from './file-seal.ts';
 import { assertFree, InputFile, type OutputFile } from './files.ts';
 import { isShareOf } from './same-file.ts';
 import { ShareDigester } from './share-digester.ts';
 import type { ShareField } from './share-field.ts';
-import { cauchyRow, type Points, pointsOfRows, pointsOfSeed, seedOfFile } from './share-points.ts';
+import {
+  cauchyRow,
+  type Points,
+  pointsOfRows,
+  pointsOfSeed,
+  randomSeed,
+  seedOfFile,
+} from './share-points.ts';
 import type { BadShare, Share, ShareSet } from './share-set.ts';
 import { type NewShare, ShareWriters } from './share-writer.ts';
-import { sealOf, stripBytesOf, writeChunk } from './split.ts';
+import { SHARES_MAX } from './share-plan.ts';
+import { stripBytesOf, writeChunk } from './split.ts';
 
 export interface AddOptions extends CheckOptions {
   readonly paths: readonly string[];
@@ -41,7 +50,6 @@ export interface AddResult {
 }
 
 const CHECKS_MAX = 16;
-const SEED_BYTES = 1024;
 
 /** @throws as `combineShares`; nothing is left behind when it fails. */
 export async function addShares(options: AddOptions): Promise<AddResult> {
@@ -61,7 +69,10 @@ export async function addShares(options: AddOptions): Promise<AddResult> {
   const paths = work.flatMap(({ shares }) => shares.map((share) => share.path));
   await mapBounded(paths, CHECKS_MAX, assertFree);
   const totalBytes = set.sealed ? set.sealed.size * plan.numbers.length : 0;
-  await using digester = ShareDigester.open({ totalBytes: totalBytes / set.k });
+  await using digester = ShareDigester.open({
+    totalBytes: totalBytes / set.k,
+    signal: options.signal,
+  });
   const made: OutputFile[] = [];
   const bad = [...checked.bad];
   let isVerified = true;
@@ -74,7 +85,7 @@ export async function addShares(options: AddOptions): Promise<AddResult> {
         isVerified &&= result.isVerified;
       }
     } else {
-      await fromFile(options.file, { set, field, work, made }, { ...options, digester });
+      await fromFile(options.file, { set, field, work, made, bad }, { ...options, digester });
     }
   } catch (error) {
     for (const output of made) await output.withdraw();
@@ -127,17 +138,18 @@ async function fromFile(
     readonly field: ShareField;
     readonly work: readonly ChunkPart[];
     readonly made: OutputFile[];
+    readonly bad: BadShare[];
   },
   options: AddWork,
 ): Promise<void> {
-  const { set, field, work, made } = parts;
+  const { set, field, work, made, bad } = parts;
   await using file = await InputFile.open(original);
   const shareKey = set.sealed && (await options.shareKey?.());
   const seal = await sealOf(file, shareKey, options);
   const streamBytes = seal?.sealedBytes ?? file.size;
   const isSame = seal
     ? bytesEqual(seal.envelope, set.seal!.envelope)
-    : await isPlainOf(file, { work, field, options });
+    : await isPlainOf(file, { work, field, bad, options });
   if (!isSame) {
     const message = `${original} is not the file that these are shares of`;
     throw new HoldfastError('HF_BAD_ARGUMENT', message);
@@ -151,21 +163,27 @@ async function fromFile(
   }
 }
 
-/** Whether a share of each chunk is one of the file's. */
+/** Whether a share of each chunk is one of the file's; notes those that are not. */
 async function isPlainOf(
   file: InputFile,
   made: {
     readonly work: readonly ChunkPart[];
     readonly field: ShareField;
+    readonly bad: BadShare[];
     readonly options: AddOptions;
   },
 ): Promise<boolean> {
-  for (const { chunk } of made.work) {
-    const [share] = chunk.shares;
+  const { work, field, bad, options } = made;
+  for (const { chunk } of work) {
     const { next, isFinal } = chunk;
     const fits = isFinal ? next === file.size : next <= file.size;
-    if (!share || !fits) return false;
-    if (!(await isShareOf(file, { share, field: made.field }, made.options))) return false;
+    let isFound = false;
+    for (const share of fits ? chunk.shares : []) {
+      isFound = await isShareOf(file, { share, field }, options);
+      if (isFound) break;
+      bad.push({ path: share.path, reason: `it is no share of ${file.path}` });
+    }
+    if (!isFound) return false;
   }
   return true;
 }
@@ -194,7 +212,7 @@ function newPoints(
   }
   const taken = new Set([...known.x, ...known.y]);
   const all = pointsOfSeed(field, {
-    seed: () => options.random.bytes(SEED_BYTES),
+    seed: randomSeed(options.random),
     k: 0,
     n: Math.min(field.order, taken.size + numbers.length),
   });
@@ -225,9 +243,17 @@ async function planNew(chunks: readonly CheckedChunk[], options: AddOptions): Pr
     return path.join(folder, `${stem}-${marks}.sf`);
   };
   const count = options.shareNumbers ? 0 : (options.count ?? 1);
+  const most = Math.max(count - 1, ...numbers);
+  if (most >= SHARES_MAX || new Set(numbers).size < numbers.length) {
+    const message = `shares have different numbers below ${SHARES_MAX}`;
+    throw new HoldfastError('HF_BAD_ARGUMENT', message);
+  }
   let number = Math.max(...shares.map((share) => shareNumberOf(share) ?? shares.length - 1));
   while (numbers.length < count) {
     number += 1;
+    if (number >= SHARES_MAX) {
+      throw new HoldfastError('HF_BAD_SCHEME', `there are no more than ${SHARES_MAX} shares`);
+    }
     const isFree = await assertFree(pathOf(number, chunkNumberOf(chunks[0]!, 0))).then(
       () => true,
       () => false,

@@ -2,10 +2,10 @@
  * What is checked of shares before they are decoded: a sealed share against its own sums, and that
  * no share is counted twice.
  */
-import { bytesEqual, mapBounded, throwIfAborted } from '../base/index.ts';
+import { assert, bytesEqual, mapBounded } from '../base/index.ts';
 import { decodeChunk, independentShares, tooFew } from './decode.ts';
 import type { FileSeal } from './file-seal.ts';
-import { InputFile, type Reporting } from './files.ts';
+import { faultOf, InputFile, type Reporting } from './files.ts';
 import { SUMS_BYTES, sumsFault } from './sf-format.ts';
 import { ShareDigester } from './share-digester.ts';
 import { type ShareField, shareField } from './share-field.ts';
@@ -13,6 +13,7 @@ import {
   type BadShare,
   type ChunkShares,
   openShareSet,
+  pickChunks,
   type Share,
   type ShareSet,
 } from './share-set.ts';
@@ -46,25 +47,32 @@ export async function checkShares(
   const field = shareField(set.width);
   const bad = [...set.bad];
   const repeated: BadShare[] = [];
-  const shares = set.sealed ? set.chunks.flatMap((chunk) => chunk.shares) : [];
-  const totalBytes = shares.reduce((sum, { size }) => sum + size, 0);
-  await using digester = ShareDigester.open({ totalBytes });
+  // A damaged header may say anything of a range, so the sums come before that.
+  const good = set.sealed ? await withRightSums(set, bad, options) : set.shares;
   const chunks: CheckedChunk[] = [];
-  for (const chunk of set.chunks) {
-    const faults = await mapBounded(chunk.shares, digester.width, async (share) => {
-      throwIfAborted(options.signal);
-      return set.sealed && (await sumFault(share, set.seal, digester));
-    });
-    const good: Share[] = [];
-    for (const [index, share] of chunk.shares.entries()) {
-      const reason = faults[index];
-      if (reason) bad.push({ path: share.path, reason });
-      else good.push(share);
-    }
-    const shares = await distinctShares(good, { bad, repeated });
+  for (const chunk of pickChunks(good, bad)) {
+    const shares = await distinctShares(chunk.shares, { bad, repeated });
     chunks.push({ ...chunk, shares, have: independentShares(field, shares).length });
   }
+  if (chunks.length === 0) throw tooFew({ have: 0, need: set.k, bad });
   return { set, field, chunks, bad, repeated };
+}
+
+async function withRightSums(
+  { shares, seal }: ShareSet,
+  bad: BadShare[],
+  { signal }: Reporting,
+): Promise<Share[]> {
+  const totalBytes = shares.reduce((sum, { size }) => sum + size, 0);
+  await using digester = ShareDigester.open({ totalBytes, signal });
+  const faults = await mapBounded(shares, digester.width, (share) =>
+    sumFault(share, seal, digester),
+  );
+  return shares.filter(({ path }, index) => {
+    const reason = faults[index];
+    if (reason !== undefined) bad.push({ path, reason });
+    return reason === undefined;
+  });
 }
 
 /** @throws HF_TOO_FEW_SHARDS, with the number that is there and the names of the bad ones. */
@@ -72,8 +80,7 @@ export function assertEnough({ set, chunks, bad }: CheckedSet): void {
   for (const [index, { have }] of chunks.entries()) {
     if (have >= set.k) continue;
     const where = chunks.length > 1 ? ` of chunk ${index}` : '';
-    const names = bad.map(({ path, reason }) => `; ${path}: ${reason}`).join('');
-    throw tooFew({ have, need: set.k, details: where + names });
+    throw tooFew({ have, need: set.k, where, bad });
   }
 }
 
@@ -83,9 +90,13 @@ async function sumFault(
   seal: FileSeal | undefined,
   digester: ShareDigester,
 ): Promise<string | undefined> {
-  if (!trailer) return 'it has no trailer';
-  const digest = await digester.digest({ path, bytes: size - SUMS_BYTES });
-  return sumsFault(trailer.sums, { seal, digest });
+  assert(trailer, 'shares of a sealed file have trailers');
+  try {
+    const digest = await digester.digest({ path, bytes: size - SUMS_BYTES });
+    return sumsFault(trailer.sums, { seal, digest });
+  } catch (error) {
+    return faultOf(error, path);
+  }
 }
 
 /** Shares with one row count once; when their bytes differ, nobody knows which one is right. */

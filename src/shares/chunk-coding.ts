@@ -152,8 +152,23 @@ export class ChunkStripeCoding {
   }
 }
 
+/** Where a stripe's plain bytes begin in the file, and where they lie in its slot, in order. */
+export function plainPart(
+  { set, slab }: Pick<ChunkCodingPlan, 'set' | 'slab'>,
+  stripe: ChunkFileStripe,
+  slot: number,
+): { readonly offset: number; readonly views: readonly Uint8Array[] } {
+  const { contentOffset, contentBytes, blockBytes } = stripe;
+  if (set.envelope.length > 0) {
+    const offset = (contentOffset / SEALED_SEGMENT_BYTES) * SEGMENT_BYTES;
+    return { offset, views: [plainView(slab, slot, plainBytesOf(stripe))] };
+  }
+  const blocks = blockViews(slab, slot, blockBytes).slice(0, set.k);
+  return { offset: contentOffset, views: viewsOf(blocks, 0, contentBytes) };
+}
+
 /** Plain content of a sealed stripe, which holds whole segments. */
-export function plainBytesOf({ contentBytes }: ChunkFileStripe): number {
+function plainBytesOf({ contentBytes }: ChunkFileStripe): number {
   return contentBytes - Math.ceil(contentBytes / SEALED_SEGMENT_BYTES) * TAG_BYTES;
 }
 
@@ -167,7 +182,7 @@ function checksumsOf(blocks: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Views of the pieces that together are the bytes from `start` to `end` of the run. */
-export function viewsOf(pieces: readonly Uint8Array[], start: number, end: number): Uint8Array[] {
+function viewsOf(pieces: readonly Uint8Array[], start: number, end: number): Uint8Array[] {
   let pieceAt = 0;
   return pieces.flatMap((piece) => {
     const from = Math.max(start - pieceAt, 0);

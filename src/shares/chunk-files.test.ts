@@ -15,6 +15,7 @@ import {
 } from '../../test/suites/chunk-file-bed.ts';
 import {
   chunkFileName,
+  faultLines,
   findChunkFiles,
   getFromChunkFiles,
   makeChunkFiles,
@@ -197,6 +198,15 @@ describe('damage', () => {
     ]);
     const verified = await verifyChunkFiles(made.paths, {});
     expect(verified).toMatchObject({ goodCount: 10, lacking: [0, 1, 2, 3, 4] });
+  });
+
+  test('faults of a file are told in one line for each reason', () => {
+    const fault = (path: string, stripeIndex: number | undefined, reason = 'bad') => {
+      return { path, stripeIndex, reason };
+    };
+    const stripes = [7, 3, 4, 5].map((stripeIndex) => fault('a', stripeIndex));
+    const faults = [...stripes, fault('b', 0), fault('c', undefined)];
+    expect(faultLines(faults)).toEqual(['a: stripes 3-5, 7: bad', 'b: stripe 0: bad', 'c: bad']);
   });
 
   test('cut, extended, empty, foreign and absent files are named and do no harm', async () => {

@@ -152,9 +152,10 @@ export function encodeChunkFileHeader(
   return bytes;
 }
 
-/** Length of a header, by its first bytes; `undefined` when it is none of ours. */
+/** Length of a header of any version, by its first bytes; `undefined` when it is none of ours. */
 export function headerBytesAtFront(front: Uint8Array): number | undefined {
-  if (front.length < FIXED_BYTES || !bytesEqual(front.subarray(0, MAGIC.length), MAGIC)) {
+  const name = MAGIC.subarray(0, -1);
+  if (front.length < FIXED_BYTES || !bytesEqual(front.subarray(0, name.length), name)) {
     return undefined;
   }
   return plausible(asBuffer(front).readUInt32LE(12));

@@ -4,15 +4,15 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import path from 'node:path';
-import { bytesEqual, HoldfastError, mapBounded, throwIfAborted } from '../base/index.ts';
+import { mapBounded, throwIfAborted } from '../base/index.ts';
 import { ChunkCoder } from './chunk-coder.ts';
-import { plainBytesOf, viewsOf } from './chunk-coding.ts';
+import { plainPart } from './chunk-coding.ts';
 import { type ChunkFileSet, chunkFileShape, chunkFileStripe } from './chunk-format.ts';
-import { blockViews, eachStripe, plainView, Turns } from './chunk-memory.ts';
+import { blockViews, eachStripe, Turns } from './chunk-memory.ts';
 import { type ChunkFileScheme, planChunkFileSet } from './chunk-plan.ts';
 import { chunkFileName } from './chunk-set.ts';
 import { ChunkFileWriters } from './chunk-writers.ts';
-import { FileSeal, SEALED_SEGMENT_BYTES, SEGMENT_BYTES } from './file-seal.ts';
+import { sealOf } from './file-seal.ts';
 import { assertFree, InputFile, type Reporting } from './files.ts';
 
 const FILES_MAX = 16;
@@ -38,8 +38,7 @@ export async function makeChunkFiles(request: ChunkMakeRequest): Promise<string[
   );
   await mapBounded(paths, FILES_MAX, assertFree);
   // Equal content is sealed with an equal key, so the content has to be known first.
-  const digest = key && (await input.digest({ signal }));
-  const seal = key && digest && FileSeal.forPlain({ key, size: input.size, digest });
+  const seal = await sealOf(input, key, { signal });
   const envelope = seal?.envelope ?? new Uint8Array();
   const set = planChunkFileSet({ sizeBytes: input.size, envelope }, scheme);
   await using writers = await ChunkFileWriters.create(
@@ -47,7 +46,7 @@ export async function makeChunkFiles(request: ChunkMakeRequest): Promise<string[
     [...paths.entries()].map(([index, target]) => ({ index, path: target, replaces: false })),
   );
   const found = await encodeInto(writers, input, { ...request, set });
-  if (digest && !bytesEqual(found, digest)) throw changed(file);
+  if (key && !seal?.isOf(key, found)) throw input.changed();
   await input.assertUnchanged();
   const roots = writers.roots();
   await writers.finish(seal ? set : { ...set, fileDigest: found }, roots);
@@ -68,11 +67,8 @@ async function encodeInto(
     throwIfAborted(signal);
     const stripe = chunkFileStripe(set, stripeIndex);
     const blocks = blockViews(coder.slab, slot, stripe.blockBytes);
-    const isSealed = key !== undefined;
-    const views = isSealed
-      ? [plainView(coder.slab, slot, plainBytesOf(stripe))]
-      : viewsOf(blocks.slice(0, set.k), 0, stripe.contentBytes);
-    await readViews(input, plainOffset(stripe.contentOffset, isSealed), views);
+    const { offset, views } = plainPart({ set, slab: coder.slab }, stripe, slot);
+    await readViews(input, offset, views);
     // Hashing and coding read the same bytes; sealing writes elsewhere.
     const [checksums] = await Promise.all([
       coder.encode({ stripeIndex, slot }),
@@ -82,11 +78,6 @@ async function encodeInto(
     progress?.({ done: stripe.contentOffset + stripe.contentBytes, total: set.contentBytes });
   });
   return hash.digest();
-}
-
-/** Where a stripe's plain content begins in the file. */
-export function plainOffset(contentOffset: number, isSealed: boolean): number {
-  return isSealed ? (contentOffset / SEALED_SEGMENT_BYTES) * SEGMENT_BYTES : contentOffset;
 }
 
 export function updateAll(hash: Hash, views: readonly Uint8Array[]): void {
@@ -103,8 +94,4 @@ async function readViews(
     await input.read(view, offset);
     offset += view.length;
   }
-}
-
-function changed(file: string): HoldfastError {
-  return new HoldfastError('HF_BUSY', `${file} was changed while it was read; try again`);
 }

@@ -23,7 +23,6 @@ export interface ChunkSlab {
   readonly slotBytes: number;
   readonly plainBytes: number;
   readonly strideBytes: number;
-  readonly k: number;
   readonly n: number;
 }
 
@@ -39,7 +38,7 @@ export function createChunkSlab(set: ChunkFileSet, threadCount: number): ChunkSl
   const slotCount = Math.min(SLOTS_MAX, Math.max(2, Math.floor(MEMORY_BYTES / slotBytes)));
   const pages = Math.ceil((slotCount * slotBytes + threadCount * SCRATCH_BYTES) / PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  return { memory, slotCount, slotBytes, plainBytes, strideBytes, k, n };
+  return { memory, slotCount, slotBytes, plainBytes, strideBytes, n };
 }
 
 /** The codec's own part of the slab for one coding thread. */

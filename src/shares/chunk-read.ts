@@ -4,11 +4,11 @@
 import { createHash } from 'node:crypto';
 import { bytesEqual, HoldfastError, throwIfAborted } from '../base/index.ts';
 import { ChunkCoder } from './chunk-coder.ts';
-import { plainBytesOf, viewsOf } from './chunk-coding.ts';
+import { plainPart } from './chunk-coding.ts';
 import type { ChunkFault, ChunkFile } from './chunk-file.ts';
 import { chunkFileShape, chunkFileStripe } from './chunk-format.ts';
-import { plainOffset, updateAll } from './chunk-make.ts';
-import { blockViews, eachStripe, plainView, Turns } from './chunk-memory.ts';
+import { updateAll } from './chunk-make.ts';
+import { eachStripe, Turns } from './chunk-memory.ts';
 import { ChunkSet } from './chunk-set.ts';
 import { FileSeal } from './file-seal.ts';
 import { OutputFile, type Reporting } from './files.ts';
@@ -36,9 +36,9 @@ export async function getFromChunkFiles(request: ChunkGetRequest): Promise<Chunk
   const { paths, replaces } = request;
   await using set = await ChunkSet.open(paths);
   set.assertEnough();
-  const seal = sealOf(set, request.key);
+  const seal = openSeal(set, request.key);
   await using output = await OutputFile.create(request.output, { replaces });
-  const digest = await decodeInto(output, set, { ...request, isSealed: seal !== undefined });
+  const digest = await decodeInto(output, set, { ...request, key: seal && request.key });
   const isRight =
     seal && request.key
       ? seal.isOf(request.key, digest)
@@ -50,7 +50,7 @@ export async function getFromChunkFiles(request: ChunkGetRequest): Promise<Chunk
   return { sizeBytes: seal?.plainBytes ?? set.header.contentBytes, faults: set.faults };
 }
 
-function sealOf(set: ChunkSet, key: Uint8Array | undefined): FileSeal | undefined {
+function openSeal(set: ChunkSet, key: Uint8Array | undefined): FileSeal | undefined {
   const { envelope, contentBytes } = set.header;
   if (envelope.length === 0) return undefined;
   if (!key) throw new HoldfastError('HF_WRONG_KEY', 'the chunk files are sealed; give --key');
@@ -63,24 +63,20 @@ function sealOf(set: ChunkSet, key: Uint8Array | undefined): FileSeal | undefine
 async function decodeInto(
   output: OutputFile,
   set: ChunkSet,
-  { key, isSealed, signal, progress }: ChunkGetRequest & { readonly isSealed: boolean },
+  { key, signal, progress }: ChunkGetRequest,
 ): Promise<Uint8Array> {
   const { header } = set;
   const hash = createHash('sha256');
   const turns = new Turns();
-  await using coder = ChunkCoder.open(header, isSealed ? key : undefined);
+  await using coder = ChunkCoder.open(header, key);
   await eachStripe(coder.slab, chunkFileShape(header).stripeCount, async (stripeIndex, slot) => {
     using turn = turns.next();
     throwIfAborted(signal);
     const present = await set.gather(coder, { stripeIndex, slot });
     await coder.decode({ stripeIndex, slot }, present);
     const stripe = chunkFileStripe(header, stripeIndex);
-    const blocks = blockViews(coder.slab, slot, stripe.blockBytes);
-    const views = isSealed
-      ? [plainView(coder.slab, slot, plainBytesOf(stripe))]
-      : viewsOf(blocks.slice(0, header.k), 0, stripe.contentBytes);
-    const start = plainOffset(stripe.contentOffset, isSealed);
-    const writing = writeViews(output, start, views);
+    const { offset, views } = plainPart({ set: header, slab: coder.slab }, stripe, slot);
+    const writing = writeViews(output, offset, views);
     writing.catch(() => {}); // it is awaited when the hash has been there
     try {
       await turn.run(() => updateAll(hash, views));

@@ -4,6 +4,7 @@
  * limit on file sizes, or at an arbitrary time.
  */
 import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -83,6 +84,20 @@ describe('repair', () => {
     await fs.copyFile(other.paths[4]!, made.paths[4]!);
     await expect(repair(made)).rejects.toMatchObject({ code: 'HF_EXISTS' });
     expect(await fs.readFile(made.paths[4]!)).toEqual(await fs.readFile(other.paths[4]!));
+  });
+
+  test('a file of a newer version that stands in the way is kept', async () => {
+    const made = await bed.make({ sizeBytes: 50_000 });
+    const newer = await fs.readFile(made.paths[4]!);
+    for (const header of [newer.subarray(0, 4096), newer.subarray(-4096)]) {
+      header.write('HFCHUNK2');
+      header.set(createHash('sha256').update(header.subarray(0, -32)).digest(), 4096 - 32);
+    }
+    await fs.writeFile(made.paths[4]!, newer);
+    const { paths, folder } = made;
+    const repaired = repairChunkFiles({ paths, folders: [folder], isDryRun: false });
+    await expect(repaired).rejects.toMatchObject({ code: 'HF_EXISTS' });
+    expect((await fs.readFile(paths[4]!)).equals(newer)).toBe(true);
   });
 
   test('five bad in one stripe: refused, nothing touched', async () => {
@@ -168,8 +183,9 @@ describe('restore.mjs', () => {
       if (sizeBytes > 0) await flip(made.paths[2]!, 4096);
       await fs.truncate(made.paths[11]!, 4000);
       const paths = made.paths.filter((_, index) => index !== 5);
-      const { stderr } = await expectRestored(made, paths, used && keyFile);
-      expect(stderr).toMatch(/011.hfc/);
+      const unreadable = [bed.fresh('missing'), made.folder];
+      const { stderr } = await expectRestored(made, [...unreadable, ...paths], used && keyFile);
+      for (const named of [/011.hfc/, /missing/]) expect(stderr).toMatch(named);
       const few = await run(process.execPath, [RESTORER, bed.fresh(), ...paths.slice(4)]);
       expect(few.code).toBe(1);
       expect(few.stderr).toMatch(/have 8, need 10/);

@@ -63,15 +63,13 @@ export async function repairChunkFiles(request: ChunkRepairRequest): Promise<Chu
 /** What is to be made again, and where: in place of the bad file, or in the emptiest folder. */
 function targetsOf(set: ChunkSet, folders: readonly string[]): ChunkFileTarget[] {
   const name = commonName(set);
-  const readable = new Set([...set.strangers, ...set.files.map((file) => file.path)]);
-  const unusable = set.faults.map((fault) => fault.path).filter((file) => !readable.has(file));
   const taken = set.files.map((file) => path.dirname(file.path));
   return lackingIndexes(set).map((index) => {
     const bad = set.files.find((file) => file.header.index === index);
     if (bad) return { index, path: bad.path, replaces: true };
     const named = chunkFileName(name, index);
-    const garbage = unusable.find((file) => path.basename(file) === named);
-    if (garbage !== undefined) return { index, path: garbage, replaces: true };
+    const lost = set.lost.find((file) => path.basename(file) === named);
+    if (lost !== undefined) return { index, path: lost, replaces: true };
     const folder = emptiest(folders, taken);
     taken.push(folder);
     return { index, path: path.join(folder, named), replaces: false };

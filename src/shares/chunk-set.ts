@@ -2,24 +2,18 @@
  * The chunk files that a user names, opened and sorted out: those of one set are read together,
  * everything else is named. Which file is which index is what its header says, not its name.
  */
-import fs from 'node:fs/promises';
-import path from 'node:path';
-import {
-  assert,
-  errorCode,
-  errorMessage,
-  HoldfastError,
-  mapBounded,
-  toHex,
-} from '../base/index.ts';
+import { assert, errorCode, HoldfastError, mapBounded, toHex } from '../base/index.ts';
 import type { ChunkCoder } from './chunk-coder.ts';
-import { type ChunkFault, ChunkFile, faultLine } from './chunk-file.ts';
+import { type ChunkFault, ChunkFile, faultLines } from './chunk-file.ts';
 import { type ChunkFileHeader, chunkFileStripe, shortSetId } from './chunk-format.ts';
 import { blockViews } from './chunk-memory.ts';
+import { faultOf, findFiles } from './files.ts';
 
 /** A chunk file's name ends with this, after its index: `photos.tar.007.hfc`. */
 export const CHUNK_FILE_ENDING = '.hfc';
 const OPENS_MAX = 16;
+/** Not those that somebody else, or a newer version, may read. */
+const LOST_CODES: readonly unknown[] = ['HF_NOT_FOUND', 'HF_NOT_OURS', 'HF_CORRUPT', 'HF_IO'];
 
 export function chunkFileName(name: string, index: number): string {
   return `${name}.${String(index).padStart(3, '0')}${CHUNK_FILE_ENDING}`;
@@ -27,16 +21,7 @@ export function chunkFileName(name: string, index: number): string {
 
 /** Chunk files that are named, and those of folders that are named, each once. */
 export async function findChunkFiles(places: readonly string[]): Promise<string[]> {
-  const found = await mapBounded(places, OPENS_MAX, async (place) => {
-    const stat = await fs.stat(place).catch(() => undefined);
-    if (!stat?.isDirectory()) return [place];
-    const names = await fs.readdir(place);
-    return names
-      .filter((name) => name.endsWith(CHUNK_FILE_ENDING))
-      .toSorted()
-      .map((name) => path.join(place, name));
-  });
-  return [...new Set(found.flat())];
+  return await findFiles(places, CHUNK_FILE_ENDING);
 }
 
 export class ChunkSet implements AsyncDisposable {
@@ -46,18 +31,18 @@ export class ChunkSet implements AsyncDisposable {
   readonly files: readonly ChunkFile[];
   /** What was found wrong so far, as it is found. */
   readonly faults: ChunkFault[];
-  /** Paths of chunk files that belong to something else. */
-  readonly strangers: readonly string[];
+  /** Paths of files that are not there, or are so damaged that nothing of them can be used. */
+  readonly lost: readonly string[];
   readonly #bad = new Map<ChunkFile, Set<number>>();
 
   private constructor(
     files: readonly ChunkFile[],
-    found: { readonly faults: ChunkFault[]; readonly strangers: readonly string[] },
+    found: { readonly faults: ChunkFault[]; readonly lost: readonly string[] },
   ) {
     this.header = files[0]!.header;
     this.files = files;
     this.faults = found.faults;
-    this.strangers = found.strangers;
+    this.lost = found.lost;
   }
 
   /**
@@ -66,11 +51,13 @@ export class ChunkSet implements AsyncDisposable {
    */
   static async open(paths: readonly string[]): Promise<ChunkSet> {
     const faults: ChunkFault[] = [];
+    const lost: string[] = [];
     const opened = await mapBounded(paths, OPENS_MAX, async (file) => {
       try {
         return await ChunkFile.open(file);
       } catch (error) {
-        faults.push({ path: file, stripeIndex: undefined, reason: reasonOf(error) });
+        faults.push({ path: file, stripeIndex: undefined, reason: faultOf(error, file) });
+        if (LOST_CODES.includes(errorCode(error))) lost.push(file);
         return undefined;
       }
     });
@@ -83,10 +70,7 @@ export class ChunkSet implements AsyncDisposable {
         faults.push({ path: file, stripeIndex: undefined, reason });
       }
       await closeAll(strangers);
-      return new ChunkSet(bestFirst(chosen, faults), {
-        faults,
-        strangers: strangers.map((file) => file.path),
-      });
+      return new ChunkSet(bestFirst(chosen, faults), { faults, lost });
     } catch (error) {
       await closeAll(files);
       throw error;
@@ -144,7 +128,9 @@ export class ChunkSet implements AsyncDisposable {
     const isGood = (file: ChunkFile) => whole.includes(file) && !bad.includes(file.header.index);
     for (const file of files) {
       if (isGood(file)) continue;
-      const reason = whole.includes(file) ? 'its block does not match its checksum' : 'it is cut';
+      const reason = whole.includes(file)
+        ? 'its block does not match its checksum'
+        : 'it is cut, or cannot be read there';
       this.#note(file, place.stripeIndex, reason);
     }
     return files.filter(isGood).map(({ header }) => header.index);
@@ -170,7 +156,7 @@ export class ChunkSet implements AsyncDisposable {
   #tooFew(have: number, stripeIndex?: number): HoldfastError {
     const { k } = this.header;
     const where = stripeIndex === undefined ? '' : ` of stripe ${stripeIndex}`;
-    const bad = this.faults.length === 0 ? '' : `: ${this.faults.map(faultLine).join(', ')}`;
+    const bad = this.faults.length === 0 ? '' : `: ${faultLines(this.faults).join(', ')}`;
     return new HoldfastError('HF_TOO_FEW_SHARDS', `have ${have}, need ${k}${where}${bad}`);
   }
 
@@ -197,7 +183,7 @@ function chooseSet(files: readonly ChunkFile[], faults: readonly ChunkFault[]): 
   }
   const [best] = whole.length === 1 ? whole : sets.toSorted((a, b) => distinct(b) - distinct(a));
   if (best) return best;
-  const found = faults.map(faultLine).join(', ') || 'none was named';
+  const found = faultLines(faults).join(', ') || 'none was named';
   throw new HoldfastError('HF_NOT_OURS', `no chunk file can be used: ${found}`);
 }
 
@@ -220,12 +206,6 @@ function bestFirst(files: readonly ChunkFile[], faults: ChunkFault[]): ChunkFile
   }
   assert(firsts.size > 0, 'a set has files');
   return sorted;
-}
-
-function reasonOf(error: unknown): string {
-  if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'it is not there';
-  if (!errorCode(error) && !(error as NodeJS.ErrnoException).syscall) throw error;
-  return errorMessage(error);
 }
 
 async function closeAll(files: readonly ChunkFile[]): Promise<void> {

@@ -1,47 +1,84 @@
 /** Restores a file from share files. The output appears whole and checked, or not at all. */
+import { createHash } from 'node:crypto';
 import { HoldfastError } from '../base/index.ts';
-import { assertEnough, checkShares, type CheckOptions, missingRange } from './check-shares.ts';
-import { decodeChunk, rowsOf, type Strip } from './decode.ts';
+import {
+  assertEnough,
+  type CheckedSet,
+  checkShares,
+  type CheckOptions,
+  missingRange,
+} from './check-shares.ts';
+import { decodeChunk, rowsOf } from './decode.ts';
 import { type FileSeal, SEALED_SEGMENT_BYTES, SEGMENT_BYTES } from './file-seal.ts';
 import { assertFree, OutputFile } from './files.ts';
 import { gatherIn } from './ida-coder.ts';
+import type { Strip } from './pipeline.ts';
 import { pointsOfRows } from './share-points.ts';
 import type { BadShare } from './share-set.ts';
 import { stripBytesOf } from './split.ts';
 
 export interface CombineOptions extends CheckOptions {
   readonly paths: readonly string[];
-  readonly output: string;
 }
 
 export interface CombineResult {
   readonly plainBytes: number;
   readonly isSealed: boolean;
-  /** Sealed, or more than k shares agreed. */
+  /** Sealed; or of each chunk more than k shares agreed, and the chunks are of one split. */
   readonly isVerified: boolean;
-  /** Whether the shares of each chunk come from one split, as far as can be seen. */
+  /** Whether all shares come from one split, as far as can be seen. */
   readonly isOneSplit: boolean;
   readonly bad: readonly BadShare[];
   readonly repeated: readonly BadShare[];
 }
 
 /** @throws HF_TOO_FEW_SHARDS, HF_CORRUPT, HF_WRONG_KEY, HF_EXISTS, HF_BAD_ARGUMENT. */
-export async function combineShares(options: CombineOptions): Promise<CombineResult> {
-  const { paths, output } = options;
-  await assertFree(output);
-  const checked = await checkShares(paths, options);
-  const { set, field, chunks } = checked;
-  const { seal } = set;
+export async function combineShares(
+  options: CombineOptions & { readonly output: string },
+): Promise<CombineResult> {
+  await assertFree(options.output);
+  const checked = await checkWhole(options);
+  await using target = await OutputFile.create(options.output);
+  const write: Write = (bytes, offset) => target.write(bytes, offset);
+  const result = await restore(checked, { ...options, write });
+  await target.commit();
+  return result;
+}
+
+/** SHA-256 of the file that the shares hold; nothing is written. @throws as `combineShares`. */
+export async function digestOfShares(
+  options: CombineOptions,
+): Promise<CombineResult & { readonly digest: Uint8Array }> {
+  const hash = createHash('sha256');
+  const write: Write = async (bytes) => void hash.update(bytes);
+  const result = await restore(await checkWhole(options), { ...options, write });
+  return { ...result, digest: new Uint8Array(hash.digest()) };
+}
+
+async function checkWhole(options: CombineOptions): Promise<CheckedSet> {
+  const checked = await checkShares(options.paths, options);
   assertEnough(checked);
   const missing = missingRange(checked);
   if (missing) throw new HoldfastError('HF_TOO_FEW_SHARDS', `there are no shares ${missing}`);
-  const streamBytes = chunks.at(-1)!.next;
-  if (seal && seal.sealedBytes !== streamBytes) {
+  const { seal } = checked.set;
+  if (seal && seal.sealedBytes !== checked.chunks.at(-1)!.next) {
     throw new HoldfastError('HF_CORRUPT', 'the shares do not hold as much as was sealed');
   }
-  await using target = await OutputFile.create(output);
+  return checked;
+}
+
+/** Called in the order of the file. */
+type Write = (bytes: Uint8Array, offset: number) => Promise<void>;
+
+async function restore(
+  checked: CheckedSet,
+  options: CombineOptions & { readonly write: Write },
+): Promise<CombineResult> {
+  const { set, field, chunks } = checked;
+  const { seal } = set;
+  const streamBytes = chunks.at(-1)!.next;
   const stripBytes = stripBytesOf(set.k, seal);
-  const sink = new StreamSink(target, { seal, stripBytes });
+  const sink = new StreamSink(options.write, { seal, stripBytes });
   const bad = [...checked.bad];
   let isVerified = true;
   for (const chunk of chunks) {
@@ -63,18 +100,25 @@ export async function combineShares(options: CombineOptions): Promise<CombineRes
     bad.push(...result.bad);
     isVerified &&= result.isVerified;
   }
-  await target.commit();
+  const isOne = isOneSplit(checked);
   return {
     plainBytes: seal?.plainBytes ?? streamBytes,
     isSealed: seal !== undefined,
-    isVerified: seal !== undefined || isVerified,
-    isOneSplit: chunks.every(({ shares }) => pointsOfRows(field, rowsOf(shares)) !== undefined),
+    isVerified: seal !== undefined || (isVerified && (isOne || chunks.length === 1)),
+    isOneSplit: isOne,
     bad,
     repeated: checked.repeated,
   };
 }
 
-export function identity(size: number): number[][] {
+/** Chunks of one split have one matrix: a share of each chunk with the same number, one row. */
+function isOneSplit({ field, chunks }: CheckedSet): boolean {
+  const rows = chunks.flatMap(({ shares }) => rowsOf(shares));
+  const distinct = new Map(rows.map((row) => [row.join(), row]));
+  return pointsOfRows(field, [...distinct.values()]) !== undefined;
+}
+
+function identity(size: number): number[][] {
   return Array.from({ length: size }, (_, row) =>
     Array.from({ length: size }, (_unused, column) => (row === column ? 1 : 0)),
   );
@@ -82,17 +126,17 @@ export function identity(size: number): number[][] {
 
 /** From lanes to the plain file. */
 class StreamSink {
-  readonly #target: OutputFile;
+  readonly #write: Write;
   readonly #seal: FileSeal | undefined;
   /** By bank: what is to be written. */
   readonly #plain: readonly Uint8Array[];
   readonly #sealed: Uint8Array;
 
   constructor(
-    target: OutputFile,
+    write: Write,
     { seal, stripBytes }: { seal: FileSeal | undefined; stripBytes: number },
   ) {
-    this.#target = target;
+    this.#write = write;
     this.#seal = seal;
     this.#plain = [Buffer.allocUnsafe(stripBytes), Buffer.allocUnsafe(stripBytes)];
     this.#sealed = Buffer.allocUnsafe(seal ? stripBytes : 0);
@@ -115,10 +159,10 @@ class StreamSink {
 
   async write({ offset, bytes }: Strip, bank: 0 | 1): Promise<void> {
     const plain = this.#plain[bank]!;
-    if (!this.#seal) return await this.#target.write(plain.subarray(0, bytes), offset);
+    if (!this.#seal) return await this.#write(plain.subarray(0, bytes), offset);
     const start = (offset / SEALED_SEGMENT_BYTES) * SEGMENT_BYTES;
     const count = Math.ceil(bytes / SEALED_SEGMENT_BYTES);
     const end = Math.min(start + count * SEGMENT_BYTES, this.#seal.plainBytes);
-    await this.#target.write(plain.subarray(0, end - start), start);
+    await this.#write(plain.subarray(0, end - start), start);
   }
 }

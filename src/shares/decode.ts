@@ -4,23 +4,15 @@
  * and what was decoded before stands, since all agreed on it.
  */
 import { HoldfastError } from '../base/index.ts';
-import { InputFile, type Reporting } from './files.ts';
+import { faultOf, InputFile, type Reporting } from './files.ts';
 import { IdaCoder } from './ida-coder.ts';
 import { locateWrong } from './locate.ts';
-import { runStrips } from './pipeline.ts';
+import { runStrips, type Strip, Strips } from './pipeline.ts';
 import { independentRows, invertRows, multiplyRows } from './share-field.ts';
 import type { Rows, ShareField } from './share-field.ts';
 import { pointsOfRows } from './share-points.ts';
 import type { BadShare, ChunkShares, Share } from './share-set.ts';
 import { settleAll } from './share-writer.ts';
-
-export interface Strip {
-  /** In the stream. */
-  readonly offset: number;
-  readonly bytes: number;
-  /** Of each lane. */
-  readonly laneBytes: number;
-}
 
 export interface DecodeJob {
   readonly field: ShareField;
@@ -46,59 +38,52 @@ export async function decodeChunk(job: DecodeJob, reporting: Reporting): Promise
   const { field, chunk, wanted, stripBytes } = job;
   const { k } = chunk.shares[0]!.header;
   const chooser = new ShareChooser(job);
-  const shares = chooser.shares;
+  const { shares } = chooser;
   await using files = new AsyncDisposableStack();
   const inputs: InputFile[] = [];
   for (const share of shares) inputs.push(files.use(await InputFile.open(share.path)));
-  const cap = Math.min(
-    stripBytes,
-    Math.ceil((chunk.next - chunk.start) / k / field.width) * k * field.width,
-  );
-  const size = Math.max(cap, k * field.width);
-  const extraCount = shares.length - k;
-  const count = 2 * shares.length + 2 * wanted.length + extraCount;
-  const coder = new IdaCoder(field, { count, bytes: size / k });
+  const strips = new Strips(chunk, { k, width: field.width, most: stripBytes });
+  const count = 2 * shares.length + 2 * wanted.length + shares.length - k;
+  const coder = new IdaCoder(field, { count, bytes: strips.laneBytes });
   const lanes = [...coder.lanes];
   const sources = [lanes.splice(0, shares.length), lanes.splice(0, shares.length)] as const;
   const targets = [lanes.splice(0, wanted.length), lanes.splice(0, wanted.length)] as const;
   const predicted = lanes;
-  const stripOf = (index: number): Strip => {
-    const offset = chunk.start + index * size;
-    const bytes = Math.min(size, chunk.next - offset);
-    return { offset, bytes, laneBytes: Math.ceil(bytes / (k * field.width)) * field.width };
+  const unread = new Map<number, string>();
+  const decode = ({ laneBytes: bytes }: Strip, bank: 0 | 1): number | undefined => {
+    const { chosen, extras, rows } = chooser;
+    coder.transform({
+      rows,
+      sources: chosen.map((place) => sources[bank][place]!),
+      targets: [...targets[bank], ...predicted.slice(0, extras.length)],
+      bytes,
+    });
+    const given = extras.map((place) => sources[bank][place]!);
+    return firstDifference(given, predicted, bytes);
   };
   await runStrips(
-    Math.ceil((chunk.next - chunk.start) / size),
+    strips,
     {
-      async read(index, bank) {
-        const { laneBytes } = stripOf(index);
-        const reads = inputs.map((input, place) => {
-          const offset = shares[place]!.headerBytes + index * (size / k);
-          return input.read(sources[bank][place]!.subarray(0, laneBytes), offset);
+      async read({ laneOffset, laneBytes }, bank) {
+        const reads = inputs.map(async (input, place) => {
+          if (unread.has(place)) return;
+          const lane = sources[bank][place]!.subarray(0, laneBytes);
+          await input
+            .read(lane, shares[place]!.headerBytes + laneOffset)
+            .catch((error: unknown) => void unread.set(place, faultOf(error, input.path)));
         });
         await settleAll(reads);
       },
-      work(index, bank) {
-        const strip = stripOf(index);
-        let wrongAt: number | undefined;
-        do {
-          const { chosen, extras, rows } = chooser;
-          coder.transform({
-            rows,
-            sources: chosen.map((place) => sources[bank][place]!),
-            targets: [...targets[bank], ...predicted.slice(0, extras.length)],
-            bytes: strip.laneBytes,
-          });
-          wrongAt = firstDifference(
-            extras.map((place) => sources[bank][place]!),
-            predicted,
-            strip.laneBytes,
-          );
-          if (wrongAt !== undefined) chooser.exclude(sources[bank], wrongAt);
-        } while (wrongAt !== undefined);
+      work(strip, bank) {
+        for (const [place, reason] of unread) chooser.drop(place, reason);
+        for (;;) {
+          const wrongAt = decode(strip, bank);
+          if (wrongAt === undefined) break;
+          chooser.exclude(sources[bank], wrongAt);
+        }
         job.work(targets[bank], strip, bank);
       },
-      write: (index, bank) => job.write(targets[bank], stripOf(index), bank),
+      write: (strip, bank) => job.write(targets[bank], strip, bank),
     },
     reporting,
   );
@@ -117,18 +102,25 @@ class ShareChooser {
   rows: Rows = [];
   readonly #field: ShareField;
   readonly #wanted: Rows;
+  readonly #isCauchy: boolean;
+  /** Places of those that disagreed, and of those that could not be read to the end. */
   readonly #wrong = new Set<number>();
-  readonly #wrongMax: number;
+  readonly #dropped = new Set<number>();
 
   constructor({ field, chunk, comparesExtras, wanted }: DecodeJob) {
     this.#field = field;
     this.#wanted = wanted;
     const all = chunk.shares;
-    const { k } = all[0]!.header;
-    const used = comparesExtras ? all : independentShares(field, all);
-    this.shares = used;
-    const isCauchy = pointsOfRows(field, rowsOf(used)) !== undefined;
-    this.#wrongMax = isCauchy ? Math.floor((used.length - k) / 2) : 0;
+    this.shares = comparesExtras ? all : independentShares(field, all);
+    this.#isCauchy = pointsOfRows(field, rowsOf(this.shares)) !== undefined;
+    this.#choose();
+  }
+
+  /** Does without a share from here on. @throws HF_TOO_FEW_SHARDS. */
+  drop(place: number, reason: string): void {
+    if (this.#dropped.has(place)) return;
+    this.#dropped.add(place);
+    this.bad.push({ path: this.shares[place]!.path, reason });
     this.#choose();
   }
 
@@ -139,10 +131,12 @@ class ShareChooser {
     const present = [...this.chosen, ...this.extras].toSorted((a, b) => a - b);
     const unit = (lane: Uint8Array) =>
       lane.subarray(at, at + width).reduce((value, byte) => value * 256 + byte, 0);
+    const { k } = this.shares[0]!.header;
+    const readCount = present.length + this.#wrong.size;
     const wrong = locateWrong(this.#field, {
       rows: present.map((place) => this.shares[place]!.header.row),
       values: present.map((place) => unit(lanes[place]!)),
-      wrongMax: this.#wrongMax - this.#wrong.size,
+      wrongMax: this.#isCauchy ? Math.floor((readCount - k) / 2) - this.#wrong.size : 0,
     });
     for (const index of wrong) {
       const place = present[index]!;
@@ -153,11 +147,15 @@ class ShareChooser {
   }
 
   #choose(): void {
-    const present = [...this.shares.keys()].filter((place) => !this.#wrong.has(place));
+    const present = [...this.shares.keys()].filter(
+      (place) => !this.#wrong.has(place) && !this.#dropped.has(place),
+    );
     const rows = present.map((place) => this.shares[place]!.header.row);
     const independent = independentRows(this.#field, rows);
     const { k } = this.shares[0]!.header;
-    if (independent.length < k) throw tooFew({ have: independent.length, need: k });
+    if (independent.length < k) {
+      throw tooFew({ have: independent.length, need: k, bad: this.bad });
+    }
     const inverse = invertRows(
       this.#field,
       independent.map((index) => rows[index]!),
@@ -169,9 +167,16 @@ class ShareChooser {
   }
 }
 
-export function tooFew(counts: { have: number; need: number; details?: string }): HoldfastError {
-  const { have, need, details = '' } = counts;
-  return new HoldfastError('HF_TOO_FEW_SHARDS', `have ${have}, need ${need}${details}`);
+/** @param counts.where of what, when that is not the whole file. */
+export function tooFew(counts: {
+  readonly have: number;
+  readonly need: number;
+  readonly where?: string;
+  readonly bad: readonly BadShare[];
+}): HoldfastError {
+  const { have, need, where = '', bad } = counts;
+  const names = bad.map(({ path, reason }) => `; ${path}: ${reason}`).join('');
+  return new HoldfastError('HF_TOO_FEW_SHARDS', `have ${have}, need ${need}${where}${names}`);
 }
 
 /** k shares, or fewer, whose rows are independent. */

@@ -22,15 +22,23 @@ import {
   createSecretKey,
   type KeyObject,
 } from 'node:crypto';
-import { asBuffer, assert, ByteReader, ByteWriter, bytesEqual } from '../base/index.ts';
-import { HoldfastError, KiB } from '../base/index.ts';
+import {
+  asBuffer,
+  assert,
+  ByteReader,
+  ByteWriter,
+  bytesEqual,
+  HoldfastError,
+  KiB,
+} from '../base/index.ts';
+import type { InputFile, Reporting } from './files.ts';
 import { SHARE_KEY_BYTES } from './key-file.ts';
 
 export const SEGMENT_BYTES: number = 64 * KiB;
 export const TAG_BYTES = 16;
 export const SEALED_SEGMENT_BYTES: number = SEGMENT_BYTES + TAG_BYTES;
 export const ENVELOPE_BYTES = 80;
-export const FILE_ID_BYTES = 32;
+const FILE_ID_BYTES = 32;
 
 const MAGIC = Buffer.from('HFSE');
 const VERSION = 1;
@@ -164,6 +172,16 @@ export class FileSeal {
     assert(envelope.length === ENVELOPE_BYTES, 'an envelope is 80 bytes');
     return envelope;
   }
+}
+
+/** The first of two passes over a file that is to be sealed; a plain one needs none. */
+export async function sealOf(
+  file: InputFile,
+  key: Uint8Array | undefined,
+  { signal }: Reporting,
+): Promise<FileSeal | undefined> {
+  if (!key) return undefined;
+  return FileSeal.forPlain({ key, size: file.size, digest: await file.digest({ signal }) });
 }
 
 export interface EnvelopeFields {

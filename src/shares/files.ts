@@ -6,14 +6,24 @@
  * fails when the name is taken. Whatever happens before, disposing removes the part.
  */
 import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { assert, HoldfastError, MiB, throwIfAborted } from '../base/index.ts';
+import {
+  assert,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  mapBounded,
+  MiB,
+  throwIfAborted,
+} from '../base/index.ts';
 
 /** Called now and then with how much is done; `total` is that of the whole call. */
 export type Progress = (state: { readonly done: number; readonly total: number }) => void;
 
 const DIGEST_PIECE_BYTES = 1 * MiB;
+const LISTS_MAX = 16;
 
 /** What tells one state of a file from another, as far as a filesystem tells. */
 interface FileState {
@@ -39,7 +49,9 @@ export class InputFile {
 
   /** @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_BAD_ARGUMENT when it is a pipe or a device. */
   static async open(file: string): Promise<InputFile> {
-    const handle = await fs.open(file, 'r').catch((cause: NodeJS.ErrnoException) => {
+    // Otherwise a pipe that nobody writes to would be waited for.
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+    const handle = await fs.open(file, flags).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'ENOENT') throw cause;
       throw new HoldfastError('HF_NOT_FOUND', `there is no file ${file}`, { cause });
     });
@@ -54,16 +66,17 @@ export class InputFile {
     }
   }
 
-  /** Fills `target` from `offset` on. @throws HF_CORRUPT when the file ends before. */
+  /** Fills `target` from `offset` on. @throws HF_CORRUPT when the file ends before, HF_IO. */
   async read(target: Uint8Array, offset: number): Promise<void> {
     let done = 0;
     while (done < target.length) {
-      const { bytesRead } = await this.#handle.read(
-        target,
-        done,
-        target.length - done,
-        offset + done,
-      );
+      const left = target.length - done;
+      const { bytesRead } = await this.#handle
+        .read(target, done, left, offset + done)
+        .catch((cause: unknown) => {
+          const message = `${this.path} cannot be read: ${errorMessage(cause)}`;
+          throw new HoldfastError('HF_IO', message, { cause });
+        });
       if (bytesRead === 0) throw new HoldfastError('HF_CORRUPT', `${this.path} is cut short`);
       done += bytesRead;
     }
@@ -100,7 +113,12 @@ export class InputFile {
     const now = await this.#handle.stat({ bigint: true });
     const was = this.#state;
     if (now.size === was.size && now.mtimeNs === was.mtimeNs && now.ctimeNs === was.ctimeNs) return;
-    throw new HoldfastError('HF_BUSY', `${this.path} was changed while it was read; try again`);
+    throw this.changed();
+  }
+
+  changed(): HoldfastError {
+    const message = `${this.path} was changed while it was read; try again`;
+    return new HoldfastError('HF_BUSY', message);
   }
 
   /** Whether both are one file under two names, or opened twice. */
@@ -142,7 +160,8 @@ export class OutputFile {
   ): Promise<OutputFile> {
     if (!replaces) await assertFree(file);
     const part = `${file}.${process.pid}.part`;
-    const handle = await fs.open(part, 'w', mode).catch((cause: NodeJS.ErrnoException) => {
+    await fs.rm(part, { force: true }).catch(() => {}); // of a process that was killed
+    const handle = await fs.open(part, 'wx', mode).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'ENOENT') throw cause;
       const message = `there is no directory ${path.dirname(file)}`;
       throw new HoldfastError('HF_NOT_FOUND', message, { cause });
@@ -165,7 +184,7 @@ export class OutputFile {
     await this.#handle.sync();
   }
 
-  /** Makes it durable and gives it its name. @throws HF_EXISTS. */
+  /** Makes it durable and names it; a new one has no name when this throws. @throws HF_EXISTS. */
   async commit({ replaces = false }: { replaces?: boolean } = {}): Promise<void> {
     assert(this.#isOpen, 'it is committed once');
     await this.#handle.sync();
@@ -173,7 +192,12 @@ export class OutputFile {
     if (replaces) await fs.rename(this.partPath, this.path);
     else await nameIt(this.partPath, this.path);
     this.#isNamed = true;
-    await syncDirectory(path.dirname(this.path));
+    try {
+      await syncFolder(path.dirname(this.path));
+    } catch (error) {
+      if (!replaces) await this.withdraw();
+      throw error;
+    }
   }
 
   /** Takes the name away again, where several files appear together or not at all. */
@@ -206,9 +230,9 @@ async function nameIt(part: string, file: string): Promise<void> {
   try {
     await fs.link(part, file);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const { code = '' } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') throw taken(file);
-    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP') throw error;
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(code)) throw error;
     // A filesystem without links: an empty file takes the name, and the whole one replaces it.
     await (await fs.open(file, 'wx')).close();
     await fs.rename(part, file);
@@ -217,17 +241,43 @@ async function nameIt(part: string, file: string): Promise<void> {
   await fs.rm(part, { force: true });
 }
 
-/** So that the name survives a loss of power. */
-async function syncDirectory(folder: string): Promise<void> {
-  const handle = await fs.open(folder, 'r');
+/** Makes names that were added to a folder, or taken from it, durable. @throws HF_IO. */
+export async function syncFolder(folder: string): Promise<void> {
   try {
-    // Some filesystems cannot; there is nothing more to be done then.
-    await handle.sync().catch(() => {});
-  } finally {
-    await handle.close();
+    await using handle = await fs.open(folder, 'r');
+    await handle.sync();
+  } catch (error) {
+    // Some filesystems cannot sync a folder; there is nothing more to be done then.
+    if ((error as NodeJS.ErrnoException).code !== 'EIO') return;
+    const message = `${folder} cannot be made durable: ${errorMessage(error)}`;
+    throw new HoldfastError('HF_IO', message, { cause: error });
   }
+}
+
+/**
+ * What is wrong with a file that could not be read: it is named, and the others are used.
+ * @throws the error, unless it is about that file.
+ */
+export function faultOf(error: unknown, file: string): string {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT' || code === 'HF_NOT_FOUND') return 'it is not there';
+  const isAboutFile = errorCode(error) ? code !== 'HF_INTERRUPTED' : syscall && code !== 'EMFILE';
+  if (!isAboutFile) throw error;
+  return errorMessage(error).replace(`${file} `, 'it ');
 }
 
 function taken(file: string): HoldfastError {
   return new HoldfastError('HF_EXISTS', `${file} exists; choose another name or place`);
+}
+
+/** Files that are named, and those of folders that are named whose names end so; each once. */
+export async function findFiles(places: readonly string[], ending: string): Promise<string[]> {
+  const found = await mapBounded(places, LISTS_MAX, async (place) => {
+    // What cannot be listed is named by whoever opens it.
+    const names = await fs.readdir(place).catch(() => undefined);
+    if (!names) return [place];
+    const fitting = names.filter((name) => name.endsWith(ending)).toSorted();
+    return fitting.map((name) => path.join(place, name));
+  });
+  return [...new Set(found.flat())];
 }

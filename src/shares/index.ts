@@ -1,5 +1,5 @@
 /** The door of `shares`: files that need no daemon. */
-export { type ChunkFault, faultLine } from './chunk-file.ts';
+export { type ChunkFault, faultLines } from './chunk-file.ts';
 export { type ChunkMakeRequest, makeChunkFiles } from './chunk-make.ts';
 export {
   CHUNK_FILE_DATA,
@@ -21,15 +21,14 @@ export {
   type ChunkRepairResult,
   repairChunkFiles,
 } from './chunk-repair.ts';
-export { CHUNK_FILE_ENDING, chunkFileName, findChunkFiles } from './chunk-set.ts';
+export { chunkFileName, findChunkFiles } from './chunk-set.ts';
 export { addShares, type AddOptions, type AddResult } from './add-shares.ts';
 export { verifyShares, type VerifyResult } from './check-shares.ts';
-export { combineShares, type CombineOptions, type CombineResult } from './combine.ts';
-export { ENVELOPE_BYTES, FileSeal, readEnvelope, sealedBytes } from './file-seal.ts';
-export { InputFile, OutputFile, type Progress } from './files.ts';
+export { combineShares, type CombineResult, digestOfShares } from './combine.ts';
+export { FileSeal, sealedBytes } from './file-seal.ts';
+export { InputFile, OutputFile, type Progress, syncFolder } from './files.ts';
 export {
   formatShareKey,
-  parseShareKey,
   readKeyFile,
   SHARE_KEY_BYTES,
   SHARE_KEY_FILE,
@@ -38,5 +37,6 @@ export {
 } from './key-file.ts';
 export type { UnitWidth } from './share-field.ts';
 export { type Chunking, planShares, type SharePlan, type ShareScheme } from './share-plan.ts';
+export { type BadShare, findShareFiles, inspectShare, type Share } from './share-set.ts';
 export { combineSecret, splitSecret } from './shamir.ts';
 export { splitFile, type SplitOptions, type SplitResult } from './split.ts';

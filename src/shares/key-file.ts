@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import { assert, fromHex, HoldfastError, toHex } from '../base/index.ts';
+import { OutputFile } from './files.ts';
 
 export const SHARE_KEY_BYTES = 32;
 
@@ -27,7 +28,7 @@ export async function readKeyFile(file: string): Promise<Uint8Array> {
 }
 
 /** @param name of where the text comes from, for messages. */
-export function parseShareKey(text: string, name: string): Uint8Array {
+function parseShareKey(text: string, name: string): Uint8Array {
   const [title, hex = '', checksum, ...more] = text.trim().split(/\s+/);
   if (title !== TITLE || more.length > 0) {
     throw new HoldfastError('HF_WRONG_KEY', `${name} is no share key`);
@@ -50,21 +51,11 @@ export async function writeKeyFile(file: string, key: Uint8Array): Promise<void>
   await writeSecretFile(file, formatShareKey(key));
 }
 
-/** A new file, readable by its owner only. @throws HF_EXISTS. */
+/** A new file, readable by its owner only, that is whole and durable. @throws HF_EXISTS. */
 export async function writeSecretFile(file: string, text: string | Uint8Array): Promise<void> {
-  const handle = await fs.open(file, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'EEXIST') throw cause;
-    throw new HoldfastError('HF_EXISTS', `${file} exists; choose another name`, { cause });
-  });
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } catch (error) {
-    await fs.rm(file, { force: true });
-    throw error;
-  } finally {
-    await handle.close();
-  }
+  await using output = await OutputFile.create(file, { mode: 0o600 });
+  await output.write(Buffer.from(text), 0);
+  await output.commit();
 }
 
 async function readText(file: string): Promise<string> {

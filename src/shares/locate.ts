@@ -38,8 +38,9 @@ export function locateWrong(
     const wrong = values.flatMap((value, index) => (value === expected[index] ? [] : [index]));
     if (wrong.length <= wrongMax) return wrong;
   }
-  const message = `the shares disagree, and more than ${wrongMax} are wrong`;
-  throw new HoldfastError('HF_CORRUPT', `${message}; give more shares to find out which`);
+  const wrong = wrongMax > 0 ? `, and more than ${wrongMax} are wrong` : '';
+  const message = `the shares disagree${wrong}; give more shares to find out which are bad`;
+  throw new HoldfastError('HF_CORRUPT', message);
 }
 
 /** All subsets of `size` indexes, or many random ones. */

@@ -44,7 +44,6 @@ const OPTION_ROW = 8;
 const OPTIONS = OPTION_WIDE_K | OPTION_WIDE_W | OPTION_FINAL | OPTION_ROW;
 
 /** Magic, version, options, k, w, two offsets of up to 255 bytes. */
-export const HEADER_BYTES_MIN = 8;
 const FIXED_BYTES_MAX = 4 + 2 + 2 + 2 * 256;
 /** No header is longer: 65,535 coefficients of four bytes. */
 export const HEADER_BYTES_MAX: number = FIXED_BYTES_MAX + 65_535 * 4;

@@ -3,12 +3,13 @@
  * cuts and extensions all over a share, shares of other files, forged shares, repeated ones.
  */
 import { createHash } from 'node:crypto';
+import { truncateSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { combineShares, splitFile, verifyShares } from './index.ts';
+import { addShares, combineShares, digestOfShares, splitFile, verifyShares } from './index.ts';
 import { locateWrong } from './locate.ts';
 import { shareField } from './share-field.ts';
 import { cauchyRow, columnOf } from './share-points.ts';
@@ -125,6 +126,16 @@ describe('a damaged sealed share', () => {
     await expectRefusal(paths.slice(0, 2), 'HF_TOO_FEW_SHARDS', 'have 2, need 3');
   });
 
+  it('says what it will of its range: mirrors with one bad header', async () => {
+    const paths = await split([1, 3]);
+    const mirror = await fs.readFile(paths[0]!);
+    mirror[3]! ^= 4; // that the stream ends with this range
+    await fs.writeFile(paths[0]!, mirror);
+    const { bytes, badPaths } = await combine(paths);
+    expect(badPaths).toEqual([paths[0]]);
+    expect(bytes.equals(content)).toBe(true);
+  });
+
   it('up to n − k of them', async () => {
     const paths = await split([4, 9]);
     for (const index of [0, 2, 3, 6, 8]) {
@@ -151,7 +162,63 @@ describe('a damaged sealed share', () => {
   });
 });
 
+describe('a share that cannot be read', () => {
+  it('is named, whatever stands in its place, and the others restore the file', async () => {
+    const [first, second, third, fourth] = await split([2, 4]);
+    await fs.rm(first!);
+    await fs.rm(second!);
+    await fs.mkdir(second!);
+    const { bytes, bad } = await combine([first!, second!, third!, fourth!]);
+    expect(bytes.equals(content)).toBe(true);
+    expect(bad).toEqual([
+      { path: first, reason: 'it is not there' },
+      { path: second, reason: 'it is a directory' },
+    ]);
+    await expectRefusal([first!, second!], 'HF_TOO_FEW_SHARDS', 'it is not there');
+  });
+
+  it('from some place on: a plain one is done without from there on', async () => {
+    const part = Buffer.from(noise('long', 999_983));
+    const long = Buffer.concat(Array(6).fill(part)); // more strips than are read ahead
+    for (const count of [4, 3, 2]) {
+      const all = await split([2, 4], { name: `f${count}`, bytes: long, protection: plain });
+      const paths = all.slice(0, count);
+      const result = combineShares({
+        paths,
+        output: output(),
+        progress: () => truncateSync(paths[1]!, 600_000),
+      });
+      if (count === 2) {
+        const refusal = { code: 'HF_TOO_FEW_SHARDS', message: expect.stringContaining('have 1') };
+        await expect(result).rejects.toMatchObject(refusal);
+        continue;
+      }
+      const bad = [{ path: paths[1], reason: 'it is cut short' }];
+      expect(await result).toMatchObject({ bad, isVerified: count === 4 });
+      expect((await fs.readFile(output())).equals(long)).toBe(true);
+      await fs.rm(output());
+    }
+  });
+});
+
 describe('shares that do not belong together', () => {
+  it('chunks of different splits: a doubt is said, though each agrees in itself', async () => {
+    const random = { bytes: (count: number) => noise('other points', count) };
+    const names = await Promise.all(
+      [plain, { shareKey: undefined, random }].map(async (protection, index) => {
+        const file = path.join(folder, `chunked-${index}`);
+        await fs.writeFile(file, noise(`${index}`, 1000));
+        const scheme = { k: 2, n: 3, width: 1 } as const;
+        const chunking = { chunkCount: 2 };
+        return await splitFile({ file, scheme, protection, folders: [folder], chunking });
+      }),
+    );
+    const [mine, theirs] = names.map(({ paths }) => paths);
+    expect(await combine(mine!)).toMatchObject({ isVerified: true, isOneSplit: true });
+    const mixture = [...mine!.slice(0, 3), ...theirs!.slice(3)];
+    expect(await combine(mixture)).toMatchObject({ isVerified: false, isOneSplit: false });
+  });
+
   it('a wrong key is said to be wrong', async () => {
     const paths = await split([3, 4]);
     const other = new Uint8Array(32).fill(8);
@@ -243,6 +310,45 @@ describe('damaged plain shares', () => {
     expect(isVerified).toBe(true);
     const { bad } = await verifyShares(paths, {});
     expect(new Set(bad.map((share) => share.path))).toEqual(new Set(badPaths));
+  });
+});
+
+describe('a digest of shares', () => {
+  it('is that of the file; nothing is written', async () => {
+    for (const protection of [plain, sealed]) {
+      const name = `digest-${protection === plain}`;
+      const paths = await split([3, 4], { name, protection });
+      const before = await fs.readdir(folder);
+      const { digest, bad } = await digestOfShares({ paths, shareKey: async () => shareKey });
+      expect(Buffer.from(digest)).toEqual(createHash('sha256').update(content).digest());
+      expect(bad).toEqual([]);
+      expect(await fs.readdir(folder)).toEqual(before);
+    }
+  });
+});
+
+describe('more shares from damaged ones', () => {
+  it('with the file: a bad share is named and does not matter', async () => {
+    const paths = await split([2, 3], { protection: plain });
+    const bytes = await fs.readFile(paths[0]!);
+    bytes[100]! ^= 1;
+    await fs.writeFile(paths[0]!, bytes);
+    const random = { bytes: (count: number) => noise('more', count) };
+    const file = path.join(folder, 'file');
+    const added = await addShares({ paths, file, random });
+    expect(added.bad.map((bad) => bad.path)).toEqual([paths[0]]);
+    const restored = await combine([paths[1]!, paths[2]!, ...added.paths]);
+    expect(restored).toMatchObject({ isVerified: true, bad: [] });
+    expect(restored.bytes.equals(content)).toBe(true);
+  });
+
+  it('numbers are different, and such as a split can have', async () => {
+    const paths = await split([2, 3]);
+    const random = { bytes: (count: number) => noise('more', count) };
+    for (const wish of [{ shareNumbers: [7, 7] }, { shareNumbers: [255] }, { count: 256 }]) {
+      const added = addShares({ paths, random, shareKey: async () => shareKey, ...wish });
+      await expect(added).rejects.toMatchObject({ code: 'HF_BAD_ARGUMENT' });
+    }
   });
 });
 

@@ -60,6 +60,27 @@ describe('a plan', () => {
     }
   });
 
+  it('has as many chunks as were asked for, one after the other, to the end', () => {
+    for (const k of [1, 2, 3]) {
+      const scheme = { k, n: 4, width: 1 } as const;
+      for (const size of [0, 1, 10, 31, 97, 998]) {
+        for (let chunkCount = 1; chunkCount <= Math.max(1, Math.ceil(size / k)); chunkCount++) {
+          const { chunks } = planShares({
+            size,
+            scheme,
+            isSealed: false,
+            chunking: { chunkCount },
+          });
+          const ends = chunks.map(({ next }) => next);
+          expect(ends.length).toBe(chunkCount);
+          expect(ends.at(-1)).toBe(size);
+          expect(chunks.map(({ start }) => start)).toEqual([0, ...ends.slice(0, -1)]);
+          expect(ends).toEqual(ends.toSorted((a, b) => a - b));
+        }
+      }
+    }
+  });
+
   it('of 60 MB, 3 of 4, is 20 MB for each disk and some bytes', () => {
     const scheme = { k: 3, n: 4, width: 1 } as const;
     const plan = planShares({ size: 60_000_000, scheme, isSealed: false });

@@ -42,6 +42,8 @@ export interface SharePlan {
   readonly totalBytes: number;
 }
 
+/** Of one file; their numbers end below. */
+export const SHARES_MAX = 255;
 /** Chunks of one split: each has n share files, and a name of its own. */
 const CHUNKS_MAX = 100_000;
 
@@ -74,7 +76,7 @@ export function planShares(file: {
   return { streamBytes, chunks, totalBytes: bytes * scheme.n };
 }
 
-export function shareFileBytes(
+function shareFileBytes(
   range: {
     readonly k: number;
     readonly width: UnitWidth;
@@ -87,10 +89,7 @@ export function shareFileBytes(
 }
 
 /** Bytes of the stream that are dispersed at once: whole columns, whole segments. */
-export function chunkStep(
-  { k, width }: Pick<ShareScheme, 'k' | 'width'>,
-  isSealed: boolean,
-): number {
+function chunkStep({ k, width }: Pick<ShareScheme, 'k' | 'width'>, isSealed: boolean): number {
   const columnBytes = k * width;
   return isSealed
     ? (columnBytes / greatestCommonDivisor(columnBytes, SEALED_SEGMENT_BYTES)) *
@@ -99,9 +98,10 @@ export function chunkStep(
 }
 
 /** @throws HF_BAD_SCHEME. */
-export function checkScheme({ k, n }: ShareScheme): void {
-  if (Number.isInteger(k) && Number.isInteger(n) && k >= 1 && k <= n && n <= 255) return;
-  throw new HoldfastError('HF_BAD_SCHEME', `k = ${k}, n = ${n}: 1 ≤ k ≤ n ≤ 255 must hold`);
+function checkScheme({ k, n }: ShareScheme): void {
+  if (Number.isInteger(k) && Number.isInteger(n) && k >= 1 && k <= n && n <= SHARES_MAX) return;
+  const message = `k = ${k}, n = ${n}: 1 ≤ k ≤ n ≤ ${SHARES_MAX} must hold`;
+  throw new HoldfastError('HF_BAD_SCHEME', message);
 }
 
 interface Shape {
@@ -128,7 +128,7 @@ function chunkBytesOf(shape: Shape, chunking: Chunking): number {
       throw new HoldfastError('HF_BAD_ARGUMENT', `there can be 1 to ${most} chunks${why}`);
     }
     // As gnetraid: equal chunks rounded down, and the last one takes what is left.
-    return Math.max(step, floorTo(Math.ceil(streamBytes / chunkCount), step));
+    return Math.max(step, floorTo(streamBytes / chunkCount, step));
   }
   if (inputChunkBytes !== undefined) return atLeast(step, floorTo(inputChunkBytes, step));
   if (outputChunkBytes !== undefined) return atLeast(step, inputOf(shape, outputChunkBytes));

@@ -10,7 +10,10 @@
  */
 import { createHash } from 'node:crypto';
 import { asBuffer, HoldfastError } from '../base/index.ts';
+import type { Random } from '../env/index.ts';
 import { dotProduct, type Rows, type ShareField } from './share-field.ts';
+
+const RANDOM_BLOCK_BYTES = 1024;
 
 export interface Points {
   readonly y: readonly number[];
@@ -67,6 +70,11 @@ export function seedOfFile(fileId: Uint8Array): (block: number) => Uint8Array {
       .update(number)
       .digest();
   };
+}
+
+/** Points that nobody can guess, and that are not made again. */
+export function randomSeed(random: Pick<Random, 'bytes'>): () => Uint8Array {
+  return () => random.bytes(RANDOM_BLOCK_BYTES);
 }
 
 export function cauchyRow(field: ShareField, x: number, y: readonly number[]): number[] {

@@ -2,9 +2,9 @@
  * Share files that somebody has gathered: which of them belong together, and which are bad. What is
  * said of a file here is read from its header and trailer; its content is checked by the callers.
  */
-import { HoldfastError, mapBounded, toHex } from '../base/index.ts';
+import { errorCode, HoldfastError, mapBounded, toHex } from '../base/index.ts';
 import { type EnvelopeFields, FileSeal, readEnvelope } from './file-seal.ts';
-import { InputFile } from './files.ts';
+import { faultOf, findFiles, InputFile } from './files.ts';
 import {
   decodeHeader,
   decodeTrailer,
@@ -14,6 +14,7 @@ import {
   type ShareTrailer,
   TRAILER_BYTES,
 } from './sf-format.ts';
+import type { UnitWidth } from './share-field.ts';
 
 export interface Share {
   readonly path: string;
@@ -39,18 +40,23 @@ export interface ChunkShares {
 
 export interface ShareSet {
   readonly k: number;
-  readonly width: 1 | 2 | 4;
+  readonly width: UnitWidth;
   /** Absent when the shares are plain. */
   readonly sealed: EnvelopeFields | undefined;
   /** Made when a key was asked for. */
   readonly seal: FileSeal | undefined;
-  /** In the order of the stream; they do not overlap, and there may be gaps. */
-  readonly chunks: readonly ChunkShares[];
+  readonly shares: readonly Share[];
   readonly bad: readonly BadShare[];
 }
 
+const SHARE_FILE_ENDING = '.sf';
 const HEAD_BYTES = 4096;
 const OPENS_MAX = 16;
+
+/** Share files that are named, and those of folders that are named, each once. */
+export async function findShareFiles(places: readonly string[]): Promise<string[]> {
+  return await findFiles(places, SHARE_FILE_ENDING);
+}
 
 /**
  * @param options.shareKey asked for when the shares are sealed; none when only sums are wanted.
@@ -63,20 +69,22 @@ export async function openShareSet(
 ): Promise<ShareSet> {
   const bad: BadShare[] = [];
   const shares: Share[] = [];
-  for (const result of await mapBounded(paths, OPENS_MAX, inspectShare)) {
+  const inspected = await mapBounded(paths, OPENS_MAX, (path) =>
+    inspectShare(path).catch((error: unknown) => ({ path, reason: faultOf(error, path) })),
+  );
+  for (const result of inspected) {
     if ('reason' in result) bad.push(result);
     else shares.push(result);
   }
   const [first, ...others] = shares.length === 0 ? [] : pickFile(shares);
   if (!first) throw noShares(bad);
   for (const share of others.flat()) bad.push({ path: share.path, reason: OTHER_FILE });
-  const { k, width } = first[0]!.header;
-  const sealed = first[0]!.trailer?.file;
-  const envelope = first[0]!.trailer?.envelope;
-  const chunks = pickChunks(first, bad);
+  const { header, trailer } = first[0]!;
   const seal =
-    envelope && shareKey ? FileSeal.fromEnvelope({ key: await shareKey(), envelope }) : undefined;
-  return { k, width, sealed, seal, chunks, bad };
+    trailer && shareKey
+      ? FileSeal.fromEnvelope({ key: await shareKey(), envelope: trailer.envelope })
+      : undefined;
+  return { k: header.k, width: header.width, sealed: trailer?.file, seal, shares: first, bad };
 }
 
 const OTHER_FILE = 'it is a share of another file, or of another split of it';
@@ -87,7 +95,10 @@ function noShares(bad: readonly BadShare[]): HoldfastError {
   return new HoldfastError(one ? 'HF_TOO_FEW_SHARDS' : 'HF_BAD_ARGUMENT', message);
 }
 
-/** Header and trailer of a share file. @throws HF_NOT_FOUND. */
+/**
+ * Header and trailer of a share file, or what is wrong with them.
+ * @throws HF_NOT_FOUND, and whatever else says nothing about the share.
+ */
 export async function inspectShare(file: string): Promise<Share | BadShare> {
   try {
     await using input = await InputFile.open(file);
@@ -104,11 +115,9 @@ export async function inspectShare(file: string): Promise<Share | BadShare> {
     if (!trailer) return { path: file, reason: 'its trailer is damaged' };
     return { ...share, trailer: { ...trailer, file: readEnvelope(trailer.envelope) } };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'HF_CORRUPT' || code === 'HF_UNSUPPORTED' || code === 'EIO') {
-      return { path: file, reason: message };
-    }
-    throw error;
+    const code = errorCode(error);
+    if (code !== 'HF_CORRUPT' && code !== 'HF_UNSUPPORTED' && code !== 'HF_IO') throw error;
+    return { path: file, reason: faultOf(error, file) };
   }
 }
 
@@ -157,8 +166,11 @@ function isQuorum(group: readonly Share[]): boolean {
   return group.length >= group[0]!.header.k;
 }
 
-/** Ranges that fit each other; the shares of those that do not are bad. */
-function pickChunks(shares: readonly Share[], bad: BadShare[]): ChunkShares[] {
+/**
+ * Ranges that fit each other, in the order of the stream, maybe with gaps; the shares of those that
+ * do not fit are bad. @throws HF_BAD_ARGUMENT when enough of two files are there.
+ */
+export function pickChunks(shares: readonly Share[], bad: BadShare[]): ChunkShares[] {
   const groups = [...Map.groupBy(shares, rangeKey).values()].toSorted(
     (a, b) => b.length - a.length,
   );

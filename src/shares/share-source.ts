@@ -6,7 +6,7 @@ import { assert } from '../base/index.ts';
 import { type FileSeal, SEALED_SEGMENT_BYTES, SEGMENT_BYTES } from './file-seal.ts';
 import type { InputFile } from './files.ts';
 
-export interface StreamRange {
+interface StreamRange {
   readonly offset: number;
   readonly bytes: number;
 }

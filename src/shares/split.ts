@@ -6,13 +6,20 @@
 import path from 'node:path';
 import { HoldfastError, mapBounded, MiB } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
-import { FileSeal, SEALED_SEGMENT_BYTES, SEGMENT_BYTES } from './file-seal.ts';
+import { type FileSeal, SEALED_SEGMENT_BYTES, sealOf, SEGMENT_BYTES } from './file-seal.ts';
 import { assertFree, InputFile, type OutputFile, type Reporting } from './files.ts';
 import { dealOut, IdaCoder } from './ida-coder.ts';
-import { runStrips } from './pipeline.ts';
+import { runStrips, Strips } from './pipeline.ts';
 import { ShareDigester } from './share-digester.ts';
 import { type ShareField, shareField } from './share-field.ts';
-import { cauchyRow, pointsOfKey, pointsOfSeed, type Points, seedOfFile } from './share-points.ts';
+import {
+  cauchyRow,
+  pointsOfKey,
+  pointsOfSeed,
+  type Points,
+  randomSeed,
+  seedOfFile,
+} from './share-points.ts';
 import { type Chunking, planShares, type PlannedChunk, type ShareScheme } from './share-plan.ts';
 import { ShareSource } from './share-source.ts';
 import { type NewShare, ShareWriters } from './share-writer.ts';
@@ -46,7 +53,6 @@ export interface SplitResult {
 
 /** Bytes of the stream worked on at once, about. */
 const STRIP_BYTES = 1 * MiB;
-const RANDOM_BLOCK_BYTES = 1024;
 const CHECKS_MAX = 16;
 
 /** @throws HF_EXISTS before anything is written; nothing is left behind when it fails. */
@@ -70,7 +76,7 @@ export async function splitFile(options: SplitOptions): Promise<SplitResult> {
   const paths = chunks.flatMap(({ shares }) => shares.map((share) => share.path));
   await mapBounded(paths, CHECKS_MAX, assertFree);
   const totalBytes = isSealed ? plan.totalBytes : 0;
-  await using digester = ShareDigester.open({ totalBytes });
+  await using digester = ShareDigester.open({ totalBytes, signal: options.signal });
   const made: OutputFile[] = [];
   try {
     for (const { chunk, shares } of chunks) {
@@ -86,17 +92,6 @@ export async function splitFile(options: SplitOptions): Promise<SplitResult> {
   return { paths, plainBytes: file.size, shareBytes: plan.totalBytes };
 }
 
-/** The first of two passes over the file, when it is to be sealed. */
-export async function sealOf(
-  file: InputFile,
-  shareKey: Uint8Array | undefined,
-  { signal }: Reporting,
-): Promise<FileSeal | undefined> {
-  if (!shareKey) return undefined;
-  const digest = await file.digest({ signal });
-  return FileSeal.forPlain({ key: shareKey, size: file.size, digest });
-}
-
 function pointsOf(
   field: ShareField,
   made: { scheme: ShareScheme; protection: Protection; seal: FileSeal | undefined },
@@ -106,11 +101,11 @@ function pointsOf(
   if (protection.shareKey) throw new HoldfastError('HF_INTERNAL', 'a share key has a seal');
   const { points: key, random } = protection;
   if (key) return pointsOfKey(field, { key, ...scheme });
-  return pointsOfSeed(field, { seed: () => random.bytes(RANDOM_BLOCK_BYTES), ...scheme });
+  return pointsOfSeed(field, { seed: randomSeed(random), ...scheme });
 }
 
 /** Where each share goes. */
-export class ShareNames {
+class ShareNames {
   readonly #folders: readonly string[];
   readonly #pattern: string;
   readonly #fileName: string;
@@ -155,36 +150,26 @@ export async function writeChunk(work: ChunkWork, reporting: Reporting): Promise
   const { start, next, isFinal, chunkNumber } = chunk;
   const header = { k, width: field.width, start, next, isFinal };
   await using writers = await ShareWriters.create(shares, { header, chunkNumber, seal });
-  const stripBytes = Math.min(stripBytesOf(k, seal), stripCap(next - start, k * field.width));
-  const source = new ShareSource(file, seal, stripBytes);
-  const laneBytes = Math.ceil(stripBytes / k);
-  const coder = new IdaCoder(field, { count: k + 2 * shares.length, bytes: laneBytes });
+  const strips = new Strips(chunk, { k, width: field.width, most: stripBytesOf(k, seal) });
+  const source = new ShareSource(file, seal, strips.bytes);
+  const coder = new IdaCoder(field, { count: k + 2 * shares.length, bytes: strips.laneBytes });
   const pieces = coder.lanes.slice(0, k);
   const targets = [0, 1].map((bank) => {
     const first = k + bank * shares.length;
     return coder.lanes.slice(first, first + shares.length);
   });
   const rows = shares.map(({ row }) => row);
-  const range = (strip: number) => {
-    const offset = start + strip * stripBytes;
-    return { offset, bytes: Math.min(stripBytes, next - offset) };
-  };
-  const columnBytes = (strip: number) =>
-    Math.ceil(range(strip).bytes / (k * field.width)) * field.width;
   await runStrips(
-    Math.ceil((next - start) / stripBytes),
+    strips,
     {
-      read: (strip, bank) => source.load(range(strip), bank),
+      read: (strip, bank) => source.load(strip, bank),
       work(strip, bank) {
-        dealOut(source.take(range(strip), bank), pieces, field.width);
-        const bytes = columnBytes(strip);
-        coder.transform({ rows, sources: pieces, targets: targets[bank]!, bytes });
+        dealOut(source.take(strip, bank), pieces, field.width);
+        coder.transform({ rows, sources: pieces, targets: targets[bank]!, bytes: strip.laneBytes });
       },
-      async write(strip, bank) {
-        const bytes = columnBytes(strip);
-        await writers.append(targets[bank]!.map((lane) => lane.subarray(0, bytes)));
-        const { offset, bytes: done } = range(strip);
-        reporting.progress?.({ done: offset + done, total: streamBytes });
+      async write({ offset, bytes, laneBytes }, bank) {
+        await writers.append(targets[bank]!.map((lane) => lane.subarray(0, laneBytes)));
+        reporting.progress?.({ done: offset + bytes, total: streamBytes });
       },
     },
     reporting,
@@ -198,9 +183,4 @@ export async function writeChunk(work: ChunkWork, reporting: Reporting): Promise
 export function stripBytesOf(k: number, seal: FileSeal | undefined): number {
   const unit = k * (seal ? SEALED_SEGMENT_BYTES : SEGMENT_BYTES);
   return unit * Math.max(1, Math.floor(STRIP_BYTES / unit));
-}
-
-/** No more than a short chunk needs. */
-function stripCap(bytes: number, columnBytes: number): number {
-  return Math.max(columnBytes, Math.ceil(bytes / columnBytes) * columnBytes);
 }

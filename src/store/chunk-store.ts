@@ -41,8 +41,6 @@ export type ScrubFinding =
    * a scrub finds it good.
    */
   | { readonly kind: 'bad-chunk'; readonly id: ChunkId; readonly reason: string }
-  /** The device did not give the chunk's bytes, and is itself to blame for it: no mark. */
-  | { readonly kind: 'unreadable'; readonly id: ChunkId; readonly reason: string }
   /** A metadata structure of the store had a bad copy, which was rewritten from a good one. */
   | { readonly kind: 'mended'; readonly what: string };
 
@@ -120,6 +118,12 @@ export interface ChunkStore extends AsyncDisposable {
   /** What is known of the chunk without reading it. */
   stat(id: ChunkId): Promise<ChunkEntry | undefined>;
 
+  /** The same of many chunks, in their order, at the price of one call; see {@link statChunks}. */
+  statMany?(
+    ids: readonly ChunkId[],
+    options?: Cancel,
+  ): Promise<readonly (ChunkEntry | undefined)[]>;
+
   /**
    * Deletes the chunk unless its generation is above `generationMax`; durable when it resolves.
    * @returns whether a chunk was deleted.
@@ -143,4 +147,16 @@ export interface ChunkStore extends AsyncDisposable {
 
   /** Seals the journal, checkpoints, closes the device. */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What a store knows of many chunks, in their order: in one call where calls are dear. */
+export async function statChunks(
+  store: ChunkStore,
+  ids: readonly ChunkId[],
+  options: Cancel = {},
+): Promise<readonly (ChunkEntry | undefined)[]> {
+  if (store.statMany) return await store.statMany(ids, options);
+  const entries: (ChunkEntry | undefined)[] = [];
+  for (const id of ids) entries.push(await store.stat(id));
+  return entries;
 }

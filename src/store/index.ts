@@ -15,6 +15,7 @@ export {
   encodeChunkHeader,
   stripeIdOf,
 } from './chunk-format.ts';
+export { statChunks } from './chunk-store.ts';
 export type {
   ChunkEntry,
   ChunkStore,

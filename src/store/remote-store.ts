@@ -99,8 +99,12 @@ export class RemoteChunkStore implements ChunkStore {
 
   async get(id: ChunkId, options: GetOptions = {}): Promise<Uint8Array | undefined> {
     using _operation = this.#begin(options.signal);
+    checkRange(options.offset, options.lengthBytes);
+    return await twice(options.signal, () => this.#get(id, options));
+  }
+
+  async #get(id: ChunkId, options: GetOptions): Promise<Uint8Array | undefined> {
     const { offset, lengthBytes, target, signal } = options;
-    checkRange(offset, lengthBytes);
     const arg = { device: this.id, id, offset, lengthBytes };
     let expectedBytes = lengthBytes ?? target?.length ?? 0;
     let bytes: Uint8Array | undefined;
@@ -121,8 +125,24 @@ export class RemoteChunkStore implements ChunkStore {
 
   async stat(id: ChunkId): Promise<ChunkEntry | undefined> {
     using _operation = this.#begin();
-    const { entry } = await this.#link.call('stat', { device: this.id, id }, wire.STAT_ANSWER);
+    const arg = { device: this.id, id };
+    const { entry } = await twice(undefined, () => this.#link.call('stat', arg, wire.STAT_ANSWER));
     return entry && { id: new Uint8Array(id) as ChunkId, ...entry };
+  }
+
+  async statMany(
+    ids: readonly ChunkId[],
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly (ChunkEntry | undefined)[]> {
+    using _operation = this.#begin(signal);
+    const arg = { device: this.id, ids };
+    const { entries } = await twice(signal, () =>
+      this.#link.call('statMany', arg, wire.STAT_MANY_ANSWER, signal),
+    );
+    if (entries.length !== ids.length) throw badAnswer('another number of chunks than asked for');
+    return entries.map((entry, index) =>
+      entry === null ? undefined : { id: new Uint8Array(ids[index]!) as ChunkId, ...entry },
+    );
   }
 
   async remove(
@@ -258,6 +278,23 @@ export class RemoteChunkStore implements ChunkStore {
     } catch (error) {
       throw this.#link.translated(error, signal);
     }
+  }
+}
+
+/**
+ * Asks once more when the connection broke, on the other one or a new one. Only for what changes
+ * nothing: of a put or a delete it is not known whether it was done. Silence is answer enough.
+ */
+async function twice<Result>(
+  signal: AbortSignal | undefined,
+  read: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await read();
+  } catch (error) {
+    const isSilence = errorCode((error as Error).cause) === 'HF_TIMEOUT';
+    if (errorCode(error) !== 'HF_UNAVAILABLE' || isSilence || signal?.aborted) throw error;
+    return await read();
   }
 }
 

@@ -21,7 +21,7 @@ import {
 import type { Clock } from '../env/index.ts';
 import type { CallContext, Network } from '../net/index.ts';
 import { BufferPool } from './buffer-pool.ts';
-import type { ChunkStore, GetOptions } from './chunk-store.ts';
+import { type ChunkStore, type GetOptions, statChunks } from './chunk-store.ts';
 import { OperationGate, ServedMemory } from './served-limits.ts';
 import { BatchWriter, readInto, sendChunk, withinMs } from './store-streams.ts';
 import * as wire from './store-wire.ts';
@@ -60,6 +60,7 @@ export function serveStores(
   answer(get, wire.GET, (arg, context) => server.get(arg, context));
   answer(getStream, wire.GET, (arg, context) => server.getStream(arg, context));
   answer(stat, wire.STAT, (arg, context) => server.stat(arg, context));
+  answer(others.statMany, wire.STAT_MANY, (arg, context) => server.statMany(arg, context));
   answer(remove, wire.REMOVE, (arg, context) => server.remove(arg, context));
   answer(list, wire.LIST, (arg, context) => server.list(arg, context));
   answer(others.digests, wire.STORE, (arg, context) => server.digests(arg, context));
@@ -151,6 +152,16 @@ class StoreServer {
     using _slot = this.#gate.enter(from, store.id);
     const entry = await store.stat(arg.id);
     return { state: store.state, entry };
+  }
+
+  async statMany(
+    arg: Arg<typeof wire.STAT_MANY>,
+    { from, signal }: CallContext,
+  ): Answer<typeof wire.STAT_MANY_ANSWER> {
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    const entries = await statChunks(store, arg.ids, { signal });
+    return { state: store.state, entries: entries.map((entry) => entry ?? null) };
   }
 
   async remove(

@@ -13,6 +13,7 @@ import {
   GROUP_COUNT,
   isHexId,
   LIMITS,
+  SHARDS_MAX,
 } from '../base/index.ts';
 import type { ChunkEntry, GroupDigest, ScrubFinding } from './chunk-store.ts';
 import { GENERATION_MAX } from './slot.ts';
@@ -23,6 +24,7 @@ export const STORE_METHODS = {
   get: 'store/get',
   getStream: 'store/get-stream',
   stat: 'store/stat',
+  statMany: 'store/stat-many',
   remove: 'store/remove',
   list: 'store/list',
   digests: 'store/digests',
@@ -56,6 +58,7 @@ export const PUT = v.object({ ...subject, generation, epoch: whole, bytes: small
 export const PUT_STREAM = v.object({ ...subject, generation, epoch: whole, lengthBytes: length });
 export const GET = v.object({ ...subject, ...range });
 export const STAT = v.object(subject);
+export const STAT_MANY = v.object({ device, ids: v.pipe(v.array(chunk), v.maxLength(SHARDS_MAX)) });
 export const REMOVE = v.object({ ...subject, generationMax: whole });
 export const LIST = v.object({ device, group: v.optional(wholeUpTo(GROUP_COUNT - 1)) });
 export const STORE = v.object({ device });
@@ -85,6 +88,11 @@ const entry = v.object({
   isGood: v.boolean(),
 });
 export const STAT_ANSWER = v.object({ state, entry: v.optional(entry) });
+/** In the order of the ids; `null` where there is no such chunk. */
+export const STAT_MANY_ANSWER = v.object({
+  state,
+  entries: v.pipe(v.array(v.nullable(entry)), v.maxLength(SHARDS_MAX)),
+});
 export const REMOVE_ANSWER = v.object({ state, isRemoved: v.boolean() });
 export const USAGE_ANSWER = v.object({
   state,
@@ -140,7 +148,7 @@ export type ScrubNews =
   | { readonly kind: 'progress'; readonly checkedBytes: number; readonly totalBytes: number }
   | ScrubFinding;
 
-const NEWS_KINDS = ['progress', 'bad-chunk', 'unreadable', 'mended'] as const;
+const NEWS_KINDS = ['progress', 'bad-chunk', 'mended'] as const;
 const TEXT_MAX = 500;
 
 export function writeNews(writer: ByteWriter, news: ScrubNews): void {

@@ -3,11 +3,20 @@
  * opens, every byte is what was written. Only when it does not are the shards checked one by one
  * against their digests, the bad ones left out and others fetched in their place.
  */
-import { assert, errorCode, formatScheme, HoldfastError, schemeOfNumber } from '../base/index.ts';
+import {
+  assert,
+  errorCode,
+  formatScheme,
+  HoldfastError,
+  schemeOfNumber,
+  type StripeId,
+  throwIfAborted,
+} from '../base/index.ts';
 import { openSegments, segmentRange } from '../crypto/index.ts';
 import type { StripeCoder } from './coder.ts';
 import { CONTENT_FORMAT, decodeStripe } from './coding.ts';
 import { ShardFinder, type Whereabouts } from './gather.ts';
+import { firstFew } from './hedge.ts';
 import { isShort, type StripeShape, stripeShape } from './shape.ts';
 import type { SlotPool } from './slab.ts';
 import type { ReadOptions, StripeRef } from './stripe-store.ts';
@@ -29,19 +38,25 @@ export async function readStripe(
 ): Promise<Uint8Array> {
   const scheme = schemeOfNumber(ref.schemeNumber);
   const shape = stripeShape(scheme, ref.contentBytes);
-  const finder = new ShardFinder(context, ref.stripe, scheme);
-  const { signal, target } = options;
   const range = options.range ?? { offset: 0, lengthBytes: ref.contentBytes };
   assert(range.offset >= 0 && range.lengthBytes >= 1, 'the range holds a byte');
   assert(range.offset + range.lengthBytes <= ref.contentBytes, 'the range lies in the stripe');
+  const { signal, target } = options;
+  const read = { stripe: ref.stripe, shape, key: ref.key, range, signal, target };
   if (scheme.kind === 'copy' && isShort(ref.contentBytes)) {
-    return cut(await readShort(finder, shape, ref.key, signal), range);
+    return cut(await readShort(context, read), range);
   }
   if (scheme.kind !== 'ida' && range.lengthBytes < ref.contentBytes) {
-    const bytes = await readRange(finder, { shape, key: ref.key, range, signal });
-    if (bytes) return bytes;
+    return await readRange(context, read);
   }
-  return await readWhole(context, finder, { shape, key: ref.key, range, signal, target });
+  return await readWhole(context, read);
+}
+
+interface Read extends ReadOptions {
+  readonly stripe: StripeId;
+  readonly shape: StripeShape;
+  readonly key: Uint8Array;
+  readonly range: ByteRange;
 }
 
 function cut(bytes: Uint8Array, { offset, lengthBytes }: ByteRange): Uint8Array {
@@ -56,47 +71,94 @@ function tooFew(shape: StripeShape, have: number): HoldfastError {
   );
 }
 
-/** Copies, one after the other until one opens. */
+/** Copies, one after the other until one opens; one more when that takes long. */
 async function readShort(
-  finder: ShardFinder,
-  shape: StripeShape,
-  key: Uint8Array,
-  signal: AbortSignal | undefined,
+  context: ReadContext,
+  { stripe, shape, key, signal }: Read,
 ): Promise<Uint8Array> {
-  const area = new Uint8Array(shape.paddedBytes);
-  for (let index = 0; index < shape.scheme.n; index++) {
-    const chunk = await finder.fetch(index, { signal });
-    if (!chunk || chunk.length !== shape.chunkBytes) continue;
-    try {
-      decodeStripe(undefined, { shape, key, chunks: [chunk], area });
-      return area;
-    } catch (error) {
-      if (errorCode(error) !== 'HF_FORGED') throw error;
+  const finder = new ShardFinder(context, stripe, shape.scheme);
+  const bytes = shape.chunkBytes;
+  let content: Uint8Array | undefined;
+  const ask = async (index: number, stopped: AbortSignal): Promise<boolean> => {
+    for (;;) {
+      const chunk = await finder.fetchKnown(index, { bytes, signal: stopped });
+      if (!chunk) return false;
+      const opened = openShort(shape, key, chunk);
+      content ??= opened;
+      if (opened) return true;
+      finder.report([index]);
     }
-  }
-  throw tooFew(shape, 0);
+  };
+  await finder.takeSome(1, { bytes, signal, extraMax: 1, ask });
+  if (!content) throw tooFew(shape, 0);
+  return content;
 }
 
-interface RangeRead {
-  readonly shape: StripeShape;
-  readonly key: Uint8Array;
-  readonly range: ByteRange;
-  readonly signal: AbortSignal | undefined;
+/** `undefined` when the chunk is not what was sealed. */
+function openShort(
+  shape: StripeShape,
+  key: Uint8Array,
+  chunk: Uint8Array,
+): Uint8Array | undefined {
+  if (chunk.length !== shape.chunkBytes) return undefined;
+  const area = new Uint8Array(shape.paddedBytes);
+  try {
+    decodeStripe(undefined, { shape, key, chunks: [chunk], area });
+    return area;
+  } catch (error) {
+    if (errorCode(error) !== 'HF_FORGED') throw error;
+    return undefined;
+  }
 }
 
 /**
- * Reads only the segments of the range, from the one or two data shards that hold them.
- * @returns `undefined` when a shard is not to be had or bad: the whole stripe must be read.
+ * Reads only the segments of the range, from the one or two data shards that hold them. When that
+ * fails, or takes long, the whole stripe is read from others.
  */
-async function readRange(
+async function readRange(context: ReadContext, read: Read): Promise<Uint8Array> {
+  const { calls } = context;
+  const { shape, range, signal } = read;
+  const segments = segmentRange({ contentBytes: shape.contentBytes, ...range });
+  const parts = partsOf(shape, segments);
+  const indexes = parts.map(({ index }) => index);
+  const finder = new ShardFinder(context, read.stripe, shape.scheme);
+  const bytes = segments.sealedBytes;
+  let answer: Uint8Array | undefined;
+  let failure: unknown;
+  const ways = {
+    parts: (stopped: AbortSignal) => readParts(finder, { ...read, signal: stopped }, parts),
+    whole: (stopped: AbortSignal) =>
+      readWhole(context, { ...read, signal: stopped }, indexes).catch((error: unknown) => {
+        if (errorCode(error) === undefined || signal?.aborted) throw error;
+        failure = error;
+        return undefined;
+      }),
+  };
+  const go = async (way: keyof typeof ways, stopped: AbortSignal): Promise<boolean> => {
+    const bytesRead = await ways[way](stopped);
+    answer ??= bytesRead;
+    return bytesRead !== undefined;
+  };
+  const hedgeMs = finder.hedgeMs(indexes, bytes);
+  await firstFew(1, ['parts', 'whole'], go, calls.hedge({ signal, hedgeMs, extraMax: 1 }));
+  if (!answer) throw failure;
+  return answer;
+}
+
+/** @returns `undefined` when a shard is not to be had or bad. */
+async function readParts(
   finder: ShardFinder,
-  { shape, key, range, signal }: RangeRead,
+  { shape, key, range, signal }: Read,
+  parts: readonly Part[],
 ): Promise<Uint8Array | undefined> {
   const segments = segmentRange({ contentBytes: shape.contentBytes, ...range });
-  const from = segments.sealedOffset;
-  const to = from + segments.sealedBytes;
-  const sealed = await fetchSealed(finder, shape, { from, to, signal });
-  if (!sealed) return undefined;
+  const sealed: Uint8Array[] = [];
+  for (const { index, ...part } of parts) {
+    const bytes = part.lengthBytes;
+    const fetched = await finder.fetch(index, { range: part, bytes, signal });
+    if (fetched?.length !== bytes) return undefined;
+    sealed.push(fetched);
+  }
   const target = new Uint8Array(segments.openedBytes);
   const { sealedBytes } = shape;
   try {
@@ -109,20 +171,24 @@ async function readRange(
   return cut(target, { offset, lengthBytes: range.lengthBytes });
 }
 
-async function fetchSealed(
-  finder: ShardFinder,
+/** A part of a chunk. */
+interface Part {
+  readonly index: number;
+  readonly offset: number;
+  readonly lengthBytes: number;
+}
+
+function partsOf(
   { shardBytes, headerBytes }: StripeShape,
-  { from, to, signal }: { from: number; to: number; signal: AbortSignal | undefined },
-): Promise<Uint8Array[] | undefined> {
-  const parts: Uint8Array[] = [];
-  for (let position = from; position < to;) {
+  { sealedOffset, sealedBytes }: { readonly sealedOffset: number; readonly sealedBytes: number },
+): Part[] {
+  const parts: Part[] = [];
+  const to = sealedOffset + sealedBytes;
+  for (let position = sealedOffset; position < to;) {
     const index = Math.floor(position / shardBytes);
     const end = Math.min(to, (index + 1) * shardBytes);
     const offset = headerBytes + (position % shardBytes);
-    const range = { offset, lengthBytes: end - position };
-    const part = await finder.fetch(index, { range, signal });
-    if (part?.length !== range.lengthBytes) return undefined;
-    parts.push(part);
+    parts.push({ index, offset, lengthBytes: end - position });
     position = end;
   }
   return parts;
@@ -135,11 +201,14 @@ function copyOut(bytes: Uint8Array, target: Uint8Array | undefined): Uint8Array 
   return target.subarray(0, bytes.length);
 }
 
+/** @param avoid shards to ask for last. */
 async function readWhole(
-  { slots, coder }: ReadContext,
-  finder: ShardFinder,
-  { shape, key, range, signal, target }: RangeRead & ReadOptions,
+  context: ReadContext,
+  { stripe, shape, key, range, signal, target }: Read,
+  avoid: readonly number[] = [],
 ): Promise<Uint8Array> {
+  const { slots, coder } = context;
+  const finder = new ShardFinder(context, stripe, shape.scheme);
   using lease = await slots.lease();
   const rooms = lease.rooms(shape);
   const { k } = shape.scheme;
@@ -147,18 +216,23 @@ async function readWhole(
   let good: readonly number[] = [];
   for (;;) {
     const exclude = [...good, ...bad];
-    const more = await finder.fetchSome(k - good.length, rooms, { exclude, signal });
+    const options = { rooms, lease, exclude, avoid, signal };
+    const more = await finder.gather(k - good.length, options);
     const present = [...good, ...more];
     if (present.length < k) throw tooFew(shape, present.length);
     try {
       await coder.decode(lease.slot, shape, { key, present });
+      // Who has got the content elsewhere meanwhile may use `target` for something else.
+      throwIfAborted(signal);
       return copyOut(cut(lease.area, range), target);
     } catch (error) {
       if (errorCode(error) !== 'HF_FORGED') throw error;
-      good = await coder.check({ slot: lease.slot, stripe: finder.stripe, ...shape }, present);
+      good = await coder.check({ slot: lease.slot, stripe, ...shape }, present);
       // Every shard is what its id names: then the key or the record is wrong.
       if (good.length === present.length) throw error;
-      bad.push(...present.filter((index) => !good.includes(index)));
+      const forged = present.filter((index) => !good.includes(index));
+      finder.report(forged);
+      bad.push(...forged);
     }
   }
 }

@@ -6,10 +6,11 @@
 import {
   assert,
   bytesEqual,
+  type ChunkId,
   type DeviceId,
-  errorCode,
   formatScheme,
   HoldfastError,
+  KiB,
   LIMITS,
   mapBounded,
   type Scheme,
@@ -17,20 +18,27 @@ import {
   type StripeId,
 } from '../base/index.ts';
 import {
-  type ChunkEntry,
+  checkChunk,
   chunkHeaderBytes,
   type ChunkStore,
   decodeChunkHeader,
   stripeIdOf,
 } from '../store/index.ts';
+import type { Random } from '../env/index.ts';
 import type { StripeCoder } from './coder.ts';
 import { ShardFinder, type Whereabouts } from './gather.ts';
+import { inspectStripe, unlessBug } from './inspect.ts';
 import { chunkIds } from './shape.ts';
-import { fitsSlot, type SlotLease, type SlotPool } from './slab.ts';
+import { fitsSlot, type LentChunk, type SlotLease, type SlotPool } from './slab.ts';
 import { aliveOf, putWithHandOff } from './spread.ts';
+import { answerMs } from './store-calls.ts';
 import type { RebuildReport, ShardPlace, StripeHealth, WantedShards } from './stripe-store.ts';
 
+/** Of a copy that is compared with another one. */
+const SAMPLE_BYTES = 16 * KiB;
+
 export interface RebuildContext extends Whereabouts {
+  readonly random: Random;
   readonly slots: SlotPool;
   readonly coder: StripeCoder;
 }
@@ -43,39 +51,6 @@ interface Subject {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Where the shards of a stripe are, by asking every store alive. */
-export async function inspectStripe(
-  { cluster, stores }: Pick<Whereabouts, 'cluster' | 'stores'>,
-  { stripe, scheme }: Pick<Subject, 'stripe' | 'scheme'>,
-): Promise<StripeHealth> {
-  const ids = chunkIds(stripe, scheme);
-  const wanted = cluster.place(stripe, scheme);
-  const alive = stores();
-  const answers = await mapBounded(alive, LIMITS.deviceOperationsMax, async (store) => {
-    const entries: (ChunkEntry | undefined)[] = [];
-    for (const id of ids) entries.push(await store.stat(id).catch(unlessBug));
-    return { device: store.id, entries };
-  });
-  const places = ids.map((_, shardIndex): ShardPlace => {
-    const holders = answers.filter(({ entries }) => entries[shardIndex]);
-    const [foundAt, badAt] = [true, false].map((isGood) =>
-      holders
-        .filter(({ entries }) => entries[shardIndex]!.isGood === isGood)
-        .map(({ device }) => device),
-    ) as [DeviceId[], DeviceId[]];
-    return { shardIndex, wantedAt: wanted[shardIndex], foundAt, badAt };
-  });
-  const found = places.filter((place) => place.foundAt.length > 0).length;
-  const devices = new Set(places.flatMap(({ foundAt }) => foundAt)).size;
-  const isWhole = found === scheme.n && devices >= Math.min(scheme.n, alive.length);
-  return { places, spareCount: found - scheme.k, isWhole };
-}
-
-/** A store that cannot answer counts as one without the chunk. */
-function unlessBug(error: unknown): undefined {
-  if (errorCode(error) === undefined) throw error;
-}
-
 export async function rebuildStripe(
   context: RebuildContext,
   { stripe, schemeNumber, generation }: WantedShards,
@@ -86,7 +61,7 @@ export async function rebuildStripe(
   const plan = planSteps(context, subject, before);
   const failures: unknown[] = [];
   const writtenBytes =
-    plan.steps.length === 0 ? 0 : await carryOut(context, { ...subject, ...plan, failures });
+    plan.steps.length === 0 ? 0 : await carryOut(context, { ...subject, ...plan, health: before, failures });
   const after = await inspectStripe(context, subject);
   const hasRemoved = await removeSurplus(context, subject, after);
   const health = hasRemoved ? await inspectStripe(context, subject) : after;
@@ -134,7 +109,60 @@ function planSteps(
 /** @returns bytes written. */
 async function carryOut(
   context: RebuildContext,
-  work: Subject & Plan & { readonly failures: unknown[] },
+  work: Subject & Plan & { readonly health: StripeHealth; readonly failures: unknown[] },
+): Promise<number> {
+  const { steps } = work;
+  const moved = await mapBounded(steps, steps.length, async (step) => {
+    return step.isMissing ? 0 : await moveShard(context, work, step);
+  });
+  const toMake = steps.filter((_, index) => !moved[index]);
+  const made = toMake.length > 0 ? await makeShards(context, { ...work, steps: toMake }) : 0;
+  return moved.reduce((sum, bytes) => sum + bytes, made);
+}
+
+/** A shard that is somewhere is copied from there: one chunk is read, not k. @returns its bytes. */
+async function moveShard(
+  context: RebuildContext,
+  { stripe, scheme, health, generation, signal, failures }: Subject & {
+    readonly health: StripeHealth;
+    readonly failures: unknown[];
+  },
+  { shardIndex, target: own }: Step,
+): Promise<number> {
+  const finder = finderOf(context, { stripe, scheme }, health);
+  const id = finder.ids[shardIndex]!;
+  for (;;) {
+    const bytes = LIMITS.stripeShardBytesMax / scheme.n;
+    const chunk = await finder.fetchKnown(shardIndex, { bytes, signal });
+    if (!chunk) return 0;
+    if (!isGood(id, chunk)) {
+      finder.report([shardIndex]);
+      continue;
+    }
+    const put = { id, chunk, generation, signal, lend: notFromASlot };
+    const store = await putWithHandOff(context.calls, put, { own, spares: [].values(), failures });
+    return store ? chunk.length : 0;
+  }
+}
+
+function isGood(id: ChunkId, chunk: Uint8Array): boolean {
+  try {
+    checkChunk(id, chunk);
+    return true;
+  } catch (error) {
+    unlessBug(error);
+    return false;
+  }
+}
+
+function notFromASlot(bytes: Uint8Array): LentChunk {
+  return { bytes };
+}
+
+/** Makes shards again from any k others. @returns bytes written. */
+async function makeShards(
+  context: RebuildContext,
+  work: Subject & Plan & { readonly health: StripeHealth; readonly failures: unknown[] },
 ): Promise<number> {
   const { stripe, scheme, steps, generation, signal, failures } = work;
   using lease = await context.slots.lease();
@@ -143,9 +171,11 @@ async function carryOut(
   const written = await mapBounded(steps, steps.length, async (step) => {
     const { shardIndex, target: own, isMissing } = step;
     const spares = isMissing ? work.spares : [].values();
-    const put = { id: ids[shardIndex]!, chunk: chunks[shardIndex]!, generation, signal };
-    const store = await putWithHandOff(put, { own, spares, failures });
-    return store ? put.chunk.length : 0;
+    const chunk = chunks[shardIndex]!;
+    const lend = lease.lend.bind(lease);
+    const put = { id: ids[shardIndex]!, chunk, generation, signal, lend };
+    const store = await putWithHandOff(context.calls, put, { own, spares, failures });
+    return store ? chunk.length : 0;
   });
   return written.reduce((sum, bytes) => sum + bytes, 0);
 }
@@ -153,26 +183,42 @@ async function carryOut(
 /** @returns chunks by index, in the slot's memory; those of the steps are verified. */
 async function makeChunks(
   context: RebuildContext,
-  { stripe, scheme, steps, signal }: Subject & Pick<Plan, 'steps'>,
+  work: Subject & Pick<Plan, 'steps'> & { readonly health: StripeHealth },
   lease: SlotLease,
 ): Promise<readonly Uint8Array[]> {
-  const finder = new ShardFinder(context, stripe, scheme);
-  const sizes = await sizesOf(finder, scheme, signal);
+  const { stripe, scheme, steps, signal, health } = work;
+  const finder = finderOf(context, work, health);
+  const sizes = await sizesOf(finderOf(context, work, health), scheme, signal);
   const rooms = lease.rooms({ scheme, ...sizes });
   const raw = { slot: lease.slot, stripe, scheme, ...sizes };
+  const avoid = steps.map(({ shardIndex }) => shardIndex);
   const bad: number[] = [];
   let good: readonly number[] = [];
   while (good.length < scheme.k) {
     const exclude = [...good, ...bad];
-    const more = await finder.fetchSome(scheme.k - good.length, rooms, { exclude, signal });
+    const options = { rooms, lease, exclude, avoid, lentNot: avoid, signal };
+    const more = await finder.gather(scheme.k - good.length, options);
     if (good.length + more.length < scheme.k) throw lost(scheme, good.length + more.length);
     const checked = await context.coder.check(raw, more);
-    bad.push(...more.filter((index) => !checked.includes(index)));
+    const forged = more.filter((index) => !checked.includes(index));
+    finder.report(forged);
+    bad.push(...forged);
     good = [...good, ...checked];
   }
-  const wanted = steps.map(({ shardIndex }) => shardIndex).filter((index) => !good.includes(index));
+  const wanted = avoid.filter((index) => !good.includes(index));
   if (wanted.length > 0) await context.coder.rebuild(raw, { present: good, wanted });
   return rooms.map(({ chunk }) => chunk);
+}
+
+/** Knows who has what, as of the inspection. */
+function finderOf(
+  context: RebuildContext,
+  { stripe, scheme }: Pick<Subject, 'stripe' | 'scheme'>,
+  { places }: StripeHealth,
+): ShardFinder {
+  const finder = new ShardFinder(context, stripe, scheme);
+  for (const { shardIndex, foundAt } of places) finder.know(shardIndex, foundAt);
+  return finder;
 }
 
 function lost(scheme: Scheme, have: number): HoldfastError {
@@ -191,7 +237,7 @@ async function sizesOf(
   const headerBytes = chunkHeaderBytes(scheme);
   for (let index = 0; index < scheme.n; index++) {
     const range = { offset: 0, lengthBytes: headerBytes };
-    const bytes = await finder.fetch(index, { range, signal });
+    const bytes = await finder.fetchKnown(index, { range, bytes: headerBytes, signal });
     const header = bytes && headerOf(finder.stripe, bytes);
     if (!header) continue;
     const chunkBytes = headerBytes + header.shardBytes;
@@ -213,24 +259,63 @@ function headerOf(stripe: StripeId, bytes: Uint8Array) {
 
 /** Copies outside their place go once the place holds a good one; bad ones once any store does. */
 async function removeSurplus(
-  { storeOf }: Whereabouts,
-  { stripe, scheme, generation }: Subject,
+  context: RebuildContext,
+  subject: Subject,
   { places }: StripeHealth,
 ): Promise<boolean> {
-  const ids = chunkIds(stripe, scheme);
   let hasRemoved = false;
-  for (const { shardIndex, wantedAt, foundAt, badAt } of places) {
+  for (const place of places) {
+    const { wantedAt, foundAt, badAt } = place;
     if (foundAt.length === 0) continue;
     const isInPlace = wantedAt !== undefined && foundAt.includes(wantedAt);
     const surplus = isInPlace ? foundAt.filter((device) => device !== wantedAt) : [];
     for (const device of [...surplus, ...badAt]) {
-      assert(
-        foundAt.some((each) => each !== device),
-        'a good copy stays',
-      );
-      const removal = storeOf(device)?.remove(ids[shardIndex]!, { generationMax: generation });
-      if (await removal?.catch(unlessBug)) hasRemoved = true;
+      const keeper = foundAt.find((each) => each === wantedAt) ?? foundAt[0]!;
+      assert(keeper !== device, 'a good copy stays');
+      if (await removeCopy(context, subject, { ...place, device, keeper })) hasRemoved = true;
     }
   }
   return hasRemoved;
+}
+
+interface Copy extends Pick<ShardPlace, 'shardIndex' | 'badAt'> {
+  readonly device: DeviceId;
+  /** Who has a good copy, by his own word. */
+  readonly keeper: DeviceId;
+}
+
+async function removeCopy(
+  context: RebuildContext,
+  { stripe, scheme, generation, signal }: Subject,
+  { shardIndex, badAt, device, keeper }: Copy,
+): Promise<boolean> {
+  const { calls, storeOf } = context;
+  const [store, other] = [storeOf(device), storeOf(keeper)];
+  if (!store || !other) return false;
+  const id = chunkIds(stripe, scheme)[shardIndex]!;
+  // What a store of another node says it has is believed when it gives what the copy gives.
+  if (!badAt.includes(device) && !(await isSameSample(context, id, [store, other]))) return false;
+  const bounds = { ms: answerMs(0), signal };
+  const removal = calls.run(store, bounds, (stopped) =>
+    store.remove(id, { generationMax: generation, signal: stopped }),
+  );
+  return (await removal.catch(unlessBug)) ?? false;
+}
+
+/** Whether two stores give the same bytes from a place that neither could foresee. */
+async function isSameSample(
+  { calls, random }: RebuildContext,
+  id: ChunkId,
+  stores: readonly [ChunkStore, ChunkStore],
+): Promise<boolean> {
+  const entry = await stores[0].stat(id).catch(unlessBug);
+  if (!entry) return false;
+  const lengthBytes = Math.min(SAMPLE_BYTES, entry.lengthBytes);
+  const range = { offset: random.below(entry.lengthBytes - lengthBytes + 1), lengthBytes };
+  const bounds = { ms: answerMs(lengthBytes), readBytes: lengthBytes };
+  const [a, b] = await mapBounded(stores, 2, async (store) => {
+    const read = calls.run(store, bounds, (signal) => store.get(id, { ...range, signal }));
+    return await read.catch(unlessBug);
+  });
+  return a !== undefined && b !== undefined && bytesEqual(a, b);
 }

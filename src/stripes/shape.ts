@@ -50,8 +50,9 @@ export function contentBytesFor({ k, n }: Scheme): number {
 /**
  * Short content becomes copies that survive as many losses as the scheme: fewer seeks, no decode.
  */
-export function schemeForShort({ k, n }: Scheme): Scheme {
-  return { kind: 'copy', k: 1, n: n - k + 1 };
+export function schemeForShort(scheme: Scheme): Scheme {
+  if (scheme.kind === 'copy') return scheme;
+  return { kind: 'copy', k: 1, n: scheme.n - scheme.k + 1 };
 }
 
 /** Whether content of this length is stored as copies. */

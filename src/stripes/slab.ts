@@ -96,19 +96,32 @@ export function chunkViews(plan: SlabPlan, slot: number, sizes: ChunkSizes): Uin
   return chunkRooms(plan, slot, sizes).map(({ chunk }) => chunk);
 }
 
-/** Lends slots; who waits is served in order. */
+/**
+ * Lends slots; who waits is served in order. A slot whose lease ended while a store still used its
+ * memory is *stuck* until that store is done, and a spare one takes its place.
+ *
+ * Invariant: no more slots than there are spares are ever stuck, however long stores hang: while
+ * one is, `isStuck` says so, and stores are given memory of their own.
+ */
 export class SlotPool {
   readonly plan: SlabPlan;
   readonly #semaphore: Semaphore;
   /** One slot less: a slot to fill is held for as long as its source takes. */
   readonly #filling: Semaphore;
+  /** The one used last is lent first: memory of spare slots is not touched without need. */
   readonly #free: number[];
+  #stuckCount = 0;
 
   constructor(plan: SlabPlan) {
+    const permits = plan.slotCount / 2;
     this.plan = plan;
-    this.#semaphore = new Semaphore(plan.slotCount);
-    this.#filling = new Semaphore(plan.slotCount - 1);
+    this.#semaphore = new Semaphore(permits);
+    this.#filling = new Semaphore(permits - 1);
     this.#free = Array.from({ length: plan.slotCount }, (_, index) => index);
+  }
+
+  get isStuck(): boolean {
+    return this.#stuckCount > 0;
   }
 
   /** A slot to be filled from outside. What waits for nobody but the stores always gets one. */
@@ -121,38 +134,77 @@ export class SlotPool {
     const release = await this.#semaphore.acquire();
     const slot = this.#free.pop();
     assert(slot !== undefined, 'a permit stands for a free slot');
-    return new SlotLease(this.plan, slot, () => {
-      this.#free.push(slot);
+    return new SlotLease(this, slot, (calls) => {
+      if (calls.size === 0) this.#free.push(slot);
+      else void this.#keep(slot, calls);
       release();
       afterwards?.();
     });
   }
+
+  async #keep(slot: number, calls: ReadonlySet<Promise<unknown>>): Promise<void> {
+    this.#stuckCount += 1;
+    await Promise.allSettled(calls);
+    this.#stuckCount -= 1;
+    this.#free.push(slot);
+  }
+}
+
+/** What a store gets of a chunk's memory. */
+export interface LentChunk {
+  readonly bytes: Uint8Array;
+  /** To be told of the call that uses the bytes, when nobody may write there until it has ended. */
+  readonly onCall?: (call: Promise<unknown>) => void;
 }
 
 export class SlotLease implements Disposable {
-  readonly plan: SlabPlan;
   readonly slot: number;
-  #giveBack: (() => void) | undefined;
+  readonly #pool: SlotPool;
+  readonly #calls = new Set<Promise<unknown>>();
+  #giveBack: ((calls: ReadonlySet<Promise<unknown>>) => void) | undefined;
 
-  constructor(plan: SlabPlan, slot: number, giveBack: () => void) {
-    this.plan = plan;
+  constructor(
+    pool: SlotPool,
+    slot: number,
+    giveBack: (calls: ReadonlySet<Promise<unknown>>) => void,
+  ) {
+    this.#pool = pool;
     this.slot = slot;
     this.#giveBack = giveBack;
   }
 
+  /** Whether a store may be given this memory: else a copy. */
+  get mayLend(): boolean {
+    return !this.#pool.isStuck;
+  }
+
+  /** A chunk of this slot, or of no slot, as a store may get it; see {@link keepFor}. */
+  lend(chunk: Uint8Array): LentChunk {
+    if (!this.mayLend) return { bytes: new Uint8Array(chunk) };
+    return { bytes: chunk, onCall: (call) => this.keepFor(call) };
+  }
+
   get area(): Uint8Array {
     assert(this.#giveBack, 'the slot is still lent');
-    return contentArea(this.plan, this.slot);
+    return contentArea(this.#pool.plan, this.slot);
   }
 
   rooms(sizes: ChunkSizes): ChunkRoom[] {
     assert(this.#giveBack, 'the slot is still lent');
-    return chunkRooms(this.plan, this.slot, sizes);
+    return chunkRooms(this.#pool.plan, this.slot, sizes);
+  }
+
+  /** Nobody else gets the slot before this call of a store has ended. */
+  keepFor(call: Promise<unknown>): void {
+    assert(this.#giveBack, 'the slot is still lent');
+    this.#calls.add(call);
+    const end = (): unknown => this.#calls.delete(call);
+    call.then(end, end);
   }
 
   /** Gives the slot back; a second call does nothing, as owners hand the lease on. */
   [Symbol.dispose](): void {
-    this.#giveBack?.();
+    this.#giveBack?.(new Set(this.#calls));
     this.#giveBack = undefined;
   }
 }

@@ -11,53 +11,116 @@ import {
   formatScheme,
   HoldfastError,
   mapBounded,
+  type Scheme,
 } from '../base/index.ts';
+import { nearPlaces } from '../placement/index.ts';
 import type { ChunkStore } from '../store/index.ts';
-import type { Whereabouts } from './gather.ts';
+import type { StoreOf, Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
+import type { LentChunk } from './slab.ts';
+import { answerMs, type StoreCalls } from './store-calls.ts';
 import type { PreparedStripe, SpreadReport } from './stripe-store.ts';
 
 export interface SpreadOptions {
   readonly generation: number;
   /** Shards that must be left to lose when a put is acknowledged degraded (default 1). */
   readonly minSpare: number;
+  /** Whether a device is of the node that writes. */
+  readonly isNear: (device: DeviceId) => boolean;
+  /** What a store gets of a chunk's memory. */
+  readonly lend: (chunk: Uint8Array) => LentChunk;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Returns only when no store uses the chunks any more, also when it throws. */
+/** Returns when each call of a store has ended, or is late: then `onCall` was told of it. */
 export async function spreadStripe(
-  { cluster, storeOf }: Pick<Whereabouts, 'cluster' | 'storeOf'>,
+  { cluster, calls, storeOf }: Pick<Whereabouts, 'cluster' | 'calls' | 'storeOf'>,
   { stripe, scheme, chunks }: PreparedStripe,
-  { generation, minSpare, signal }: SpreadOptions,
+  { generation, minSpare, isNear, lend, signal }: SpreadOptions,
 ): Promise<SpreadReport> {
   const ids = chunkIds(stripe, scheme);
-  const places = cluster.place(stripe, scheme);
-  const spares = aliveOf(cluster.handOff(stripe, scheme), storeOf).values();
+  const holders = new Map<number, ChunkStore>();
   const failures: unknown[] = [];
-  const durable = await mapBounded(ids, ids.length, async (id, index) => {
-    const device = places[index];
-    const put = { id, chunk: chunks[index]!, generation, signal };
-    return await putWithHandOff(put, { own: device && storeOf(device), spares, failures });
-  });
-  const durableCount = durable.filter((store) => store !== undefined).length;
+  const avoided = new Set<ChunkStore>();
+  const isWell = (store: ChunkStore): boolean => {
+    if (calls.isShunned(store)) avoided.add(store);
+    return !avoided.has(store);
+  };
+  /** Tries to find a store for each shard that has none. */
+  const place = async (isAllowed: (store: ChunkStore) => boolean): Promise<void> => {
+    const taken = new Set(holders.values());
+    const allowed: StoreOf = (device) => {
+      const store = storeOf(device);
+      return store && !taken.has(store) && isAllowed(store) ? store : undefined;
+    };
+    const { places, handOff } = nearPlaces(
+      { places: cluster.place(stripe, scheme), handOff: cluster.handOff(stripe, scheme) },
+      scheme,
+      (device) => isNear(device) && storeOf(device) !== undefined,
+    );
+    const own = places.map((device) => device && allowed(device));
+    const spares = aliveOf(handOff, allowed)
+      .filter((store) => !own.includes(store))
+      .values();
+    await mapBounded(ids, ids.length, async (id, index) => {
+      if (holders.has(index)) return;
+      const put = { id, chunk: chunks[index]!, generation, signal, lend };
+      const store = await putWithHandOff(calls, put, { own: own[index], spares, failures });
+      if (store) holders.set(index, store);
+    });
+  };
+  const isPlaced = (): boolean => holders.size === scheme.n;
+  await place(isWell);
+  if (!isPlaced() && failures.some(isOldEpoch)) {
+    // Whoever refused knows a newer layout, by which what it refused is placed again (ruling 11).
+    await cluster.refresh();
+    await place(isWell);
+  }
+  const leastCount = Math.min(scheme.n, scheme.k + minSpare);
+  // Better late than not at all.
+  if (holders.size < leastCount) await place((store) => avoided.has(store));
+  return reportOf(scheme, { durableCount: holders.size, leastCount, failures });
+}
+
+function isOldEpoch(error: unknown): boolean {
+  return errorCode(error) === 'HF_OLD_EPOCH';
+}
+
+/** @throws HF_NO_SPACE, HF_TOO_FEW_STORES when what is durable is not enough. */
+function reportOf(
+  scheme: Scheme,
+  { durableCount, leastCount, failures }: SpreadOutcome,
+): SpreadReport {
   if (durableCount === scheme.n) return { durableCount, isDegraded: false };
   const full = failures.find((error) => errorCode(error) === 'HF_NO_SPACE');
   // A full store is alive: ruling 9 lets a put go short only of stores that are not.
   if (full) throw full;
-  if (durableCount >= scheme.k + minSpare) return { durableCount, isDegraded: true };
+  if (durableCount >= leastCount) return { durableCount, isDegraded: true };
   throw new HoldfastError(
     'HF_TOO_FEW_STORES',
     `only ${durableCount} of ${scheme.n} shards of ${formatScheme(scheme)} could be stored; ` +
-      `at least ${Math.min(scheme.n, scheme.k + minSpare)} stores must be alive`,
+      `at least ${leastCount} stores must be alive`,
     { cause: failures[0] },
   );
 }
 
-export function aliveOf(
-  devices: readonly DeviceId[],
-  storeOf: Whereabouts['storeOf'],
-): ChunkStore[] {
+interface SpreadOutcome {
+  readonly durableCount: number;
+  readonly leastCount: number;
+  readonly failures: readonly unknown[];
+}
+
+export function aliveOf(devices: readonly DeviceId[], storeOf: StoreOf): ChunkStore[] {
   return devices.map(storeOf).filter((store) => store !== undefined);
+}
+
+/** A chunk to be put somewhere. */
+export interface ChunkToPut {
+  readonly id: ChunkId;
+  readonly chunk: Uint8Array;
+  readonly generation: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly lend: (chunk: Uint8Array) => LentChunk;
 }
 
 /**
@@ -67,16 +130,8 @@ export function aliveOf(
  * @throws HF_CORRUPT when the chunk is not what its id names; HF_INTERRUPTED.
  */
 export async function putWithHandOff(
-  {
-    id,
-    chunk,
-    ...options
-  }: {
-    readonly id: ChunkId;
-    readonly chunk: Uint8Array;
-    readonly generation: number;
-    readonly signal?: AbortSignal | undefined;
-  },
+  calls: StoreCalls,
+  { id, chunk, generation, signal, lend }: ChunkToPut,
   {
     own,
     spares,
@@ -89,14 +144,19 @@ export async function putWithHandOff(
 ): Promise<ChunkStore | undefined> {
   for (let store = own ?? spares.next().value; store; store = spares.next().value) {
     try {
+      const { bytes, onCall } = lend(chunk);
+      const bounds = { ms: answerMs(bytes.length), signal, onCall };
       // The coder of this process made the chunk, or checked it.
-      await store.put(id, chunk, { ...options, isVerified: true });
+      await calls.run(store, bounds, (stopped) =>
+        store.put(id, bytes, { generation, signal: stopped, isVerified: true }),
+      );
       return store;
     } catch (error) {
       const code = errorCode(error);
       // These say nothing about the store: no other would do better.
       if (!code || code === 'HF_CORRUPT' || code === 'HF_INTERRUPTED') throw error;
       failures.push(error);
+      if (code === 'HF_OLD_EPOCH') return undefined; // by that layout it belongs nowhere
     }
   }
   return undefined;

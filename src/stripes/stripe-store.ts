@@ -73,6 +73,12 @@ interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
+interface PrepareOptions {
+  readonly scheme: Scheme;
+  readonly secret?: Uint8Array | undefined;
+  readonly key?: Uint8Array | undefined;
+}
+
 export interface ReadOptions extends Cancel {
   /** Memory for the answer, used when it is large enough; else there is new. */
   readonly target?: Uint8Array | undefined;
@@ -93,18 +99,16 @@ export interface StripeStore extends AsyncDisposable {
    * the prepared stripe and is given back with it.
    * @param options.secret the volume's content secret: the key is derived from it and the content
    *   (convergent); without it the key is random.
+   * @param options.key instead of a secret: the key of a stripe that is to be made again.
    */
   prepare(
     buffer: StripeBuffer,
     contentBytes: number,
-    options: { readonly scheme: Scheme; readonly secret?: Uint8Array | undefined },
+    options: PrepareOptions,
   ): Promise<PreparedStripe>;
 
   /** As {@link prepare}, for content below LIMITS.copyContentBytesMax; needs no buffer. */
-  prepareShort(
-    content: Uint8Array,
-    options: { readonly scheme: Scheme; readonly secret?: Uint8Array | undefined },
-  ): PreparedStripe;
+  prepareShort(content: Uint8Array, options: PrepareOptions): PreparedStripe;
 
   /**
    * Puts all shards; resolves when all n are durable. A store that does not take its shard is

@@ -8,6 +8,7 @@ import {
   schemeNumber,
   schemeOfNumber,
   throwIfAborted,
+  type DeviceId,
   type Scheme,
   type StripeId,
 } from '../base/index.ts';
@@ -17,10 +18,12 @@ import type { Cluster } from '../cluster/index.ts';
 import { inlineCoder, pooledCoder, type StripeCoder } from './coder.ts';
 import { encodeStripe } from './coding.ts';
 import { type ByteRange, readStripe } from './read.ts';
-import { inspectStripe, rebuildStripe } from './rebuild.ts';
+import { inspectStripe } from './inspect.ts';
+import { rebuildStripe } from './rebuild.ts';
 import { chunkIds, contentBytesFor, isShort, schemeForShort, stripeShape } from './shape.ts';
-import { createSlab, GAP_BYTES, type SlotLease, SlotPool } from './slab.ts';
+import { createSlab, GAP_BYTES, type LentChunk, type SlotLease, SlotPool } from './slab.ts';
 import { spreadStripe } from './spread.ts';
+import { answerMs, StoreCalls } from './store-calls.ts';
 import type {
   PreparedStripe,
   ReadOptions,
@@ -44,17 +47,17 @@ export interface StripesOptions {
   readonly slotCount: number;
   /** Ruling 9's minSpare. */
   readonly minSpare?: number;
+  /** Whether a device is of this node: the last copy of `near-N` goes to one. */
+  readonly isNear?: (device: DeviceId) => boolean;
 }
 
-interface PrepareOptions {
-  readonly scheme: Scheme;
-  readonly secret?: Uint8Array | undefined;
-}
+type PrepareOptions = Parameters<StripeStore['prepareShort']>[1];
 
 export function openStripes(options: StripesOptions): StripeStore {
   const { threadCount, slotCount } = options;
   assert(slotCount >= 2, 'one slot is to be filled, one is left to read');
-  const plan = createSlab(slotCount, Math.max(1, threadCount));
+  // As many spare ones: see SlotPool.
+  const plan = createSlab(2 * slotCount, Math.max(1, threadCount));
   const coder = threadCount === 0 ? inlineCoder(plan) : pooledCoder(plan);
   return new Stripes(options, new SlotPool(plan), coder);
 }
@@ -63,6 +66,9 @@ class Stripes implements StripeStore {
   readonly #options: StripesOptions;
   readonly #slots: SlotPool;
   readonly #coder: StripeCoder;
+  readonly #calls: StoreCalls;
+  /** Where the chunks of a prepared stripe lie, when not in memory of their own. */
+  readonly #leases = new WeakMap<PreparedStripe, SlotLease>();
   /** Two rebuilds under different layouts would each take the other's copy for a surplus one. */
   readonly #rebuilding = new KeyedLock();
 
@@ -70,13 +76,16 @@ class Stripes implements StripeStore {
     this.#options = options;
     this.#slots = slots;
     this.#coder = coder;
+    this.#calls = new StoreCalls(options.env);
   }
 
   get #context() {
     const { cluster, stores } = this.#options;
     const byId = new Map(stores().map((store) => [store.id, store]));
     const storeOf = byId.get.bind(byId);
-    return { cluster, stores, storeOf, slots: this.#slots, coder: this.#coder };
+    const { random } = this.#options.env;
+    const calls = this.#calls;
+    return { cluster, calls, random, stores, storeOf, slots: this.#slots, coder: this.#coder };
   }
 
   contentBytesFor(scheme: Scheme): number {
@@ -107,10 +116,10 @@ class Stripes implements StripeStore {
     const { lease } = buffer;
     const scheme = isShort(contentBytes) ? schemeForShort(options.scheme) : options.scheme;
     const shape = stripeShape(scheme, contentBytes);
-    const randomKey = this.#options.env.random.bytes(32);
+    const randomKey = options.key ?? this.#options.env.random.bytes(32);
     const keys = { secret: options.secret, randomKey };
     const encoded = await this.#coder.encode(lease.slot, shape, keys);
-    return {
+    const prepared = {
       ...encoded,
       scheme,
       schemeNumber: schemeNumber(scheme),
@@ -119,6 +128,8 @@ class Stripes implements StripeStore {
       chunks: lease.rooms(shape).map(({ chunk }) => chunk),
       [Symbol.dispose]: () => lease[Symbol.dispose](),
     };
+    this.#leases.set(prepared, lease);
+    return prepared;
   }
 
   prepareShort(content: Uint8Array, options: PrepareOptions): PreparedStripe {
@@ -129,7 +140,7 @@ class Stripes implements StripeStore {
     padded.set(content);
     const chunk = new Uint8Array(shape.chunkBytes);
     const chunks = Array.from({ length: scheme.n }, () => chunk);
-    const randomKey = this.#options.env.random.bytes(32);
+    const randomKey = options.key ?? this.#options.env.random.bytes(32);
     const { secret } = options;
     const request = { shape, content: padded, area: padded, chunks, secret, randomKey };
     const encoded = encodeStripe(undefined, request);
@@ -148,8 +159,11 @@ class Stripes implements StripeStore {
     prepared: PreparedStripe,
     { generation, signal }: { generation: number; signal?: AbortSignal | undefined },
   ): Promise<SpreadReport> {
-    const minSpare = this.#options.minSpare ?? 1;
-    return await spreadStripe(this.#context, prepared, { generation, minSpare, signal });
+    const { minSpare = 1, isNear = () => false } = this.#options;
+    const lease = this.#leases.get(prepared);
+    const lend = (chunk: Uint8Array): LentChunk => lease?.lend(chunk) ?? { bytes: chunk };
+    const options = { generation, minSpare, isNear, lend, signal };
+    return await spreadStripe(this.#context, prepared, options);
   }
 
   async read(ref: StripeRef, range?: ByteRange, options: ReadOptions = {}): Promise<Uint8Array> {
@@ -173,7 +187,11 @@ class Stripes implements StripeStore {
     const stores = this.#options.stores();
     const asked = await mapBounded(stores, LIMITS.deviceOperationsMax, async (store) => {
       try {
-        for (const id of ids) await store.remove(id, { generationMax: generation });
+        for (const id of ids) {
+          await this.#calls.run(store, { ms: answerMs(0) }, (signal) =>
+            store.remove(id, { generationMax: generation, signal }),
+          );
+        }
         return store.id;
       } catch (error) {
         if (errorCode(error) === undefined) throw error;

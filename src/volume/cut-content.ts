@@ -9,7 +9,8 @@ import type { ContentSource } from './content-source.ts';
 /** Content of one stripe; who takes a buffer gives it back. */
 export type Cut =
   | { readonly buffer: StripeBuffer; readonly contentBytes: number }
-  | { readonly short: Uint8Array };
+  | { readonly short: Uint8Array }
+  | { readonly plain: Uint8Array };
 
 export async function* cutContent(
   source: ContentSource,
@@ -26,6 +27,19 @@ export async function* cutContent(
     const isLast = cut.contentBytes < cut.buffer.content.length;
     yield cut;
     if (isLast) return;
+  }
+}
+
+/** Cuts into plain arrays of `cutBytes`, the last one shorter. */
+export async function* cutPlainly(
+  source: ContentSource,
+  cutBytes: number,
+): AsyncGenerator<{ readonly plain: Uint8Array }> {
+  for (;;) {
+    const plain = Buffer.allocUnsafeSlow(cutBytes);
+    const filled = await fillWhole(source, plain);
+    if (filled > 0) yield { plain: plain.subarray(0, filled) };
+    if (filled < cutBytes) return;
   }
 }
 

@@ -1,12 +1,16 @@
 /** The door of `volume`: the objects of one namespace. */
 export type { Content, ContentSource } from './content-source.ts';
 export type {
+  MendReport,
   ObjectContent,
   ObjectInfo,
   ObjectStore,
   PutOptions,
   PutReport,
+  ReencodeReport,
+  RunOptions,
   StripePlaces,
 } from './object-store.ts';
 export { openObjects, type ObjectsOptions } from './objects.ts';
+export { ensureFits } from './put-object.ts';
 export { parseKey } from './keys.ts';

@@ -2,7 +2,7 @@
  * The objects of one volume: immutable named bytes, reached by id, by key or by content address.
  * Names, types and keys are sealed here; below this module nobody can read them.
  */
-import type { Address, DeviceId, ObjectId, Scheme, StripeId } from '../base/index.ts';
+import type { Address, DeviceId, ObjectId, Policy, Scheme, StripeId } from '../base/index.ts';
 import type { Content } from './content-source.ts';
 
 export interface ObjectInfo {
@@ -15,7 +15,8 @@ export interface ObjectInfo {
   readonly sizeBytes: number;
   /** Names the content: equal content, equal address. */
   readonly address: Address;
-  readonly scheme: Scheme;
+  /** How it is stored: its encodings. */
+  readonly policy: Policy;
   readonly createdAtMs: number;
 }
 
@@ -30,8 +31,8 @@ export interface PutOptions {
   readonly id?: ObjectId | undefined;
   readonly fileName?: string | undefined;
   readonly mediaType?: string | undefined;
-  /** The volume's scheme when left out. */
-  readonly scheme?: Scheme | undefined;
+  /** The volume's policy when left out. */
+  readonly policy?: Policy | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -50,8 +51,34 @@ export interface ObjectContent {
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 
+/** Of many objects that are stored otherwise. */
+export interface ReencodeReport {
+  readonly reencoded: number;
+  /** Those that were stored so already. */
+  readonly kept: number;
+  /** Those that could not be read or stored; they stay as they were. */
+  readonly failed: number;
+}
+
+/** Of stripes that one encoding had lost. */
+export interface MendReport {
+  /** Made again from another encoding. */
+  readonly mended: number;
+  /** Those that no other encoding could give. */
+  readonly lost: number;
+}
+
+export interface RunOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?:
+    | ((progress: { doneCount: number; totalCount: number; bytes: number }) => void)
+    | undefined;
+}
+
 /** Where one stripe of an object lies. */
 export interface StripePlaces {
+  /** Which of the object's encodings the stripe is of. */
+  readonly encoding: number;
   readonly offset: number;
   readonly lengthBytes: number;
   readonly stripe: StripeId;
@@ -72,7 +99,8 @@ export interface ObjectStore extends AsyncDisposable {
   /**
    * Stores a stream. Acknowledged when all of it is durable; on failure nothing of it stays.
    * @throws HF_BAD_SCHEME when the scheme has more shards than there are stores; HF_NO_SPACE;
-   *   HF_TOO_FEW_STORES; HF_BAD_ARGUMENT for a bad key; HF_EXISTS when the key is taken.
+   *   HF_TOO_FEW_STORES; HF_BAD_ARGUMENT for a bad key; HF_EXISTS when the key is taken; HF_WORM
+   *   when it is taken in a WORM volume.
    */
   put(content: Content, options?: PutOptions): Promise<PutReport>;
 
@@ -98,7 +126,31 @@ export interface ObjectStore extends AsyncDisposable {
    */
   list(prefix?: string): AsyncIterable<ObjectInfo>;
 
-  /** Deletes the object; its space is free when this resolves. @throws HF_NOT_FOUND. */
+  /**
+   * Stores an object by another policy, under the same id, key, time and address; it can be read all
+   * the while. @throws HF_NOT_FOUND; HF_BAD_SCHEME; as {@link put}.
+   */
+  reencode(
+    reference: string,
+    policy: Policy,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<ObjectInfo>;
+
+  /**
+   * The same for all objects that are not stored so yet: begun again it goes on where it was. One
+   * that fails does not stop the others. @throws HF_INTERRUPTED; HF_BAD_SCHEME.
+   */
+  reencodeAll(policy: Policy, options?: RunOptions): Promise<ReencodeReport>;
+
+  /** Makes stripes that one encoding of a hybrid object has lost again from its others. */
+  mend(reference: string, options?: RunOptions): Promise<MendReport>;
+  /** The same for all hybrid objects. */
+  mendAll(options?: RunOptions): Promise<MendReport>;
+
+  /**
+   * Deletes the object; its space is free when this resolves.
+   * @throws HF_NOT_FOUND; HF_WORM before its retention ends.
+   */
   remove(reference: string): Promise<ObjectInfo>;
 
   where(reference: string): AsyncIterable<StripePlaces>;

@@ -12,6 +12,7 @@ import {
   KiB,
   METADATA_SCHEME_NUMBER,
   MiB,
+  parsePolicy,
   parseScheme,
   toHex,
 } from '../base/index.ts';
@@ -44,7 +45,7 @@ async function open(
   const { bed = new CoreBed(), scheme = 'rs-4+2', isDeduplicating = true } = options;
   const core = await bed.open();
   cleanup.push(core);
-  await core.volumes.create({ name: 'v', scheme: parseScheme(scheme), isDeduplicating });
+  await core.volumes.create({ name: 'v', policy: parsePolicy(scheme), isDeduplicating });
   const objects = core.volumes.objects('v');
   return {
     bed,
@@ -115,13 +116,13 @@ describe('put and get', () => {
     const names = { fileName: 'Übung 1.pdf', mediaType: 'application/pdf', key: 'a/b/ü' };
     const first = await put(bytesOf(70_000), names);
     expect(first.info).toMatchObject(names);
-    const scheme = parseScheme('ida-3of5');
-    const second = await put(bytesOf(70_000), { scheme });
-    expect(second.info).toMatchObject({ fileName: '', mediaType: '', key: undefined, scheme });
+    const policy = parsePolicy('ida-3of5');
+    const second = await put(bytesOf(70_000), { policy });
+    expect(second.info).toMatchObject({ fileName: '', mediaType: '', key: undefined, policy });
     expect(second.info.address).toBe(first.info.address);
     expect(second.info.id).not.toBe(first.info.id);
     expect(await get(second.info.id)).toEqual(await get(first.info.address));
-    const wide = { scheme: parseScheme('rs-5+2') };
+    const wide = { policy: parsePolicy('rs-5+2') };
     expect(await codeOf(put(bytesOf(1), wide))).toBe('HF_BAD_SCHEME');
   });
 

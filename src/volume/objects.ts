@@ -5,8 +5,14 @@ import {
   HoldfastError,
   isAddress,
   isHexId,
+  isSamePolicy,
+  LIMITS,
+  mapBounded,
   type ObjectId,
+  type Policy,
+  policyOfNumbers,
   schemeOfNumber,
+  throwIfAborted,
 } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
 import type { Inode, InodeRecord, VolumeRecord } from '../meta/index.ts';
@@ -14,15 +20,19 @@ import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
 import { parseKey } from './keys.ts';
 import { listKeyless, listKeys } from './list.ts';
+import { addMended, mendObject, NOTHING_MENDED } from './mend.ts';
 import type {
+  MendReport,
   ObjectContent,
   ObjectInfo,
   ObjectStore,
   PutOptions,
   PutReport,
+  ReencodeReport,
+  RunOptions,
   StripePlaces,
 } from './object-store.ts';
-import { type PutContext, putObject } from './put-object.ts';
+import { ensureFits, type PutContext, putObject, reencodeObject } from './put-object.ts';
 import { extentsFrom, readContent, type ReadRange } from './read-content.ts';
 import { SealedTree } from './sealed-tree.ts';
 import { StripeKeys } from './stripe-keys.ts';
@@ -70,17 +80,20 @@ class Objects implements ObjectStore {
 
   async put(content: Content, options: PutOptions = {}): Promise<PutReport> {
     const key = options.key ?? (await this.#keyOf(options.id));
-    const context = {
+    return await putObject(this.#putContext(), await this.#takeInode(), {
+      content,
+      options: { ...options, key },
+    });
+  }
+
+  #putContext(): PutContext {
+    return {
       ...this.#options,
       volume: this.#options.volume(),
       tree: this.#tree,
       stripeKeys: this.#stripeKeys,
       background: this.#background,
     };
-    return await putObject(context, await this.#takeInode(), {
-      content,
-      options: { ...options, key },
-    });
   }
 
   /** The key that an object keeps when it is filled. @throws HF_NOT_FOUND. */
@@ -134,9 +147,46 @@ class Objects implements ObjectStore {
         `the range ends after the object's ${record.sizeBytes} bytes`,
       );
     }
-    const context = { ...this.#options, stripeKeys: this.#stripeKeys };
-    const bytes = readContent(context, record, { range, signal: options.signal });
+    const bytes = this.#read(record, info, { range, signal: options.signal });
     return { info, bytes: resumed(await bytes.next(), bytes) };
+  }
+
+  get #readContext() {
+    return { ...this.#options, stripeKeys: this.#stripeKeys };
+  }
+
+  /** Goes on in the successor of an object that is re-encoded while it is read. */
+  async *#read(
+    record: InodeRecord,
+    info: ObjectInfo,
+    { range, signal }: { range: ReadRange; signal: AbortSignal | undefined },
+  ): AsyncGenerator<Uint8Array, void> {
+    const end = range.offset + range.lengthBytes;
+    let offset = range.offset;
+    for (let from = record; ;) {
+      const left = { offset, lengthBytes: end - offset };
+      try {
+        for await (const bytes of readContent(this.#readContext, from, { range: left, signal })) {
+          offset += bytes.length;
+          yield bytes;
+        }
+        return;
+      } catch (error) {
+        const successor = await this.#successorOf(from, info);
+        if (!successor) throw error;
+        from = successor;
+      }
+    }
+  }
+
+  /** What has the place of an inode that is gone, if it has the same content. */
+  async #successorOf(
+    { inode, objectId }: InodeRecord,
+    { address }: ObjectInfo,
+  ): Promise<InodeRecord | undefined> {
+    const record = objectId && (await this.#options.namespace.object(objectId));
+    if (!record || record.inode === inode) return undefined;
+    return (await this.#tree.info(record)).address === address ? record : undefined;
   }
 
   async query(reference: string): Promise<ObjectInfo> {
@@ -164,16 +214,109 @@ class Objects implements ObjectStore {
     }
   }
 
+  async reencode(
+    reference: string,
+    policy: Policy,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<ObjectInfo> {
+    await ensureFits(this.#options.cluster, policy);
+    for (;;) {
+      const record = await this.#find(reference);
+      if ((await this.#reencodeOne(record, policy, signal)) !== 'gone') {
+        return await this.query(record.objectId as ObjectId);
+      }
+    }
+  }
+
+  async #reencodeOne(
+    record: InodeRecord,
+    policy: Policy,
+    signal: AbortSignal | undefined,
+  ): Promise<'done' | 'kept' | 'gone'> {
+    const info = await this.#tree.info(record);
+    if (isSamePolicy(info.policy, policy)) return 'kept';
+    const range = { offset: 0, lengthBytes: record.sizeBytes };
+    const content = readContent(this.#readContext, record, { range, signal });
+    const again = { record, info, content, policy, signal };
+    try {
+      await reencodeObject(this.#putContext(), await this.#takeInode(), again);
+      return 'done';
+    } catch (error) {
+      if ((await this.#options.namespace.record(record.inode)) === undefined) return 'gone';
+      throw error;
+    }
+  }
+
+  async reencodeAll(
+    policy: Policy,
+    { signal, onProgress }: RunOptions = {},
+  ): Promise<ReencodeReport> {
+    const { cluster, namespace, env } = this.#options;
+    await ensureFits(cluster, policy);
+    const report = { reencoded: 0, kept: 0, failed: 0 };
+    const { objectCount } = await namespace.usage();
+    let doneCount = 0;
+    let bytes = 0;
+    await this.#eachObject(signal, async (record) => {
+      try {
+        const outcome = await this.#reencodeOne(record, policy, signal);
+        if (outcome === 'done') report.reencoded += 1;
+        else report.kept += 1;
+      } catch (error) {
+        throwIfAborted(signal);
+        if (errorCode(error) === undefined) throw error;
+        report.failed += 1;
+        env.log.warn('an object could not be re-encoded', { object: record.objectId, error });
+      }
+      bytes += record.sizeBytes;
+      doneCount += 1;
+      onProgress?.({ doneCount, totalCount: Math.max(objectCount, doneCount), bytes });
+    });
+    return report;
+  }
+
+  async mend(reference: string, { signal }: RunOptions = {}): Promise<MendReport> {
+    const context = { ...this.#readContext, references: this.#options.references };
+    return await mendObject(context, await this.#find(reference), signal);
+  }
+
+  async mendAll({ signal }: RunOptions = {}): Promise<MendReport> {
+    const context = { ...this.#readContext, references: this.#options.references };
+    let report = NOTHING_MENDED;
+    await this.#eachObject(signal, async (record) => {
+      if (record.schemeNumbers.length === 1) return;
+      report = addMended(report, await mendObject(context, record, signal));
+    });
+    return report;
+  }
+
+  /** All objects there are, with or without a key, some of them at once. */
+  async #eachObject(
+    signal: AbortSignal | undefined,
+    work: (record: InodeRecord) => Promise<void>,
+  ): Promise<void> {
+    let after: ObjectId | undefined;
+    for (;;) {
+      const page = await this.#options.namespace.listObjects({ after });
+      await mapBounded(page, LIMITS.stripesInFlightMax, async (record) => {
+        throwIfAborted(signal);
+        await work(record);
+      });
+      after = page.at(-1)?.objectId;
+      if (!after) return;
+    }
+  }
+
   async *where(reference: string): AsyncIterable<StripePlaces> {
     const { namespace, stripes } = this.#options;
-    const { inode } = await this.#find(reference);
-    for await (const { offset, lengthBytes, stripe, schemeNumber } of extentsFrom(
-      namespace,
-      inode,
-    )) {
-      const { places, spareCount } = await stripes.inspect(stripe, schemeNumber);
-      const scheme = schemeOfNumber(schemeNumber);
-      yield { offset, lengthBytes, stripe, scheme, shards: places, spareCount };
+    const { inode, schemeNumbers } = await this.#find(reference);
+    for (const encoding of policyOfNumbers(schemeNumbers).keys()) {
+      for await (const extent of extentsFrom(namespace, inode, { encoding, offset: 0 })) {
+        const { offset, lengthBytes, stripe } = extent;
+        const { places, spareCount } = await stripes.inspect(stripe, extent.schemeNumber);
+        const scheme = schemeOfNumber(extent.schemeNumber);
+        yield { encoding, offset, lengthBytes, stripe, scheme, shards: places, spareCount };
+      }
     }
   }
 

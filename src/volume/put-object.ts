@@ -1,6 +1,7 @@
 /**
  * One put, from an inode number to the answer. Until the commit nothing of it can be seen; when it
- * fails, what it had named is let go at once, and what a crash leaves the collector finds.
+ * fails, what it had named is let go at once, and what a crash leaves the collector finds. An object
+ * that is stored otherwise (re-encoded) is put in the same way, and takes its own place.
  */
 import {
   type Address,
@@ -10,14 +11,18 @@ import {
   HoldfastError,
   LIMITS,
   type ObjectId,
-  schemeNumber,
+  neededWidthOf,
+  type Policy,
+  policyNumbers,
   type StripeId,
+  widthOf,
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import { contentAddress, type VolumeKeys } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type {
   Inode,
+  InodeRecord,
   Holder,
   Namespace,
   ObjectCommit,
@@ -61,16 +66,14 @@ export async function putObject(
   inode: Inode,
   put: { content: Content; options: PutOptions },
 ): Promise<PutReport> {
-  const { volume, cluster, keys } = context;
+  const { volume, cluster } = context;
   const { content, options } = put;
   const path = options.key === undefined ? undefined : parseKey(options.key);
-  const scheme = options.scheme ?? volume.scheme;
-  // The volume's own scheme was looked at when it was set: losing stores since then makes puts
+  const policy = options.policy ?? volume.policy;
+  // The volume's own policy was looked at when it was set: losing stores since then makes puts
   // degraded, not wrong.
-  if (options.scheme) await cluster.ensureWidth(scheme.n);
-  const holder = { volume: volume.id, inode };
-  const secret = volume.isDeduplicating ? keys.contentSecret : undefined;
-  const writer = new ContentWriter({ ...context, holder, scheme, secret, signal: options.signal });
+  if (options.policy) await ensureFits(cluster, policy);
+  const writer = writerOf(context, inode, { policy, signal: options.signal });
   try {
     const written = await writer.write(content);
     const address = contentAddress(written.contentDigests, written.sizeBytes);
@@ -81,16 +84,84 @@ export async function putObject(
       mediaType: options.mediaType ?? '',
       sizeBytes: written.sizeBytes,
       address,
-      scheme,
+      policy,
       createdAtMs: context.env.clock.now(),
     };
     const mayReplace = await mayReplaceAt(context, path, { options, address });
     await commitAt(context, path, commitOf(context, { inode, info, written, mayReplace }));
-    context.background.start('confirming references', confirm(context, holder, writer.named));
+    finish(context, inode, { writer, written });
     const { knownStripes, degradedTo } = written;
-    if (degradedTo !== undefined) context.onDegraded?.();
     const stripeCount = writer.named.length;
     return { info, knownStripes, stripeCount, degradedTo };
+  } catch (error) {
+    await abandon(context, inode, writer);
+    throw error;
+  }
+}
+
+/** Makes room for the encodings. @throws HF_BAD_SCHEME when there are too few devices. */
+export async function ensureFits(
+  cluster: PutContext['cluster'],
+  policy: Policy,
+): Promise<void> {
+  await cluster.ensureWidth(widthOf(policy), neededWidthOf(policy));
+}
+
+function writerOf(
+  context: PutContext,
+  inode: Inode,
+  options: { readonly policy: Policy; readonly signal: AbortSignal | undefined },
+): ContentWriter {
+  const { volume, keys } = context;
+  const holder = { volume: volume.id, inode };
+  const secret = volume.isDeduplicating ? keys.contentSecret : undefined;
+  return new ContentWriter({ ...context, ...options, holder, secret });
+}
+
+/** After the commit. */
+function finish(
+  context: PutContext,
+  inode: Inode,
+  { writer, written }: { readonly writer: ContentWriter; readonly written: WrittenContent },
+): void {
+  const holder = { volume: context.volume.id, inode };
+  context.background.start('confirming references', confirm(context, holder, writer.named));
+  if (written.degradedTo !== undefined) context.onDegraded?.();
+}
+
+/**
+ * Stores an object by another policy. Until the commit the old encodings are there, from then on the
+ * new ones, under the same id, key, time and content address.
+ * @param again its content, as it is read from the old ones.
+ * @throws HF_NOT_FOUND when the object was replaced or removed meanwhile.
+ */
+export async function reencodeObject(
+  context: PutContext,
+  inode: Inode,
+  again: {
+    readonly record: InodeRecord;
+    readonly info: ObjectInfo;
+    readonly content: Content;
+    readonly policy: Policy;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<void> {
+  const { namespace, tree } = context;
+  const { record, info, content, policy } = again;
+  const writer = writerOf(context, inode, again);
+  try {
+    const written = await writer.write(content);
+    const release = await namespace.reencodeObject({
+      inode,
+      replaces: record.inode,
+      sizeBytes: written.sizeBytes,
+      schemeNumbers: policyNumbers(policy),
+      attributes: tree.sealedAttributes(inode, info),
+      addressKey: tree.addressKey(info.address),
+      extents: written.extents,
+    });
+    releaseAfterwards(context, [release]);
+    finish(context, inode, { writer, written });
   } catch (error) {
     await abandon(context, inode, writer);
     throw error;
@@ -122,7 +193,7 @@ function commitOf(
     createdAtMs: info.createdAtMs,
     objectId: info.id,
     sizeBytes: info.sizeBytes,
-    schemeNumber: schemeNumber(info.scheme),
+    schemeNumbers: policyNumbers(info.policy),
     attributes: tree.sealedAttributes(inode, info),
     addressKey: tree.addressKey(info.address),
     extents: written.extents,

@@ -1,9 +1,18 @@
 /**
  * Content on its way out: stripes are read ahead while earlier ones are consumed, in bounded
- * number.
+ * number. Each range comes from the encoding that is cheapest to read, and from the others where
+ * that one fails.
  */
-import { HoldfastError, LIMITS, throwIfAborted } from '../base/index.ts';
-import type { Extent, InodeRecord, Namespace } from '../meta/index.ts';
+import {
+  assert,
+  errorCode,
+  HoldfastError,
+  LIMITS,
+  policyOfNumbers,
+  readingOrder,
+  throwIfAborted,
+} from '../base/index.ts';
+import type { Extent, ExtentPlace, Inode, InodeRecord, Namespace } from '../meta/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 
@@ -29,12 +38,15 @@ interface Part {
 /** Bytes of an inode in order; each array is valid until the next is asked for. */
 export async function* readContent(
   context: ReadContext,
-  { inode }: InodeRecord,
+  { inode, schemeNumbers }: InodeRecord,
   options: { range: ReadRange; signal: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array> {
+  const encodings = readingOrder(policyOfNumbers(schemeNumbers));
+  const [encoding, ...others] = encodings;
+  assert(encoding !== undefined, 'an object has an encoding');
   const ahead: Promise<Uint8Array>[] = [];
   const memory = new ReadMemory();
-  const parts = partsOf(context.namespace, inode, options.range);
+  const parts = partsOf(context.namespace, inode, { ...options.range, encoding });
   try {
     for (let isEnd = false; ;) {
       while (!isEnd && ahead.length < STRIPES_AHEAD_MAX) {
@@ -42,7 +54,11 @@ export async function* readContent(
         isEnd = next.done === true;
         if (next.done) continue;
         const target = memory.take(next.value.range.lengthBytes);
-        ahead.push(startRead(context, inode, next.value, { target, signal: options.signal }));
+        const { signal } = options;
+        const reading = readPart(context, inode, { ...next.value, others }, { target, signal });
+        // Whoever awaits it sees the failure; until then it must not count as unhandled.
+        reading.catch(() => {});
+        ahead.push(reading);
       }
       const first = ahead.shift();
       if (!first) return;
@@ -75,30 +91,81 @@ class ReadMemory {
   }
 }
 
-function startRead(
+interface ReadOptions {
+  readonly target?: Uint8Array | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What the extent does not give is read from the other encodings, in their order. */
+async function readPart(
+  context: ReadContext,
+  inode: Inode,
+  { extent, range, others }: Part & { readonly others: readonly number[] },
+  options: ReadOptions,
+): Promise<Uint8Array> {
+  try {
+    return await readExtent(context, inode, { extent, range }, options);
+  } catch (error) {
+    if (isFinal(error) || others.length === 0) throw error;
+    const { lengthBytes } = range;
+    const wanted = { offset: extent.offset + range.offset, lengthBytes };
+    const { signal } = options;
+    const bytes = await readElsewhere(context, inode, wanted, { encodings: others, signal });
+    if (bytes) return bytes;
+    throw error;
+  }
+}
+
+/** The caller gave up, or it is a bug of ours: no other encoding would do better. */
+function isFinal(error: unknown): boolean {
+  return errorCode(error) === undefined || errorCode(error) === 'HF_INTERRUPTED';
+}
+
+/** A range of the content from the first of the encodings that gives it; `undefined`: none does. */
+export async function readElsewhere(
+  context: ReadContext,
+  inode: Inode,
+  range: ReadRange,
+  { encodings, signal }: { encodings: readonly number[]; signal: AbortSignal | undefined },
+): Promise<Uint8Array | undefined> {
+  for (const encoding of encodings) {
+    try {
+      const target = new Uint8Array(range.lengthBytes);
+      let filled = 0;
+      for await (const part of partsOf(context.namespace, inode, { ...range, encoding })) {
+        const bytes = await readExtent(context, inode, part, { signal });
+        target.set(bytes, filled);
+        filled += bytes.length;
+      }
+      return target;
+    } catch (error) {
+      if (isFinal(error)) throw error;
+    }
+  }
+  return undefined;
+}
+
+async function readExtent(
   { stripes, stripeKeys }: ReadContext,
-  inode: InodeRecord['inode'],
+  inode: Inode,
   { extent, range }: Part,
-  options: { target: Uint8Array | undefined; signal: AbortSignal | undefined },
+  options: ReadOptions,
 ): Promise<Uint8Array> {
   const { stripe, schemeNumber, lengthBytes: contentBytes } = extent;
   const key = stripeKeys.unwrap(inode, extent);
-  const reading = stripes.read({ stripe, schemeNumber, key, contentBytes }, range, options);
-  // Whoever awaits it sees the failure; until then it must not count as unhandled.
-  reading.catch(() => {});
-  return reading;
+  return await stripes.read({ stripe, schemeNumber, key, contentBytes }, range, options);
 }
 
-/** The stripes of a range and which bytes of each. */
+/** The stripes of a range in one encoding, and which bytes of each. */
 async function* partsOf(
   namespace: Namespace,
-  inode: InodeRecord['inode'],
-  { offset, lengthBytes }: ReadRange,
+  inode: Inode,
+  { encoding, offset, lengthBytes }: ReadRange & { readonly encoding: number },
 ): AsyncGenerator<Part> {
   const end = offset + lengthBytes;
   let position = offset;
   // The first extent of the range begins less than a stripe before it.
-  const from = Math.max(0, offset - LIMITS.stripeBytesMax);
+  const from = { encoding, offset: Math.max(0, offset - LIMITS.stripeBytesMax) };
   for await (const extent of extentsFrom(namespace, inode, from)) {
     if (position >= end) return;
     const extentEnd = extent.offset + extent.lengthBytes;
@@ -116,17 +183,21 @@ async function* partsOf(
   throw new HoldfastError('HF_NOT_FOUND', 'the object was removed or replaced while it was read');
 }
 
-/** Extents of an inode with offset ≥ `from`, in order, page by page. */
+/** Extents of one encoding of an inode with offset ≥ that of `from`, in order, page by page. */
 export async function* extentsFrom(
   namespace: Namespace,
-  inode: InodeRecord['inode'],
-  from = 0,
+  inode: Inode,
+  from: ExtentPlace,
 ): AsyncGenerator<Extent> {
+  const { encoding } = from;
   for (let next = from; ;) {
     const page = await namespace.extents(inode, next);
-    yield* page;
+    for (const extent of page) {
+      if (extent.encoding !== encoding) return;
+      yield extent;
+    }
     const last = page.at(-1);
     if (!last) return;
-    next = last.offset + 1;
+    next = { encoding, offset: last.offset + 1 };
   }
 }

@@ -10,7 +10,7 @@ import {
   fromHex,
   fromUtf8,
   type ObjectId,
-  schemeOfNumber,
+  policyOfNumbers,
   toHex,
   utf8,
   type VolumeId,
@@ -161,7 +161,7 @@ export class SealedTree {
       key: key ?? (await this.keyOf(record.inode)),
       ...this.#openedAttributes(record),
       sizeBytes: record.sizeBytes,
-      scheme: schemeOfNumber(record.schemeNumber),
+      policy: policyOfNumbers(record.schemeNumbers),
       createdAtMs: record.createdAtMs,
     };
   }

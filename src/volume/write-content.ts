@@ -1,13 +1,14 @@
 /**
  * A stream on its way into stripes: cut, sealed, named, spread; several at once, in bounded memory.
+ * Of a hybrid each cut is stored once for each encoding, one after the other.
  * Each stripe's reference is durable before its first shard is written (ruling 13), and its extent
  * is recorded only when all its shards are durable.
  */
-import { LIMITS, type Scheme, type StripeId, throwIfAborted } from '../base/index.ts';
+import { LIMITS, type Policy, type Scheme, type StripeId, throwIfAborted } from '../base/index.ts';
 import type { Extent, Holder, Namespace, References, Session } from '../meta/index.ts';
 import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
-import { type Content, sourceOf } from './content-source.ts';
-import { type Cut, cutContent } from './cut-content.ts';
+import { type Content, type ContentSource, sourceOf } from './content-source.ts';
+import { type Cut, cutContent, cutPlainly } from './cut-content.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 
 export interface WriteContext {
@@ -17,7 +18,7 @@ export interface WriteContext {
   readonly stripeKeys: StripeKeys;
   readonly session: Session;
   readonly holder: Holder;
-  readonly scheme: Scheme;
+  readonly policy: Policy;
   /** For keys that follow from the content; without it they are random. */
   readonly secret: Uint8Array | undefined;
   readonly signal: AbortSignal | undefined;
@@ -52,10 +53,10 @@ export class ContentWriter {
 
   /** Takes it whole. When it throws nothing is under way any more. */
   async write(content: Content): Promise<WrittenContent> {
-    const { stripes, scheme, signal } = this.#context;
+    const { signal } = this.#context;
     await using source = sourceOf(content);
     try {
-      for await (const cut of cutContent(source, () => stripes.lease(scheme, { signal }))) {
+      for await (const cut of this.#cuts(source)) {
         this.#start(cut);
         if (this.#underWay.size >= LIMITS.stripesInFlightMax) await Promise.race(this.#underWay);
         if (this.#failure) break;
@@ -74,10 +75,18 @@ export class ContentWriter {
     };
   }
 
+  /** A hybrid's cuts are cut for its narrowest encoding, and kept until all have them. */
+  #cuts(source: ContentSource): AsyncGenerator<Cut> {
+    const { stripes, policy, signal } = this.#context;
+    const [scheme, ...others] = policy;
+    if (others.length === 0) return cutContent(source, () => stripes.lease(scheme, { signal }));
+    return cutPlainly(source, Math.min(...policy.map((each) => stripes.contentBytesFor(each))));
+  }
+
   /** Sends one cut on its way; the first failure is kept for `write` to throw. */
   #start(cut: Cut): void {
     const position = { offset: this.#sizeBytes, index: this.#contentDigests.length };
-    this.#sizeBytes += 'short' in cut ? cut.short.length : cut.contentBytes;
+    this.#sizeBytes += 'buffer' in cut ? cut.contentBytes : bytesOf(cut).length;
     this.#contentDigests.push(new Uint8Array());
     const stored = this.#store(cut, position)
       .catch((error: unknown) => {
@@ -88,19 +97,23 @@ export class ContentWriter {
   }
 
   async #store(cut: Cut, { offset, index }: { offset: number; index: number }): Promise<void> {
-    using prepared = await this.#prepare(cut);
-    const { stripe, schemeNumber, contentBytes, key } = prepared;
-    this.#contentDigests[index] = prepared.contentDigest;
-    await this.#nameAndSpread(prepared);
-    const { stripeKeys, holder } = this.#context;
-    const place = { offset, lengthBytes: contentBytes, stripe, schemeNumber };
-    this.#extents.push(stripeKeys.wrap(holder.inode, place, key));
-    if (this.#extents.length >= LIMITS.stripesPerEntryMax) await this.#stage();
+    const { policy, stripeKeys, holder } = this.#context;
+    for (const [encoding, scheme] of policy.entries()) {
+      using prepared = await this.#prepare(cut, scheme);
+      const { stripe, schemeNumber, contentBytes, key } = prepared;
+      if (encoding === 0) this.#contentDigests[index] = prepared.contentDigest;
+      await this.#nameAndSpread(prepared);
+      const place = { encoding, offset, lengthBytes: contentBytes, stripe, schemeNumber };
+      this.#extents.push(stripeKeys.wrap(holder.inode, place, key));
+      if (this.#extents.length >= LIMITS.stripesPerEntryMax) await this.#stage();
+    }
   }
 
-  async #prepare(cut: Cut): Promise<PreparedStripe> {
-    const { stripes, scheme, secret } = this.#context;
-    if ('short' in cut) return stripes.prepareShort(cut.short, { scheme, secret });
+  async #prepare(cut: Cut, scheme: Scheme): Promise<PreparedStripe> {
+    const { stripes, secret, signal } = this.#context;
+    if (!('buffer' in cut)) {
+      return await prepareBytes(stripes, bytesOf(cut), { scheme, secret, signal });
+    }
     try {
       return await stripes.prepare(cut.buffer, cut.contentBytes, { scheme, secret });
     } catch (error) {
@@ -112,7 +125,10 @@ export class ContentWriter {
   async #nameAndSpread(prepared: PreparedStripe): Promise<void> {
     const { references, stripes, session, holder, signal } = this.#context;
     this.named.push(prepared.stripe);
-    const [answer] = await references.add({ session, holder, stripes: [prepared] });
+    // No more than this: the rest of what was prepared, its key too, must not leave the node.
+    const { stripe, schemeNumber, chunkBytes } = prepared;
+    const stripesWanted = [{ stripe, schemeNumber, chunkBytes }];
+    const [answer] = await references.add({ session, holder, stripes: stripesWanted });
     if (answer!.isStored && (await this.#isWhole(prepared))) {
       this.#knownStripes += 1;
       return;
@@ -135,5 +151,32 @@ export class ContentWriter {
     const full = this.#extents;
     this.#extents = [];
     await this.#context.namespace.stageExtents(this.#context.holder.inode, full);
+  }
+}
+
+function bytesOf(cut: Exclude<Cut, { buffer: unknown }>): Uint8Array {
+  return 'short' in cut ? cut.short : cut.plain;
+}
+
+/** A stripe of bytes that stay as they are, so that they can be stored otherwise as well. */
+export async function prepareBytes(
+  stripes: StripeStore,
+  bytes: Uint8Array,
+  options: {
+    readonly scheme: Scheme;
+    readonly secret?: Uint8Array | undefined;
+    readonly key?: Uint8Array | undefined;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<PreparedStripe> {
+  const { scheme, signal } = options;
+  if (bytes.length < LIMITS.copyContentBytesMax) return stripes.prepareShort(bytes, options);
+  const buffer = await stripes.lease(scheme, { signal });
+  try {
+    buffer.content.set(bytes);
+    return await stripes.prepare(buffer, bytes.length, options);
+  } catch (error) {
+    buffer[Symbol.dispose]();
+    throw error;
   }
 }

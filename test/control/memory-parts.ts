@@ -3,8 +3,8 @@
  * the command line. Content that is read is given in pieces of one array that is used again at
  * once, so that a reader who keeps a piece too long reads rubbish.
  */
-import type { AdminParts } from '../../src/admin/index.ts';
-import type { DeviceDetails, DeviceView } from '../../src/api/index.ts';
+import type { AdminParts, PeerManager } from '../../src/admin/index.ts';
+import type { DeviceDetails, DeviceView, NodeView } from '../../src/api/index.ts';
 import {
   type Address,
   concatBytes,
@@ -12,14 +12,20 @@ import {
   HoldfastError,
   isHexId,
   type ObjectId,
-  parseScheme,
-  type Scheme,
+  parsePolicy,
+  type Policy,
   stripeId,
   type VolumeId,
 } from '../../src/base/index.ts';
 import type { VolumeRecord } from '../../src/meta/index.ts';
 import type { HealthSummary, Repair, RunOptions } from '../../src/repair/index.ts';
-import type { Content, ObjectInfo, ObjectStore, PutOptions } from '../../src/volume/index.ts';
+import type {
+  Content,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  RunOptions as VolumeRunOptions,
+} from '../../src/volume/index.ts';
 
 const PIECE_BYTES = 200_000;
 const MADE_AT_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
@@ -65,7 +71,7 @@ export class MemoryObjects implements ObjectStore {
       mediaType: options.mediaType ?? '',
       sizeBytes,
       address: id.repeat(2) as Address,
-      scheme: options.scheme ?? parseScheme('rs-4+2'),
+      policy: options.policy ?? parsePolicy('rs-4+2'),
       createdAtMs: MADE_AT_MS,
     };
     this.stored.set(id, { info, bytes: concatBytes(...parts) });
@@ -106,6 +112,28 @@ export class MemoryObjects implements ObjectStore {
     if (prefix === '') yield* infos.filter(({ key }) => key === undefined);
   }
 
+  async reencode(reference: string, policy: Policy): Promise<ObjectInfo> {
+    const { info, bytes } = this.#find(reference);
+    const again = { ...info, policy };
+    this.stored.set(info.id, { info: again, bytes });
+    return again;
+  }
+
+  async reencodeAll(policy: Policy, { onProgress }: VolumeRunOptions = {}) {
+    const totalCount = this.stored.size;
+    for (const id of [...this.stored.keys()]) await this.reencode(id, policy);
+    onProgress?.({ doneCount: totalCount, totalCount, bytes: 0 });
+    return { reencoded: totalCount, kept: 0, failed: 0 };
+  }
+
+  async mend() {
+    return { mended: 0, lost: 0 };
+  }
+
+  async mendAll() {
+    return await this.mend();
+  }
+
   async remove(reference: string): Promise<ObjectInfo> {
     const { info } = this.#find(reference);
     this.stored.delete(info.id);
@@ -119,7 +147,8 @@ export class MemoryObjects implements ObjectStore {
       offset: 0,
       lengthBytes: info.sizeBytes,
       stripe: stripeId(new Uint8Array(28)),
-      scheme: info.scheme,
+      encoding: 0,
+      scheme: info.policy[0],
       spareCount: 1,
       shards: devices.map((id, shardIndex) => ({
         shardIndex,
@@ -183,17 +212,21 @@ export class MemoryParts implements AdminParts {
     this.identity = {
       version: '0.0.0',
       nodeId: '0e'.repeat(16),
+      name: 'node-1',
       clusterId: '0c'.repeat(16),
       dataPath,
       startedAtMs: MADE_AT_MS,
       processId: process.pid,
     };
-    this.#addVolume({ name: 'default', scheme: parseScheme('rs-4+2'), isDeduplicating: true });
+    const policy = parsePolicy('rs-4+2');
+    this.#addVolume({ name: 'default', policy, isDeduplicating: true, retention: undefined });
   }
 
-  #addVolume(about: { name: string; scheme: Scheme; isDeduplicating: boolean }): VolumeRecord {
+  #addVolume(
+    about: Pick<VolumeRecord, 'name' | 'policy' | 'isDeduplicating' | 'retention'>,
+  ): VolumeRecord {
     const id = '0d'.repeat(16) as VolumeId;
-    const record = { ...about, id, createdAtMs: MADE_AT_MS };
+    const record = { ...about, id, reencodedBy: undefined, createdAtMs: MADE_AT_MS };
     this.volumeRecords.set(record.name, record);
     return record;
   }
@@ -206,14 +239,20 @@ export class MemoryParts implements AdminParts {
 
   readonly volumes: AdminParts['volumes'] = {
     list: async () => [...this.volumeRecords.keys()].map((name) => this.#volumeStatus(name)),
-    create: async ({ name, scheme = parseScheme('rs-4+2'), isDeduplicating }) => {
+    create: async ({ name, policy = parsePolicy('rs-4+2'), isDeduplicating, retention }) => {
       if (this.volumeRecords.has(name)) throw new HoldfastError('HF_EXISTS', `has ${name}`);
-      this.#addVolume({ name, scheme, isDeduplicating });
+      this.#addVolume({ name, policy, isDeduplicating, retention });
       return this.#volumeStatus(name);
     },
-    setScheme: async (name, scheme) => {
-      this.volumeRecords.set(name, { ...this.#volumeStatus(name).record, scheme });
+    setPolicy: async (name, { policy, retention }) => {
+      const { record } = this.#volumeStatus(name);
+      const change = { ...(policy && { policy }), ...(retention && { retention }) };
+      this.volumeRecords.set(name, { ...record, ...change });
       return this.#volumeStatus(name);
+    },
+    applyPolicy: async (name, { onProgress }) => {
+      this.#volumeStatus(name);
+      return await this.objects.reencodeAll(this.volumeRecords.get(name)!.policy, { onProgress });
     },
     objects: (name) => {
       this.#volumeStatus(name);
@@ -286,6 +325,19 @@ export class MemoryParts implements AdminParts {
     collect: async () => ({ releases: 0, strays: 0, deletedStripes: 0, deletedChunks: 0 }),
     release: async () => {},
     abandon: async () => {},
+    status: async () => ({
+      activity: 'rest',
+      isWaiting: false,
+      doneCount: 0,
+      totalCount: 0,
+      doneBytes: 0,
+      totalBytes: 0,
+      bytesPerSecond: 0,
+      stripesAtRisk: 0,
+      bytesAtRisk: 0,
+      wholeGroups: 4096,
+      groupCount: 4096,
+    }),
   };
 
   async #scrub({ signal, onProgress }: RunOptions) {
@@ -301,11 +353,34 @@ export class MemoryParts implements AdminParts {
     const counts = {
       checked: 1000,
       checkedBytes: 100_000,
-      unreadable: 0,
       mended: 0,
       failedStores: [],
     };
     return { ...counts, bad: this.badChunks };
+  }
+
+  readonly nodes: NodeView[] = [];
+
+  readonly peers: PeerManager = {
+    list: async () => this.nodes,
+    connect: async () => this.nodes[0]!,
+    invite: async ({ lifeMs }) => ({
+      token: 'hfj1_token',
+      expiresAtMs: MADE_AT_MS + lifeMs,
+      addresses: ['tls://10.0.0.1:7450'],
+    }),
+    leave: async () => ({ movedChunks: 2, movedBytes: 8192 }),
+    remove: async ({ node }) => {
+      const found = this.nodes.find(({ name }) => name === node);
+      if (!found) throw new HoldfastError('HF_NOT_FOUND', `"${node}" is no node`);
+      return found;
+    },
+    grant: async (volume, node) => ({ volume, holders: [node] }),
+    revoke: async (volume) => ({ volume, holders: [] }),
+  };
+
+  storePlaces() {
+    return {};
   }
 
   layoutReport() {

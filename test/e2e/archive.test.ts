@@ -11,6 +11,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { holdLock } from '../../src/device/index.ts';
 import { attachLoop, loopObstacle } from '../suites/loop-device.ts';
 import { Bed } from './harness.ts';
 
@@ -126,6 +127,19 @@ describe('with folders', () => {
     expect((await fs.stat(share('one', 0))).isFile()).toBe(true);
     await bed.ok(['archive', 'delint']);
     expect(await fs.readdir(path.dirname(share('one', 0)))).toEqual(['.holdfast-archive']);
+  });
+
+  it('one changes it at a time; the others look', async () => {
+    const { dev, ino } = await fs.stat(bed.path('data'));
+    await using _ = await holdLock(`archive-${dev}-${ino}`, 'this test');
+    for (const verb of ['init', 'split', 'commit', 'discard', 'recover', 'delint']) {
+      const { exitCode, stderr } = await archive(verb);
+      expect(exitCode).not.toBe(0);
+      expect(stderr).toContain('is in use already');
+      expect((await archive(verb, '-n')).exitCode).toBe(0);
+    }
+    expect(await fs.readdir(path.dirname(share('one', 0)))).toEqual(['.holdfast-archive']);
+    await bed.ok(['archive', 'lint']);
   });
 
   it('a configuration is dumped as it is, and refused with its line', async () => {

@@ -162,7 +162,7 @@ describe('objects', () => {
           .toSorted(),
       ).toEqual(stores);
     }
-    expect(await bed.ok(['where', id])).toMatch(/^stripe +shard +wanted +found\n/);
+    expect(await bed.ok(['where', id])).toMatch(/^stripe +shard +wanted +found +at\n/);
     await bed.ok(['rm', id]);
   });
 });

@@ -51,6 +51,10 @@ export interface UpOptions {
   readonly data?: string;
   readonly stores?: readonly string[];
   readonly recover?: string;
+  /** More of them. */
+  readonly flags?: readonly string[];
+  /** Joins the cluster of this token first. */
+  readonly token?: string;
 }
 
 /** What `health` says, and the exit code that it says it with. */
@@ -98,14 +102,18 @@ export class Bed implements AsyncDisposable {
   }
 
   /** Starts a node and waits until it serves. @throws what it printed, when it ends instead. */
-  async up({ data = 'data', stores = [], recover }: UpOptions = {}): Promise<NodeProcess> {
+  async up(options: UpOptions = {}): Promise<NodeProcess> {
+    const { data = 'data', stores = [], recover, flags = [], token } = options;
     const child = this.spawn([
-      'up',
+      ...(token === undefined ? ['up'] : ['join', '-']),
       '--data',
       this.path(data),
+      ...flags,
       ...(recover === undefined ? [] : ['--recover', recover]),
       ...(stores.length === 0 ? [] : ['--store', ...stores]),
     ]);
+    child.stdin?.on('error', () => {}); // one that has ended does not read
+    if (token !== undefined) child.stdin?.end(token);
     return await NodeProcess.whenUp(child, this.path(data, 'control.sock'));
   }
 

@@ -23,6 +23,8 @@ export interface ArchiveBedOptions {
   readonly isSealed?: boolean;
   readonly replicas?: number;
   readonly width?: number;
+  /** Whether the second master store is left out. */
+  readonly isAlone?: boolean;
 }
 
 const LABELS = ['A', 'B', 'C', 'D'] as const;
@@ -34,6 +36,9 @@ export class ArchiveBed implements AsyncDisposable {
   readonly #db = new MemoryDb();
   /** Acts until the machine stops; endless. */
   actsLeft = Infinity;
+  shareKey: Uint8Array = new Uint8Array(32).fill(7);
+  /** Done before each act that changes a store. */
+  beforeAct: (() => Promise<void>) | undefined;
 
   private constructor(root: string, options: ArchiveBedOptions) {
     this.root = root;
@@ -67,7 +72,7 @@ export class ArchiveBed implements AsyncDisposable {
   }
 
   get yaml(): string {
-    const { isSealed = true, replicas = 1, width = 1 } = this.options;
+    const { isSealed = true, replicas = 1, width = 1, isAlone = false } = this.options;
     return `
 mount_root: ${this.path('media')}
 schemes:
@@ -75,8 +80,7 @@ schemes:
     description: for tests
     master_stores:
       main: { path: ${this.path('main')} }
-      spare: { path: ${this.path('spare')} }
-    share_stores:
+${isAlone ? '' : `      spare: { path: ${this.path('spare')} }\n`}    share_stores:
 ${LABELS.map((label) => `      - { drive: ${label}, path: shares }`).join('\n')}
     nshares: 4
     quorum: 3
@@ -86,6 +90,11 @@ ${LABELS.map((label) => `      - { drive: ${label}, path: shares }`).join('\n')}
 `;
   }
 
+  /** What all runs share. */
+  get catalogue(): Catalogue {
+    return new Catalogue(this.#unclosed());
+  }
+
   async with<Result>(
     work: (archive: Archive) => Promise<Result>,
     { isDryRun = false }: { readonly isDryRun?: boolean } = {},
@@ -93,10 +102,10 @@ ${LABELS.map((label) => `      - { drive: ${label}, path: shares }`).join('\n')}
     await using archive = await Archive.open({
       config: parseConfig(this.yaml, 'archive.yaml'),
       dataPath: this.path('data'),
-      shareKey: async () => new Uint8Array(32).fill(7),
+      shareKey: async () => this.shareKey,
       random: realEnv().random,
       disk: this.#disk(),
-      catalogue: new Catalogue(this.#unclosed()),
+      catalogue: this.catalogue,
       volumes: {
         byLabelPath: this.path('by-label'),
         mountInfoPath: this.path('mountinfo'),
@@ -171,6 +180,7 @@ ${LABELS.map((label) => `      - { drive: ${label}, path: shares }`).join('\n')}
     const act = async <Result>(work: () => Promise<Result>): Promise<Result> => {
       if (this.actsLeft <= 0) throw new Error('the machine has stopped');
       this.actsLeft -= 1;
+      await this.beforeAct?.();
       return await work();
     };
     return {

@@ -10,7 +10,12 @@ export function stripeOf(seed: number): StripeId {
   return stripeId(digest);
 }
 
-export function extentOf(offset: number, lengthBytes: number, seed: number): Extent {
+export function extentOf(
+  offset: number,
+  lengthBytes: number,
+  seed: number,
+  encoding = 0,
+): Extent {
   const wrappedKey = utf8('wrapped');
-  return { offset, lengthBytes, stripe: stripeOf(seed), schemeNumber: 3, wrappedKey };
+  return { encoding, offset, lengthBytes, stripe: stripeOf(seed), schemeNumber: 3, wrappedKey };
 }

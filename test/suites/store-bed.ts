@@ -23,7 +23,12 @@ import { type Cluster, openCluster } from '../../src/cluster/index.ts';
 import { MemoryDb } from '../../src/db/index.ts';
 import { type Env, silentLog } from '../../src/env/index.ts';
 import { MemoryRegistry } from '../../src/log/index.ts';
-import { type Core, type CoreOptions, openCore } from '../../src/node/index.ts';
+import {
+  type Core,
+  type HomeCore,
+  type HomeCoreOptions,
+  openHomeCore,
+} from '../../src/node/index.ts';
 import { type ChunkStore, MemoryChunkStore } from '../../src/store/index.ts';
 import {
   openStripes,
@@ -235,10 +240,10 @@ export class CoreBed {
     this.bed = new StoreBed(storeCount, sizeBytes);
   }
 
-  async open(options: Partial<CoreOptions> = {}): Promise<Core> {
+  async open(options: Partial<HomeCoreOptions> = {}): Promise<HomeCore> {
     const { bed, secrets } = this;
     this.databases = [];
-    return await openCore({
+    return await openHomeCore({
       env: bed.env,
       nodeId: NODE,
       metadataKey: new Uint8Array(32).fill(7),

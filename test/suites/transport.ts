@@ -143,6 +143,16 @@ export function describeTransport({ name, makeBed, listen, nobody }: TransportCa
       expect((await readExactly(far, 300_000)).length).toBe(300_000);
     });
 
+    it('keeps nothing of a write whose callback it has called', async () => {
+      const { near, far } = await pair();
+      const tray = Buffer.alloc(200_000, 1);
+      await new Promise((resolve) => near.write(tray, resolve));
+      tray.fill(2);
+      near.write('end');
+      const arrived = await readExactly(far, tray.length + 3);
+      expect(arrived.subarray(0, tray.length).every((byte) => byte === 1)).toBe(true);
+    });
+
     it('makes a writer wait for a reader that does not read', async () => {
       const { near, far } = await pair();
       far.pause();

@@ -8,8 +8,10 @@
  * them, so what was apart stays apart.
  */
 import fs from 'node:fs/promises';
-import path from 'node:path';
-import { type DeviceNumber, filesystemOf } from '../device/index.ts';
+import { basename, dirname, join } from 'node:path';
+import type { DeviceNumber } from './block-device.ts';
+import { filesystemOf } from './filesystem.ts';
+import { listOr, readOr, sysfsFolder } from './sysfs.ts';
 
 /** A file on a loop device on a file …: nobody means more. */
 const DEPTH_MAX = 8;
@@ -20,36 +22,23 @@ export async function diskLabel(number: DeviceNumber): Promise<string> {
 }
 
 async function diskName(number: DeviceNumber, depth: number): Promise<string> {
-  const ownName = `${number.major}:${number.minor}`;
-  const found = await realPath(`/sys/dev/block/${ownName}`);
-  if (found === undefined) return ownName;
-  const folder = (await exists(path.join(found, 'partition'))) ? path.dirname(found) : found;
+  const found = await fs.realpath(sysfsFolder(number)).catch(() => undefined);
+  if (found === undefined) return `${number.major}:${number.minor}`;
+  const isPartition = (await readOr(join(found, 'partition'))) !== undefined;
+  const folder = isPartition ? dirname(found) : found;
   const under = depth < DEPTH_MAX ? await lowerDevice(folder) : undefined;
-  return under ? await diskName(under, depth + 1) : path.basename(folder);
+  return under ? await diskName(under, depth + 1) : basename(folder);
 }
 
 /** What a device that is no disk of its own lies on. */
 async function lowerDevice(folder: string): Promise<DeviceNumber | undefined> {
-  const file = await readText(path.join(folder, 'loop', 'backing_file'));
+  const file = await readOr(join(folder, 'loop', 'backing_file'));
   if (file !== undefined) {
     return (await filesystemOf(file).catch(() => undefined))?.deviceNumber;
   }
-  const [lower, ...others] = await fs.readdir(path.join(folder, 'slaves')).catch(() => []);
+  const [lower, ...others] = await listOr(join(folder, 'slaves'));
   if (lower === undefined || others.length > 0) return undefined;
-  const text = await readText(path.join(folder, 'slaves', lower, 'dev'));
+  const text = await readOr(join(folder, 'slaves', lower, 'dev'));
   const [major, minor] = (text ?? '').split(':').map(Number);
   return major === undefined || minor === undefined ? undefined : { major, minor };
-}
-
-async function realPath(link: string): Promise<string | undefined> {
-  return await fs.realpath(link).catch(() => undefined);
-}
-
-async function exists(file: string): Promise<boolean> {
-  return (await realPath(file)) !== undefined;
-}
-
-async function readText(file: string): Promise<string | undefined> {
-  const text = await fs.readFile(file, 'utf8').catch(() => undefined);
-  return text?.replace(/\n$/u, '');
 }

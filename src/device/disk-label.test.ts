@@ -7,15 +7,18 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../base/index.ts';
-import { filesystemOf } from '../device/index.ts';
 import { attachLoop, describeWithLoop } from '../../test/suites/loop-device.ts';
 import { diskLabel } from './disk-label.ts';
-import { diskUnder } from './store-place.ts';
+import { filesystemOf } from './filesystem.ts';
 
 async function numberOf(folder: string) {
   const text = await fs.readFile(path.join(folder, 'dev'), 'utf8');
   const [major, minor] = text.trim().split(':').map(Number);
   return { major: major!, minor: minor! };
+}
+
+async function labelUnder(file: string): Promise<string> {
+  return await diskLabel((await filesystemOf(file)).deviceNumber);
 }
 
 describe('diskLabel', () => {
@@ -33,10 +36,8 @@ describe('diskLabel', () => {
   });
 
   it('is the same everywhere on a filesystem, and its own where there is no disk', async () => {
-    const there = await diskUnder(os.tmpdir());
-    expect(await diskUnder(path.join(os.tmpdir(), 'not', 'made', 'yet'))).toBe(there);
-    const { deviceNumber } = await filesystemOf(os.tmpdir());
-    expect(await diskLabel(deviceNumber)).toBe(there);
+    await using file = await fs.mkdtempDisposable(path.join(os.tmpdir(), 'holdfast-label-'));
+    expect(await labelUnder(file.path)).toBe(await labelUnder(os.tmpdir()));
     expect(await diskLabel({ major: 0, minor: 4711 })).toBe('disk-0:4711');
   });
 });
@@ -45,6 +46,6 @@ describeWithLoop('diskLabel of a loop device', () => {
   it('is that of the disk under its file', async () => {
     await using loop = await attachLoop({ sizeBytes: LIMITS.deviceBytesMin });
     const folder = path.join('/sys/class/block', path.basename(loop.path));
-    expect(await diskLabel(await numberOf(folder))).toBe(await diskUnder(loop.file));
+    expect(await diskLabel(await numberOf(folder))).toBe(await labelUnder(loop.file));
   });
 });

@@ -1,0 +1,197 @@
+/**
+ * Aim: what the verbs about many nodes print, ask and refuse. Method: the command line in this
+ * process against the control server over parts in memory.
+ */
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MemoryParts } from '../../test/control/memory-parts.ts';
+import { serveAdmin } from '../admin/index.ts';
+import { CONTROL_SOCKET, type NodeView } from '../api/index.ts';
+import { realEnv } from '../env/index.ts';
+import { parseDuration } from './durations.ts';
+import type { Io } from './io.ts';
+import { main } from './main.ts';
+
+const NODE: NodeView = {
+  id: '5f'.repeat(16),
+  name: 'berlin-2',
+  state: 'suspect',
+  addresses: ['tls://10.0.0.7:7450'],
+  rttMs: 1.25,
+  heardMsAgo: 4200,
+  labels: { rack: 'r1' },
+  isHome: true,
+  storeCount: 6,
+  sizeBytes: 6 << 20,
+  freeBytes: 3 << 20,
+};
+
+let folder: string;
+let parts: MemoryParts;
+let server: AsyncDisposable;
+
+beforeEach(async () => {
+  folder = await fs.mkdtemp(path.join(os.tmpdir(), 'holdfast-cluster-cli-'));
+  parts = new MemoryParts(folder);
+  parts.nodes.push(NODE);
+  const socketPath = path.join(folder, CONTROL_SOCKET);
+  server = await serveAdmin({ parts, socketPath, env: realEnv() });
+});
+afterEach(async () => {
+  await server[Symbol.asyncDispose]();
+  await fs.rm(folder, { recursive: true, force: true });
+});
+
+async function holdfast(argv: readonly string[], { stdin = '', io = {} as Partial<Io> } = {}) {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const code = await main([...argv, '--data', folder], {
+    version: '0.0.0',
+    stdin: Readable.from([Buffer.from(stdin)]),
+    stdout,
+    stderr,
+    variables: {},
+    homePath: folder,
+    workPath: folder,
+    clock: realEnv().clock,
+    uniqueName: () => 'name',
+    onSignal: () => () => {},
+    die: () => {},
+    startDetached: async () => ({ processId: process.pid, ended: new Promise(() => {}) }),
+    loadNode: async () => await Promise.reject(new Error('not in this test')),
+    ...io,
+  });
+  return { code, out: String(stdout.read() ?? ''), error: String(stderr.read() ?? '') };
+}
+
+describe('invite', () => {
+  it('prints the token alone, and what to do with it beside', async () => {
+    const { code, out, error } = await holdfast(['invite', '--expires', '30m']);
+    expect({ code, out }).toEqual({ code: 0, out: 'hfj1_token\n' });
+    expect(error).toContain('2026-01-02T03:34:05.000Z');
+    expect(error).toContain('holdfast join FILE');
+    const json = JSON.parse((await holdfast(['invite', '--json'])).out) as object;
+    expect(json).toMatchObject({ token: 'hfj1_token', addresses: ['tls://10.0.0.1:7450'] });
+  });
+
+  it('takes no token that works for ever', async () => {
+    for (const expires of ['31d', 'soon', '0s', '1']) {
+      const { code, out, error } = await holdfast(['invite', '--expires', expires]);
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(error.trimEnd().split('\n')).toHaveLength(1);
+    }
+  });
+});
+
+describe('peers', () => {
+  it('are a table, and the lines of ddfs', async () => {
+    const [header, line] = (await holdfast(['peers'])).out.split('\n');
+    expect(header!.split(/ {2,}/)).toEqual(
+      'node,id,state,rtt,heard,stores,free,where,addresses'.split(','),
+    );
+    expect(line!.trim().split(/ {2,}/)).toEqual([
+      'berlin-2 (home)',
+      '5f5f5f5f',
+      'suspect',
+      '1.3 ms',
+      '4 s',
+      '6',
+      '3 MiB',
+      'rack=r1',
+      'tls://10.0.0.7:7450',
+    ]);
+    const ddfs = await holdfast(['neigh_info']);
+    expect(ddfs.out).toContain(`node : ${NODE.id}\nname : berlin-2\nstate : suspect\n`);
+  });
+
+  it('are none on a node that is alone', async () => {
+    parts.nodes.length = 0;
+    expect((await holdfast(['peers'])).out).toContain('alone');
+    expect((await holdfast(['peers', '--json'])).out).toBe('[]\n');
+  });
+
+  it('that are away are a warning of status and health, with what that means', async () => {
+    const status = await holdfast(['status']);
+    expect(status.out).toContain('berlin-2 (home)');
+    expect(status.out).toMatch(/warning: node berlin-2 \(5f5f5f5f\) is suspect: it carries/);
+    const { out } = await holdfast(['health']);
+    expect(out).toMatch(/nodes +: 0 of 1 alive; home: berlin-2/);
+    expect(out).toMatch(/note: node berlin-2/);
+  });
+});
+
+describe('going', () => {
+  it('a node is removed by name, one that is not known is not', async () => {
+    const removed = await holdfast(['node', 'remove', 'berlin-2']);
+    expect(removed).toMatchObject({ code: 0, error: '' });
+    expect(removed.out).toContain('removed berlin-2 (5f5f5f5f)');
+    expect((await holdfast(['node', 'remove', 'x'])).code).toBe(3);
+  });
+
+  it('leaving says what was moved, and stops the node', async () => {
+    const { code, out } = await holdfast(['leave']);
+    expect(code).toBe(0);
+    expect(out).toContain('moved 2 chunks, 8 KiB');
+    await parts.stopAsked.promise;
+  });
+});
+
+describe('join', () => {
+  /** What the node is asked, up to where it would run. */
+  async function join(argv: readonly string[], stdin = ' hfj1_x\n'): Promise<unknown[]> {
+    const asked: unknown[] = [];
+    const loadNode: Io['loadNode'] = async () => ({
+      readKnownStores: async () => undefined,
+      joinNode: async (options) => void asked.push(options),
+      openNode: async (options) => {
+        asked.push(options);
+        return {
+          isFirstRun: false,
+          welcome: [],
+          stopped: Promise.resolve(),
+          stop: () => {},
+          [Symbol.asyncDispose]: async () => {},
+        };
+      },
+    });
+    const answer = await holdfast(['join', ...argv], { stdin, io: { loadNode } });
+    expect(answer.code).toBe(0);
+    return asked;
+  }
+
+  it('reads the token from a file or standard input, and what is said of the place', async () => {
+    await fs.writeFile(path.join(folder, 'token'), 'hfj1_file\n');
+    const flags = ['--rack', 'r2', '--listen', 'tls://0.0.0.0:1', 'wss://0.0.0.0:2', '--no-beacon'];
+    const config = {
+      listen: ['tls://0.0.0.0:1', 'wss://0.0.0.0:2'],
+      labels: { rack: 'r2' },
+      beacon: false,
+    };
+    const asked = await join(['token', ...flags, '--away-grace', '1h']);
+    const grace = { ...config, awayGraceMs: 3_600_000 };
+    expect(asked[0]).toEqual({ dataPath: folder, token: 'hfj1_file\n', config: grace });
+    expect(asked[1]).toMatchObject({ dataPath: folder, config: grace });
+    expect(await join([])).toMatchObject([{ token: ' hfj1_x\n' }, {}]);
+  });
+
+  it('without a token or with half an address is refused with one line', async () => {
+    const cases: readonly (readonly string[])[] = [
+      [],
+      ['--listen', '10.0.0.1:7450'],
+      ['--stores', 'x'],
+    ];
+    for (const argv of cases) {
+      const { code, out, error } = await holdfast(['join', ...argv]);
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(error.trimEnd().split('\n')).toHaveLength(1);
+    }
+  });
+});
+
+it('times are read with their unit', () => {
+  expect(['30s', '10m', '1.5h', '7d'].map(parseDuration)).toEqual([
+    30_000, 600_000, 5_400_000, 604_800_000,
+  ]);
+});

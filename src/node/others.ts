@@ -1,0 +1,177 @@
+/**
+ * What a node has to do with others: its settings towards them, its network, and the connection of
+ * its core with that. A node that is alone has no network. It gets one when it is told an address
+ * to listen on, when it invites, and when it has joined; without a restart.
+ */
+import { HoldfastError, Mutex, type NodeId } from '../base/index.ts';
+import {
+  leaveCluster,
+  Members,
+  registerSelf,
+  type RemovalOptions,
+  VolumeGrants,
+} from '../cluster/index.ts';
+import type { Env } from '../env/index.ts';
+import { connectCore } from './connect-core.ts';
+import type { Core } from './core.ts';
+import { CurrentRegistry } from './current-registry.ts';
+import type { DataDirectory } from './data-directory.ts';
+import type { Keeper } from './keeper.ts';
+import { type MakeTransport, NetworkPart } from './network-part.ts';
+import { DEFAULT_LISTEN, type NodeConfig, wishesOf, withPorts } from './node-config.ts';
+import { Serving } from './serving.ts';
+import type { StoreSet } from './store-set.ts';
+
+/** A node that has been drained asks the home to take it out. */
+const LEAVE_METHOD = 'node.leave';
+const LEAVE_DEADLINE_MS = 20_000;
+
+export interface OthersOptions {
+  readonly env: Env;
+  readonly data: DataDirectory;
+  readonly keeper: Keeper;
+  readonly stores: StoreSet;
+  readonly config: NodeConfig;
+  /** Beside TLS and WebSocket. */
+  readonly transports?: readonly MakeTransport[] | undefined;
+}
+
+export class Others implements AsyncDisposable {
+  readonly #options: OthersOptions;
+  readonly #changing = new Mutex();
+  #config: NodeConfig;
+  #part: NetworkPart | undefined;
+  #serving: Serving | undefined;
+  #core: Core | undefined;
+  #connection: AsyncDisposable | undefined;
+
+  constructor(options: OthersOptions) {
+    this.#options = options;
+    this.#config = options.config;
+  }
+
+  get config(): NodeConfig {
+    return this.#config;
+  }
+
+  /** `undefined` while the node is alone. */
+  get part(): NetworkPart | undefined {
+    return this.#part;
+  }
+
+  /** @throws HF_UNSUPPORTED while the node is alone. */
+  needPart(): NetworkPart {
+    if (this.#part) return this.#part;
+    throw new HoldfastError('HF_UNSUPPORTED', 'this node is alone: it knows no others');
+  }
+
+  /** Whether this node carries the names itself. */
+  get isHome(): boolean {
+    return this.#options.keeper.keyring.metadataKey !== undefined;
+  }
+
+  /** Who carries the names, as far as it is known. */
+  get home(): NodeId | undefined {
+    return this.isHome ? this.#options.keeper.nodeId : this.#part?.home;
+  }
+
+  /** Opens the network of a node that is not alone. @throws HF_UNAVAILABLE for its addresses. */
+  async open(): Promise<void> {
+    if (this.#config.listen.length === 0 && this.isHome) return;
+    const part = await this.listen();
+    if (!this.isHome) await part.meetHome();
+  }
+
+  /** Has the node listen, if it does not yet: from now on, also after a restart. */
+  async listen(): Promise<NetworkPart> {
+    return await this.#changing.run(async () => {
+      if (this.#part) return this.#part;
+      if (this.#config.listen.length === 0) {
+        const listen = await withPorts([DEFAULT_LISTEN], { mayMove: true });
+        this.#config = { ...this.#config, listen };
+        await this.#options.data.writeConfig(this.#config);
+      }
+      this.#part = await this.#openPart();
+      await this.#connect();
+      return this.#part;
+    });
+  }
+
+  async #openPart(): Promise<NetworkPart> {
+    const { env, keeper, stores } = this.#options;
+    const part = await NetworkPart.open({
+      ...this.#options,
+      config: this.#config,
+      keyring: () => keeper.keyring,
+      isHome: this.isHome,
+      registry: new CurrentRegistry(() => this.#core?.registry),
+    });
+    const home = (): NodeId | undefined => this.home;
+    const { network } = part;
+    this.#serving = new Serving({ env, network, stores: () => stores.alive(), home });
+    network.handle(LEAVE_METHOD, {}, async (_, { from }) => {
+      if (!this.isHome) throw new HoldfastError('HF_UNSUPPORTED', 'this node is not the home');
+      await leaveCluster(this.removal(), from);
+      return null;
+    });
+    return part;
+  }
+
+  /** The core is open, and is to be one among many where there is a network. */
+  async attach(core: Core): Promise<void> {
+    await this.#changing.run(async () => {
+      this.#core = core;
+      await this.#connect();
+    });
+  }
+
+  /** The core has been closed. */
+  async detach(): Promise<void> {
+    await this.#changing.run(async () => {
+      this.#core = undefined;
+      const connection = this.#connection;
+      this.#connection = undefined;
+      await connection?.[Symbol.asyncDispose]();
+    });
+  }
+
+  async #connect(): Promise<void> {
+    if (!this.#core || !this.#part || !this.#serving || this.#connection) return;
+    const { env, keeper } = this.#options;
+    const { keyring } = keeper;
+    const { registry } = this.#core;
+    if (this.isHome) await registerSelf({ env, registry, keyring }, wishesOf(this.#config));
+    const { network } = this.#part;
+    const parts = { env, core: this.#core, network, serving: this.#serving, identity: keyring };
+    this.#connection = await connectCore(parts);
+    if (this.isHome) await this.removal().grants.grantDefaults(keyring.volumes);
+  }
+
+  /** What taking a node out needs. @throws HF_UNAVAILABLE while the core waits. */
+  removal(): RemovalOptions {
+    if (!this.#core) throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
+    const { env, keeper } = this.#options;
+    const { cluster, registry } = this.#core;
+    const { clusterId, clusterPublicKey } = keeper.keyring;
+    const members = new Members({ env, registry, clusterId, clusterPublicKey });
+    const grants = new VolumeGrants({ env, registry, members });
+    return { env, registry, cluster, members, grants };
+  }
+
+  /**
+   * Has the home take this node out of the cluster, and tells everybody.
+   * @throws HF_DENIED when it is the home, or a volume is granted to it alone; HF_UNAVAILABLE.
+   */
+  async leave(): Promise<void> {
+    const part = this.needPart();
+    const { home } = this;
+    if (home === undefined) throw new HoldfastError('HF_UNAVAILABLE', 'the home is not known');
+    await part.network.call(home, LEAVE_METHOD, null, { deadlineMs: LEAVE_DEADLINE_MS });
+    await part.leave();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.detach();
+    await this.#part?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What the home permits other members: who may change which key of the registry, and who may ask
+ * about which volume. Known from the registry itself, read again with each change of what matters
+ * and every now and then, so that asking costs nothing.
+ *
+ * Of keys: an admin or metadata node may change all. Other members change what each node must be
+ * able to: the topology (its own devices, but nobody can tell whose from the bytes), volumes, their
+ * own member record, and grants of volumes that they hold or that nobody holds yet. Invitations,
+ * revocations, members and whatever comes later are refused to them.
+ */
+import { errorCode, errorMessage, type NodeId } from '../base/index.ts';
+import type { Members, VolumeGrants } from '../cluster/index.ts';
+import { ROLES } from '../crypto/index.ts';
+import type { Env } from '../env/index.ts';
+import type { ObservedRegistry } from './observed-registry.ts';
+
+export interface RightsOptions {
+  readonly env: Env;
+  readonly registry: ObservedRegistry;
+  readonly members: Members;
+  readonly grants: VolumeGrants;
+}
+
+/** How often it is read again although nothing is known to have changed. */
+const FOLLOW_MS = 5000;
+/** Keys whose change may change what is permitted. */
+const WATCHED = ['member/', 'volume-secret/', 'revocations'];
+/** Keys that every member may change. */
+const COMMON = ['topology/', 'layout/', 'volume/'];
+
+export class Rights {
+  readonly #options: RightsOptions;
+  #roles: ReadonlyMap<NodeId, number> = new Map();
+  #holders: ReadonlyMap<string, ReadonlySet<NodeId>> = new Map();
+
+  private constructor(options: RightsOptions) {
+    this.#options = options;
+  }
+
+  static async open(options: RightsOptions): Promise<Rights> {
+    const rights = new Rights(options);
+    await rights.refresh();
+    options.registry.listen(async (key) => {
+      if (WATCHED.some((prefix) => key.startsWith(prefix))) await rights.#refreshPatiently();
+    });
+    return rights;
+  }
+
+  isMember(node: NodeId): boolean {
+    return this.#roles.has(node);
+  }
+
+  /** Whether the volume was granted to the node. */
+  holds(node: NodeId, volume: string): boolean {
+    return this.isMember(node) && (this.#holders.get(volume)?.has(node) ?? false);
+  }
+
+  mayChange(node: NodeId, key: string): boolean {
+    const isPermitted = this.#isPermitted(node, key);
+    if (!isPermitted) this.#options.env.metrics.add('node_registry_refused', 1);
+    return isPermitted;
+  }
+
+  #isPermitted(node: NodeId, key: string): boolean {
+    const roles = this.#roles.get(node);
+    if (roles === undefined) return false;
+    if ((roles & (ROLES.admin | ROLES.metadata)) !== 0) return true;
+    if (COMMON.some((prefix) => key.startsWith(prefix))) return true;
+    if (key === `member/${node}`) return true;
+    const [space, volume = ''] = key.split('/');
+    if (space !== 'volume-secret') return false;
+    return !this.#holders.has(volume) || this.holds(node, volume);
+  }
+
+  async refresh(): Promise<void> {
+    const { members, grants } = this.#options;
+    const records = await members.list();
+    const holders = await grants.allHolders();
+    this.#roles = new Map(records.map(({ certificate: { nodeId, roles } }) => [nodeId, roles]));
+    this.#holders = holders;
+  }
+
+  /** Until `signal` is aborted. */
+  async follow({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    for await (const _ of this.#options.env.clock.every(FOLLOW_MS, { signal })) {
+      await this.#refreshPatiently();
+    }
+  }
+
+  /** What was known stays in force meanwhile. */
+  async #refreshPatiently(): Promise<void> {
+    await this.refresh().catch((error: unknown) => {
+      if (errorCode(error) === undefined) throw error;
+      this.#options.env.log.warn('rights cannot be read', { reason: errorMessage(error) });
+    });
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What a node answers other nodes, from the first moment of its network on: each node for its
+ * stores, whether its core is open or not; the home for the metadata and repair as well, while its
+ * core is open.
+ */
+import { HoldfastError, type NodeId } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import { serveRegistry } from '../log/index.ts';
+import { serveNamespaces, serveReferences } from '../meta/index.ts';
+import type { Network } from '../net/index.ts';
+import { type Repair, serveRepair } from '../repair/index.ts';
+import { type ChunkStore, serveStores, type ServeStoresOptions } from '../store/index.ts';
+import { CurrentRegistry } from './current-registry.ts';
+import type { LocalMetadata } from './local-metadata.ts';
+import type { Rights } from './rights.ts';
+
+export interface ServingOptions {
+  readonly env: Env;
+  readonly network: Pick<Network, 'handle'>;
+  /** The stores of this node that are alive, as of the call. */
+  readonly stores: () => readonly ChunkStore[];
+  /** The steward of all groups: deletes are taken from it alone (rulings 3, 13). */
+  readonly home: () => NodeId | undefined;
+  readonly oldestEpoch?: ServeStoresOptions['oldestEpoch'] | undefined;
+}
+
+/** What the home serves. */
+export interface HomeParts {
+  readonly metadata: LocalMetadata;
+  readonly repair: Repair;
+  readonly rights: Rights;
+}
+
+/** Made once for each network. */
+export class Serving {
+  #home: HomeParts | undefined;
+
+  /** Registers its methods. */
+  constructor({ env, network, stores, home, oldestEpoch = () => 0 }: ServingOptions) {
+    const { clock } = env;
+    const mayRemove = (from: NodeId): boolean => from === home();
+    serveStores(network, stores, { clock, mayRemove, oldestEpoch });
+
+    const isMember = (from: NodeId): boolean => this.#need().rights.isMember(from);
+    const holds = (from: NodeId, volume: string): boolean =>
+      this.#need().rights.holds(from, volume);
+    serveRegistry(network, new CurrentRegistry(() => this.#home?.metadata.registry), {
+      mayRead: isMember,
+      mayChange: (from, key) => this.#need().rights.mayChange(from, key),
+    });
+    serveNamespaces(network, {
+      namespaceOf: (volume) => this.#home?.metadata.namespaceOf(volume),
+      mayServe: holds,
+    });
+    serveReferences(network, {
+      references: () => this.#home?.metadata.references,
+      mayServe: isMember,
+    });
+    serveRepair(network, () => this.#home?.repair, {
+      clock,
+      mayAsk: (from, volume) => (volume === undefined ? isMember(from) : holds(from, volume)),
+    });
+  }
+
+  /** From now on, until the result is disposed, this node serves as the home. */
+  serveHome(parts: HomeParts): Disposable {
+    this.#home = parts;
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#home === parts) this.#home = undefined;
+      },
+    };
+  }
+
+  /** @throws HF_UNAVAILABLE. */
+  #need(): HomeParts {
+    if (this.#home) return this.#home;
+    throw new HoldfastError('HF_UNAVAILABLE', 'this node does not serve the metadata now');
+  }
+}
