@@ -15,16 +15,22 @@ const SALT_BYTES = 16;
 /** Inode numbers that one call may take. */
 export const ALLOCATION_MAX = 2 ** 20;
 
-/** Opens a volume's cell as its steward, and makes the root directory of a new one. */
-export async function openNamespace(parts: CellParts): Promise<Namespace> {
+/**
+ * Opens a volume's cell as its steward, and makes the root directory of a new one.
+ *
+ * @param parts.plantedFault only for tests, which prove that they would notice it.
+ */
+export async function openNamespace(
+  parts: CellParts & { readonly plantedFault?: operations.NamespaceFault | undefined },
+): Promise<Namespace> {
   const { env } = parts;
   const steward = await Steward.open(parts);
   const salt = env.random.bytes(SALT_BYTES);
   await steward.execute((rows) => operations.makeRoot(rows, { salt, nowMs: env.clock.now() }));
-  return namespaceOf(steward, () => env.clock.now());
+  return namespaceOf(steward, () => ({ nowMs: env.clock.now(), fault: parts.plantedFault }));
 }
 
-function namespaceOf(steward: Steward, now: () => number): Namespace {
+function namespaceOf(steward: Steward, now: () => operations.Circumstances): Namespace {
   return {
     async allocateInodes(count) {
       assert(count >= 1 && count <= ALLOCATION_MAX, 'a call takes a bounded count of numbers');
@@ -38,7 +44,7 @@ function namespaceOf(steward: Steward, now: () => number): Namespace {
     lookup: (directory, name) =>
       steward.execute((rows) => operations.lookup(rows, directory, name)),
     makeDirectory: (request) =>
-      steward.execute((rows) => operations.makeDirectory(rows, request, now())),
+      steward.execute((rows) => operations.makeDirectory(rows, request, now().nowMs)),
     list: ({ directory, after, limit }) =>
       steward.execute((rows) =>
         operations.list(rows, { directory, after, limit: pageLimit(limit) }),
@@ -64,7 +70,7 @@ function namespaceOf(steward: Steward, now: () => number): Namespace {
     },
     async reencodeObject(request) {
       assert(request.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
-      return await steward.execute((rows) => operations.reencodeObject(rows, request));
+      return await steward.execute((rows) => operations.reencodeObject(rows, request, now()));
     },
     async removeObject(id) {
       assert(isHexId(id), 'an object id is 32 hexadecimal digits');

@@ -38,6 +38,24 @@ const NAME_BYTES_MAX = 2048;
 /** Counters take 52 bits of an inode number. */
 const COUNTER_MAX = 2 ** 52;
 
+/**
+ * Bugs that tests plant to see that they would be found. `replace-protected`: a WORM volume replaces
+ * after all. `writer-clock`: retention runs from when the writer says. `first-encoding-only`: the
+ * other encodings of a hybrid may have gaps. `any-content`: re-encoding may bring other content.
+ */
+export type NamespaceFault =
+  | 'replace-protected'
+  | 'writer-clock'
+  | 'first-encoding-only'
+  | 'any-content';
+
+/** What an operation goes by besides rows. */
+export interface Circumstances {
+  /** By the steward's clock. */
+  readonly nowMs: number;
+  readonly fault?: NamespaceFault | undefined;
+}
+
 export type DirectoryRequest = Parameters<Namespace['makeDirectory']>[0];
 
 export function makeRoot(
@@ -188,7 +206,7 @@ export function listObjects(
 export function commitObject(
   rows: Overlay,
   commit: ObjectCommit,
-  nowMs: number,
+  { nowMs, fault }: Circumstances,
 ): readonly Release[] {
   const { inode, entry } = commit;
   extents.checkUncommitted(rows, inode);
@@ -197,10 +215,11 @@ export function commitObject(
     checkName(entry.name);
     checkDirectory(rows, entry.directory);
   }
-  const standing = findStanding(rows, commit);
-  extents.commitExtents(rows, commit);
+  const standing = findStanding(rows, commit, fault);
+  extents.commitExtents(rows, commit, fault === 'first-encoding-only');
   const released = standing.map((old) => dropObject(rows, old.row));
-  writeObject(rows, { ...commit, modifiedAtMs: nowMs });
+  const modifiedAtMs = fault === 'writer-clock' ? commit.createdAtMs : nowMs;
+  writeObject(rows, { ...commit, modifiedAtMs });
   // The new entry stands by now, so that its directory does not vanish with the old one.
   for (const { at } of standing) {
     if (at && !isSameEntry(at, entry)) removeEntry(rows, at);
@@ -209,13 +228,18 @@ export function commitObject(
 }
 
 /** Takes the place of an inode, all its names, and what was recorded of its times. */
-export function reencodeObject(rows: Overlay, request: Reencoding): Release {
+export function reencodeObject(
+  rows: Overlay,
+  request: Reencoding,
+  { fault }: Circumstances,
+): Release {
   const { inode, replaces, sizeBytes, addressKey } = request;
   extents.checkUncommitted(rows, inode);
   checkSchemes(request);
   const old = findInode(rows, replaces);
   if (!old?.objectId) throw new HoldfastError('HF_NOT_FOUND', 'the object was replaced or removed');
-  if (old.sizeBytes !== sizeBytes || !isSameAddress(old.addressKey, addressKey)) {
+  const isSame = fault === 'any-content' || isSameAddress(old.addressKey, addressKey);
+  if (old.sizeBytes !== sizeBytes || !isSame) {
     throw new HoldfastError('HF_BAD_ARGUMENT', 'an object keeps its content when it is re-encoded');
   }
   extents.commitExtents(rows, request);
@@ -244,12 +268,16 @@ interface Standing {
 }
 
 /** What the commit replaces: the object with its id and the one at its entry. */
-function findStanding(rows: Rows, { objectId, entry, mayReplace }: ObjectCommit): Standing[] {
+function findStanding(
+  rows: Rows,
+  { objectId, entry, mayReplace }: ObjectCommit,
+  fault: NamespaceFault | undefined,
+): Standing[] {
   const byId = findObject(rows, objectId);
   const byEntry = entry && findEntry(rows, entry.directory, entry.name);
   const found = [byId, byEntry?.inode === byId?.inode ? undefined : byEntry];
   const standing = found.filter((row) => row !== undefined);
-  checkReplaceable(rows, standing);
+  if (fault !== 'replace-protected') checkReplaceable(rows, standing);
   if (standing.length > 0 && !mayReplace) throw new HoldfastError('HF_EXISTS');
   if (byEntry?.type === 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
   return standing.map((row) => ({ row, at: entryOf(rows, row.inode) }));
@@ -297,7 +325,7 @@ function dropObject(rows: Overlay, row: InodeRow): Release {
   return { inode };
 }
 
-export function removeObject(rows: Overlay, id: ObjectId, nowMs: number): Release {
+export function removeObject(rows: Overlay, id: ObjectId, { nowMs }: Circumstances): Release {
   const row = findObject(rows, id);
   if (!row) throw new HoldfastError('HF_NOT_FOUND', 'there is no such object');
   checkRemovable(rows, row, nowMs);

@@ -179,7 +179,7 @@ describe('cells of another node', () => {
       namespaceOf: (volume) => (volume === 'v' ? namespace : undefined),
       mayServe: () => mayServe,
     });
-    serveReferences(server, { references: () => references, mayServe: () => mayServe });
+    serveReferences(server, { references: () => references, mayAsk: () => mayServe });
   };
 
   beforeEach(async () => {

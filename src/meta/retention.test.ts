@@ -12,6 +12,7 @@ import { MemoryLog } from '../log/index.ts';
 import type { Namespace, ObjectCommit } from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import { openNamespace } from './namespace-cell.ts';
+import type { NamespaceFault } from './namespace-ops.ts';
 
 const DAY_MS = 86_400_000;
 const START_MS = 1_800_000_000_000;
@@ -21,8 +22,14 @@ class Bed {
   readonly log = new MemoryLog();
   namespace!: Namespace;
 
-  static async open(): Promise<Bed> {
-    const bed = new Bed();
+  readonly #fault: NamespaceFault | undefined;
+
+  constructor(fault: NamespaceFault | undefined) {
+    this.#fault = fault;
+  }
+
+  static async open(fault?: NamespaceFault): Promise<Bed> {
+    const bed = new Bed(fault);
     await bed.reopen();
     return bed;
   }
@@ -30,7 +37,8 @@ class Bed {
   async reopen(): Promise<void> {
     const real = realEnv();
     const env = { ...real, clock: { ...real.clock, now: () => this.nowMs } };
-    this.namespace = await openNamespace({ env, cell: 'v', log: this.log, db: new MemoryDb() });
+    const about = { env, cell: 'v', log: this.log, db: new MemoryDb() };
+    this.namespace = await openNamespace({ ...about, plantedFault: this.#fault });
   }
 
   async put(name: string, parts: Partial<ObjectCommit> = {}): Promise<ObjectCommit> {
@@ -61,9 +69,11 @@ async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
   return await work.then(() => undefined, errorCode);
 }
 
-describe('a protected volume', () => {
-  it('never replaces, under a key or an id, not even after the retention', async () => {
-    const bed = await Bed.open();
+type Story = (fault?: NamespaceFault) => Promise<void>;
+
+const STORIES: Readonly<Record<string, Story>> = {
+  'never replaces, under a key or an id, not even after the retention': async (fault) => {
+    const bed = await Bed.open(fault);
     await bed.namespace.protect({ retentionMs: DAY_MS });
     const { objectId, inode } = await bed.put('a');
     bed.nowMs += 2 * DAY_MS;
@@ -73,10 +83,10 @@ describe('a protected volume', () => {
     expect((await bed.namespace.object(objectId))?.inode).toBe(inode);
     expect(await bed.namespace.releases()).toEqual([]);
     await bed.put('b');
-  });
+  },
 
-  it('keeps objects until their time, also when the writer says they are old', async () => {
-    const bed = await Bed.open();
+  'keeps objects until their time, also when the writer says they are old': async (fault) => {
+    const bed = await Bed.open(fault);
     await bed.namespace.protect({ retentionMs: DAY_MS });
     const old = await bed.put('old', { createdAtMs: 1 });
     const ahead = await bed.put('ahead', { createdAtMs: START_MS + DAY_MS });
@@ -88,10 +98,10 @@ describe('a protected volume', () => {
     expect(await codeOf(bed.namespace.removeObject(ahead.objectId))).toBe('HF_WORM');
     bed.nowMs = START_MS + 2 * DAY_MS;
     expect(await codeOf(bed.namespace.removeObject(ahead.objectId))).toBeUndefined();
-  });
+  },
 
-  it('takes longer retentions only; without an end nothing goes', async () => {
-    const bed = await Bed.open();
+  'takes longer retentions only; without an end nothing goes': async (fault) => {
+    const bed = await Bed.open(fault);
     await bed.namespace.protect({ retentionMs: DAY_MS });
     const { objectId } = await bed.put('a');
     await bed.namespace.protect({ retentionMs: 1 });
@@ -102,10 +112,10 @@ describe('a protected volume', () => {
     await bed.reopen();
     bed.nowMs += 1e6 * DAY_MS;
     expect(await codeOf(bed.namespace.removeObject(objectId))).toBe('HF_WORM');
-  });
+  },
 
-  it('is re-encoded, with the same content, and its time goes on', async () => {
-    const bed = await Bed.open();
+  'is re-encoded, with the same content, and its time goes on': async (fault) => {
+    const bed = await Bed.open(fault);
     await bed.namespace.protect({ retentionMs: DAY_MS });
     const { objectId, inode, addressKey, createdAtMs } = await bed.put('a');
     bed.nowMs += DAY_MS / 2;
@@ -127,5 +137,28 @@ describe('a protected volume', () => {
     expect(await codeOf(bed.namespace.removeObject(objectId))).toBe('HF_WORM');
     bed.nowMs += DAY_MS / 2;
     expect(await codeOf(bed.namespace.removeObject(objectId))).toBeUndefined();
+  },
+
+  'takes no hybrid of which an encoding has a gap': async (fault) => {
+    const bed = await Bed.open(fault);
+    const extents = [extentOf(0, 10, 1), extentOf(0, 5, 2, 1)];
+    const gap = bed.put('a', { schemeNumbers: [3, 18], extents });
+    expect(await codeOf(gap)).toBe('HF_BAD_ARGUMENT');
+  },
+};
+
+describe('a protected volume', () => {
+  it.each(Object.keys(STORIES))('%s', async (name) => await STORIES[name]!());
+
+  const faults: [NamespaceFault, string][] = [
+    ['replace-protected', 'never replaces'],
+    ['writer-clock', 'keeps objects until'],
+    ['any-content', 'is re-encoded'],
+    ['first-encoding-only', 'takes no hybrid'],
+  ];
+
+  it.each(faults)('would be seen to fail with the planted fault %s', async (fault, beginning) => {
+    const story = Object.keys(STORIES).find((name) => name.startsWith(beginning))!;
+    await expect(STORIES[story]!(fault)).rejects.toThrow(/expected/);
   });
 });

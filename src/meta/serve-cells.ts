@@ -24,8 +24,8 @@ export interface ServeNamespacesOptions {
 export interface ServeReferencesOptions {
   /** `undefined` when this node is not the steward. */
   readonly references: () => References | undefined;
-  /** Whether a node may name stripes, of whichever volume. */
-  readonly mayServe: (from: NodeId) => boolean;
+  /** Whether a node may ask this; the arguments are not checked yet. */
+  readonly mayAsk: (from: NodeId, method: string, args: readonly unknown[]) => boolean;
 }
 
 export function serveNamespaces(
@@ -45,13 +45,13 @@ export function serveNamespaces(
 
 export function serveReferences(
   network: Pick<Network, 'handle'>,
-  { references, mayServe }: ServeReferencesOptions,
+  { references, mayAsk }: ServeReferencesOptions,
 ): void {
   answerCell(network, {
     service: REFERENCES_SERVICE,
     methods: REFERENCE_METHODS,
-    find(from, args) {
-      if (!mayServe(from)) throw denied();
+    find(from, args, method) {
+      if (!mayAsk(from, method, args)) throw denied();
       return { cell: references(), args };
     },
   });
@@ -64,6 +64,7 @@ interface ServedCell {
   readonly find: (
     from: NodeId,
     request: unknown[],
+    method: string,
   ) => { readonly cell: object | undefined; readonly args: unknown[] };
 }
 
@@ -76,7 +77,7 @@ function answerCell(
     async (request: Uint8Array, from: NodeId): Promise<Uint8Array> => {
       const parts = decodeValue(request);
       if (!Array.isArray(parts)) throw new HoldfastError('HF_BAD_ARGUMENT', 'no arguments');
-      const { cell, args } = find(from, parts as unknown[]);
+      const { cell, args } = find(from, parts as unknown[], name);
       if (!cell) throw new HoldfastError('HF_UNAVAILABLE', 'this node is not the steward of that');
       const operation = (cell as Record<string, (...args: unknown[]) => Promise<unknown>>)[name]!;
       return encodeValue(await operation.apply(cell, checked(method.args, args)));

@@ -9,6 +9,7 @@ import { BoxKey, type Keyring } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
 import type { Network } from '../net/index.ts';
+import { tellWhole } from '../repair/index.ts';
 import { type Core, whileOpen } from './core.ts';
 import { LocalMetadata } from './local-metadata.ts';
 import { PeerStores } from './peer-stores.ts';
@@ -41,7 +42,13 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
     );
     stack.use(serving.serveHome({ metadata, repair, rights }));
   }
-  core.connect(stack.use(new PeerStores({ env, network, cluster })));
+  const peers = stack.use(new PeerStores({ env, network, cluster }));
+  core.connect(peers, async (groups, epoch) => {
+    serving.wholeEpochs.raise(groups, epoch);
+    const nodes = new Set(peers.alive().map(({ id }) => cluster.nodeOf(id)));
+    const others = [...nodes].filter((node) => node !== undefined);
+    await tellWhole(network, others, { groups, epoch });
+  });
   const resources = stack.move();
   return { [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }

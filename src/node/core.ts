@@ -11,7 +11,7 @@ import type { Repair } from '../repair/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import { openStripes, type StripeStore } from '../stripes/index.ts';
 import { LocalMetadata, type LocalMetadataOptions } from './local-metadata.ts';
-import type { Metadata } from './metadata.ts';
+import type { Metadata, RepairParts } from './metadata.ts';
 import type { PeerStores } from './peer-stores.ts';
 import { type GrantedSecrets, type VolumeSecrets, VolumeSet } from './volume-set.ts';
 
@@ -44,8 +44,11 @@ export interface Core extends AsyncDisposable {
   readonly repair: Repair;
   /** All stores that can be asked now, those of this node first. */
   readonly stores: () => readonly ChunkStore[];
-  /** From now on the stores of other nodes are used, and what other nodes change is followed. */
-  connect(peers: Peers): void;
+  /**
+   * From now on the stores of other nodes are used, and what other nodes change is followed.
+   * @param onWhole called by the home's repair with groups that are whole.
+   */
+  connect(peers: Peers, onWhole?: RepairParts['onWhole']): void;
   /** The stores of other nodes; `undefined` while the node is alone. */
   peers(): Peers | undefined;
 }
@@ -56,6 +59,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   const { cluster, references, registry } = metadata;
   await using stack = new AsyncDisposableStack();
   let peers: Peers | undefined;
+  let tellWhole: RepairParts['onWhole'];
   const stores = (): readonly ChunkStore[] => {
     const own = options.localStores();
     if (!peers) return own;
@@ -67,7 +71,11 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   const { threadCount, slotCount } = options;
   const isNear = (device: DeviceId): boolean => cluster.nodeOf(device) === nodeId;
   const stripes = stack.use(openStripes({ env, cluster, stores, threadCount, slotCount, isNear }));
-  const repair = metadata.openRepair({ stripes, stores });
+  const repair = metadata.openRepair({
+    stripes,
+    stores,
+    onWhole: async (groups, epoch) => await tellWhole?.(groups, epoch),
+  });
   const volumes = stack.use(
     new VolumeSet({
       env,
@@ -95,9 +103,10 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     repair: mendingRepair(repair, volumes),
     stores,
     peers: () => peers,
-    connect(others) {
+    connect(others, onWhole) {
       assert(!peers, 'a core is connected once');
       peers = others;
+      tellWhole = onWhole;
       resources.use(
         whileOpen(
           (signal) => cluster.follow({ signal }),

@@ -18,6 +18,8 @@ export interface HeartOptions {
   readonly env: Env;
   readonly stores: StoreSet;
   readonly openCore: () => Promise<Core>;
+  /** Whether the core is of no use without any: that of the home. */
+  readonly needsStores?: boolean | undefined;
   /** How long a node may be away before the home writes it off. */
   readonly nodeGraceMs?: number | undefined;
 }
@@ -72,8 +74,8 @@ export class Heart implements AsyncDisposable {
   }
 
   async #open(): Promise<void> {
-    const { stores, env, openCore, nodeGraceMs } = this.#options;
-    if (stores.slots.length === 0) {
+    const { stores, env, openCore, nodeGraceMs, needsStores = true } = this.#options;
+    if (stores.slots.length === 0 && needsStores) {
       this.#waitsFor = 'it has no stores yet; give it one with: holdfast dev add PATH';
       return;
     }

@@ -4,7 +4,8 @@
  * memory, in virtual time; nodes are killed and come back.
  */
 import { afterEach, describe, expect, it } from 'vitest';
-import { errorCode, errorMessage } from '../base/index.ts';
+import { errorCode, errorMessage, schemeNumber, stripeId } from '../base/index.ts';
+import { RemoteChunkStore } from '../store/index.ts';
 import { MemoryDb } from '../db/index.ts';
 import { ClusterBed } from '../../test/suites/cluster-bed.ts';
 import { bytesOf, rs42, streamOf } from '../../test/suites/store-bed.ts';
@@ -271,6 +272,54 @@ describe('the registry', () => {
     const holder = bed.node(2).up.registry;
     const granting = holder.compareAndSet(`volume-secret/${id}/${other}x`, 0, bytesOf(1));
     expect(await granting.catch(errorCode)).not.toBe('HF_DENIED');
+  });
+});
+
+describe('the reference slots', () => {
+  it('take from others what writers need, for the volumes that they hold', async () => {
+    const bed = await open({ nodes: 4 });
+    await bed.home.up.volumes.create(volume);
+    const { id } = bed.home.up.volumes.records[0]!;
+    const stripe = stripeId(bytesOf(28));
+    const holder = { volume: id, inode: 9n };
+    const wanted = { stripe, schemeNumber: schemeNumber(rs42), chunkBytes: 8192 };
+    const answers = async (number: number) => {
+      const { references } = bed.node(number).up;
+      const session = await references.openSession(bed.node(number).id);
+      const asked = [
+        references.openSession(bed.home.id),
+        references.add({ session, holder, stripes: [wanted] }),
+        references.confirm(holder, [stripe]),
+        references.release(holder, [stripe]),
+        references.condemned(),
+        references.setWholeEpoch(1, 9),
+      ];
+      return await Promise.all(asked.map((each) => each.then(() => 'answered', errorCode)));
+    };
+    const [no, yes] = ['HF_DENIED', 'answered'];
+    expect(await answers(2)).toEqual([no, yes, yes, no, no, no]);
+    expect(await answers(4)).toEqual([no, no, no, no, no, no]);
+  });
+});
+
+describe('a group that is whole', () => {
+  it('takes no shards by an older layout, on whichever node', async () => {
+    const bed = await open();
+    await bed.home.up.volumes.create(volume);
+    await put(bed.home.up, 'a');
+    await bed.home.up.repair.repair();
+    const { epoch } = bed.home.up.cluster.topology();
+    const target = bed.node(3).stores[0]!;
+    const [entry] = await Array.fromAsync(target.list());
+    const chunk = await target.get(entry!.id);
+    const { network } = bed.node(2);
+    const putBy = async (old: number) => {
+      const about = { clock: bed.env.clock, network: network!, node: bed.node(3).id };
+      const store = new RemoteChunkStore({ ...about, id: target.id, epoch: () => old });
+      return await store.put(entry!.id, chunk!, { generation: 1 }).then(() => 'taken', errorCode);
+    };
+    expect(await putBy(epoch)).toBe('taken');
+    expect(await putBy(epoch - 1)).toBe('HF_OLD_EPOCH');
   });
 });
 

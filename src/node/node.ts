@@ -84,11 +84,14 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   await openStores({ env, stores, data }, start, options);
   const thread = stack.use(new SqliteThread());
   const { transports, acceptsLoss = false, threadCount } = options;
+  const { awayGraceMs: nodeGraceMs } = config;
   const others = stack.use(new Others({ env, data, keeper, stores, config, transports }));
   await others.open();
   const foundation = { env, data, keeper, stores, others };
   const openCore = () => openNodeCore({ ...foundation, start, thread, acceptsLoss, threadCount });
-  const heart = stack.use(new Heart({ env, stores, openCore, nodeGraceMs: config.awayGraceMs }));
+  const heart = stack.use(
+    new Heart({ env, stores, openCore, needsStores: others.isHome, nodeGraceMs }),
+  );
   await heart.open();
 
   const parts = { ...foundation, heart };

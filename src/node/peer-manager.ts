@@ -98,6 +98,13 @@ export class LocalPeers implements PeerManager {
         'this node carries the names: without it nothing could be opened; it cannot leave';
       throw new HoldfastError('HF_DENIED', message);
     }
+    const [volume] = await others.removal().grants.onlyHeldBy(self);
+    if (volume !== undefined) {
+      const records = await openVolumes(heart.needCore().registry).list();
+      const name = records.find(({ id }) => id === volume)?.name ?? volume;
+      const message = `this node alone has the keys of volume "${name}": holdfast volume grant ${name} NODE`;
+      throw new HoldfastError('HF_DENIED', message);
+    }
     const left = await drainOwnStores({ env, core: heart.needCore(), self, stores }, run);
     await others.leave();
     return left;

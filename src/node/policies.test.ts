@@ -54,7 +54,9 @@ describe('three remote copies and one local', () => {
       for (let i = 0; i < 12; i++) {
         const key = `${number}/${i}`;
         // Also content that is no short one.
-        expect(await put(core, key, i === 0 ? 200_000 + number : 1000 * number + i)).toBeUndefined();
+        expect(
+          await put(core, key, i === 0 ? 200_000 + number : 1000 * number + i),
+        ).toBeUndefined();
         const nodes = await holders(core, key);
         expect(nodes).toHaveLength(4);
         expect(new Set(nodes).size).toBe(4);

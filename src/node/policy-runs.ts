@@ -40,8 +40,9 @@ export class PolicyRuns implements AsyncDisposable {
     if (this.#runs.has(volume)) return;
     const end = new AbortController();
     const listeners = new Set<Listener>();
-    const report = this.#work(work, { signal: end.signal, listeners })
-      .finally(() => this.#runs.delete(volume));
+    const report = this.#work(work, { signal: end.signal, listeners }).finally(() =>
+      this.#runs.delete(volume),
+    );
     // Whoever follows the run is told.
     report.catch((error: unknown) => {
       if (errorCode(error) === 'HF_INTERRUPTED') return;

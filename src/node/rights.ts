@@ -55,6 +55,23 @@ export class Rights {
     return this.isMember(node) && (this.#holders.get(volume)?.has(node) ?? false);
   }
 
+  /**
+   * Others name stripes for the volumes that they hold, in sessions of their own. What tells of all
+   * volumes, or lets stripes go, is the steward's: releases come to it by way of its repair.
+   */
+  mayAskReferences(node: NodeId, method: string, [first]: readonly unknown[]): boolean {
+    switch (method) {
+      case 'openSession':
+        return this.isMember(node) && first === node;
+      case 'add':
+        return this.holds(node, volumeOf(fieldOf(first, 'holder')));
+      case 'confirm':
+        return this.holds(node, volumeOf(first));
+      default:
+        return method === 'stripe' && this.isMember(node);
+    }
+  }
+
   mayChange(node: NodeId, key: string): boolean {
     const isPermitted = this.#isPermitted(node, key);
     if (!isPermitted) this.#options.env.metrics.add('node_registry_refused', 1);
@@ -94,4 +111,15 @@ export class Rights {
       this.#options.env.log.warn('rights cannot be read', { reason: errorMessage(error) });
     });
   }
+}
+
+function volumeOf(holder: unknown): string {
+  const volume = fieldOf(holder, 'volume');
+  return typeof volume === 'string' ? volume : '';
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? (value as Readonly<Record<string, unknown>>)[name]
+    : undefined;
 }

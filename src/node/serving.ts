@@ -3,13 +3,13 @@
  * stores, whether its core is open or not; the home for the metadata and repair as well, while its
  * core is open.
  */
-import { HoldfastError, type NodeId } from '../base/index.ts';
+import { type DeviceId, HoldfastError, type NodeId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { serveRegistry } from '../log/index.ts';
 import { serveNamespaces, serveReferences } from '../meta/index.ts';
 import type { Network } from '../net/index.ts';
-import { type Repair, serveRepair } from '../repair/index.ts';
-import { type ChunkStore, serveStores, type ServeStoresOptions } from '../store/index.ts';
+import { type Repair, serveRepair, serveWholeEpochs, WholeEpochs } from '../repair/index.ts';
+import { type ChunkStore, serveStores } from '../store/index.ts';
 import { CurrentRegistry } from './current-registry.ts';
 import type { LocalMetadata } from './local-metadata.ts';
 import type { Rights } from './rights.ts';
@@ -21,7 +21,6 @@ export interface ServingOptions {
   readonly stores: () => readonly ChunkStore[];
   /** The steward of all groups: deletes are taken from it alone (rulings 3, 13). */
   readonly home: () => NodeId | undefined;
-  readonly oldestEpoch?: ServeStoresOptions['oldestEpoch'] | undefined;
 }
 
 /** What the home serves. */
@@ -33,13 +32,17 @@ export interface HomeParts {
 
 /** Made once for each network. */
 export class Serving {
+  /** What the stores of this node go by when a put is of an older layout. */
+  readonly wholeEpochs: WholeEpochs = new WholeEpochs();
   #home: HomeParts | undefined;
 
   /** Registers its methods. */
-  constructor({ env, network, stores, home, oldestEpoch = () => 0 }: ServingOptions) {
+  constructor({ env, network, stores, home }: ServingOptions) {
     const { clock } = env;
-    const mayRemove = (from: NodeId): boolean => from === home();
-    serveStores(network, stores, { clock, mayRemove, oldestEpoch });
+    const isSteward = (from: NodeId): boolean => from === home();
+    const oldestEpoch = (_: DeviceId, group: number): number => this.wholeEpochs.oldest(group);
+    serveStores(network, stores, { clock, mayRemove: isSteward, oldestEpoch });
+    serveWholeEpochs(network, this.wholeEpochs, { maySay: isSteward });
 
     const isMember = (from: NodeId): boolean => this.#need().rights.isMember(from);
     const holds = (from: NodeId, volume: string): boolean =>
@@ -54,7 +57,7 @@ export class Serving {
     });
     serveReferences(network, {
       references: () => this.#home?.metadata.references,
-      mayServe: isMember,
+      mayAsk: (from, method, args) => this.#need().rights.mayAskReferences(from, method, args),
     });
     serveRepair(network, () => this.#home?.repair, {
       clock,

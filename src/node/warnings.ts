@@ -1,5 +1,12 @@
 /** What the user of a node should know or do, one line each. */
-import { errorCode, errorMessage, formatPolicy, type Policy, toleranceOf, widthOf } from '../base/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  formatPolicy,
+  type Policy,
+  toleranceOf,
+  widthOf,
+} from '../base/index.ts';
 import { type LayoutReport, reportLayout } from '../placement/index.ts';
 import type { Core } from './core.ts';
 import type { Heart } from './heart.ts';
