@@ -41,9 +41,7 @@ async function openStores(env: Env, network: Network, stack: DisposableStack) {
     const [ports] = (await once(child, 'message')) as [BenchStorePorts];
     const { node } = await network.connect(parseAddress(ports.address));
     const { clock } = env;
-    stores.push(
-      new RemoteChunkStore({ clock, network, node, id: ports.device, epoch: () => 1 }),
-    );
+    stores.push(new RemoteChunkStore({ clock, network, node, id: ports.device, epoch: () => 1 }));
   }
   return stores;
 }
@@ -145,7 +143,10 @@ export const bench: Bench = async () => {
   const isLost = (id: DeviceId): boolean => id === slow;
   alive = remote.filter(({ id }) => !isLost(id));
   await cluster.setDevices(
-    cluster.topology().devices.filter(({ id }) => isLost(id)).map((d) => ({ ...d, state: 'out' })),
+    cluster
+      .topology()
+      .devices.filter(({ id }) => isLost(id))
+      .map((d) => ({ ...d, state: 'out' })),
   );
   let writtenBytes = 0;
   const rebuildSeconds = await seconds(() =>

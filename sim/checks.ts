@@ -17,47 +17,59 @@ import type { ExtentStore } from '../src/store/index.ts';
 import { textOf } from './sim-env.ts';
 import { ABSENT, type Register } from './model.ts';
 import type { Workload } from './workload.ts';
-import { Violation, type World } from './world.ts';
+import { addDisk, bringDisk, collect, heal } from './upkeep.ts';
+import { Violation } from './violation.ts';
+import type { World } from './world.ts';
 
 /** Enough for shards of every scheme in use, and one to spare. */
 const ALIVE_AT_END = 7;
 const HEALS_MAX = 3;
 /** Past the grace time of what nothing names. */
 const LONG_MS = 48 * 3_600_000;
+/** After trouble between machines; see world.ts. */
+const SETTLE_MS = 100_000;
 
 /** Ends all faults, mends what is broken, and checks everything. */
 export async function checkAtEnd(world: World, workload: Workload): Promise<void> {
-  await calmDown(world);
+  await calmDown(world, workload);
   await mustWork(world, checkStructure);
-  for (const register of workload.registers()) await workload.get(register);
+  for (const register of workload.registers()) {
+    for (const _ of world.standing) await workload.get(register);
+  }
   await workload.list('');
   await world.sleep(1);
   for (const register of workload.registers()) checkSettled(register, world.nowMs);
   await mustWork(world, checkHealth);
+  await mustWork(world, (core) => checkSpread(core, world));
 
   for (const register of workload.registers()) {
     if (!register.possible(world.nowMs, world.nowMs).has(ABSENT)) await workload.remove(register);
   }
   await removeRest(world);
-  await world.collect(0);
+  await collect(world, 0);
   await mustWork(world, checkEmpty);
   await checkSpace(world);
 }
 
-async function calmDown(world: World): Promise<void> {
-  if (world.isDown) await world.start();
+async function calmDown(world: World, workload: Workload): Promise<void> {
+  await world.bringUp();
   for (const disk of world.disks) {
     disk.readErrorRate = 0;
     disk.isFull = false; // its store learns of it at the restart below
     disk.hungUntilMs = 0;
-    await world.bringDisk(disk);
+    await bringDisk(world, disk);
   }
-  while (world.aliveCount < ALIVE_AT_END) await world.addDisk();
-  // A clean restart ends the session: from here on all that is pending was left behind.
-  await world.stop();
-  await world.start();
-  await world.sleep(LONG_MS);
-  for (let heals = 0; !(await world.heal()); heals++) {
+  if (world.net) {
+    await world.together();
+    await world.sleep(SETTLE_MS);
+    await workload.checkPromises();
+  }
+  while (world.aliveCount < ALIVE_AT_END) await addDisk(world, world.standing.at(-1)!);
+  // A clean restart ends the sessions: from here on all that is pending was left behind.
+  await world.restart(LONG_MS);
+  workload.settle();
+  if (world.net) await world.sleep(SETTLE_MS);
+  for (let heals = 0; !(await heal(world)); heals++) {
     if (heals === HEALS_MAX) throw new Violation('what can be healed is not healed');
   }
 }
@@ -67,7 +79,8 @@ async function mustWork(
   world: World,
   work: (core: Core, stores: readonly ExtentStore[]) => Promise<void>,
 ): Promise<void> {
-  const outcome = await world.call((core) => work(core, world.stores()));
+  // All volumes are open there, and what it is asked for is much.
+  const outcome = await world.call((core) => work(core, world.stores()), [world.home]);
   if (outcome.kind === 'done') return;
   if (outcome.kind === 'crashed') throw new Violation('a crash that nobody caused');
   throw new Violation(`a check fails: ${textOf(outcome.error)}`);
@@ -78,7 +91,7 @@ function checkSettled(register: Register, nowMs: number): void {
   if (possible.size !== 1) throw new Violation(`${register.name} is still undecided`);
 }
 
-async function stripeRecords(core: Core): Promise<Map<string, StripeRecord>> {
+async function stripeRecords(core: Pick<Core, 'references'>): Promise<Map<string, StripeRecord>> {
   const records = new Map<string, StripeRecord>();
   for (let group = 0; group < GROUP_COUNT; group++) {
     let after: StripeId | undefined;
@@ -131,9 +144,9 @@ async function checkStructure(core: Core, stores: readonly ExtentStore[]): Promi
   const references = new Set<string>();
   for (const [key, { stripe, schemeNumber, isStored }] of records) {
     if (!isStored) throw new Violation(`stripe ${key} is still pending`);
-    for (const { volume, inode } of await core.references.holders(stripe)) {
-      references.add(`${key} ${volume}/${inode}`);
-    }
+    const holders = await core.references.holders(stripe);
+    if (holders.length === 0) throw new Violation(`nobody holds stripe ${key}, which is wanted`);
+    for (const { volume, inode } of holders) references.add(`${key} ${volume}/${inode}`);
     for (let index = 0; index < schemeOfNumber(schemeNumber).n; index++) {
       const suffix =
         schemeNumber.toString(16).padStart(4, '0') + index.toString(16).padStart(4, '0');
@@ -162,6 +175,26 @@ async function checkHealth({ repair }: Core): Promise<void> {
       `after repair: ${degraded} degraded, ${lost} lost, ${misplaced} misplaced, ` +
         `${unnamedChunks} unnamed, ${badChunks} bad`,
     );
+  }
+}
+
+/** Of each stripe a machine has no more shards than it must. */
+async function checkSpread({ cluster, references }: Core, world: World): Promise<void> {
+  if (!world.net) return;
+  const counts = world.standing.map((machine) => machine.stores().length);
+  const records = await stripeRecords({ references });
+  for (const { stripe, schemeNumber } of records.values()) {
+    const scheme = schemeOfNumber(schemeNumber);
+    const nodes = cluster.place(stripe, scheme).map((device) => device && cluster.nodeOf(device));
+    const most = Math.max(
+      ...world.standing.map(({ id }) => nodes.filter((node) => node === id).length),
+    );
+    let least = 1;
+    const holds = (count: number): number =>
+      counts.reduce((sum, disks) => sum + Math.min(disks, count), 0);
+    while (holds(least) < scheme.n) least += 1;
+    if (most <= least) continue;
+    throw new Violation(`${most} shards of ${scheme.n} on one machine, ${least} would do`);
   }
 }
 
@@ -198,8 +231,7 @@ async function checkEmpty(core: Core, stores: readonly ExtentStore[]): Promise<v
 /** Space that a store believes taken must be what it finds taken when it is mounted again. */
 async function checkSpace(world: World): Promise<void> {
   const before = await usageOf(world);
-  await world.stop();
-  await world.start();
+  await world.restart();
   for (const [id, { chunks, used, step }] of await usageOf(world)) {
     const known = before.get(id);
     if (!known) throw new Violation(`store ${id} was not there before the restart`);

@@ -1,8 +1,8 @@
-/** npm run sim -- [--seed N | --seeds N | --minutes M] [--from N] [--planted NAME] */
+/** npm run sim -- [--seed N | --seeds N | --minutes M] [--from N] [--nodes N] [--planted NAME] */
 import { parseArgs } from 'node:util';
 import { PLANTED_NAMES, type PlantedName } from './planted.ts';
 import { regressions } from './regressions.ts';
-import { runSeed, type RunResult } from './run.ts';
+import { type RunOptions, runSeed, type RunResult } from './run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -10,6 +10,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '100' },
     minutes: { type: 'string' },
     from: { type: 'string', default: '1' },
+    nodes: { type: 'string' },
     planted: { type: 'string' },
     trace: { type: 'boolean', default: false },
   },
@@ -19,11 +20,14 @@ if (values.planted !== undefined && !planted) {
   throw new Error(`--planted is one of ${PLANTED_NAMES.join(', ')}`);
 }
 
+const nodes = values.nodes === undefined ? undefined : Number(values.nodes);
+if (nodes !== undefined && !(nodes >= 1 && nodes <= 6)) throw new Error('--nodes is 1 to 6');
+
 if (values.seed === undefined) await runMany();
 else await replay(Number(values.seed));
 
 async function replay(seed: number): Promise<void> {
-  const result = await runSeed({ seed, planted, keepsTrace: true });
+  const result = await runSeed({ seed, planted, nodes, keepsTrace: true });
   if (result.failure !== undefined || values.trace) {
     for (const line of result.trace) console.log(line);
   }
@@ -39,12 +43,12 @@ async function runMany(): Promise<void> {
   const startMs = performance.now();
   const endMs = values.minutes === undefined ? Infinity : startMs + Number(values.minutes) * 60_000;
   const total = { seeds: 0, failed: 0, operations: 0, crashes: 0, lost: 0, rot: 0, virtualMs: 0 };
-  function* seeds(): Generator<number> {
-    if (!planted) for (const { seed } of regressions) yield seed;
-    for (let i = 0; i < count && performance.now() < endMs; i++) yield from + i;
+  function* seeds(): Generator<Pick<RunOptions, 'seed' | 'nodes'>> {
+    if (!planted && nodes === undefined) yield* regressions;
+    for (let i = 0; i < count && performance.now() < endMs; i++) yield { seed: from + i, nodes };
   }
-  for (const seed of seeds()) {
-    const result = await runSeed({ seed, planted });
+  for (const each of seeds()) {
+    const result = await runSeed({ ...each, planted });
     report(result);
     total.seeds += 1;
     total.failed += result.failure === undefined ? 0 : 1;
@@ -67,6 +71,6 @@ function report({ seed, failure }: RunResult): void {
   if (failure === undefined) return;
   process.exitCode = 1;
   console.log(`seed ${seed}: ${failure}`);
-  const suffix = planted ? ` --planted ${planted}` : '';
+  const suffix = (nodes ? ` --nodes ${nodes}` : '') + (planted ? ` --planted ${planted}` : '');
   console.log(`  npm run sim -- --seed ${seed}${suffix}`);
 }

@@ -2,11 +2,19 @@
  * Bugs planted on purpose: each must be found, or the simulator proves nothing. They are lies told
  * at an interface, so that what ships needs no switches; those of one store are the store's own.
  */
-import { chunkIdParts, type DeviceId, METADATA_SCHEME_NUMBER, toHex } from '../src/base/index.ts';
+import {
+  chunkIdParts,
+  type DeviceId,
+  METADATA_SCHEME_NUMBER,
+  type NodeId,
+  toHex,
+} from '../src/base/index.ts';
 import type { Env } from '../src/env/index.ts';
 import type { Holder, Namespace, PendingReference, References } from '../src/meta/index.ts';
 import type { Core } from '../src/node/index.ts';
 import { openRepair, type Repair } from '../src/repair/index.ts';
+import type { Network } from '../src/net/index.ts';
+import type { TopologyDevice } from '../src/placement/index.ts';
 import type { ChunkStore, OpenOptions } from '../src/store/index.ts';
 
 export const PLANTED_NAMES = [
@@ -36,7 +44,36 @@ export interface Planted {
   readonly storeFault: OpenOptions['plantedFault'];
   readonly wrapStores: (stores: Stores, env: Env) => Stores;
   readonly wrapReferences: ((references: References) => References) | undefined;
-  readonly repairOf: (core: Core, env: Env, stores: Stores) => Repair;
+  readonly repairOf: (parts: RepairParts) => Repair;
+  // Between machines.
+  /** Where a node registers what it serves. */
+  readonly wrapServed: (parts: ServedParts) => Pick<Network, 'handle'>;
+  /** The stores that a node other than the home serves. */
+  readonly wrapServedStores: (stores: Stores, env: Env) => Stores;
+  /** Whether stores refuse puts of layouts that they know to be outlived (ruling 11). */
+  readonly isEpochHeeded: boolean;
+  /** What a node says of its devices, given what the topology has. */
+  readonly statedDevices: <Device extends Stated>(
+    devices: readonly Device[],
+    known: readonly Stated[],
+  ) => Device[];
+  readonly wrapNamespaces: (namespaceOf: NamespaceOf) => NamespaceOf;
+  readonly wrapRemoteRepair: (repair: Repair) => Repair;
+}
+
+type NamespaceOf = (volume: string) => Namespace | undefined;
+type Stated = Pick<TopologyDevice, 'id' | 'state'>;
+
+export interface RepairParts {
+  readonly core: Core;
+  readonly env: Env;
+  readonly stores: Stores;
+  readonly isHome: boolean;
+}
+
+export interface ServedParts {
+  readonly network: Pick<Network, 'handle'>;
+  readonly home: () => NodeId;
 }
 
 const HONEST: Planted = {
@@ -44,7 +81,13 @@ const HONEST: Planted = {
   storeFault: undefined,
   wrapStores: (stores) => stores,
   wrapReferences: undefined,
-  repairOf: ({ repair }) => repair,
+  repairOf: ({ core }) => core.repair,
+  wrapServed: ({ network }) => network,
+  wrapServedStores: (stores) => stores,
+  isEpochHeeded: true,
+  statedDevices: (devices) => [...devices],
+  wrapNamespaces: (namespaceOf) => namespaceOf,
+  wrapRemoteRepair: (repair) => repair,
 };
 
 /**
@@ -132,7 +175,8 @@ function everybodyStrays(references: References): References {
   };
 }
 
-function unrefusingRepair(core: Core, env: Env, stores: Stores): Repair {
+function unrefusingRepair({ core, env, stores, isHome }: RepairParts): Repair {
+  if (!isHome) return core.repair;
   const namespaceOf = (volume: string): Namespace | undefined => {
     const namespace = core.volumes.namespaceOf(volume);
     if (!namespace) return undefined;
@@ -146,7 +190,7 @@ function unrefusingRepair(core: Core, env: Env, stores: Stores): Repair {
   return openRepair({ ...parts, volumes: () => volumes.ids(), namespaceOf });
 }
 
-function idleRepair({ repair }: Core): Repair {
+function idleRepair({ core: { repair } }: RepairParts): Repair {
   return {
     ...repair,
     repair: async () => ({ repaired: 0, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 0 }),

@@ -7,11 +7,14 @@ import { SeededRandom } from './random.ts';
 import { textOf, VirtualTime } from './sim-env.ts';
 import { Trace } from './trace.ts';
 import { Workload } from './workload.ts';
-import { Violation, World } from './world.ts';
+import { Violation } from './violation.ts';
+import { World } from './world.ts';
 
 export interface RunOptions {
   readonly seed: number;
   readonly planted?: Planted['name'] | undefined;
+  /** Machines at the beginning; drawn by the seed when left out. */
+  readonly nodes?: number | undefined;
   readonly keepsTrace?: boolean | undefined;
 }
 
@@ -30,6 +33,7 @@ export interface RunResult {
   readonly heals: number;
   readonly lostDisks: number;
   readonly rot: number;
+  readonly machines: number;
 }
 
 export async function runSeed(options: RunOptions): Promise<RunResult> {
@@ -37,13 +41,14 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   const time = new VirtualTime();
   const trace = new Trace({ isKept: keepsTrace });
   const random = new SeededRandom(BigInt(seed)).fork('holdfast');
-  const diskCount = random.between(6, 8);
-  const world = new World({ time, random, trace, planted: plant(planted), diskCount });
+  const diskCounts = drawDisks(random, options.nodes);
+  const world = new World({ time, random, trace, planted: plant(planted), diskCounts });
   const contents = new Contents(random.fork('contents'), random.between(4, 14));
   const workload = new Workload(world, contents);
   let failure: string | undefined;
   try {
-    await time.run(() => runWorld({ time, world, workload, random }));
+    const running = () => runWorld({ time, world, workload, random });
+    await time.run(() => Promise.race([running(), world.violated]));
   } catch (error) {
     failure = error instanceof Violation ? error.message : `${textOf(error)} ${stackOf(error)}`;
     trace.add(time.nowMs, 'checks', failure);
@@ -63,7 +68,23 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
     heals,
     lostDisks: lost,
     rot,
+    machines: world.machines.length,
   };
+}
+
+/** One machine in half of the runs. Metadata stands on the disks of the first one alone. */
+function drawDisks(random: SeededRandom, nodes: number | undefined): number[] {
+  const one = random.between(6, 8);
+  const own = random.fork('machines');
+  const count = nodes ?? own.pick([1, 1, 1, 2, 3, 4, 5]);
+  if (count === 1) return [one];
+  const counts = [own.between(3, 5), ...Array.from({ length: count - 1 }, () => own.between(1, 3))];
+  for (let i = 1; sum(counts) < 7; i = 1 + (i % (count - 1))) counts[i]! += 1;
+  return counts;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 function stackOf(error: unknown): string {
@@ -81,9 +102,9 @@ async function runWorld(parts: {
   await world.start();
   const end = new AbortController();
   const nemesis = runNemesis({ world, random: random.fork('nemesis'), sleep, signal: end.signal });
-  const clientCount = random.between(2, 6);
-  const pauseMs = random.pick([1, 10, 50, 200]);
-  const count = random.between(10, 40);
+  const clientCount = random.between(2, world.net ? 4 : 6);
+  const pauseMs = random.pick([1, 10, 50, 200]) * (world.net ? 20 : 1);
+  const count = world.net ? random.between(8, 20) : random.between(10, 40);
   const clients = Array.from({ length: clientCount }, (_, i) =>
     workload.runClient(random.fork(`client-${i}`), { count, pauseMs, sleep }),
   );
@@ -98,10 +119,10 @@ async function runWorld(parts: {
 /** The first seed that finds a planted bug; `undefined` when none does. */
 export async function findPlanted(
   planted: Planted['name'],
-  seeds: { from: number; count: number },
+  seeds: { from: number; count: number; nodes?: number | undefined },
 ): Promise<RunResult | undefined> {
   for (let seed = seeds.from; seed < seeds.from + seeds.count; seed++) {
-    const result = await runSeed({ seed, planted });
+    const result = await runSeed({ seed, planted, nodes: seeds.nodes });
     if (result.failure !== undefined) return result;
   }
   return undefined;

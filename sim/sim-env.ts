@@ -107,13 +107,11 @@ function isBefore(a: Timer, b: Timer): boolean {
 }
 
 /**
- * Resolves with `ask()` when no promise can go on any more. Node runs its tick queue only once the
- * queue of promises is empty; a tick asked for by the last promise comes after all others.
+ * Resolves with `ask()` when nothing can go on any more: node runs what was set for its next turn
+ * only once the queues of promises and of ticks, which streams use, are empty.
  */
 function quiet<Answer>(ask: () => Answer): Promise<Answer> {
-  return new Promise((resolve) => {
-    queueMicrotask(() => process.nextTick(() => resolve(ask())));
-  });
+  return new Promise((resolve) => setImmediate(() => resolve(ask())));
 }
 
 export interface ProcessOptions {

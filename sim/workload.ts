@@ -10,7 +10,8 @@ import { EMPTY_CONTENT } from './contents.ts';
 import { ABSENT, type Operation, Register } from './model.ts';
 import type { SeededRandom } from './random.ts';
 import { textOf } from './sim-env.ts';
-import { type Outcome, TOLERANCE, Violation, type World } from './world.ts';
+import { type Outcome, TOLERANCE, Violation } from './violation.ts';
+import type { World } from './world.ts';
 
 const KEYS = ['a', 'b', 'a/b', 'd/1', 'd/2', 'd/e/1', 'd/e/f/g', 'x/y', 'x/y/z'] as const;
 const PREFIXES = ['', 'd/', 'd/e', 'a', 'x/y/'] as const;
@@ -47,6 +48,8 @@ export class Workload {
   operationCount = 0;
   failedCount = 0;
   readonly #known: Known[] = [];
+  /** Operations of unknown outcome that may still be on their way. */
+  readonly #undecided: [Register, Operation][] = [];
 
   constructor(world: World, contents: Contents) {
     this.#world = world;
@@ -146,6 +149,16 @@ export class Workload {
     );
   }
 
+  /** Ruling 9, asked when nothing is away: what was promised is there, less what was damaged. */
+  async checkPromises(): Promise<void> {
+    for (const { id, content, register, write } of this.#known) {
+      const possible = register.possible(this.#now, this.#now);
+      if (possible.size !== 1 || !possible.has(content) || !register.isUndisturbed(write)) continue;
+      const promised = write.spareCount - this.#world.damageSince(write.startMs);
+      await this.#checkDurable({ id } as ObjectInfo, promised, this.#world.impairmentCount);
+    }
+  }
+
   #notPut(
     register: Register,
     write: Operation,
@@ -155,10 +168,21 @@ export class Workload {
     const isUnknown =
       outcome.kind === 'crashed' || errorCode(outcome.error) === 'HF_UNKNOWN_OUTCOME';
     if (outcome.kind === 'failed') this.#mayFail('put', outcome.error, peaceBefore);
-    if (isUnknown) register.unknown(write, this.#now);
+    if (isUnknown) this.#unknown(register, write);
     else if (!register.failed(write)) {
       throw new Violation(`${register.name}: a put that failed was seen`);
     }
+  }
+
+  /** What a machine that died has sent may arrive later, until all machines have been restarted. */
+  #unknown(register: Register, write: Operation): void {
+    if (this.#world.net) this.#undecided.push([register, write]);
+    else register.unknown(write, this.#now);
+  }
+
+  /** Nothing is on its way any more. */
+  settle(): void {
+    for (const [register, write] of this.#undecided.splice(0)) register.unknown(write, this.#now);
   }
 
   /** With all disks sound and no crash nothing may fail. */
@@ -248,6 +272,7 @@ export class Workload {
    */
   #mayLack(register: Register, startMs: number, error: unknown): void {
     this.failedCount += 1;
+    if (!this.#world.wasSettled(startMs)) return;
     const possible = register.possible(startMs, this.#now);
     if (possible.size > 1) return;
     const [value] = possible;
@@ -332,7 +357,7 @@ export class Workload {
       return this.#look(register, ABSENT, write.startMs);
     }
     if (outcome.kind === 'failed') this.#mayFail('remove', outcome.error, peaceBefore);
-    register.unknown(write, this.#now);
+    this.#unknown(register, write);
   }
 
   referenceOf(register: Register): string {

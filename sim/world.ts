@@ -1,101 +1,143 @@
 /**
- * One machine with its disks, and the node that runs on it, life after life.
- *
- *   down ──start──▶ starting ──▶ up ──stop (clean) or crash──▶ down
+ * The machines of a run, what is wrong with them, and how they are asked. Machine 0 is the home of
+ * the metadata: it crashes like any other, but is never lost.
  *
  * A disk is *impaired* from the moment something happens to it that may cost it chunks (lost, away,
- * rotten, unreadable) until a whole {@link World.heal} has put them again. The nemesis keeps to at
- * most TOLERANCE impaired disks, which is all that may be lost (ruling 9).
+ * rotten, unreadable) until a whole {@link World.heal} has put them again. Machines are *disturbed*
+ * while some cannot be reached, and for a while after. What is put meanwhile may be acknowledged
+ * with one shard to spare, so until it is whole only one disk may be impaired, else TOLERANCE
+ * (ruling 9).
  */
-import {
-  assert,
-  errorCode,
-  hexId,
-  LIMITS,
-  MiB,
-  Mutex,
-  type ClusterId,
-  type NodeId,
-  parseScheme,
-  type VolumeId,
-} from '../src/base/index.ts';
-import { MemoryDb } from '../src/db/index.ts';
-import { type HomeCore, openHomeCore } from '../src/node/index.ts';
-import type { Repair } from '../src/repair/index.ts';
-import { type ExtentStore, formatStore, openStore } from '../src/store/index.ts';
+import { type ClusterId, hexId, type NodeId, parseScheme } from '../src/base/index.ts';
+import { NodeKey } from '../src/crypto/index.ts';
+import type { Core } from '../src/node/index.ts';
+import type { ExtentStore } from '../src/store/index.ts';
 import type { ObjectStore } from '../src/volume/index.ts';
-import { SimDisk } from './disk.ts';
+import type { SimDisk } from './disk.ts';
+import { Identities } from './identities.ts';
+import { Machine, type Site } from './machine.ts';
+import { addressOf } from './machine-core.ts';
 import type { Planted } from './planted.ts';
 import type { SeededRandom } from './random.ts';
 import { Process, textOf, type VirtualTime } from './sim-env.ts';
+import { SimNet } from './sim-net.ts';
 import type { Trace } from './trace.ts';
-
-export const TOLERANCE = 2;
-export const VOLUME = 'main';
+import { type Outcome, TOLERANCE, Violation, VOLUME } from './violation.ts';
 
 /** Shards of the widest stripe in use. */
 const SHARDS_MAX = 6;
-
-/** What went wrong: a promise of the system does not hold. */
-export class Violation extends Error {
-  override readonly name = 'Violation';
-}
+/** After this nothing is left of a time of trouble: suspicions, pauses, stores left alone. */
+const RECOVERY_MS = 90_000;
+const LOOK_MS = 250;
 
 export interface WorldOptions {
   readonly time: VirtualTime;
   readonly random: SeededRandom;
   readonly trace: Trace;
   readonly planted: Planted;
-  readonly diskCount: number;
+  /** Of each machine. */
+  readonly diskCounts: readonly number[];
 }
 
-/** A life of the node, from start to end. */
-interface Life {
-  readonly process: Process;
-  readonly stores: Map<SimDisk, ExtentStore>;
-  readonly ended: Promise<void>;
-  readonly end: () => void;
-  readonly reopening: Mutex;
-  core: HomeCore | undefined;
-  repair: Repair | undefined;
-}
-
-export interface Impairment {
+interface Impairment {
   readonly sinceMs: number;
   /** It still takes new chunks, and may spoil those. */
   readonly isInUse: boolean;
 }
 
-export type Outcome<Result> =
-  | { readonly kind: 'done'; readonly value: Result }
-  | { readonly kind: 'failed'; readonly error: unknown }
-  | { readonly kind: 'crashed' };
-
 export class World {
-  readonly disks: SimDisk[] = [];
+  readonly machines: Machine[] = [];
   readonly impaired = new Map<SimDisk, Impairment>();
-  readonly counts = { crashes: 0, restarts: 0, heals: 0, lost: 0, rot: 0 };
+  readonly counts = { crashes: 0, restarts: 0, heals: 0, lost: 0, rot: 0, partitions: 0 };
+  readonly net: SimNet | undefined;
+  /** Said by the nemesis: the network is parted; nothing may go wrong between machines for a while. */
+  isParted = false;
+  isResting = false;
+  /** Rejects when a promise does not hold that nobody asked about. */
+  readonly violated: Promise<never>;
+  readonly #violate: (violation: Violation) => void;
   readonly #options: WorldOptions;
   readonly #random: SeededRandom;
-  readonly #clusterId: ClusterId;
-  readonly #nodeId: NodeId;
-  readonly #metadataKey: Uint8Array;
-  readonly #secrets = new Map<VolumeId, Uint8Array>();
-  readonly #databases = new Map<string, MemoryDb>();
-  #life: Life | undefined;
-  #lifeCount = 0;
-  #underWay = 0;
-  /** Wakes those who wait for the node to be up. */
+  readonly #routing: SeededRandom;
+  readonly #site: Site;
+  readonly #identities: Identities | undefined;
+  /** Wakes those who wait for a node to be up. */
   #waiting: (() => void)[] = [];
   #impairments = 0;
+  #diskCount = 0;
+  /** Troubles of the network and of machines that are going on. */
+  #troubleCount = 0;
+  #troubleEndedMs = -Infinity;
+  /** Whether something may have been put with less to spare since all was whole. */
+  #mayBeDegraded = false;
+  /** When the calls that are under way began. */
+  readonly #underWay = new Set<{ readonly sinceMs: number }>();
 
   constructor(options: WorldOptions) {
+    const { time, random, trace, planted, diskCounts } = options;
     this.#options = options;
-    this.#random = options.random.fork('world');
-    this.#clusterId = hexId<ClusterId>(this.#random.bytes(16));
-    this.#nodeId = hexId<NodeId>(this.#random.bytes(16));
-    this.#metadataKey = this.#random.bytes(32);
-    for (let i = 0; i < options.diskCount; i++) this.#makeDisk();
+    this.#random = random.fork('world');
+    this.#routing = random.fork('routing');
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.violated = promise;
+    this.violated.catch(() => {}); // also when nobody waits for it any more
+    this.#violate = reject;
+    const isAlone = diskCounts.length === 1;
+    const clusterId = hexId<ClusterId>(this.#random.bytes(16));
+    const aloneId = hexId<NodeId>(this.#random.bytes(16));
+    const metadataKey = this.#random.bytes(32);
+    if (!isAlone) {
+      this.net = new SimNet(new Process({ name: 'net', time, random, trace }).env, { delayMs: 1 });
+      this.#identities = new Identities(random);
+    }
+    const graceMs = random.fork('grace').pick([20_000, 40_000, 600_000]);
+    this.#site = {
+      time,
+      random,
+      trace,
+      planted,
+      clusterId,
+      metadataKey,
+      others: this.net && {
+        net: this.net,
+        identities: this.#identities!,
+        home: () => this.home.id,
+        addresses: () => this.machines.map(addressOf),
+        nodeGraceMs: graceMs,
+      },
+      isImpaired: (disk) => this.impaired.has(disk),
+      onChange: () => this.#onChange(),
+      report: (violation) => this.#violate(new Violation(violation)),
+    };
+    for (const count of diskCounts) this.#makeMachine(count, aloneId);
+  }
+
+  #makeMachine(diskCount: number, aloneId?: NodeId): Machine {
+    const index = this.machines.length;
+    const keyring = this.#identities?.next();
+    const id = keyring ? new NodeKey(keyring.nodeSeed).nodeId : aloneId!;
+    const random = keyring ? this.#random.fork(`m${index}`) : this.#random;
+    const machine = new Machine(this.#site, { index, id, random, keyring });
+    this.machines.push(machine);
+    for (let i = 0; i < diskCount; i++) machine.makeDisk(this.#diskCount++);
+    return machine;
+  }
+
+  get home(): Machine {
+    return this.machines[0]!;
+  }
+
+  /** Those that are not gone for good. */
+  get standing(): Machine[] {
+    return this.machines.filter(({ isGone }) => !isGone);
+  }
+
+  get disks(): SimDisk[] {
+    return this.standing.flatMap(({ disks }) => disks);
+  }
+
+  machineOf(disk: SimDisk): Machine {
+    return this.machines.find(({ disks }) => disks.includes(disk))!;
   }
 
   get nowMs(): number {
@@ -110,139 +152,121 @@ export class World {
     this.#options.trace.add(this.nowMs, 'world', what);
   }
 
-  #makeDisk(): SimDisk {
-    const random = this.#random;
-    const disk = new SimDisk({
-      name: `disk-${this.disks.length}`,
-      sizeBytes: random.pick([24, 32, 64]) * MiB,
-      random,
-      pace: {
-        readMs: random.pick([0.1, 1, 5]),
-        writeMs: random.pick([0.05, 0.5, 5]),
-        flushMs: random.pick([0.2, 2, 10]),
-      },
-    });
-    this.disks.push(disk);
-    return disk;
+  get planted(): Planted {
+    return this.#options.planted;
   }
 
-  #newLife(): Life {
-    const { time, random, trace } = this.#options;
-    const process = new Process({ name: `node-${this.#lifeCount++}`, time, random, trace });
-    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-    const reopening = new Mutex();
-    return {
-      process,
-      stores: new Map(),
-      ended,
-      end,
-      reopening,
-      core: undefined,
-      repair: undefined,
-    };
-  }
-
-  /** Starts the node. Returns when it is up, or has crashed meanwhile. */
+  /** The first start of all: a cluster that is whole, with a volume that all machines serve. */
   async start(): Promise<void> {
-    assert(!this.#life, 'one node at a time');
-    const life = this.#newLife();
-    this.#life = life;
-    this.note(`start ${life.process.name}`);
-    const opened = this.#open(life).then(
-      () => undefined,
-      (error: unknown) => ({ error }),
+    this.#identities?.admit(this.home.id);
+    await this.home.start();
+    for (const machine of this.machines.slice(1)) await this.#admit(machine);
+    if (this.net) await this.together();
+    const policy = [parseScheme('rs-4+2')];
+    const created = await this.call(
+      (core) => core.volumes.create({ name: VOLUME, policy, isDeduplicating: true }),
+      [this.home],
     );
-    const failure = await Promise.race([opened, life.ended]);
-    if (failure) throw new Violation(`the node does not start: ${textOf(failure.error)}`);
-    if (life.process.isDead) return;
-    for (const wake of this.#waiting.splice(0)) wake();
+    if (created.kind !== 'done') throw new Violation('no volume can be made in peace');
+    for (const machine of this.machines.slice(1)) await this.#grant(machine);
+    if (this.net) await this.together();
   }
 
-  async #open(life: Life): Promise<void> {
-    for (const disk of this.disks) {
-      if (disk.state === 'here') await this.#openDisk(life, disk);
-    }
-    const { env } = life.process;
-    const { planted } = this.#options;
-    const core = await openHomeCore({
-      env,
-      nodeId: this.#nodeId,
-      metadataKey: this.#metadataKey,
-      secrets: {
-        get: (volume) => this.#secrets.get(volume),
-        add: async (volume, secret) => {
-          this.#secrets.set(volume, secret);
-        },
+  /** What an admin node does for one that joins, without the talk; then it is started. */
+  async #admit(machine: Machine): Promise<void> {
+    this.#identities!.admit(machine.id);
+    await this.call(
+      async ({ registry }, _, { process: { env } }) => {
+        const { members } = this.#identities!.records({ env, registry });
+        await members.put(machine.keyring!.certificate, { name: machine.name, labels: {} });
       },
-      stores: planted.wrapStores(() => alive(life), env),
-      devices: this.#devices(),
-      tolerance: TOLERANCE,
-      openDb: async (cell) => this.#openDb(cell),
-      threadCount: 0,
-      slotCount: 4,
-      wrapReferences: planted.wrapReferences,
-    });
-    const hasVolume = (await core.volumes.list()).some(({ record }) => record.name === VOLUME);
-    const scheme = parseScheme('rs-4+2');
-    if (!hasVolume)
-      await core.volumes.create({ name: VOLUME, policy: [scheme], isDeduplicating: true });
-    life.repair = planted.repairOf(core, env, () => alive(life));
-    life.core = core;
+      [this.home],
+    );
+    await machine.start();
   }
 
-  async #openDisk(life: Life, disk: SimDisk): Promise<void> {
-    const { process: running } = life;
-    const { env } = running;
-    const device = disk.powerOn(running);
-    try {
-      if (!disk.id) {
-        const clusterId = this.#clusterId;
-        const journalBlocks = this.#random.fork(disk.name).pick([64, 256, 1024]);
-        // A crash may have left half a format.
-        const format = { clusterId, journalBlocks, replacesStore: true };
-        disk.id = await formatStore({ env, device, ...format });
-      }
-      const plantedFault = this.#options.planted.storeFault;
-      const clusterId = this.#clusterId;
-      const store = await openStore({ env, device, clusterId, plantedFault });
-      await limit(store, disk);
-      life.stores.set(disk, store);
-      disk.isWrittenOff = false;
-    } catch (error) {
-      if (running.isDead) throw error; // the disk is another life's by now
-      running.note(`${disk.name} cannot be opened: ${textOf(error)}`);
-      disk.cutPower();
-      if (!this.impaired.has(disk) && !disk.isRotten) {
-        throw new Violation(`${disk.name} is sound and cannot be opened: ${textOf(error)}`);
-      }
+  async #grant(machine: Machine): Promise<void> {
+    await this.call(
+      async ({ registry, volumes }, _, { process: { env } }) => {
+        const { grants } = this.#identities!.records({ env, registry });
+        for (const id of volumes.ids()) {
+          await grants.grant(id, machine.id, this.home.secrets.get(id)!);
+        }
+      },
+      [this.home],
+    );
+  }
+
+  /** One more machine. Nothing comes of it when the home dies meanwhile. */
+  async addMachine(diskCount: number): Promise<void> {
+    const machine = this.#makeMachine(diskCount);
+    machine.note('is new');
+    await this.#admit(machine);
+    await this.#grant(machine);
+  }
+
+  /** It is not let in again, and the home is told so. */
+  async dismiss(machine: Machine): Promise<void> {
+    this.#identities!.dismiss(machine.id);
+    this.#onChange();
+    await this.call(({ cluster }) => cluster.setNodeDevices(machine.id, 'out'), [this.home]);
+  }
+
+  /** Waits until every machine is up and sees all stores. */
+  async together(patienceMs = 300_000): Promise<void> {
+    const untilMs = this.nowMs + patienceMs;
+    while (!this.#isTogether()) {
+      if (this.nowMs > untilMs) throw new Violation('the machines do not come together');
+      await this.sleep(LOOK_MS);
     }
   }
 
-  /** The cache of rows survives a crash with what was committed; sometimes it is gone. */
-  #openDb(cell: string): MemoryDb {
-    const before = this.#databases.get(cell);
-    const db = before && !this.#random.chance(0.1) ? before.crash() : new MemoryDb();
-    this.#databases.set(cell, db);
-    return db;
-  }
-
-  #devices() {
-    return this.disks
-      .filter(({ id }) => id !== undefined)
-      .map((disk) => ({
-        id: disk.id!,
-        weightBytes: disk.sizeBytes,
-        state: disk.isWrittenOff ? ('out' as const) : ('in' as const),
-        labels: [this.#nodeId as string, disk.name],
-      }));
+  #isTogether(): boolean {
+    const all = this.stores().map(({ id }) => id);
+    return this.standing.every(({ upLife }) => {
+      if (!upLife) return false;
+      const { cluster, stores, volumes } = upLife.core;
+      const seen = new Set(stores().map(({ id }) => id));
+      const isIn = new Map(
+        cluster.topology().devices.map(({ id, state }) => [id, state !== 'out']),
+      );
+      const hasVolume =
+        volumes.ids().length > 0 || this.home.upLife?.core.volumes.ids().length === 0;
+      return hasVolume && all.every((id) => seen.has(id) && isIn.get(id));
+    });
   }
 
   get isUp(): boolean {
-    return this.#life?.core !== undefined;
+    return this.machines.some(({ isUp }) => isUp);
   }
 
-  get isDown(): boolean {
-    return this.#life === undefined;
+  // Trouble.
+
+  #onChange(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+    if (!this.net) return;
+    const isTroubled = this.#troubleCount > 0 || this.standing.some(({ isUp }) => !isUp);
+    if (isTroubled) {
+      this.#troubleEndedMs = Infinity;
+      this.#mayBeDegraded = true;
+    } else if (this.#troubleEndedMs === Infinity) this.#troubleEndedMs = this.nowMs;
+  }
+
+  /** While `work` goes on machines cannot rely on each other. */
+  async trouble(work: () => Promise<void>): Promise<void> {
+    this.#troubleCount += 1;
+    this.#onChange();
+    try {
+      await work();
+    } finally {
+      this.#troubleCount -= 1;
+      this.#onChange();
+    }
+  }
+
+  /** Whether no machine has had trouble with another since some time before. */
+  wasSettled(sinceMs: number): boolean {
+    return sinceMs >= this.#troubleEndedMs + RECOVERY_MS || !this.net;
   }
 
   /**
@@ -251,92 +275,28 @@ export class World {
    */
   get peace(): number | undefined {
     const isPeace = this.impaired.size === 0 && this.aliveCount >= SHARDS_MAX;
-    return isPeace && this.#options.planted.name === 'none' ? this.#impairments : undefined;
+    const isExpected = isPeace && this.wasSettled(this.nowMs) && this.planted.name === 'none';
+    return isExpected ? this.#impairments : undefined;
   }
 
-  /** The life that is up; waits for the next one when none is. */
-  async #up(): Promise<Life & { core: HomeCore }> {
-    for (;;) {
-      const life = this.#life;
-      if (life?.core) return life as Life & { core: HomeCore };
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
-
-  /** Asks the running node for something; a crash ends it. */
-  async call<Result>(
-    work: (core: HomeCore, objects: ObjectStore, life: Life) => Promise<Result>,
-  ): Promise<Outcome<Result>> {
-    const life = await this.#up();
-    const { core } = life;
-    this.#underWay += 1;
-    const done = work(core, core.volumes.objects(VOLUME), life).then(
-      (value) => ({ kind: 'done', value }) as const,
-      (error: unknown) => ({ kind: 'failed', error }) as const,
-    );
-    const crashed = life.ended.then(() => ({ kind: 'crashed' }) as const);
-    const outcome = await Promise.race([done, crashed]);
-    this.#underWay -= 1;
-    if (outcome.kind === 'failed' && errorCode(outcome.error) === undefined) {
-      if (outcome.error instanceof Violation) throw outcome.error;
-      const { stack } = outcome.error as Error;
-      throw new Violation(`a bug of ours: ${textOf(outcome.error)}\n${stack}`);
-    }
-    return outcome;
-  }
-
-  /** Memory is gone, and what the disks had not flushed. */
-  crash(): void {
-    const life = this.#life;
-    if (!life) return;
-    this.counts.crashes += 1;
-    this.note('crash');
-    this.#end(life);
-  }
-
-  #end(life: Life): void {
-    life.process.kill();
-    for (const disk of this.disks) disk.cutPower();
-    this.#life = undefined;
-    life.end();
-  }
-
-  /** Ends the node as a signal does: what is under way is finished first. */
-  async stop(): Promise<void> {
-    const life = this.#life;
-    if (!life?.core) return;
-    const { core } = life;
-    this.note('stop');
-    this.counts.restarts += 1;
-    life.core = undefined; // nobody asks any more
-    while (this.#underWay > 0) {
-      await this.#options.time.sleep(1);
-      if (life.process.isDead) return;
-    }
-    const closed = (async () => {
-      await core[Symbol.asyncDispose]();
-      for (const store of life.stores.values()) await closeQuietly(store);
-    })();
-    await Promise.race([closed, life.ended]);
-    if (!life.process.isDead) this.#end(life);
-  }
-
-  get aliveCount(): number {
-    return this.#life ? alive(this.#life).length : 0;
-  }
-
-  /** Whether the node has noticed what was done to its disks, and nothing more can come of it. */
+  /** Whether all nodes have noticed what was done, and nothing more can come of it. */
   get isEverythingKnown(): boolean {
-    const stores = [...(this.#life?.stores ?? [])];
+    const stores = this.standing.flatMap(({ life }) => [...(life?.stores ?? [])]);
     const isNoticed = stores.every(
       ([disk, { state }]) => disk.state === 'here' || state === 'failed',
     );
-    return isNoticed && [...this.impaired.values()].every(({ isInUse }) => !isInUse);
+    const isQuiet = [...this.impaired.values()].every(({ isInUse }) => !isInUse);
+    return isNoticed && isQuiet && this.wasSettled(this.nowMs);
   }
 
   /** Rises with each impairment. */
   get impairmentCount(): number {
     return this.#impairments;
+  }
+
+  /** How many disks may be impaired now. */
+  get impairedMax(): number {
+    return this.#mayBeDegraded ? 1 : TOLERANCE;
   }
 
   impair(disk: SimDisk, isInUse: boolean): void {
@@ -350,138 +310,82 @@ export class World {
       .length;
   }
 
-  /** The disk stops answering; with `isForGood` it never comes back. */
-  takeDisk(disk: SimDisk, isForGood: boolean): void {
-    this.note(`${disk.name} ${isForGood ? 'dies' : 'goes away'}`);
-    this.impair(disk, false);
-    disk.cutPower();
-    disk.state = isForGood ? 'lost' : 'away';
-    if (isForGood) this.counts.lost += 1;
+  /** Everything has all its shards, and did when the run that says so began. */
+  isWholeSince(startMs: number): void {
+    const isOld = [...this.#underWay].some(({ sinceMs }) => sinceMs < this.#troubleEndedMs);
+    if (this.#troubleEndedMs < startMs && !isOld) this.#mayBeDegraded = false;
   }
 
-  rotDisk(disk: SimDisk, bitCount: number): void {
-    this.impair(disk, true);
-    this.counts.rot += 1;
-    disk.isRotten = true;
-    this.note(`${disk.name} rots at ${disk.rot(bitCount)}`);
-  }
+  // Asking.
 
-  /** Whether the disk refuses puts from now on; in all lives until it is said otherwise. */
-  async setFull(disk: SimDisk, isFull: boolean): Promise<void> {
-    this.note(`${disk.name} ${isFull ? 'is full' : 'has room again'}`);
-    disk.isFull = isFull;
-    await this.call(async (_core, _objects, { stores }) => {
-      const store = stores.get(disk);
-      if (store) await limit(store, disk);
-    });
-  }
-
-  /** A disk that was away is back, or one that had failed is opened again. */
-  async bringDisk(disk: SimDisk): Promise<void> {
-    if (disk.state !== 'away') return;
-    this.note(`${disk.name} comes back`);
-    disk.state = 'here';
-    await this.call(async (core, _, life) => {
-      await this.#reopen(life, disk);
-      await core.cluster.setDevices(this.#devices());
-    });
-  }
-
-  async addDisk(): Promise<void> {
-    const disk = this.#makeDisk();
-    this.note(`${disk.name} is new`);
-    await this.call(async (core, _, life) => {
-      await this.#reopen(life, disk);
-      await core.cluster.setDevices(this.#devices());
-    });
-  }
-
-  /** Opens disks that are here and have no store, or one that has failed. */
-  async #reopen(life: Life, disk: SimDisk): Promise<void> {
-    await life.reopening.run(async () => {
-      const before = life.stores.get(disk);
-      if ((before && before.state !== 'failed') || disk.state !== 'here') return;
-      life.stores.delete(disk);
-      if (before) await closeQuietly(before);
-      disk.cutPower();
-      await this.#openDisk(life, disk);
-    });
-  }
-
-  async scrub(): Promise<void> {
-    await this.#maintain('scrub', async ({ repair }) => await repair.scrub());
-  }
-
-  async collect(graceMs: number): Promise<void> {
-    await this.#maintain('collect', async ({ repair }) => await repair.collect({ graceMs }));
-  }
-
-  /** As a user's `repair`: stores that are away are written off, all else is made whole. */
-  async heal(): Promise<boolean> {
-    const impairments = this.#impairments;
-    const isWhole = await this.#maintain('heal', async ({ core, repair, life }) => {
-      for (const disk of this.disks) {
-        await this.#reopen(life, disk);
-        // Nobody will repair a disk that cannot be opened.
-        if (disk.state === 'here' && !life.stores.has(disk)) disk.state = 'lost';
-        disk.isWrittenOff = disk.state !== 'here';
-      }
-      await core.cluster.setDevices(this.#devices());
-      await core.metadata.mend();
-      await repair.collect({ graceMs: 24 * 3600 * 1000 });
-      const { failedStores } = await repair.scrub();
-      const { incomplete, lost } = await repair.repair();
-      await core.metadata.mend();
-      this.note(`healed: ${incomplete} incomplete, ${lost} lost, ${failedStores.length} failed`);
-      return incomplete === 0 && lost === 0 && failedStores.length === 0;
-    });
-    if (!isWhole || this.#impairments !== impairments) return false;
-    for (const disk of this.impaired.keys()) {
-      if (disk.readErrorRate === 0 && !disk.isFull) this.impaired.delete(disk);
+  /** A node of these that is up and serves the volume; waits for it. */
+  async #up(machines: readonly Machine[]): Promise<Machine> {
+    for (;;) {
+      const up = machines.filter(({ isUp }) => isUp);
+      if (up.length > 0) return this.#routing.pick(up);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
-    // One that was away kept its rot: nothing of it is needed any more, but it may not open again.
-    for (const disk of this.disks) disk.isRotten &&= disk.state !== 'here';
-    this.counts.heals += 1;
-    return true;
   }
 
-  async #maintain<Result>(
-    what: string,
-    work: (parts: { core: HomeCore; repair: Repair; life: Life }) => Promise<Result>,
-  ): Promise<Result | undefined> {
-    const outcome = await this.call((core, _, life) => work({ core, repair: life.repair!, life }));
-    if (outcome.kind === 'done') {
-      this.note(`${what}: done`);
-      return outcome.value;
+  /** Asks one of these nodes for something; a crash of it ends that. */
+  async call<Result>(
+    work: (core: Core, objects: ObjectStore, life: UpLife) => Promise<Result>,
+    machines: readonly Machine[] = this.#serving(),
+  ): Promise<Outcome<Result>> {
+    const machine = await this.#up(machines);
+    const life = machine.upLife!;
+    const call = { sinceMs: this.nowMs };
+    this.#underWay.add(call);
+    try {
+      return await machine.call(life, async (core) => await work(core, objectsOf(core), life));
+    } finally {
+      this.#underWay.delete(call);
     }
-    this.note(`${what}: ${outcome.kind === 'failed' ? textOf(outcome.error) : outcome.kind}`);
-    return undefined;
   }
 
-  /** The stores of the node that is up, for the checks at the end. */
+  /** A new one does not know the volume for a while. */
+  #serving(): readonly Machine[] {
+    const serving = this.standing.filter(({ upLife }) => upLife?.core.volumes.ids().length);
+    return serving.length > 0 ? serving : this.standing;
+  }
+
+  /** Ends and begins all nodes anew, with a pause between. */
+  async restart(pauseMs = 0): Promise<void> {
+    this.counts.restarts += 1;
+    for (const machine of this.standing.toReversed()) await machine.stop();
+    if (pauseMs > 0) await this.sleep(pauseMs);
+    for (const machine of this.standing) await machine.start();
+    if (this.net) await this.together();
+  }
+
+  /** All that are down are started. */
+  async bringUp(): Promise<void> {
+    for (const machine of this.standing) if (machine.isDown) await machine.start();
+  }
+
+  get aliveCount(): number {
+    return this.stores().length;
+  }
+
+  /** The stores of all machines, those that serve before their core is open included. */
   stores(): ExtentStore[] {
-    assert(this.#life?.core, 'the node is up');
-    return alive(this.#life);
+    return this.standing.flatMap((machine) => machine.stores());
+  }
+
+  /** Gives a machine one disk more. */
+  makeDisk(machine: Machine): SimDisk {
+    return machine.makeDisk(this.#diskCount++);
+  }
+
+  noteOutcome(what: string, outcome: Outcome<unknown>): void {
+    const { kind } = outcome;
+    this.note(`${what}: ${kind === 'failed' ? textOf(outcome.error) : kind}`);
   }
 }
 
-/** Gives the store the maximum that makes its disk full, or takes it away. */
-async function limit(store: ExtentStore, disk: SimDisk): Promise<void> {
-  const { limits } = await store.describe();
-  const hardMaxBytes = disk.isFull ? LIMITS.blockBytes : 0;
-  if (limits.hardMaxBytes === hardMaxBytes) return;
-  await store.setLimits({ minBytes: 0, maxBytes: 0, hardMaxBytes });
-}
+export type UpLife = NonNullable<Machine['upLife']>;
 
-function alive({ stores }: Life): ExtentStore[] {
-  return [...stores.values()].filter(({ state }) => state !== 'failed');
-}
-
-/** A store that has failed has nothing left to lose by not closing well. */
-async function closeQuietly(store: ExtentStore): Promise<void> {
-  try {
-    await store[Symbol.asyncDispose]();
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-  }
+/** `undefined` is asked only of cores that have no volume yet. */
+function objectsOf({ volumes }: Core): ObjectStore {
+  return (volumes.ids().length > 0 ? volumes.objects(VOLUME) : undefined)!;
 }

@@ -65,15 +65,17 @@ export interface VolumeManager {
   }): Promise<VolumeStatus>;
   /**
    * What is left out stays as it is.
-   * @throws HF_NOT_FOUND, HF_BAD_SCHEME, HF_BAD_ARGUMENT; HF_WORM when a retention would get shorter.
+   * @throws HF_NOT_FOUND, HF_BAD_SCHEME, HF_BAD_ARGUMENT; HF_WORM when a retention would get
+   *   shorter.
    */
   setPolicy(
     name: string,
     change: { readonly policy?: Policy | undefined; readonly retention?: Retention | undefined },
   ): Promise<VolumeStatus>;
   /**
-   * Stores all older objects by the volume's policy, too. The work goes on, also in the next life of
-   * this node, when whoever asked for it does not wait any more; asked again it shows how far it is.
+   * Stores all older objects by the volume's policy, too. The work goes on, also in the next life
+   * of this node, when whoever asked for it does not wait any more; asked again it shows how far
+   * it is.
    * @throws HF_NOT_FOUND, HF_BAD_SCHEME; HF_INTERRUPTED when the caller does not wait.
    */
   applyPolicy(name: string, options: RunOptions): Promise<ReencodeReport>;

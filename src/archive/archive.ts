@@ -6,7 +6,7 @@
 import path from 'node:path';
 import { errorMessage, HoldfastError } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
-import type { Progress } from '../shares/index.ts';
+import { inspectShare, type Progress } from '../shares/index.ts';
 import { Catalogue } from './catalogue.ts';
 import { checkEntry, compareEntry, verifyEntry } from './compare.ts';
 import { commitEntry } from './commit.ts';
@@ -16,7 +16,7 @@ import { assertLintable, assertNoMove, discardEntry, lintEntry } from './lint.ts
 import { moveEntry } from './move.ts';
 import { extractEntry, recoverEntry, restoreTo } from './restore.ts';
 import { scanEntry, type ScanRow } from './scan.ts';
-import { splitEntry } from './split.ts';
+import { splitEntry, type SplitModes } from './split.ts';
 import { assertApart, findStores, type InitResult, initStores } from './stores.ts';
 import { isOnline, realPlace, type Store } from './stores.ts';
 import {
@@ -36,8 +36,13 @@ export interface ArchiveOptions {
   readonly config: ArchiveConfig;
   /** Where the catalogue is. */
   readonly dataPath: string;
-  /** Asked for when something is to be sealed or opened. */
-  readonly shareKey: () => Promise<Uint8Array>;
+  /**
+   * Asked for when something is to be sealed or opened.
+   * @param mayBeMade whether one that is not there may be made: where no share is sealed yet.
+   */
+  readonly shareKey: (mayBeMade: () => Promise<boolean>) => Promise<Uint8Array>;
+  /** The share key if there is one; by default as `shareKey`. */
+  readonly knownKey?: (() => Promise<Uint8Array | undefined>) | undefined;
   readonly random: Pick<Random, 'bytes'>;
   /** Nothing in any store is changed; what would be is said. */
   readonly isDryRun?: boolean | undefined;
@@ -56,6 +61,12 @@ interface Selection {
 }
 
 type PerEntry = (work: Work, entry: Entry) => Promise<Outcome | readonly Outcome[] | undefined>;
+
+interface EachOptions extends WalkOptions {
+  readonly before?: (work: Work) => void;
+  /** Whether without a master store there is nothing to do. */
+  readonly needsMaster?: boolean;
+}
 
 const WORK_FOLDER = 'archive-work';
 
@@ -82,10 +93,14 @@ export class Archive implements AsyncDisposable {
     const catalogue = options.catalogue ?? (await Catalogue.open(dataPath));
     try {
       const works: Work[] = [];
+      const isFirstKey = async () => !(await hasSealedShares(works));
+      const shareKey = () => options.shareKey(isFirstKey);
+      const { knownKey = shareKey } = options;
+      const shared = { ...options, shareKey, knownKey, catalogue, disk, isDryRun };
       for (const scheme of config.schemes) {
         const view = { scheme, ...(await findStores(scheme, { volumes, catalogue })) };
         const workPath = scheme.workingDir ?? path.join(dataPath, WORK_FOLDER);
-        works.push({ ...options, view, catalogue, disk, workPath, isDryRun });
+        works.push({ ...shared, view, workPath });
       }
       const stores = works.flatMap(({ view }) => [...view.masters, ...view.shares]);
       for (const { workPath } of works) await assertApart(stores, workPath);
@@ -109,6 +124,12 @@ export class Archive implements AsyncDisposable {
     /** Stores that are in no configuration any more. */
     forgets?: readonly string[];
   } = {}): Promise<InitResult[]> {
+    const here = this.stores.map(({ scheme, name }) => `${scheme}/${name}`);
+    assertNames(adopts, here);
+    assertNames(
+      forgets,
+      this.#storesOnceThere().filter((name) => !here.includes(name)),
+    );
     const results: InitResult[] = [];
     for (const { view, disk, isDryRun } of this.#works) {
       const { name } = view.scheme;
@@ -124,6 +145,12 @@ export class Archive implements AsyncDisposable {
     return results;
   }
 
+  #storesOnceThere(): string[] {
+    return this.#works.flatMap(({ view: { scheme } }) =>
+      this.#catalogue.storeNames(scheme.name).map((store) => `${scheme.name}/${store}`),
+    );
+  }
+
   async *scan(paths: readonly string[]): AsyncGenerator<ScanRow> {
     for (const { work, name } of await this.#selected(paths)) {
       const { scheme, masters } = work.view;
@@ -134,9 +161,13 @@ export class Archive implements AsyncDisposable {
     }
   }
 
-  split(paths: readonly string[], { overwrites = false } = {}): AsyncGenerator<Outcome> {
-    return this.#each(paths, (work, entry) => splitEntry(work, entry, { overwrites }), {
+  split(
+    paths: readonly string[],
+    modes: SplitModes = { overwrites: false },
+  ): AsyncGenerator<Outcome> {
+    return this.#each(paths, (work, entry) => splitEntry(work, entry, modes), {
       before: assertNoMove,
+      needsMaster: true,
     });
   }
 
@@ -221,11 +252,15 @@ export class Archive implements AsyncDisposable {
   async *#each(
     paths: readonly string[],
     perEntry: PerEntry,
-    options: WalkOptions & { readonly before?: (work: Work) => void } = {},
+    options: EachOptions = {},
   ): AsyncGenerator<Outcome> {
     const selections = await this.#selected(paths);
     for (const { work } of selections) options.before?.(work);
-    for (const selection of selections) yield* this.#eachOf(selection, perEntry, options);
+    for (const selection of selections) {
+      const reason = blindness(selection.work, options);
+      if (reason === undefined) yield* this.#eachOf(selection, perEntry, options);
+      else yield failed(selection.work, selection.name, reason);
+    }
   }
 
   async *#eachOf(
@@ -301,6 +336,43 @@ export class Archive implements AsyncDisposable {
     }
     return undefined;
   }
+}
+
+/** @throws HF_BAD_ARGUMENT for what no store is called: a mistyped name must not do nothing. */
+function assertNames(names: readonly string[], stores: readonly string[]): void {
+  const unknown = names.find((name) => !stores.includes(name));
+  if (unknown === undefined) return;
+  const known = stores.length === 0 ? 'there are none' : `there are ${stores.join(', ')}`;
+  throw new HoldfastError('HF_BAD_ARGUMENT', `there is no such store ${unknown}; ${known}`);
+}
+
+/** Why nothing can be seen that there may be: then nothing is in order either. */
+function blindness(
+  { view: { masters, shares } }: Work,
+  { needsMaster = false }: EachOptions,
+): string | undefined {
+  const looked = needsMaster ? masters : [...masters, ...shares];
+  if (looked.some(isOnline)) return undefined;
+  return `no ${needsMaster ? 'master store' : 'store'} of it is online: ${looked[0]!.reason}`;
+}
+
+/** By the catalogue, or where that is lost by the first sealed share that is found. */
+async function hasSealedShares(works: readonly Work[]): Promise<boolean> {
+  for (const { catalogue, view } of works) {
+    for (const [, record] of catalogue.files(view.scheme.name, '')) {
+      if (record.isSealed && record.shares.length > 0) return true;
+    }
+  }
+  for (const { view, signal } of works) {
+    for await (const { shares } of walk(view, '', { signal })) {
+      for (const { fact } of shares) {
+        if (fact?.kind !== 'file') continue;
+        const share = await inspectShare(fact.path).catch(() => undefined);
+        if (share && 'trailer' in share && share.trailer) return true;
+      }
+    }
+  }
+  return false;
 }
 
 /** Where it is, or would be. */

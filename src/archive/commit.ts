@@ -10,6 +10,7 @@
  * Stopped anywhere, the file is in its shares and in every replica that was not yet removed.
  */
 import { HoldfastError } from '../base/index.ts';
+import type { FileRecord } from './catalogue.ts';
 import { assertUntouched } from './file-fact.ts';
 import { assertOnline, assertStillThere, type OnlineStore } from './stores.ts';
 import { type Entry, replicasOf, type SharesState, sharesState } from './tree.ts';
@@ -22,7 +23,7 @@ export async function commitEntry(work: Work, entry: Entry): Promise<Outcome | u
   const redundant = replicas.slice(view.scheme.replicas);
   if (redundant.length === 0) return outcome(work, entry.path, { result: 'kept' });
   const stores = assertOnline(view.shares, 'a replica is redundant when all shares are there');
-  const state = await sharesState(view, entry);
+  const state = await sharesState(work, entry);
   if (state.mark !== '*') {
     const [fault] = state.bad;
     const bad = fault ? `; ${fault.store.name}: ${fault.reason}` : '';
@@ -30,10 +31,12 @@ export async function commitEntry(work: Work, entry: Entry): Promise<Outcome | u
     return outcome(work, entry.path, { result: 'refused', detail, isFault: true });
   }
   const detail = redundant.map(({ fact }) => fact.path).join(', ');
-  if (isDryRun) return outcome(work, entry.path, { result: 'committed', detail });
   await assertRestorable(work, entry, state);
+  const isLast = redundant.length === replicas.length;
+  if (isLast) assertKnown(work, entry);
+  if (isDryRun) return outcome(work, entry.path, { result: 'committed', detail });
   for (const { fact } of state.good) await disk.sync(fact.path);
-  if (redundant.length === replicas.length) await markCommitted(work, entry);
+  if (isLast) await markCommitted(work, entry);
   while (replicas.length > view.scheme.replicas) {
     // Also those that stay: where none does, the catalogue would have to know.
     const files = [...replicas, ...state.good];
@@ -55,11 +58,15 @@ async function assertRestorable(work: Work, entry: Entry, state: SharesState): P
 }
 
 /** @throws HF_NOT_FOUND when the catalogue does not know the file. */
-async function markCommitted({ catalogue, view }: Work, { path: name }: Entry): Promise<void> {
+function assertKnown({ catalogue, view }: Work, { path: name }: Entry): FileRecord {
   const record = catalogue.file(view.scheme.name, name);
-  if (!record) {
-    const message = 'the catalogue does not know it; run "holdfast archive split" first';
-    throw new HoldfastError('HF_NOT_FOUND', message);
-  }
-  await catalogue.putFile(view.scheme.name, name, { ...record, isCommitted: true });
+  if (record) return record;
+  const message = 'the catalogue does not know it; run "holdfast archive split" first';
+  throw new HoldfastError('HF_NOT_FOUND', message);
+}
+
+async function markCommitted(work: Work, entry: Entry): Promise<void> {
+  const { catalogue, view } = work;
+  const record = assertKnown(work, entry);
+  await catalogue.putFile(view.scheme.name, entry.path, { ...record, isCommitted: true });
 }

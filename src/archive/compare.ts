@@ -7,12 +7,24 @@
  * `cmp` restores the file and compares; `verify` checks every byte of each share; `check` reads
  * headers and lengths only, and says it with the marks of `scan`.
  */
-import { errorMessage } from '../base/index.ts';
+import { errorCode, errorMessage } from '../base/index.ts';
 import { verifyShares } from '../shares/index.ts';
 import { type Entry, replicasOf, type SharesState, sharesState } from './tree.ts';
-import { combinedOf, digestOf, type Outcome, outcome, type Work } from './work.ts';
+import {
+  badShares,
+  combinedOf,
+  digestOf,
+  isForAll,
+  keyFault,
+  opened,
+  type Outcome,
+  outcome,
+  type Work,
+} from './work.ts';
 
 export type CompareMark = '==' | '!=' | '!<' | '!#' | '--' | '!E';
+
+const REMEDY = 'split --verify makes bad shares again';
 
 interface Comparison {
   readonly mark: CompareMark;
@@ -20,30 +32,41 @@ interface Comparison {
 }
 
 export async function compareEntry(work: Work, entry: Entry): Promise<Outcome> {
-  return said(work, entry, await marked(() => compare(work, entry)));
+  return said(work, entry, await marked(work, entry, compare));
 }
 
 export async function verifyEntry(work: Work, entry: Entry): Promise<Outcome> {
-  return said(work, entry, await marked(() => verify(work, entry)));
+  return said(work, entry, await marked(work, entry, verify));
 }
 
 export async function checkEntry(work: Work, entry: Entry): Promise<Outcome> {
-  const state = await sharesState(work.view, entry);
-  const detail = [countsOf(work, state), ...faultsOf(state)].join('; ');
-  return outcome(work, entry.path, { result: state.mark, detail, isFault: state.mark !== '*' });
+  const state = await sharesState(work, entry);
+  const others = [await keyFault(work, state), lengthFault(entry, state)];
+  const faults = [...faultsOf(state), ...others.filter((fault) => fault !== undefined)];
+  const detail = [countsOf(work, state), ...faults].join('; ');
+  const isFault = state.mark !== '*' || faults.length > 0;
+  return outcome(work, entry.path, { result: state.mark, detail, isFault });
 }
 
 function said(work: Work, entry: Entry, { mark, detail }: Comparison): Outcome {
   return outcome(work, entry.path, { result: mark, detail, isFault: mark !== '==' });
 }
 
+type Compare = (work: Work, entry: Entry) => Promise<Comparison>;
+
 /** What shares are wrong is told, not thrown; an interruption is. */
-async function marked(compared: () => Promise<Comparison>): Promise<Comparison> {
+async function marked(work: Work, entry: Entry, how: Compare): Promise<Comparison> {
   try {
-    return await compared();
+    return await how(work, entry);
   } catch (error) {
-    const { code } = error as { code?: unknown };
-    if (code === 'HF_INTERRUPTED' || code === 'HF_WRONG_KEY') throw error;
+    if (isForAll(error)) throw error;
+    const code = errorCode(error);
+    if (code === 'HF_CORRUPT') {
+      // Plain shares that disagree: the catalogue may know which of them are bad.
+      const state = await sharesState(work, entry);
+      const faults = await unlikeCatalogue(work, entry, state);
+      if (faults.length > 0) return conclusion(work, state, faults);
+    }
     return { mark: code === 'HF_TOO_FEW_SHARDS' ? '!#' : '!E', detail: errorMessage(error) };
   }
 }
@@ -51,7 +74,7 @@ async function marked(compared: () => Promise<Comparison>): Promise<Comparison> 
 async function compare(work: Work, entry: Entry): Promise<Comparison> {
   const replica = replicasOf(entry)[0]?.fact;
   const record = work.catalogue.file(work.view.scheme.name, entry.path);
-  const early = beforeReading(work, entry, await sharesState(work.view, entry));
+  const early = beforeReading(work, entry, await sharesState(work, entry));
   if ('mark' in early) return early;
   const { state } = early;
   const { digest, isVerified, faults } = await combinedOf(work, state);
@@ -62,17 +85,22 @@ async function compare(work: Work, entry: Entry): Promise<Comparison> {
   return conclusion(work, state, faults);
 }
 
+async function unlikeCatalogue(work: Work, entry: Entry, state: SharesState): Promise<string[]> {
+  const bad = await badShares(work, { name: entry.path, state });
+  return state.good
+    .filter(({ number }) => bad.includes(number))
+    .map(({ fact }) => `${fact.path}: it is not what the catalogue has`);
+}
+
 async function verify(work: Work, entry: Entry): Promise<Comparison> {
-  const early = beforeReading(work, entry, await sharesState(work.view, entry));
+  const early = beforeReading(work, entry, await sharesState(work, entry));
   if ('mark' in early) return early;
   const { state } = early;
   const { catalogue, view, shareKey, signal } = work;
   const record = catalogue.file(view.scheme.name, entry.path);
   const paths = state.good.map(({ fact }) => fact.path);
-  const result = await verifyShares(paths, {
-    shareKey: view.scheme.isSealed ? shareKey : undefined,
-    signal,
-  });
+  const key = view.scheme.isSealed ? shareKey : undefined;
+  const result = await opened(state, () => verifyShares(paths, { shareKey: key, signal }));
   const faults = [...result.bad, ...result.repeated].map(
     ({ path: file, reason }) => `${file}: ${reason}`,
   );
@@ -84,10 +112,7 @@ async function verify(work: Work, entry: Entry): Promise<Comparison> {
         detail: 'nothing vouches for plain shares that are no more than needed',
       };
     }
-    for (const { number, fact } of state.good) {
-      if ((await digestOf(fact.path, work)) === record.shares[number]?.digest) continue;
-      faults.push(`${fact.path}: it is not what the catalogue has`);
-    }
+    faults.push(...(await unlikeCatalogue(work, entry, state)));
   }
   if (faults.length > 0 && !result.isRestorable) return { mark: '!#', detail: faults.join('; ') };
   return conclusion(work, state, faults);
@@ -99,19 +124,27 @@ function beforeReading(
   state: SharesState,
 ): Comparison | { readonly state: SharesState } {
   const { quorum } = work.view.scheme;
-  if (state.good.length >= quorum) return { state };
-  const size = replicasOf(entry)[0]?.fact.size;
-  const others = state.bad.filter(({ isOther }) => isOther);
-  if (size !== undefined && state.good.length === 0 && others.length >= quorum) {
-    return { mark: '!<', detail: `the replica has ${size} bytes, the shares say otherwise` };
+  const { good, bad, offline } = state;
+  if (good.length + bad.length + offline.length === 0) return { mark: '--' };
+  if (good.length < quorum) {
+    return { mark: '!#', detail: [countsOf(work, state), ...faultsOf(state)].join('; ') };
   }
-  if (state.good.length + state.bad.length === 0) return { mark: '--' };
-  return { mark: '!#', detail: [countsOf(work, state), ...faultsOf(state)].join('; ') };
+  const detail = lengthFault(entry, state);
+  return detail === undefined ? { state } : { mark: '!<', detail };
+}
+
+function lengthFault(entry: Entry, { plainBytes }: SharesState): string | undefined {
+  const fact = replicasOf(entry)[0]?.fact;
+  if (fact === undefined || plainBytes === undefined || fact.size === plainBytes) return undefined;
+  return `${fact.path} has ${fact.size} bytes, its shares are of ${plainBytes}`;
 }
 
 function conclusion(work: Work, state: SharesState, faults: readonly string[]): Comparison {
   const all = [...faults, ...faultsOf(state)];
-  if (all.length > 0) return { mark: '!E', detail: all.join('; ') };
+  if (all.length > 0) {
+    const good = { ...state, good: state.good.slice(faults.length) };
+    return { mark: '!E', detail: [countsOf(work, good), ...all, REMEDY].join('; ') };
+  }
   return { mark: '==', detail: countsOf(work, state) };
 }
 

@@ -76,7 +76,12 @@ export function parseConfig(text: string, file: string): ArchiveConfig {
 }
 
 /** A file that {@link parseConfig} reads as the same configuration, with all defaults said. */
-export function dumpConfig({ mountRoot, schemes }: ArchiveConfig): string {
+export function dumpConfig(config: ArchiveConfig): string {
+  return stringify(configValue(config));
+}
+
+/** What {@link dumpConfig} writes, for JSON. */
+export function configValue({ mountRoot, schemes }: ArchiveConfig): Record<string, unknown> {
   const dumped = schemes.map((scheme) => [
     scheme.name,
     {
@@ -94,7 +99,7 @@ export function dumpConfig({ mountRoot, schemes }: ArchiveConfig): string {
       replicas: scheme.replicas,
     },
   ]);
-  return stringify({ mount_root: mountRoot, schemes: Object.fromEntries(dumped) });
+  return { mount_root: mountRoot, schemes: Object.fromEntries(dumped) };
 }
 
 export function describePlace(place: StorePlace): string {

@@ -1,7 +1,13 @@
 /** The door of `archive`: trees of files and their shares on named stores. */
 export { Archive, type ArchiveOptions } from './archive.ts';
 export { Catalogue } from './catalogue.ts';
-export { type ArchiveConfig, describePlace, dumpConfig, parseConfig } from './config.ts';
+export {
+  type ArchiveConfig,
+  configValue,
+  describePlace,
+  dumpConfig,
+  parseConfig,
+} from './config.ts';
 export { type Disk, realDisk } from './disk.ts';
 export type { ScanRow } from './scan.ts';
 export { isOnline, type Store } from './stores.ts';

@@ -141,7 +141,9 @@ export async function discardEntry(work: Work, entry: Entry): Promise<Outcome | 
     const reason = `${replica.fact.path} is not what was split; its shares stay`;
     return outcome(work, entry.path, { result: 'refused', detail: reason, isFault: true });
   }
-  if (!record && (await sharesState(view, entry)).bad.some(({ isOther }) => isOther)) {
+  const state = await sharesState(work, entry);
+  const isOther = state.plainBytes !== undefined && state.plainBytes !== replica.fact.size;
+  if (!record && (isOther || state.bad.some((share) => share.isOther))) {
     const reason = `its shares are of other content than ${replica.fact.path}; they stay`;
     return outcome(work, entry.path, { result: 'refused', detail: reason, isFault: true });
   }

@@ -1,15 +1,26 @@
 /**
- * The file, from whatever there is: a replica, or else its shares. A replica that is not what the
- * catalogue has is passed over; the output is whole or not there, and overwrites nothing.
+ * The file, from whatever there is: a replica, or else its shares. A replica that is not what was
+ * split is passed over, but for one in the master place that was changed since; the output is whole
+ * or not there, and overwrites nothing.
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { errorMessage, HoldfastError, MiB, throwIfAborted } from '../base/index.ts';
-import { InputFile, OutputFile } from '../shares/index.ts';
+import { errorCode, errorMessage, HoldfastError, MiB, throwIfAborted } from '../base/index.ts';
+import { type CombineResult, InputFile, OutputFile } from '../shares/index.ts';
 import { type FileFact, lookAt } from './file-fact.ts';
 import { assertOnline, assertStillThere } from './stores.ts';
-import { type Entry, isFile, replicasOf, sharesState } from './tree.ts';
-import { digestOf, combineTo, type Outcome, outcome, type Work } from './work.ts';
+import { type Entry, isFile, replicasOf, type SharesState, sharesState } from './tree.ts';
+import type { StoreFact } from './tree.ts';
+import {
+  badShares,
+  combineTo,
+  digestOf,
+  isWhatWasSplit,
+  type Outcome,
+  outcome,
+  withoutShares,
+  type Work,
+} from './work.ts';
 
 const COPY_BYTES = 1 * MiB;
 
@@ -48,33 +59,57 @@ export async function restoreTo(
   entry: Entry,
   target: string,
 ): Promise<Pick<Outcome, 'detail' | 'isFault'>> {
-  const { view, catalogue, disk } = work;
-  await disk.makeFolder(path.dirname(target));
-  const record = catalogue.file(view.scheme.name, entry.path);
+  await work.disk.makeFolder(path.dirname(target));
+  const state = await sharesState(work, entry);
   const reasons: string[] = [];
-  for (const { store, fact } of replicasOf(entry)) {
-    if (fact.path === target) continue;
+  for (const replica of replicasOf(entry)) {
+    if (replica.fact.path === target) continue;
     try {
-      // A replica may have been changed since it was split; then it is what its owner wants.
-      const isTheSplitOne = record !== undefined && record.mtimeNs === fact.mtimeNs;
-      if (isTheSplitOne && (await digestOf(fact.path, work)) !== record.digest) {
-        throw new HoldfastError('HF_CORRUPT', `${fact.path} is not what was split`);
-      }
-      await copyFile(work, fact, target);
-      return { detail: store.name, isFault: false };
+      const detail = await replicaDetail(work, { entry, state, replica });
+      await copyFile(work, replica.fact, target);
+      return { detail, isFault: false };
     } catch (error) {
       if ((error as { code?: unknown }).code === 'HF_INTERRUPTED') throw error;
       reasons.push(errorMessage(error));
     }
   }
-  const state = await sharesState(view, entry, record?.size);
+  return await fromShares(work, { entry, state, reasons }, target);
+}
+
+/** @throws HF_CORRUPT when it is not what was split, and not its owner's newer one either. */
+async function replicaDetail(
+  work: Work,
+  known: { entry: Entry; state: SharesState; replica: StoreFact & { fact: FileFact } },
+): Promise<string> {
+  const { entry, state, replica } = known;
+  const { store, fact } = replica;
+  const { view, catalogue } = work;
+  const digest = await digestOf(fact.path, work);
+  if ((await isWhatWasSplit(work, { name: entry.path, state, digest })) !== false) {
+    return store.name;
+  }
+  // In the master place a later time says that somebody wanted it so; a bad disk sets no times.
+  const record = catalogue.file(view.scheme.name, entry.path);
+  const isNewer = record !== undefined && BigInt(fact.mtimeNs) > BigInt(record.mtimeNs);
+  if (isNewer && store === view.masters[0]) return `${store.name}, changed since it was split`;
+  throw new HoldfastError('HF_CORRUPT', `${fact.path} is not what was split`);
+}
+
+async function fromShares(
+  work: Work,
+  known: { entry: Entry; state: SharesState; reasons: readonly string[] },
+  target: string,
+): Promise<Pick<Outcome, 'detail' | 'isFault'>> {
+  const { entry, state, reasons } = known;
+  const { view, catalogue } = work;
+  const record = catalogue.file(view.scheme.name, entry.path);
   const have = state.good.length;
   if (have < view.scheme.quorum) {
     const all = [`have ${have}, need ${view.scheme.quorum}`, ...reasons];
     const bad = state.bad.map(({ store, reason }) => `${store.name}: ${reason}`);
     throw new HoldfastError('HF_TOO_FEW_SHARDS', [...all, ...bad].join('; '));
   }
-  const { isVerified, bad } = await combineTo(work, state, target);
+  const { isVerified, bad } = await combineGood(work, known, target);
   const isSplitOne = record && (await digestOf(target, work)) === record.digest;
   if (record && !isSplitOne && !isVerified) {
     await fs.rm(target);
@@ -82,8 +117,31 @@ export async function restoreTo(
   }
   const other = record && !isSplitOne ? ', of other content than was split last' : '';
   const doubt = isVerified || isSplitOne ? other : ', unverified';
-  const without = bad.map(({ path: file, reason }) => `; ${file}: ${reason}`).join('');
-  return { detail: `${have} shares${doubt}${without}`, isFault: other !== '' };
+  const without = [...reasons, ...bad.map(({ path: file, reason }) => `${file}: ${reason}`)];
+  return {
+    detail: [`${have - bad.length} shares${doubt}`, ...without].join('; '),
+    isFault: other !== '',
+  };
+}
+
+/** Of plain shares that disagree, those that the catalogue knows. */
+async function combineGood(
+  work: Work,
+  { entry, state }: { entry: Entry; state: SharesState },
+  target: string,
+): Promise<CombineResult> {
+  try {
+    return await combineTo(work, state, target);
+  } catch (error) {
+    if (errorCode(error) !== 'HF_CORRUPT') throw error;
+    const numbers = await badShares(work, { name: entry.path, state });
+    const rest = withoutShares(state, numbers);
+    if (numbers.length === 0 || rest.good.length < work.view.scheme.quorum) throw error;
+    const combined = await combineTo(work, rest, target);
+    const reason = 'it is not what the catalogue has';
+    const left = state.good.filter(({ number }) => numbers.includes(number));
+    return { ...combined, bad: left.map(({ fact }) => ({ path: fact.path, reason })) };
+  }
 }
 
 async function copyFile({ signal, progress }: Work, fact: FileFact, target: string): Promise<void> {

@@ -1,14 +1,15 @@
 /**
  * How a file stands. Marks of shares: `*` all are there, `!` enough to restore it, `X` bad or too
- * few, `-` none, `?` their stores are offline. Marks of replicas: `1` the master, `*` another of
- * the same length, `X` of another length, `-` none, `?` offline. Folders: `D` in the master store
+ * few or sealed with another key than the one at hand, `-` none, `?` their stores are offline. Marks
+ * of replicas: `1` the master, `*` another of the same length, `X` of another length than what was
+ * split, `-` none, `?` offline. Folders: `D` in the master store
  * or in every share store, `d` in others.
  *
  * Redundancy in percent: 100 for each replica, and 100 · good shares / quorum.
  */
 import { type Entry, isFile, isFolder, replicasOf, sharesState, type StoreFault } from './tree.ts';
 import { isOnline } from './stores.ts';
-import type { Work } from './work.ts';
+import { keyFault, type Work } from './work.ts';
 
 export interface ScanRow {
   readonly scheme: string;
@@ -21,6 +22,8 @@ export interface ScanRow {
     readonly quorum: number;
     readonly missing: readonly number[];
     readonly offline: readonly number[];
+    /** Whether a share key is needed to restore the file from them. */
+    readonly isSealed: boolean;
     readonly bad: readonly { readonly store: string; readonly reason: string }[];
   };
   /** Master store → mark. */
@@ -40,38 +43,47 @@ export async function scanEntry(work: Work, entry: Entry): Promise<ScanRow[]> {
   return rows;
 }
 
-async function fileRow({ view, catalogue }: Work, entry: Entry): Promise<ScanRow> {
+async function fileRow(work: Work, entry: Entry): Promise<ScanRow> {
+  const { view, catalogue } = work;
   const { scheme } = view;
   const total = scheme.shareStores.length;
   const replicas = replicasOf(entry);
   const master = replicas[0];
-  const state = await sharesState(view, entry);
+  const state = await sharesState(work, entry);
+  const record = catalogue.file(scheme.name, entry.path);
+  const isRestorable = state.good.length >= scheme.quorum;
+  const bytes = record?.size ?? (isRestorable ? state.plainBytes : undefined) ?? master?.fact.size;
   const marks = entry.masters.map(({ store, fact }) => {
-    const mark = fact?.kind === 'file' ? undefined : isOnline(store) ? '-' : '?';
-    const same = fact?.size === master?.fact.size ? '*' : 'X';
-    return [store.name, mark ?? (store === master?.store ? '1' : same)] as const;
+    if (fact?.kind !== 'file') return [store.name, isOnline(store) ? '-' : '?'] as const;
+    if (fact.size !== bytes) return [store.name, 'X'] as const;
+    return [store.name, store === master?.store ? '1' : '*'] as const;
   });
   const whole = marks.filter(([, mark]) => mark === '1' || mark === '*').length;
   const good = state.good.length;
-  const isCommitted = catalogue.file(scheme.name, entry.path)?.isCommitted ?? false;
+  const isCommitted = record?.isCommitted ?? false;
+  const keyReason = await keyFault(work, state);
+  const otherKey =
+    keyReason === undefined ? [] : [{ store: state.good[0]!.store.name, reason: keyReason }];
   const wanted = isCommitted || scheme.replicas === 0 ? 0 : 1;
   return {
     scheme: scheme.name,
     path: entry.path,
     kind: 'file',
     shares: {
-      mark: state.mark,
+      mark: otherKey.length === 0 ? state.mark : 'X',
       good,
       total,
       quorum: scheme.quorum,
       missing: state.missing,
       offline: state.offline,
-      bad: badOf([...state.bad, ...entry.faults]),
+      bad: [...badOf([...state.bad, ...entry.faults]), ...otherKey],
+      isSealed: state.good.some(({ head }) => head.trailer),
     },
     replicas: Object.fromEntries(marks),
     redundancyPercent: Math.floor(100 * whole + (100 * good) / scheme.quorum),
     isDegraded:
       entry.faults.length > 0 ||
+      otherKey.length > 0 ||
       state.mark !== '*' ||
       whole < wanted ||
       marks.some(([, mark]) => mark === 'X'),
@@ -96,7 +108,16 @@ function folderRow({ view: { scheme } }: Work, entry: Entry): ScanRow {
     scheme: scheme.name,
     path: entry.path,
     kind: 'directory',
-    shares: { mark, good: has, total, quorum, missing: [], offline, bad: badOf(entry.faults) },
+    shares: {
+      mark,
+      good: has,
+      total,
+      quorum,
+      missing: [],
+      offline,
+      bad: badOf(entry.faults),
+      isSealed: false,
+    },
     replicas: Object.fromEntries(marks) as Record<string, string>,
     redundancyPercent: 0,
     isDegraded: entry.faults.length > 0,

@@ -10,13 +10,14 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { assert, errorCode, fromHex, HoldfastError } from '../base/index.ts';
+import { assert, fromHex, HoldfastError } from '../base/index.ts';
 import { FileSeal, planShares } from '../shares/index.ts';
 import type { FileRecord, ShareRecord } from './catalogue.ts';
 import { assertUntouched, type FileFact, lookAt } from './file-fact.ts';
 import { assertOnline, assertStillThere, isOnline, type Store } from './stores.ts';
 import {
   type Entry,
+  type GoodShare,
   isFolder,
   replicasOf,
   shareName,
@@ -25,12 +26,15 @@ import {
   type StoreFact,
 } from './tree.ts';
 import {
+  badShares,
   combinedOf,
   digestOf,
+  keyFault,
   type Outcome,
   outcome,
   scratchFolder,
   splitTo,
+  withoutShares,
   type Work,
 } from './work.ts';
 
@@ -45,42 +49,79 @@ interface Known {
   readonly record: FileRecord | undefined;
 }
 
+export interface SplitModes {
+  /** Shares are made again, also those that are there or are of other content. */
+  readonly overwrites: boolean;
+  /** Every byte of the shares is read, and those that are bad are made again. */
+  readonly verifies?: boolean;
+}
+
 /** @returns nothing where there is no whole file to split. */
 export async function splitEntry(
   work: Work,
   entry: Entry,
-  { overwrites }: { readonly overwrites: boolean },
+  modes: SplitModes,
 ): Promise<Outcome | undefined> {
   if (isFolder(entry) && !work.isDryRun) await removeLeftovers(work, entry.path);
   const [replica] = replicasOf(entry);
   if (!replica) return skipped(work, entry);
   const { catalogue, view } = work;
-  const state = await sharesState(view, entry);
   const record = catalogue.file(view.scheme.name, entry.path);
-  const known = { entry, replica, state, record };
-  const isThere = state.good.length > 0;
-  const online = view.shares.flatMap((store, number) => (isOnline(store) ? [number] : []));
-  const isGood = (number: number) => state.good.some((share) => share.number === number);
-  let wanted = overwrites ? online : online.filter((number) => !isGood(number));
-  const isWhole = wanted.length === 0;
-  let digest: string | undefined;
-  if (!overwrites) {
-    if (state.bad.some(({ isOther }) => isOther)) return differs(work, entry, OTHER_CONTENT);
-    if (!isWhole || !isAsRecorded(known)) {
-      digest = await digestOf(replica.fact.path, work);
-      const reason = isThere ? await differenceOf(work, known, digest) : undefined;
-      if (reason !== undefined) return differs(work, entry, reason);
-      if (isWhole && !(await remember(work, known, digest))) wanted = online;
-    }
-  }
+  const known = { entry, replica, state: await sharesState(work, entry), record };
+  const isUnread = modes.verifies || !isAsRecorded(known);
+  const unread = isUnread && !modes.overwrites ? await badShares(work, { name: entry.path, state: known.state }) : [];
+  const state = withoutShares(known.state, unread);
+  const planned = await plan(work, { ...known, state }, modes);
+  if ('result' in planned) return planned;
+  const { wanted, digest } = planned;
   const isAway = state.offline.length > 0;
+  // Of a share that is away the catalogue may know that it was made.
+  const isSafe =
+    state.good.length >= view.scheme.quorum &&
+    state.offline.every((number) => record?.shares[number]);
   const detail = isAway ? offlineDetail(state) : undefined;
   if (wanted.length === 0) {
-    return outcome(work, entry.path, { result: isAway ? 'offline' : 'perfect', detail });
+    const result = isAway ? 'offline' : 'perfect';
+    return outcome(work, entry.path, { result, detail, isFault: isAway && !isSafe });
   }
-  if (!work.isDryRun) await makeShares(work, known, { wanted, digest });
-  const result = isThere ? (overwrites ? 'replaced' : 'completed') : 'split';
+  if (!work.isDryRun) await makeShares(work, { ...known, state }, { wanted, digest });
+  const isThere = known.state.good.length > 0;
+  const result = isThere ? (modes.overwrites ? 'replaced' : 'completed') : 'split';
   return outcome(work, entry.path, { result, detail, isFault: isAway });
+}
+
+/** Numbers of the shares to make, or why none may be made. */
+async function plan(
+  work: Work,
+  known: Known,
+  { overwrites }: SplitModes,
+): Promise<Outcome | { wanted: readonly number[]; digest: string | undefined }> {
+  const { replica, state } = known;
+  const { shares, masters } = work.view;
+  const online = shares.flatMap((store, number) => (isOnline(store) ? [number] : []));
+  const isGood = (number: number) => state.good.some((share) => share.number === number);
+  const wanted = overwrites ? online : online.filter((number) => !isGood(number));
+  const isWhole = wanted.length === 0;
+  const isThere = state.good.length > 0;
+  const reasonOf = async (digest: string) =>
+    isThere ? await differenceOf(work, known, digest) : undefined;
+  if (overwrites) {
+    // What another master store has may be an old copy, or spoilt: it replaces no good share.
+    if (replica.store === masters[0]) return { wanted, digest: undefined };
+    const digest = await digestOf(replica.fact.path, work);
+    const reason = await reasonOf(digest);
+    return reason === undefined ? { wanted, digest } : differs(work, known, reason);
+  }
+  if (state.bad.some(({ isOther }) => isOther)) return differs(work, known, OTHER_CONTENT);
+  if (isWhole && isAsRecorded(known)) {
+    const reason = await keyFault(work, state);
+    return reason === undefined ? { wanted, digest: undefined } : differs(work, known, reason);
+  }
+  const digest = await digestOf(replica.fact.path, work);
+  const reason = await reasonOf(digest);
+  if (reason !== undefined) return differs(work, known, reason);
+  if (isWhole && !(await remember(work, known, digest))) return { wanted: online, digest };
+  return { wanted, digest };
 }
 
 /** Links and the like are told: who archives a tree should know what is not in it. */
@@ -95,9 +136,18 @@ function offlineDetail({ offline }: SharesState): string {
   return `without ${offline.map((number) => `share-${number}`).join(', ')}: offline`;
 }
 
-function differs(work: Work, { path: name }: Entry, reason: string): Outcome {
-  const detail = `${reason}; --overwrite replaces them`;
-  return outcome(work, name, { result: 'differs', detail, isFault: true });
+function differs(work: Work, { entry, replica, state }: Known, reason: string): Outcome {
+  const { path: file } = replica.fact;
+  const [master] = work.view.masters;
+  const isMaster = replica.store === master;
+  const remedy = isMaster
+    ? `extract restores what they hold, split --overwrite replaces them by ${file}`
+    : `${file} is not in the master place, ${master!.name}: recover restores what the shares ` +
+      `hold there; if ${file} is the right one, copy it there`;
+  const isSame = state.plainBytes === undefined || state.plainBytes === replica.fact.size;
+  const lengths = isSame ? '' : ` (${state.plainBytes} bytes; ${file} has ${replica.fact.size})`;
+  const detail = `${reason}${lengths}; ${remedy}`;
+  return outcome(work, entry.path, { result: 'differs', detail, isFault: true });
 }
 
 /** As far as times and lengths tell. */
@@ -115,17 +165,14 @@ async function differenceOf(
   { state, record, replica }: Known,
   digest: string,
 ): Promise<string | undefined> {
-  const { trailer } = state.good[0]!.head;
+  const [{ head }] = state.good as [GoodShare];
+  const reason = await keyFault(work, state);
+  if (reason !== undefined) return reason;
   let isSame: boolean;
-  if (trailer) {
+  if (head.trailer) {
     const key = await work.shareKey();
-    try {
-      const seal = FileSeal.fromEnvelope({ key, envelope: trailer.envelope });
-      isSame = seal.isOf(key, fromHex(digest));
-    } catch (error) {
-      if (errorCode(error) !== 'HF_WRONG_KEY') throw error;
-      return 'its shares are sealed with another key';
-    }
+    const seal = FileSeal.fromEnvelope({ key, envelope: head.trailer.envelope });
+    isSame = seal.isOf(key, fromHex(digest));
   } else if (record) isSame = record.digest === digest;
   else if (state.good.length < work.view.scheme.quorum) isSame = false;
   else isSame = (await combinedOf(work, state)).digest === digest;
@@ -133,7 +180,7 @@ async function differenceOf(
   const { path: file, size, mtimeNs } = replica.fact;
   const isRotten = record?.size === size && record.mtimeNs === mtimeNs && record.digest !== digest;
   return isRotten
-    ? `${file} is not what was split, though nobody wrote to it: is its disk bad? Its shares stay`
+    ? `${file} is not what was split, though nobody wrote to it: is its disk bad?`
     : OTHER_CONTENT;
 }
 

@@ -8,6 +8,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage, mapBounded, throwIfAborted, toHex } from '../base/index.ts';
 import { inspectShare, type Share } from '../shares/index.ts';
+import type { Catalogue } from './catalogue.ts';
 import type { SchemeConfig } from './config.ts';
 import { type FileFact, lookAt } from './file-fact.ts';
 import { isOnline, MARKER_FILE, NEW_MARKER_FILE, type SchemeStores, type Store } from './stores.ts';
@@ -171,14 +172,18 @@ export interface SharesState {
   /** Numbers of those that are not there though their store is. */
   readonly missing: readonly number[];
   readonly offline: readonly number[];
+  /** Length of the file of which the good ones are. */
+  readonly plainBytes: number | undefined;
   readonly mark: '*' | '!' | 'X' | '-' | '?';
 }
 
-/** @param plainBytes that the shares should have; by default what most of them say. */
+/**
+ * Headers and lengths of all shares of a file. The good ones are of one content: such as restores
+ * it, before what was split last, before what is as long as the first replica.
+ */
 export async function sharesState(
-  { scheme }: SchemeView,
+  { view: { scheme }, catalogue }: { readonly view: SchemeView; readonly catalogue: Catalogue },
   entry: Entry,
-  plainBytes: number | undefined = replicasOf(entry)[0]?.fact.size,
 ): Promise<SharesState> {
   const bad: SharesFault[] = [];
   const missing: number[] = [];
@@ -196,21 +201,38 @@ export async function sharesState(
       else readable.push({ number, store, fact, head: head as Share });
     }
   }
-  const groups = Map.groupBy(readable, ({ head }) => contentOf(head));
-  const sorted = [...groups.values()].toSorted((a, b) => b.length - a.length);
-  const chosen =
-    sorted.find(
-      ([share]) => plainBytes === undefined || plainBytesOf(share!.head) === plainBytes,
-    ) ?? [];
-  const rowOf = ({ head }: GoodShare) => head.header.row.join();
-  const good = chosen.filter(
-    (share, index) => chosen.findIndex((other) => rowOf(other) === rowOf(share)) === index,
-  );
-  for (const { number, store } of readable.filter((share) => !good.includes(share))) {
-    const reason = 'it is a share of other content, or another one twice';
-    bad.push({ number, store, reason, isOther: true });
+  const likely = [catalogue.file(scheme.name, entry.path)?.size, replicasOf(entry)[0]?.fact.size];
+  const chosen = chooseContent(readable, { quorum: scheme.quorum, likely });
+  const good: GoodShare[] = [];
+  for (const share of chosen) {
+    const row = share.head.header.row.join();
+    const first = good.find(({ head }) => head.header.row.join() === row);
+    if (!first) good.push(share);
+    else bad.push({ ...share, reason: `it is the share of share-${first.number}`, isOther: true });
   }
-  return { good, bad, missing, offline, mark: markOf(scheme, { good, bad, offline }) };
+  for (const share of readable.filter((one) => !chosen.includes(one))) {
+    bad.push({ ...share, reason: 'it is of other content than most', isOther: true });
+  }
+  const plainBytes = good[0] && plainBytesOf(good[0].head);
+  return { good, bad, missing, offline, plainBytes, mark: markOf(scheme, { good, bad, offline }) };
+}
+
+/** @param known.likely lengths of the file, the likeliest first. */
+function chooseContent(
+  shares: readonly GoodShare[],
+  { quorum, likely }: { quorum: number; likely: readonly (number | undefined)[] },
+): readonly GoodShare[] {
+  const groups = [...Map.groupBy(shares, ({ head }) => contentOf(head)).values()];
+  const lengths = [...likely, undefined];
+  const place = ([share]: readonly GoodShare[]) =>
+    lengths.findIndex((bytes) => bytes === undefined || bytes === plainBytesOf(share!.head));
+  const [best = []] = groups.toSorted(
+    (a, b) =>
+      Number(b.length >= quorum) - Number(a.length >= quorum) ||
+      place(a) - place(b) ||
+      b.length - a.length,
+  );
+  return best;
 }
 
 /** Of the whole file. */

@@ -18,6 +18,7 @@ import {
   outcome,
   scratchFolder,
   splitTo,
+  unlessForAll,
 } from './work.ts';
 import type { Work } from './work.ts';
 
@@ -40,7 +41,9 @@ export async function* validateBelow(
 ): AsyncGenerator<Outcome> {
   assert(part.index >= 1 && part.index <= part.count, 'the part is one of the parts');
   const { catalogue, view } = work;
+  let isKnown = false;
   for (const [file, record] of catalogue.files(view.scheme.name, name)) {
+    isKnown = true;
     if (!isOfPart(`${view.scheme.name}/${file}`, part)) continue;
     try {
       yield resplits ? await resplit(work, file, record) : await rehash(work, file, record.shares);
@@ -49,6 +52,7 @@ export async function* validateBelow(
       yield failed(work, file, errorMessage(error));
     }
   }
+  if (!isKnown) yield failed(work, name, 'the catalogue knows no file there; split makes it do so');
 }
 
 function isOfPart(name: string, { index, count }: Part): boolean {
@@ -70,43 +74,51 @@ async function rehash(work: Work, file: string, wanted: Digests): Promise<Outcom
     if (!isOnline(store)) offlineCount += 1;
     else if (fact?.kind !== 'file') faults.push(`${where}: it is missing`);
     else if (should === undefined) faults.push(`${where}: the catalogue does not know it`);
-    else if ((await readable(work, fact.path)) !== should) {
+    else if ((await digestOf(fact.path, work).catch(unlessForAll)) !== should) {
       faults.push(`${where}: ${fact.path} is not what it was`);
     } else goodCount += 1;
   }
   const away = offlineCount > 0 ? [`${offlineCount} offline`] : [];
   const detail = [`${goodCount} of ${shares.length} shares`, ...away, ...faults].join('; ');
-  const isFault = faults.length > 0;
-  return outcome(work, file, { result: isFault ? 'bad' : 'good', detail, isFault });
-}
-
-/** A share that the disk does not give back is bad, and the others are looked at still. */
-async function readable(work: Work, file: string): Promise<string | undefined> {
-  try {
-    return await digestOf(file, work);
-  } catch (error) {
-    if (isForAll(error)) throw error;
-    return undefined;
-  }
+  if (faults.length > 0) return outcome(work, file, { result: 'bad', detail, isFault: true });
+  if (offlineCount === 0) return outcome(work, file, { result: 'good', detail });
+  // What was not looked at is not good; enough of it was, or not.
+  const isFault = goodCount < view.scheme.quorum;
+  return outcome(work, file, { result: 'offline', detail, isFault });
 }
 
 /** Against those of a split that is thrown away. */
 async function resplit(work: Work, file: string, record: FileRecord): Promise<Outcome> {
   const { view } = work;
-  const [replica] = replicasOf(await entryOf(view, file));
-  if (!replica) {
+  const replicas = replicasOf(await entryOf(view, file));
+  if (replicas.length === 0) {
     assertOnline(view.masters, 'there may be a replica');
     return outcome(work, file, { result: 'skipped', detail: 'it has no replica' });
   }
+  const replica = await firstWhatWasSplit(work, replicas, record);
   if (!record.isSealed && !record.points) {
     const message = 'its plain shares were not made here, and cannot be made again';
     throw new HoldfastError('HF_UNSUPPORTED', message);
   }
   await using scratch = await scratchFolder(work);
   const { points } = record;
-  const made = { file: replica.fact.path, folders: [scratch.path], points };
+  const made = { file: replica, folders: [scratch.path], points };
   const paths = await splitTo(work, made);
   const wanted: { digest: string }[] = [];
   for (const share of paths) wanted.push({ digest: await digestOf(share, work) });
   return await rehash(work, file, wanted);
+}
+
+/** Its path. @throws HF_CORRUPT when none is what was split: the shares are not to blame for that. */
+async function firstWhatWasSplit(
+  work: Work,
+  replicas: ReturnType<typeof replicasOf>,
+  record: FileRecord,
+): Promise<string> {
+  for (const { fact } of replicas) {
+    if ((await digestOf(fact.path, work).catch(unlessForAll)) === record.digest) return fact.path;
+  }
+  const [first] = replicas;
+  const message = `${first!.fact.path} is not what was split; without --resplit its shares are checked`;
+  throw new HoldfastError('HF_CORRUPT', message);
 }

@@ -1,15 +1,19 @@
 /** What every verb of an archive works with, and what it says of each file. */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { toHex } from '../base/index.ts';
+import { errorCode, fromHex, HoldfastError, toHex } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
 import {
+  type CombineOptions,
   combineShares,
   type CombineResult,
+  digestOfShares,
+  FileSeal,
   InputFile,
   type Progress,
   splitFile,
   type SplitOptions,
+  verifyShares,
 } from '../shares/index.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Disk } from './disk.ts';
@@ -23,6 +27,8 @@ export interface Work {
   /** For what is compared and thrown away; made when it is needed. */
   readonly workPath: string;
   readonly shareKey: () => Promise<Uint8Array>;
+  /** The share key, if there is one. */
+  readonly knownKey: () => Promise<Uint8Array | undefined>;
   readonly isDryRun: boolean;
   readonly progress?: Progress | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -50,10 +56,10 @@ export function failed(work: Pick<Work, 'view'>, name: string, detail: string): 
   return outcome(work, name, { result: 'failed', detail, isFault: true });
 }
 
-/** A stop, another key and a store that has gone are not about one file. */
+/** A stop and a store that has gone are not about one file. */
 export function isForAll(error: unknown): boolean {
   const { code } = error as { code?: unknown };
-  return code === 'HF_INTERRUPTED' || code === 'HF_WRONG_KEY' || code === 'HF_UNAVAILABLE';
+  return code === 'HF_INTERRUPTED' || code === 'HF_UNAVAILABLE';
 }
 
 const SCRATCH_NAME = /^archive-(\d+)-/;
@@ -95,12 +101,11 @@ export async function digestOf(
 
 /** The file from its good shares. The output is whole, or not there. */
 export async function combineTo(
-  { shareKey, progress, signal }: Work,
+  work: Work,
   state: SharesState,
   output: string,
 ): Promise<CombineResult> {
-  const paths = state.good.map(({ fact }) => fact.path);
-  return await combineShares({ paths, output, shareKey, progress, signal });
+  return await opened(state, () => combineShares({ ...sourceOf(work, state), output }));
 }
 
 /** What the good shares restore; `faults` are of shares that are wrong or there twice. */
@@ -108,11 +113,104 @@ export async function combinedOf(
   work: Work,
   state: SharesState,
 ): Promise<{ digest: string; isVerified: boolean; faults: string[] }> {
-  await using scratch = await scratchFolder(work);
-  const output = path.join(scratch.path, 'combined');
-  const { bad, repeated, isVerified } = await combineTo(work, state, output);
+  const { digest, bad, repeated, isVerified } = await opened(state, () =>
+    digestOfShares(sourceOf(work, state)),
+  );
   const faults = [...bad, ...repeated].map(({ path: file, reason }) => `${file}: ${reason}`);
-  return { digest: await digestOf(output, work), isVerified, faults };
+  return { digest: toHex(digest), isVerified, faults };
+}
+
+function sourceOf({ shareKey, progress, signal }: Work, { good }: SharesState): CombineOptions {
+  return { paths: good.map(({ fact }) => fact.path), shareKey, progress, signal };
+}
+
+/** Numbers of shares that are not what the catalogue has, or else not what their sums say. */
+export async function badShares(
+  work: Work,
+  { name, state }: { readonly name: string; readonly state: SharesState },
+): Promise<number[]> {
+  const record = work.catalogue.file(work.view.scheme.name, name);
+  const bad: number[] = [];
+  for (const { number, fact, head } of state.good) {
+    const should = record?.shares[number]?.digest;
+    if (should === undefined && !head.trailer) continue; // nothing vouches for it
+    const isRight =
+      should === undefined
+        ? await hasRightSums(work, fact.path)
+        : (await digestOf(fact.path, work).catch(unlessForAll)) === should;
+    if (!isRight) bad.push(number);
+  }
+  return bad;
+}
+
+async function hasRightSums({ signal }: Work, share: string): Promise<boolean> {
+  try {
+    return (await verifyShares([share], { signal })).bad.length === 0;
+  } catch (error) {
+    if (errorCode(error) !== 'HF_TOO_FEW_SHARDS') throw error;
+    return false;
+  }
+}
+
+/** What the disk does not give back is bad, and the others are looked at still. */
+export function unlessForAll(error: unknown): undefined {
+  if (isForAll(error)) throw error;
+}
+
+export function withoutShares(state: SharesState, numbers: readonly number[]): SharesState {
+  return { ...state, good: state.good.filter(({ number }) => !numbers.includes(number)) };
+}
+
+/** Another key is told with the share that it does not open. */
+export async function opened<Result>({ good }: SharesState, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (errorCode(cause) !== 'HF_WRONG_KEY' || !good[0]?.head.trailer) throw cause;
+    throw new HoldfastError('HF_WRONG_KEY', otherKey(good[0].fact.path), { cause });
+  }
+}
+
+export function otherKey(share: string): string {
+  return `${share} is sealed with another key; name its key file with --key`;
+}
+
+/**
+ * Whether the file is what was split: by the catalogue, else by sealed shares and their key;
+ * `undefined` where nobody knows.
+ */
+export async function isWhatWasSplit(
+  work: Pick<Work, 'catalogue' | 'knownKey' | 'view'>,
+  { name, state, digest }: { name: string; state: SharesState; digest: string },
+): Promise<boolean | undefined> {
+  const record = work.catalogue.file(work.view.scheme.name, name);
+  if (record) return record.digest === digest;
+  const key = await work.knownKey();
+  const envelope = state.good[0]?.head.trailer?.envelope;
+  if (!key || !envelope || !isKeyOf(key, envelope)) return undefined;
+  return FileSeal.fromEnvelope({ key, envelope }).isOf(key, fromHex(digest));
+}
+
+function isKeyOf(key: Uint8Array, envelope: Uint8Array): boolean {
+  try {
+    FileSeal.fromEnvelope({ key, envelope });
+    return true;
+  } catch (error) {
+    if (errorCode(error) !== 'HF_WRONG_KEY') throw error;
+    return false;
+  }
+}
+
+/** Why the key that is at hand does not open the good shares; nothing when there is none. */
+export async function keyFault(
+  { knownKey }: Pick<Work, 'knownKey'>,
+  { good }: SharesState,
+): Promise<string | undefined> {
+  const sealed = good.find(({ head }) => head.trailer);
+  const key = sealed && (await knownKey());
+  return key && !isKeyOf(key, sealed.head.trailer!.envelope)
+    ? otherKey(sealed.fact.path)
+    : undefined;
 }
 
 /** Splits a file as the scheme says. @returns paths, by share number. */

@@ -91,7 +91,16 @@ describe('texts', () => {
   });
 
   const misspelt = ['', 'rs', 'rs-4', 'rs-4-2', 'RS-4+2', 'rs-4+2 ', 'rs-4+2\n', 'ida-3/5'];
-  const outOfRange = ['rs-0+2', 'rs-4+0', 'rs-200+56', 'rs-9999+1', 'copy-0', 'copy-256', 'near-1', 'near-128'];
+  const outOfRange = [
+    'rs-0+2',
+    'rs-4+0',
+    'rs-200+56',
+    'rs-9999+1',
+    'copy-0',
+    'copy-256',
+    'near-1',
+    'near-128',
+  ];
   const badPairs = ['ida-0of3', 'ida-4of3', 'ida-3of3', 'ida-3of256'];
 
   it.each([...misspelt, ...outOfRange, ...badPairs])('%j is refused with one line', (text) => {

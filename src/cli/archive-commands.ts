@@ -8,11 +8,11 @@ import type { Archive, Outcome, Part } from '../archive/index.ts';
 import { HoldfastError } from '../base/index.ts';
 import { type ArchiveOptions as Options, holdArchive, openArchive } from './archive-session.ts';
 import { readConfig } from './archive-session.ts';
-import { faultLines, offlineLines, outcomeLine, scanLines } from './archive-views.ts';
-import { table } from './output.ts';
+import { conditional, faultLines, offlineLines, outcomeLine, scanLines } from './archive-views.ts';
+import { plural, table } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { KEY_OPTIONS } from './share-key.ts';
+import { existingShareKey, KEY_OPTIONS } from './share-key.ts';
 import { parseCount } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
 
@@ -65,12 +65,13 @@ function addConfig(group: Verbs): void {
     },
   });
   addVerb(config, 'dump', {
-    summary: 'print the configuration with all defaults, as YAML',
+    summary: 'print the configuration with all defaults, as YAML or JSON',
     options: { '--config <file>': COMMON_OPTIONS['--config <file>'] },
     examples: ['holdfast archive config dump'],
     action: async (session: Session, options: Options) => {
-      const { dumpConfig } = await import('../archive/index.ts');
-      session.print(dumpConfig(await readConfig(session, options)).trimEnd());
+      const { configValue, dumpConfig } = await import('../archive/index.ts');
+      const read = await readConfig(session, options);
+      session.show(configValue(read), () => [dumpConfig(read).trimEnd()]);
     },
   });
 }
@@ -101,7 +102,10 @@ function addInit(group: Verbs): void {
         forgets: options.forget ? [options.forget] : [],
       });
       session.show(results, () =>
-        results.map(({ store, state, detail }) => `${state.padEnd(7)}  ${store}  (${detail})`),
+        results.map(({ store, state, detail }) => {
+          const said = conditional(state, { isDryRun: options.dryRun }).padEnd(7);
+          return `${said}  ${store}  (${detail})`;
+        }),
       );
       return results.some(({ state }) => state === 'offline') ? EXIT_FAULT : 0;
     },
@@ -117,15 +121,17 @@ function addSplit(group: Verbs): void {
       ...COMMON_OPTIONS,
       ...DRY_RUN,
       '--overwrite': 'make them again: also those that are there, or are of other content',
+      '--verify': 'read every byte of those that are there, and make bad ones again',
     },
     examples: ['holdfast archive split', 'holdfast archive split -n ~/photos/2024'],
     action: async (
       session: Session,
-      options: Options & { readonly overwrite?: boolean },
+      options: Options & { readonly overwrite?: boolean; readonly verify?: boolean },
       paths: string[],
     ) => {
+      const modes = { overwrites: options.overwrite ?? false, verifies: options.verify ?? false };
       return await report(session, { ...options, isSealing: true, isAlone: true }, (archive) =>
-        archive.split(placesOf(session, paths), { overwrites: options.overwrite ?? false }),
+        archive.split(placesOf(session, paths), modes),
       );
     },
   });
@@ -146,9 +152,13 @@ function addScan(group: Verbs): void {
       const stores = archive.stores.map(({ scheme, name, root, reason }) => {
         return { scheme, store: name, isOnline: root !== undefined, root, reason };
       });
-      if (!session.isJson) session.note(...offlineLines(archive.stores), ...faultLines(files));
+      if (!session.isJson) {
+        session.note(...offlineLines(archive.stores), ...faultLines(files));
+        if (files.some(({ shares }) => shares.isSealed)) await warnOfNoKey(session, options);
+      }
       session.show({ stores, files }, () => scanLines(files));
-      return files.some(({ isDegraded }) => isDegraded) ? EXIT_FAULT : 0;
+      const isBlind = !archive.stores.some(({ root }) => root !== undefined);
+      return isBlind || files.some(({ isDegraded }) => isDegraded) ? EXIT_FAULT : 0;
     },
   });
 }
@@ -259,10 +269,15 @@ function addLint(group: Verbs): void {
     args: PATHS_ARG,
     options: { ...COMMON_OPTIONS, ...local },
     examples: ['holdfast archive lint', 'holdfast archive lint -l photos:2024'],
-    action: async (session: Session, options: LintOptions, paths: string[]) =>
-      await report(session, options, (archive) =>
+    action: async (session: Session, options: LintOptions, paths: string[]) => {
+      const exitCode = await report(session, options, (archive) =>
         archive.lint(placesOf(session, paths), { isLocal: options.local ?? false }),
-      ),
+      );
+      if (exitCode !== 0 && !session.isJson) {
+        session.note('recover brings these files back; delint removes their shares for good');
+      }
+      return exitCode;
+    },
   });
   addVerb(group, 'delint', {
     summary: 'remove what lint lists',
@@ -314,9 +329,17 @@ function addValidate(group: Verbs): void {
     examples: ['holdfast archive validate', 'holdfast archive validate --part 1/4'],
     action: async (session: Session, options: ValidateOptions, paths: string[]) => {
       const validation = { part: partOf(options.part), resplits: options.resplit ?? false };
-      return await report(session, options, (archive) =>
-        archive.validate(placesOf(session, paths), validation),
-      );
+      const { part } = validation;
+      let count = 0;
+      const exitCode = await report(session, options, async function* (archive) {
+        for await (const said of archive.validate(placesOf(session, paths), validation)) {
+          count += 1;
+          yield said;
+        }
+      });
+      const which = part ? `, those of part ${part.index} of ${part.count}` : '';
+      if (!session.isJson) session.note(`${plural('file', count)} looked at${which}`);
+      return exitCode;
     },
   });
 }
@@ -328,7 +351,7 @@ function partOf(text: string | undefined): Part | undefined {
   throw new HoldfastError('HF_BAD_ARGUMENT', `"${text}" is no part; write 1/4, 2/4 and so on`);
 }
 
-/** Prints what happens as it happens; with --json all of it at the end. */
+/** Prints what happens as it happens; with --json all of it at the end, and what went before it. */
 async function report(
   session: Session,
   options: Options,
@@ -338,15 +361,26 @@ async function report(
   using bar = new ProgressBar(session.io, 'archive');
   await using archive = await openArchive(session, options, bar);
   const outcomes: Outcome[] = [];
-  let faultCount = 0;
-  for await (const said of work(archive)) {
-    if (session.isJson) outcomes.push(said);
-    else session.print(outcomeLine(said));
-    if (said.isFault) faultCount += 1;
+  try {
+    for await (const said of work(archive)) {
+      outcomes.push(said);
+      if (session.isJson) continue;
+      bar.clear();
+      session.print(outcomeLine(said, { isDryRun: options.dryRun }));
+    }
+  } finally {
+    if (session.isJson) session.print(JSON.stringify(outcomes));
   }
-  if (session.isJson) session.print(JSON.stringify(outcomes));
-  else session.note(...offlineLines(archive.stores));
-  return faultCount > 0 ? EXIT_FAULT : 0;
+  if (!session.isJson) session.note(...offlineLines(archive.stores));
+  return outcomes.some(({ isFault }) => isFault) ? EXIT_FAULT : 0;
+}
+
+async function warnOfNoKey(session: Session, options: Options): Promise<void> {
+  if (await existingShareKey(session, options)) return;
+  session.note(
+    `holdfast: warning: the shares are sealed, and there is no key file in ${session.dataPath}: ` +
+      'nobody can restore them without it',
+  );
 }
 
 /** `scheme:path` stays; a file whose name has a colon is named as ./a:b. */

@@ -6,7 +6,7 @@ import { HoldfastError, MiB } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
 import type { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { neededKey, shareKey } from './share-key.ts';
+import { existingShareKey, neededKey, shareKey } from './share-key.ts';
 
 const CONFIG_FILE = 'archive.yaml';
 const PROGRESS_BYTES_MIN = 64 * MiB;
@@ -30,7 +30,8 @@ export async function holdArchive(
   const { holdLock } = await import('../device/index.ts');
   await fs.mkdir(dataPath, { recursive: true, mode: 0o700 });
   const { dev, ino } = await fs.stat(dataPath);
-  return await holdLock(`archive-${dev}-${ino}`, `the archive of ${dataPath}`);
+  const what = `the archive of ${dataPath} is being changed by another command: it`;
+  return await holdLock(`archive-${dev}-${ino}`, what);
 }
 
 export async function openArchive(
@@ -43,7 +44,13 @@ export async function openArchive(
   return await Archive.open({
     config,
     dataPath: session.dataPath,
-    shareKey: () => (options.isSealing ? shareKey(session, options) : neededKey(session, options)),
+    async shareKey(mayBeMade) {
+      const known = await existingShareKey(session, options);
+      if (known) return known;
+      const isNew = options.isSealing === true && (await mayBeMade());
+      return isNew ? await shareKey(session, options) : await neededKey(session, options);
+    },
+    knownKey: () => existingShareKey(session, options),
     random: realEnv().random,
     isDryRun: options.dryRun ?? false,
     signal: session.signal,

@@ -2,10 +2,22 @@
 import type { Outcome, ScanRow, Store } from '../archive/index.ts';
 import { table } from './output.ts';
 
+/** What a dry run has not done. */
+const DONE = new Set(
+  'made split completed replaced committed recovered extracted removed discarded moved'.split(' '),
+);
+
+export function conditional(word: string, { isDryRun = false }: { isDryRun?: boolean | undefined }): string {
+  return isDryRun && DONE.has(word) ? `would be ${word}` : word;
+}
+
 /** One line; marks and words of one run stand under each other. */
-export function outcomeLine({ scheme, path, result, detail }: Outcome): string {
-  const where = `${scheme}:${path}`;
-  return oneLine(`${result.padEnd(9)}  ${where}${detail ? `  (${detail})` : ''}`);
+export function outcomeLine(
+  { scheme, path, result, detail }: Outcome,
+  options: { readonly isDryRun?: boolean | undefined } = {},
+): string {
+  const said = conditional(result, options).padEnd(9);
+  return oneLine(`${said}  ${scheme}:${path}${detail ? `  (${detail})` : ''}`);
 }
 
 /** A name may hold line feeds, and what a terminal takes for commands. */

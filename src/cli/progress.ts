@@ -43,9 +43,14 @@ export class ProgressBar implements Disposable {
     if (total >= FILE_BYTES_MIN) this.update({ done, total, bytes: done });
   };
 
-  /** Takes the line away. */
-  [Symbol.dispose](): void {
+  /** Takes the line away, before something else is printed. */
+  clear(): void {
     if (this.#drawnMs !== -Infinity) this.#io.stderr.write(CLEAR_LINE);
+    this.#drawnMs = -Infinity;
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
   }
 }
 

@@ -30,7 +30,7 @@ export function addPutVerb(verbs: Verbs): void {
     options: {
       '-f, --file <file>': 'the file, said as ddfs does',
       '--name <key>': 'key under which it can be found',
-      '--scheme <scheme>': "such as rs-4+2, near-4, or several: rs-4+2,copy-1 (default: the volume's)",
+      '--scheme <scheme>': "such as rs-4+2, near-4, or rs-4+2,copy-1 (default: the volume's)",
       '--id <id>': 'fill this object, made by create',
       '--force': 'replace other content under the same key',
     },

@@ -64,6 +64,10 @@ export async function existingShareKey(
 export async function neededKey(session: Session, options: KeyOptions): Promise<Uint8Array> {
   const key = await existingShareKey(session, options);
   if (key) return key;
-  const message = 'the shares are sealed; name the key file that sealed them with --key';
+  const { SHARE_KEY_FILE } = await import('../shares/index.ts');
+  const file = path.join(session.dataPath, SHARE_KEY_FILE);
+  const message =
+    `there is no key file ${file}, and the shares are sealed: bring it back from its copy, or ` +
+    'name the key file that sealed them with --key';
   throw new HoldfastError('HF_NOT_FOUND', message);
 }

@@ -82,8 +82,8 @@ function addPolicyVerb(group: Verbs): void {
   addVerb(group, 'policy', {
     summary: 'set how a volume stores what it gets from now on',
     details:
-      'What is stored already keeps the scheme that it has, unless --apply is given. Then the node ' +
-      'stores it anew, and goes on when the command is interrupted; all can be read meanwhile.',
+      'What is stored already keeps the scheme that it has, unless --apply is given. Then the ' +
+      'node stores it anew, and goes on when the command is interrupted; it can be read meanwhile.',
     args: { '<name>': 'the volume' },
     options: {
       '--scheme <scheme>': SCHEMES,
@@ -98,7 +98,10 @@ function addPolicyVerb(group: Verbs): void {
     action: async (session: Session, options: PolicyOptions, name: string) => {
       const { scheme, retain, apply } = options;
       if (scheme === undefined && retain === undefined && !apply) {
-        throw new HoldfastError('HF_BAD_ARGUMENT', 'say what to set: --scheme, --retain or --apply');
+        throw new HoldfastError(
+          'HF_BAD_ARGUMENT',
+          'say what to set: --scheme, --retain or --apply',
+        );
       }
       const input = {
         name,
@@ -121,7 +124,11 @@ async function applyPolicy(session: Session, name: string): Promise<ReencodeView
   const onProgress = ({ doneCount, totalCount, bytes }: ProgressView): void =>
     bar.update({ done: doneCount, total: totalCount, bytes });
   try {
-    return await session.client.call('volume.apply', { name }, { signal: session.signal, onProgress });
+    return await session.client.call(
+      'volume.apply',
+      { name },
+      { signal: session.signal, onProgress },
+    );
   } catch (error) {
     if (errorCode(error) === 'HF_INTERRUPTED') session.note('the node goes on with it');
     throw error;

@@ -39,9 +39,9 @@ const NAME_BYTES_MAX = 2048;
 const COUNTER_MAX = 2 ** 52;
 
 /**
- * Bugs that tests plant to see that they would be found. `replace-protected`: a WORM volume replaces
- * after all. `writer-clock`: retention runs from when the writer says. `first-encoding-only`: the
- * other encodings of a hybrid may have gaps. `any-content`: re-encoding may bring other content.
+ * Bugs that tests plant to see that they would be found. `replace-protected`: a WORM volume
+ * replaces after all. `writer-clock`: retention runs from when the writer says.
+ * `first-encoding-only`: other encodings may have gaps. `any-content`: re-encoding may change it.
  */
 export type NamespaceFault =
   | 'replace-protected'

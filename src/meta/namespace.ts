@@ -143,7 +143,7 @@ export interface Namespace extends AsyncDisposable {
   /** Where an object's key is; `undefined` for one without a key. */
   entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
 
-  /** Extents at `from` or after it, in order, at most LIMITS.listPageMax; of released inodes too. */
+  /** Extents from a place on, in order, at most LIMITS.listPageMax; of released inodes too. */
   extents(inode: Inode, from?: ExtentPlace): Promise<readonly Extent[]>;
 
   /** Records extents of an inode that is not committed yet, at most 256 a call. */

@@ -1,7 +1,7 @@
 /**
  * Aim: a protected volume replaces nothing and removes nothing before its time, by the steward's
- * clock, whatever a writer says of the time; re-encoding goes on. Method: a cell over memory engines
- * whose clock is set by hand, opened again in between.
+ * clock, whatever a writer says of the time; re-encoding goes on. Method: a cell over memory
+ * engines whose clock is set by hand, opened again in between; planted faults.
  */
 import { describe, expect, it } from 'vitest';
 import { extentOf } from '../../test/suites/meta-makers.ts';

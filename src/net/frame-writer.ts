@@ -4,9 +4,9 @@
  * connection is *blocked* (it has as much as it should), streams wait and take turns, one frame
  * each; small frames go out all the same, up to a bound.
  *
- * What a stream writes is copied behind its header into a *tray*, so that it is one write; trays are
- * used again once the connection has taken what is in them. Two writes joined by `cork` cost more:
- * Node copies them as well, into new memory each time.
+ * What a stream writes is copied behind its header into a *tray*, so that it is one write; a tray
+ * is used again once the connection has taken what is in it. Two writes joined by `cork` would not
+ * save the copy: Node makes it as well, into new memory each time.
  */
 import type { Duplex } from 'node:stream';
 import { asBuffer, LIMITS } from '../base/index.ts';

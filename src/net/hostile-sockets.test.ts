@@ -5,13 +5,14 @@
  * test gives.
  */
 import { fork } from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { keyOf, openTlsNode } from '../../test/suites/net-bed.ts';
+import { WireProxy } from '../../test/suites/wire-proxy.ts';
 import { errorCode, LIMITS } from '../base/index.ts';
 import { type Env, MetricsTable, realEnv } from '../env/index.ts';
 import { type NetAddress, parseAddress } from './address.ts';
@@ -146,31 +147,16 @@ it('no ticket is given out: each connection proves its key anew', async () => {
 });
 
 it('a proxy that flips bits breaks the connection, and never changes a byte', async () => {
-  let isFlipping = false;
-  const proxy = createServer((near) => {
-    const far = connect(address.port, address.host);
-    for (const socket of [near, far]) socket.on('error', () => {});
-    const pass = (source: Socket, target: Socket): void => {
-      source.on('data', (chunk: Buffer) => {
-        if (isFlipping) chunk[chunk.length >> 1]! ^= 4;
-        target.write(chunk);
-      });
-      source.on('close', () => target.destroy());
-    };
-    pass(near, far);
-    pass(far, near);
-  });
-  proxy.listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
-  stack.defer(() => void proxy.close());
-  const { port } = proxy.address() as AddressInfo;
+  const proxy = stack.use(await WireProxy.open(address));
+  const { port } = proxy;
   const client = stack.use(await open(3));
   await client.connect({ ...address, port });
   expect(await client.call(server.self, 'echo', 'clean', DEADLINE)).toBe('clean');
-  isFlipping = true;
+  proxy.faults.flipEveryBytes = 20;
   const damaged = client.call(server.self, 'echo', 'damaged', DEADLINE);
   expect(await damaged.catch(errorCode)).toBe('HF_UNAVAILABLE');
-  isFlipping = false;
+  expect(proxy.flipCount).toBeGreaterThan(0);
+  proxy.faults.flipEveryBytes = 0;
   let answer: unknown;
   while (answer === undefined) {
     // The connection was dialled without an id, so it is met anew.
@@ -178,6 +164,30 @@ it('a proxy that flips bits breaks the connection, and never changes a byte', as
     answer = await client.call(server.self, 'echo', 'again', DEADLINE).catch(() => undefined);
   }
   expect(answer).toBe('again');
+});
+
+it('a slow wire carries all, a cut one breaks the stream: it never looks whole', async () => {
+  const proxy = stack.use(await WireProxy.open(address));
+  const content = Buffer.alloc(600_000, 'holdfast');
+  let digest = '';
+  server.handle('upload', {}, async (_arg, { stream }) => {
+    const hash = createHash('sha256');
+    for await (const chunk of stream! as AsyncIterable<Buffer>) hash.update(chunk);
+    digest = hash.digest('hex');
+  });
+  const client = stack.use(await open(3));
+  await client.connect({ ...address, port: proxy.port });
+  Object.assign(proxy.faults, { delayMs: 1, bytesPerSecond: 20e6 });
+  const whole = await client.open(server.self, 'upload', null, DEADLINE);
+  whole.stream.resume().end(content);
+  await whole.reply;
+  expect(digest).toBe(createHash('sha256').update(content).digest('hex'));
+  digest = '';
+  const broken = await client.open(server.self, 'upload', null, DEADLINE);
+  broken.stream.resume().write(content);
+  proxy.cut();
+  expect(await broken.reply.catch(errorCode)).toBe('HF_UNAVAILABLE');
+  expect(digest).toBe('');
 });
 
 it('a process that is stopped loses its link, and calls to it fail', async () => {

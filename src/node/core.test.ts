@@ -294,7 +294,7 @@ describe('openCore', () => {
     expect(await open(bed, { metadataKey }).catch(errorCode)).toBe('HF_WRONG_KEY');
     const without = await open(bed, { secrets: { get: () => undefined, add: async () => {} } });
     expect(await without.volumes.list()).toEqual([]);
-    expect(() => without.volumes.objects('v')).toThrow(/there is no volume "v"/);
+    expect(() => without.volumes.objects('v')).toThrow(/does not hold the keys of volume "v"/);
   });
 });
 

@@ -7,11 +7,12 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { errorCode, hexId, type VolumeId } from '../base/index.ts';
+import { errorCode, hexId, type NodeId, type VolumeId } from '../base/index.ts';
 import { decodeRecoveryKit } from '../crypto/index.ts';
 import { virtualEnv } from '../../test/suites/virtual-env.ts';
 import { DataDirectory } from './data-directory.ts';
 import { openKeys } from './first-run.ts';
+import { changedConfig, defaultConfig } from './node-config.ts';
 
 let folder: string;
 let data: DataDirectory;
@@ -166,5 +167,47 @@ describe('keys', () => {
     await expect(openKeys(env, data, {})).rejects.toMatchObject({ code: 'HF_WRONG_KEY' });
     await expect(openKeys(env, data, {})).rejects.toThrow(/recover with: holdfast up --recover/);
     expect(await data.readKeyring()).toBeUndefined();
+  });
+});
+
+describe('what is known of others', () => {
+  it('is read as it was written, and nothing before', async () => {
+    expect(await data.readConfig()).toBeUndefined();
+    expect(await data.readCluster()).toEqual({ members: [] });
+    const config = changedConfig(defaultConfig('host'), {
+      listen: ['tls://0.0.0.0:7450'],
+      labels: { rack: 'r1' },
+    });
+    await data.writeConfig(config);
+    expect(await data.readConfig()).toEqual(config);
+    const node = '0a'.repeat(16) as NodeId;
+    const cluster = {
+      home: node,
+      members: [{ node, addresses: ['tls://10.0.0.1:7450'] }],
+      revocations: { version: 3, floors: new Map([[node, 7]]) },
+      hasLeft: true,
+    };
+    await data.writeCluster(cluster);
+    expect(await data.readCluster()).toEqual(cluster);
+  });
+
+  it('is said to be damaged when it is, with the name of the file', async () => {
+    for (const [name, read] of [
+      ['node.json', () => data.readConfig()],
+      ['members.json', () => data.readCluster()],
+      ['joining.json', () => data.joiningSeed(env)],
+    ] as const) {
+      await fs.writeFile(path.join(data.path, name), '{"version": 1, "nodeSeed": "x"}');
+      await expect(read()).rejects.toMatchObject({ code: 'HF_CORRUPT' });
+      await expect(read()).rejects.toThrow(name);
+    }
+  });
+
+  it('a node that is to join keeps its seed until it has joined', async () => {
+    const seed = await data.joiningSeed(env);
+    expect(await data.joiningSeed(env)).toEqual(seed);
+    expect((await fs.stat(path.join(data.path, 'joining.json'))).mode & 0o777).toBe(0o600);
+    await data.hasJoined();
+    expect(await data.joiningSeed(env)).not.toEqual(seed);
   });
 });

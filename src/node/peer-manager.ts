@@ -102,7 +102,8 @@ export class LocalPeers implements PeerManager {
     if (volume !== undefined) {
       const records = await openVolumes(heart.needCore().registry).list();
       const name = records.find(({ id }) => id === volume)?.name ?? volume;
-      const message = `this node alone has the keys of volume "${name}": holdfast volume grant ${name} NODE`;
+      const grant = `holdfast volume grant ${name} NODE`;
+      const message = `this node alone has the keys of volume "${name}": ${grant}`;
       throw new HoldfastError('HF_DENIED', message);
     }
     const left = await drainOwnStores({ env, core: heart.needCore(), self, stores }, run);

@@ -1,6 +1,6 @@
 /**
  * Aim: three remote copies and one local, on nodes of their own, also after there were too few
- * nodes for it (E8); policies are applied and WORM is kept from any node. Method: whole cores over a
+ * nodes for it; policies are applied and WORM is kept from any node. Method: whole cores over a
  * network in memory, in virtual time.
  */
 import { afterEach, describe, expect, it } from 'vitest';
@@ -67,6 +67,11 @@ describe('three remote copies and one local', () => {
     const { stripes, misplaced } = await bed.home.up.repair.health();
     expect({ ...stripes, misplaced }).toEqual({ ok: 36, degraded: 0, lost: 0, misplaced: 0 });
     expect((await bed.home.up.repair.repair()).writtenBytes).toBe(0);
+    for (const number of [1, 2, 3]) {
+      for (let i = 0; i < 12; i++) {
+        expect(await holders(bed.home.up, `${number}/${i}`)).toContain(bed.node(number).id);
+      }
+    }
   });
 
   it('are two on two nodes, said to be degraded, and four when there are four', async () => {

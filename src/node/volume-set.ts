@@ -246,7 +246,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
    */
   async mend({ signal }: Pick<RunOptions, 'signal'>): Promise<number> {
     let count = 0;
-    for (const { objects } of [...this.#open.values()]) {
+    for (const { objects } of this.#open.values()) {
       count += (await objects.mendAll({ signal })).mended;
     }
     return count;
@@ -258,6 +258,10 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
 
   #named(name: string): OpenVolume {
     for (const volume of this.#open.values()) if (volume.record.name === name) return volume;
+    if (this.#locked.includes(name)) {
+      const message = `this node does not hold the keys of volume "${name}"; see: holdfast status`;
+      throw new HoldfastError('HF_WRONG_KEY', message);
+    }
     throw new HoldfastError('HF_NOT_FOUND', `there is no volume "${name}"`);
   }
 

@@ -38,7 +38,7 @@ export async function nodeWarnings(about: {
   }
   if (heart.core) {
     for (const name of heart.core.volumes.locked) {
-      lines.push(`volume "${name}" cannot be opened: recover with a kit saved after it was made`);
+      lines.push(lockedLine(name, about.others));
     }
     lines.push(...machineReport(heart.core).relaxed, ...frailVolumes(heart.core));
     lines.push(...thinVolumes(heart.core));
@@ -52,6 +52,14 @@ export async function nodeWarnings(about: {
     lines.push(`a volume was made since the recovery kit was saved; save it again: ${SAVE_KIT}`);
   }
   return lines;
+}
+
+/** Why a volume cannot be opened here, and what to do. */
+export function lockedLine(volume: string, { isHome, config }: Others): string {
+  if (isHome)
+    return `volume "${volume}" cannot be opened: recover with a kit saved after it was made`;
+  const grant = `holdfast volume grant ${volume} ${config.name}`;
+  return `volume "${volume}" is not served here; on a node that serves it: ${grant}`;
 }
 
 /** Whether a node that needs a home sees nobody at all. */

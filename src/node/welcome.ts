@@ -2,18 +2,20 @@
 import { formatPolicy, GiB } from '../base/index.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { Heart } from './heart.ts';
+import type { Others } from './others.ts';
 import type { StoreSet } from './store-set.ts';
-import { machineReport, SAVE_KIT } from './warnings.ts';
+import { lockedLine, machineReport, SAVE_KIT } from './warnings.ts';
 
 export async function welcomeLines(about: {
   heart: Heart;
   stores: StoreSet;
   data: DataDirectory;
+  others: Others;
   /** Where the control interface listens, beside its socket. */
   address: string | undefined;
   isFirstRun: boolean;
 }): Promise<readonly string[]> {
-  const { heart, stores, data, address, isFirstRun } = about;
+  const { heart, stores, data, others, address, isFirstRun } = about;
   const { core } = heart;
   const place = [
     `Holdfast is up. Data: ${data.path}`,
@@ -27,7 +29,7 @@ export async function welcomeLines(about: {
   const lines = [
     ...place,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
-    ...core.volumes.locked.map((name) => `Volume "${name}" cannot be opened: the kit is older.`),
+    ...core.volumes.locked.map((name) => `Note: ${lockedLine(name, others)}`),
     ...machineReport(core).relaxed.map((line) => `Note: ${line}`),
   ];
   if (!isFirstRun) return lines;

@@ -4,7 +4,15 @@
  */
 import { describe, expect, it } from 'vitest';
 import { type DeviceId, groupOf, parseScheme, stripeId, xxh64 } from '../base/index.ts';
-import { handOffOrder, nextLayout, NO_DEVICE, placeStripe, type TopologyDevice } from './index.ts';
+import {
+  handOffOrder,
+  nearPlaces,
+  nextLayout,
+  NO_DEVICE,
+  placeStripe,
+  settledPlaces,
+  type TopologyDevice,
+} from './index.ts';
 
 const SCHEME = parseScheme('rs-2+1');
 
@@ -78,5 +86,53 @@ describe('handOffOrder', () => {
     // Weights 1 : 3.
     expect(counts[1]! / (counts[0]! + counts[1]!)).toBeGreaterThan(0.7);
     expect(counts[1]! / (counts[0]! + counts[1]!)).toBeLessThan(0.8);
+  });
+});
+
+describe('near-N', () => {
+  const near = parseScheme('near-3');
+  const at = clusterOf(devices, 5);
+  const writing = (stripe: (typeof stripes)[number], isNear: (number: number) => boolean) =>
+    nearPlaces(
+      { places: placeStripe(at, stripe, near), handOff: handOffOrder(at, stripe, near) },
+      near,
+      (id) => isNear(parseInt(id, 16)),
+    );
+
+  it('has one copy near the writer, and each device once', () => {
+    for (const stripe of stripes.slice(0, 200)) {
+      const row = placeStripe(at, stripe, near);
+      for (const mine of [[0], [3, 4], [0, 1, 2, 3, 4, 5, 6, 7], []]) {
+        const { places, handOff } = writing(stripe, (number) => mine.includes(number));
+        expect(places.slice(0, 2)).toEqual(row.slice(0, 2));
+        expect(new Set([...places, ...handOff]).size).toBe(places.length + handOff.length);
+        expect(new Set([...places, ...handOff])).toEqual(
+          new Set(devices.slice(0, 8).map(({ id }) => id)),
+        );
+        const ids = mine.map(idOf);
+        expect(places.some((id) => ids.includes(id!))).toBe(mine.length > 0);
+        const isNearAlready = row.slice(0, 2).some((id) => ids.includes(id!));
+        if (isNearAlready || mine.length === 0) expect(places).toEqual(row);
+      }
+    }
+  });
+
+  it('is settled where its last copy is, unless another copy belongs there', () => {
+    for (const stripe of stripes.slice(0, 200)) {
+      const row = placeStripe(at, stripe, near);
+      const { places } = writing(stripe, (number) => number === 7);
+      const settled = settledPlaces(row, near, (index) => [places[index]!]);
+      expect(settled).toEqual(places);
+      expect(settledPlaces(row, near, () => [])).toEqual(row);
+      // On a device that has, or is to have, another copy it bears no loss of its own.
+      expect(settledPlaces(row, near, (index) => (index === 2 ? [row[0]!] : []))).toEqual(row);
+      const doubled = (index: number) => (index === 0 ? [idOf(7)] : [places[index]!]);
+      if (places[2] === idOf(7)) expect(settledPlaces(row, near, doubled)).toEqual(row);
+    }
+  });
+
+  it('other schemes go by the row', () => {
+    const places = placeStripe(at, stripes[0]!, SCHEME);
+    expect(settledPlaces(places, SCHEME, () => [idOf(7)])).toBe(places);
   });
 });

@@ -24,7 +24,12 @@ export {
 export { chunkFileName, findChunkFiles } from './chunk-set.ts';
 export { addShares, type AddOptions, type AddResult } from './add-shares.ts';
 export { verifyShares, type VerifyResult } from './check-shares.ts';
-export { combineShares, type CombineResult, digestOfShares } from './combine.ts';
+export {
+  type CombineOptions,
+  combineShares,
+  type CombineResult,
+  digestOfShares,
+} from './combine.ts';
 export { FileSeal, sealedBytes } from './file-seal.ts';
 export { InputFile, OutputFile, type Progress, syncFolder } from './files.ts';
 export {

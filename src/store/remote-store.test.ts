@@ -158,6 +158,45 @@ describe('store of another node', () => {
     expect(await holds(LARGE)).toBe(true);
   });
 
+  it('says of many chunks at once what is known of them', async () => {
+    for (const chunk of [SMALL, LARGE]) await put(chunk);
+    store.flip(SMALL.id, 5);
+    await store.scrub();
+    const ids = [LARGE.id, HUGE.id, SMALL.id];
+    const entries = await remote.statMany(ids);
+    expect(entries).toEqual(await Promise.all(ids.map((each) => remote.stat(each))));
+    expect(entries.map((entry) => entry?.isGood)).toEqual([true, undefined, false]);
+    expect(await remote.statMany([])).toEqual([]);
+    const tooMany = Array.from({ length: 256 }, () => SMALL.id);
+    expect(await remote.statMany(tooMany).catch(errorCode)).toBe('HF_BAD_ARGUMENT');
+  });
+
+  it('asks again when the connection broke, but puts and deletes nothing twice', async () => {
+    await put(LARGE);
+    await put(SMALL);
+    for (const name of ['get', 'stat', 'remove'] as const) {
+      const inner = store[name].bind(store) as (...args: unknown[]) => Promise<unknown>;
+      let askedCount = 0;
+      const cutOnce = async (...args: unknown[]): Promise<unknown> => {
+        askedCount += 1;
+        if (askedCount === 1) {
+          bed.net.cut(bed.server.self);
+          bed.net.heal();
+        }
+        return await inner(...args);
+      };
+      Object.assign(store, { [name]: cutOnce });
+      const asked =
+        name === 'remove'
+          ? remote.remove(SMALL.id, { generationMax: 9 })
+          : remote[name](LARGE.id, { lengthBytes: 10 });
+      const outcome = await asked.then(() => 'answered', errorCode);
+      expect(outcome, name).toBe(name === 'remove' ? 'HF_UNAVAILABLE' : 'answered');
+      expect(askedCount, name).toBe(name === 'remove' ? 1 : 2);
+      Object.assign(store, { [name]: inner });
+    }
+  });
+
   it('deletes for the steward alone', async () => {
     await put(SMALL);
     mayRemove = false;

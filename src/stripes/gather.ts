@@ -155,7 +155,8 @@ export class ShardFinder {
 
   /** How long to wait for these shards before others are asked for. */
   hedgeMs(indexes: readonly number[], bytes: number): number {
-    return this.#context.calls.hedgeMs(this.#nextStores(indexes), bytes);
+    const all = this.#nextStores([...this.ids.keys()]);
+    return this.#context.calls.hedgeMs(this.#nextStores(indexes), all, bytes);
   }
 
   /** Counts shards that were not what their ids say, by who gave them. */
@@ -214,11 +215,7 @@ export class ShardFinder {
   }
 
   /** Data shards first, as they need no decoding; but whose stores are slow come last. */
-  #inOrder(
-    bytes: number,
-    exclude: readonly number[],
-    avoid: readonly number[],
-  ): readonly number[] {
+  #inOrder(bytes: number, exclude: readonly number[], avoid: readonly number[]): readonly number[] {
     const indexes = [...this.#untried.keys()].filter(
       (index) => this.#untried[index]!.length > 0 && !exclude.includes(index),
     );
@@ -240,7 +237,8 @@ export class ShardFinder {
         const entries = await this.#context.calls.run(store, bounds, (stopped) =>
           statChunks(store, this.ids, { signal: stopped }),
         );
-        for (const [index, entry] of entries.entries()) if (entry?.isGood) this.#add(index, [store]);
+        for (const [index, entry] of entries.entries())
+          if (entry?.isGood) this.#add(index, [store]);
       } catch (error) {
         if (errorCode(error) === undefined || signal?.aborted) throw error;
       }

@@ -3,9 +3,9 @@
  * that fails, and one more whenever the answers take long (a *hedge*). Who is not needed any more is
  * told so by its signal.
  *
- * Hedging after a delay, not one more from the start: see bench/stripes.ts. On nodes of even speed
- * that one costs a quarter of the throughput of 4+2 (each read moves 5 shards for 4), while a holder
- * that lags costs a hedged read the delay once; then it is known as slow, and asked last.
+ * Hedging after a delay, not one more from the start: measured by bench/stripes.ts on nodes of even
+ * speed, one more costs 4+2 a fifth of its throughput and more (five shards move for four), while a
+ * holder that lags costs a hedged read the delay once; then it is known as slow, and asked last.
  * Source: Dean and Barroso, "The Tail at Scale", 2013.
  */
 import { errorCode } from '../base/index.ts';
@@ -47,7 +47,10 @@ export async function firstFew<Candidate>(
     ask(candidate, stopped)
       .then(
         (isThere) => isThere && found.length < count && found.push(candidate),
-        (error: unknown) => failures.push(error),
+        (error: unknown) => {
+          const wasStopped = stop.signal.aborted && errorCode(error) !== undefined;
+          if (!wasStopped) failures.push(error);
+        },
       )
       .finally(() => {
         underWay -= 1;

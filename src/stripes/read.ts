@@ -95,11 +95,7 @@ async function readShort(
 }
 
 /** `undefined` when the chunk is not what was sealed. */
-function openShort(
-  shape: StripeShape,
-  key: Uint8Array,
-  chunk: Uint8Array,
-): Uint8Array | undefined {
+function openShort(shape: StripeShape, key: Uint8Array, chunk: Uint8Array): Uint8Array | undefined {
   if (chunk.length !== shape.chunkBytes) return undefined;
   const area = new Uint8Array(shape.paddedBytes);
   try {

@@ -26,7 +26,7 @@ import {
 } from '../store/index.ts';
 import type { Random } from '../env/index.ts';
 import type { StripeCoder } from './coder.ts';
-import { ShardFinder, type Whereabouts } from './gather.ts';
+import { ShardFinder, type StoreOf, type Whereabouts } from './gather.ts';
 import { inspectStripe, unlessBug } from './inspect.ts';
 import { chunkIds } from './shape.ts';
 import { fitsSlot, type LentChunk, type SlotLease, type SlotPool } from './slab.ts';
@@ -61,7 +61,9 @@ export async function rebuildStripe(
   const plan = planSteps(context, subject, before);
   const failures: unknown[] = [];
   const writtenBytes =
-    plan.steps.length === 0 ? 0 : await carryOut(context, { ...subject, ...plan, health: before, failures });
+    plan.steps.length === 0
+      ? 0
+      : await carryOut(context, { ...subject, ...plan, health: before, failures });
   const after = await inspectStripe(context, subject);
   const hasRemoved = await removeSurplus(context, subject, after);
   const health = hasRemoved ? await inspectStripe(context, subject) : after;
@@ -85,21 +87,26 @@ interface Plan {
 }
 
 /**
- * Each shard belongs at its device; where that is dead, at a store without a shard of the stripe.
+ * Each shard belongs at its device; where that is dead, or hung a while ago, at a store without a
+ * shard of the stripe.
  */
 function planSteps(
-  { cluster, storeOf }: Whereabouts,
+  { cluster, calls, storeOf }: Whereabouts,
   { stripe, scheme }: Subject,
   { places }: StripeHealth,
 ): Plan {
+  const wellStoreOf: StoreOf = (device) => {
+    const store = storeOf(device);
+    return store && !calls.isShunned(store) ? store : undefined;
+  };
   const taken = new Set(places.flatMap(({ wantedAt, foundAt }) => [wantedAt, ...foundAt]));
   const free = cluster.handOff(stripe, scheme).filter((device) => !taken.has(device));
-  const spares = aliveOf(free, storeOf).values();
+  const spares = aliveOf(free, wellStoreOf).values();
   const steps: Step[] = [];
   for (const { shardIndex, wantedAt, foundAt } of places) {
-    const own = wantedAt && storeOf(wantedAt);
+    const own = wantedAt && wellStoreOf(wantedAt);
     const isMissing = foundAt.length === 0;
-    if (own && foundAt.includes(own.id)) continue;
+    if (wantedAt && foundAt.includes(wantedAt)) continue;
     const target = own ?? (isMissing ? spares.next().value : undefined);
     if (target) steps.push({ shardIndex, target, isMissing });
   }
@@ -113,28 +120,38 @@ async function carryOut(
 ): Promise<number> {
   const { steps } = work;
   const moved = await mapBounded(steps, steps.length, async (step) => {
-    return step.isMissing ? 0 : await moveShard(context, work, step);
+    return step.isMissing ? undefined : await moveShard(context, work, step);
   });
-  const toMake = steps.filter((_, index) => !moved[index]);
+  const toMake = steps.filter((_, index) => moved[index] === undefined);
   const made = toMake.length > 0 ? await makeShards(context, { ...work, steps: toMake }) : 0;
-  return moved.reduce((sum, bytes) => sum + bytes, made);
+  return moved.reduce<number>((sum, bytes) => sum + (bytes ?? 0), made);
 }
 
-/** A shard that is somewhere is copied from there: one chunk is read, not k. @returns its bytes. */
+/**
+ * A shard that is somewhere is copied from there: one chunk is read, not k.
+ * @returns bytes written; `undefined` when nobody has a good copy after all.
+ */
 async function moveShard(
   context: RebuildContext,
-  { stripe, scheme, health, generation, signal, failures }: Subject & {
+  {
+    stripe,
+    scheme,
+    health,
+    generation,
+    signal,
+    failures,
+  }: Subject & {
     readonly health: StripeHealth;
     readonly failures: unknown[];
   },
   { shardIndex, target: own }: Step,
-): Promise<number> {
+): Promise<number | undefined> {
   const finder = finderOf(context, { stripe, scheme }, health);
   const id = finder.ids[shardIndex]!;
   for (;;) {
     const bytes = LIMITS.stripeShardBytesMax / scheme.n;
     const chunk = await finder.fetchKnown(shardIndex, { bytes, signal });
-    if (!chunk) return 0;
+    if (!chunk) return undefined;
     if (!isGood(id, chunk)) {
       finder.report([shardIndex]);
       continue;

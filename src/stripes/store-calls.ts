@@ -119,9 +119,12 @@ export class StoreCalls {
     );
   }
 
-  /** How long to wait for answers of these stores before another one is asked as well. */
-  hedgeMs(stores: readonly ChunkStore[], bytes: number): number {
-    const slow = this.slowOnes(stores, bytes);
+  /**
+   * How long to wait for answers of these stores before another one is asked as well.
+   * @param all those that are compared.
+   */
+  hedgeMs(stores: readonly ChunkStore[], all: readonly ChunkStore[], bytes: number): number {
+    const slow = this.slowOnes(all, bytes);
     const expected = stores
       .filter((store) => !slow.has(store))
       .map((store) => this.#estimateOf(store, bytes))
@@ -194,13 +197,16 @@ export class StoreCalls {
     }
     const difference = tookMs - estimate.meanMs;
     if (signal?.aborted && difference < 0) return;
-    estimate.meanMs += difference / 8;
+    // It would have taken longer still.
+    estimate.meanMs += signal?.aborted ? difference : difference / 8;
     estimate.deviationMs += (Math.abs(difference) - estimate.deviationMs) / 4;
     estimate.atMs = nowMs;
   }
 
   #estimateOf(store: ChunkStore, bytes: number): Estimate | undefined {
-    const estimate = this.#records.get(store)?.reads.get(kindOf(bytes));
+    const reads = this.#records.get(store)?.reads;
+    // What is small takes no longer than what is large.
+    const estimate = reads?.get(kindOf(bytes)) ?? reads?.get('large');
     const nowMs = this.env.clock.monotonic();
     return estimate && nowMs - estimate.atMs <= ESTIMATE_MS ? estimate : undefined;
   }

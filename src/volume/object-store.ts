@@ -127,8 +127,8 @@ export interface ObjectStore extends AsyncDisposable {
   list(prefix?: string): AsyncIterable<ObjectInfo>;
 
   /**
-   * Stores an object by another policy, under the same id, key, time and address; it can be read all
-   * the while. @throws HF_NOT_FOUND; HF_BAD_SCHEME; as {@link put}.
+   * Stores an object by another policy, under the same id, key, time and address; it can be read
+   * all the while. @throws HF_NOT_FOUND; HF_BAD_SCHEME; as {@link put}.
    */
   reencode(
     reference: string,

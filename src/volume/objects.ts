@@ -6,7 +6,6 @@ import {
   isAddress,
   isHexId,
   isSamePolicy,
-  LIMITS,
   mapBounded,
   type ObjectId,
   type Policy,
@@ -39,6 +38,9 @@ import { StripeKeys } from './stripe-keys.ts';
 
 /** Inode numbers taken from the cell at once. */
 const INODES_PER_RANGE = 1024;
+
+/** Objects that are re-encoded or mended at once; each has several stripes in memory. */
+const OBJECTS_AT_ONCE = 2;
 
 /** Tries of a get whose object is replaced as it is opened. */
 const GET_TRIES = 8;
@@ -298,7 +300,7 @@ class Objects implements ObjectStore {
     let after: ObjectId | undefined;
     for (;;) {
       const page = await this.#options.namespace.listObjects({ after });
-      await mapBounded(page, LIMITS.stripesInFlightMax, async (record) => {
+      await mapBounded(page, OBJECTS_AT_ONCE, async (record) => {
         throwIfAborted(signal);
         await work(record);
       });

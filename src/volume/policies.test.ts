@@ -373,7 +373,11 @@ it('volumes with different secrets share no stripe of the same file', async () =
   cleanup.push(core);
   const seen: string[][] = [];
   const addresses = new Set<string>();
-  for (const [name, isDeduplicating] of [['a', true], ['b', true], ['c', false]] as const) {
+  for (const [name, isDeduplicating] of [
+    ['a', true],
+    ['b', true],
+    ['c', false],
+  ] as const) {
     await core.volumes.create({ name, policy: parsePolicy('rs-4+2,copy-1'), isDeduplicating });
     const before = new Set(await stripesOf(bed));
     const { info } = await put(core.volumes.objects(name), bytesOf(200_000), { key: 'same' });

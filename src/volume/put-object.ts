@@ -1,7 +1,7 @@
 /**
  * One put, from an inode number to the answer. Until the commit nothing of it can be seen; when it
- * fails, what it had named is let go at once, and what a crash leaves the collector finds. An object
- * that is stored otherwise (re-encoded) is put in the same way, and takes its own place.
+ * fails, what it had named is let go at once, and what a crash leaves the collector finds. An
+ * object that is stored otherwise (re-encoded) is put in the same way, and takes its own place.
  */
 import {
   type Address,
@@ -100,10 +100,7 @@ export async function putObject(
 }
 
 /** Makes room for the encodings. @throws HF_BAD_SCHEME when there are too few devices. */
-export async function ensureFits(
-  cluster: PutContext['cluster'],
-  policy: Policy,
-): Promise<void> {
+export async function ensureFits(cluster: PutContext['cluster'], policy: Policy): Promise<void> {
   await cluster.ensureWidth(widthOf(policy), neededWidthOf(policy));
 }
 
@@ -130,8 +127,8 @@ function finish(
 }
 
 /**
- * Stores an object by another policy. Until the commit the old encodings are there, from then on the
- * new ones, under the same id, key, time and content address.
+ * Stores an object by another policy. Until the commit the old encodings are there, from then on
+ * the new ones, under the same id, key, time and content address.
  * @param again its content, as it is read from the old ones.
  * @throws HF_NOT_FOUND when the object was replaced or removed meanwhile.
  */

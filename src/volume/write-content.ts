@@ -53,12 +53,14 @@ export class ContentWriter {
 
   /** Takes it whole. When it throws nothing is under way any more. */
   async write(content: Content): Promise<WrittenContent> {
-    const { signal } = this.#context;
+    const { signal, policy } = this.#context;
+    // The cuts of a hybrid are in memory besides its stripes.
+    const inFlightMax = LIMITS.stripesInFlightMax / (policy.length === 1 ? 1 : 2);
     await using source = sourceOf(content);
     try {
       for await (const cut of this.#cuts(source)) {
         this.#start(cut);
-        if (this.#underWay.size >= LIMITS.stripesInFlightMax) await Promise.race(this.#underWay);
+        if (this.#underWay.size >= inFlightMax) await Promise.race(this.#underWay);
         if (this.#failure) break;
         throwIfAborted(signal);
       }

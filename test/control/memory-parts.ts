@@ -121,7 +121,7 @@ export class MemoryObjects implements ObjectStore {
 
   async reencodeAll(policy: Policy, { onProgress }: VolumeRunOptions = {}) {
     const totalCount = this.stored.size;
-    for (const id of [...this.stored.keys()]) await this.reencode(id, policy);
+    for (const id of this.stored.keys()) await this.reencode(id, policy);
     onProgress?.({ doneCount: totalCount, totalCount, bytes: 0 });
     return { reencoded: totalCount, kept: 0, failed: 0 };
   }

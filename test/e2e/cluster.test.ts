@@ -31,10 +31,14 @@ async function start(name: string, flags: readonly string[] = []): Promise<void>
 }
 
 /** Three stores each: with them a cluster has more than any stripe needs. */
-async function join(name: string, flags: readonly string[] = []): Promise<void> {
+async function join(
+  name: string,
+  flags: readonly string[] = [],
+  listen: readonly string[] = LISTEN,
+): Promise<void> {
   const stores = [1, 2, 3].map((number) => bed.path(name, `disk-${number}`));
   const token = await bed.ok(['invite'], { data: 'a' });
-  const all = [...LISTEN, '--name', name, ...flags];
+  const all = [...listen, '--name', name, ...flags];
   nodes.set(name, await bed.up({ data: name, flags: all, stores, token }));
 }
 
@@ -61,7 +65,8 @@ async function expectGot(data: string, name: string): Promise<void> {
 beforeAll(async () => {
   bed = await Bed.open();
   await start('a', ['--rack', 'r1']);
-  await join('b', ['--rack', 'r2']);
+  // One that can be reached through a WebSocket alone.
+  await join('b', ['--rack', 'r2'], ['--listen', 'wss://127.0.0.1:0']);
   await join('c');
 });
 
@@ -110,7 +115,15 @@ describe('three nodes', () => {
       { data: 'a' },
     );
     await fs.writeFile(bed.path('work', 'token'), token);
-    const d = await bed.up({ data: 'd', token, flags: [...LISTEN, '--no-stores'] });
+    const d = await bed.up({ data: 'd', token, flags: [...LISTEN, '--no-stores', '--name', 'd'] });
+    // Without stores it holds nothing, and serves all the same: once it has the keys.
+    const locked = await bed.run(['get', 'from-a', '-o', '-'], { data: 'd' });
+    expect(locked.exitCode).toBe(9);
+    await bed.ok(['volume', 'grant', 'default', 'd'], { data: 'a' });
+    await until('d serves the volume', async () => {
+      return (await bed.run(['query', 'from-a'], { data: 'd' })).exitCode === 0;
+    });
+    await expectGot('d', 'from-a');
     await d.kill();
     const refusal = async (input: string, data: string) => {
       const { exitCode, stderr } = await bed.run(['join'], { data, input });

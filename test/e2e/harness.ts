@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import net, { type AddressInfo } from 'node:net';
 import os from 'node:os';
@@ -55,6 +55,8 @@ export interface UpOptions {
   readonly flags?: readonly string[];
   /** Joins the cluster of this token first. */
   readonly token?: string;
+  /** The network namespace in which it runs; this process's own when left out. */
+  readonly namespace?: string;
 }
 
 /** What `health` says, and the exit code that it says it with. */
@@ -89,9 +91,15 @@ export class Bed implements AsyncDisposable {
   }
 
   /** Starts a process in the bed; it is killed with the bed. */
-  spawn(args: readonly string[], options: { work?: string; outputFd?: number } = {}): ChildProcess {
+  spawn(
+    args: readonly string[],
+    options: { work?: string; outputFd?: number; namespace?: string | undefined } = {},
+  ): ChildProcess {
     const { HOLDFAST_DATA: _, ...environment } = process.env;
-    const child = spawn(process.execPath, [PROGRAM, ...args], {
+    const { namespace } = options;
+    const within = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace];
+    const [program, ...rest] = [...within, process.execPath, PROGRAM, ...args];
+    const child = spawn(program!, rest, {
       cwd: this.path(options.work ?? 'work'),
       env: { ...environment, HOME: this.path('home') },
       stdio: ['pipe', options.outputFd ?? 'pipe', 'pipe'],
@@ -103,15 +111,16 @@ export class Bed implements AsyncDisposable {
 
   /** Starts a node and waits until it serves. @throws what it printed, when it ends instead. */
   async up(options: UpOptions = {}): Promise<NodeProcess> {
-    const { data = 'data', stores = [], recover, flags = [], token } = options;
-    const child = this.spawn([
+    const { data = 'data', stores = [], recover, flags = [], token, namespace } = options;
+    const args = [
       ...(token === undefined ? ['up'] : ['join', '-']),
       '--data',
       this.path(data),
       ...flags,
       ...(recover === undefined ? [] : ['--recover', recover]),
       ...(stores.length === 0 ? [] : ['--store', ...stores]),
-    ]);
+    ];
+    const child = this.spawn(args, { namespace });
     child.stdin?.on('error', () => {}); // one that has ended does not read
     if (token !== undefined) child.stdin?.end(token);
     return await NodeProcess.whenUp(child, this.path(data, 'control.sock'));
@@ -247,7 +256,17 @@ export class NodeProcess {
 
   /** The largest resident set of the node so far, in bytes. */
   get peakBytes(): number {
-    return peakOf(this.child);
+    return statusBytes(this.child, 'VmHWM');
+  }
+
+  /** What is resident of it now, in bytes. */
+  get residentBytes(): number {
+    return statusBytes(this.child, 'VmRSS');
+  }
+
+  /** Seconds of processor time that the node has used. */
+  get processorSeconds(): number {
+    return processorSeconds(this.child);
   }
 
   /** A client in this process; the caller disposes it. */
@@ -300,7 +319,7 @@ function collect(stream: NodeJS.ReadableStream | null): Buffer[] {
 function watchPeak(child: ChildProcess): { stop(): number } {
   let peakBytes = 0;
   const look = () => {
-    peakBytes = Math.max(peakBytes, peakOf(child));
+    peakBytes = Math.max(peakBytes, statusBytes(child, 'VmHWM'));
   };
   const timer = setInterval(look, SAMPLE_MS);
   return {
@@ -311,14 +330,41 @@ function watchPeak(child: ChildProcess): { stop(): number } {
   };
 }
 
-/** VmHWM: the kernel's own mark, so only the last moments can be missed. 0 when it has ended. */
-function peakOf({ pid }: ChildProcess): number {
-  const file = `/proc/${pid}/status`;
-  if (!existsSync(file)) return 0;
+/**
+ * A line of /proc/PID/status in bytes; 0 when the process has ended. VmHWM is the kernel's own mark
+ * of the largest resident set, so only the last moments can be missed.
+ */
+function statusBytes({ pid }: ChildProcess, name: 'VmRSS' | 'VmHWM'): number {
+  const status = readProcess(pid, 'status');
+  const kib = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+  return Number(kib ?? 0) * 1024;
+}
+
+/** Of user and kernel; proc(5) counts them in hundredths. */
+function processorSeconds({ pid }: ChildProcess): number {
+  // The second field, the program's name, may have spaces; it ends with the last parenthesis.
+  const fields = readProcess(pid, 'stat').replace(/^.*\) /s, '').split(' ');
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / 100;
+}
+
+/** Empty when it has ended. */
+function readProcess(pid: number | undefined, name: string): string {
   try {
-    const kib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(file, 'utf8'))?.[1];
-    return Number(kib ?? 0) * 1024;
+    return readFileSync(`/proc/${pid}/${name}`, 'utf8');
   } catch {
-    return 0; // it ended in between
+    return '';
+  }
+}
+
+/** Waits until a condition holds. @throws after a generous time. */
+export async function until(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  msMax = 90_000,
+): Promise<void> {
+  const endMs = performance.now() + msMax;
+  while (!(await isSo())) {
+    if (performance.now() > endMs) throw new Error(`it never came to pass: ${what}`);
+    await sleep(100);
   }
 }

@@ -6,10 +6,12 @@
  *     npm run test:large                 all of them
  *     npm run test:large -- damage kill  these
  *     npm run test:large -- --seed 7     with other contents and places
+ *     npm run test:large -- wire-stream --wire-bytes 1e9   a shorter stream between two nodes
  */
 import { parseArgs } from 'node:util';
 import { Bed } from '../e2e/harness.ts';
 import { loopObstacle } from '../suites/loop-device.ts';
+import { streamToSlowReader } from '../suites/wire-stream.ts';
 import { cutAndRestore } from '../e2e/drill-chunk-files.ts';
 import { flipBytes } from '../e2e/drill-damage.ts';
 import { killDeviceWriter } from '../e2e/drill-device.ts';
@@ -22,7 +24,7 @@ const GiB = 2 ** 30;
 const MiB = 2 ** 20;
 
 /** @returns what is worth printing, if anything. */
-type Drill = (bed: Bed, seed: number) => Promise<object | void>;
+type Drill = (bed: Bed, seed: number, wireBytes: number) => Promise<object | void>;
 
 const DRILLS: Readonly<Record<string, Drill>> = {
   losses: (bed, seed) =>
@@ -47,30 +49,37 @@ const DRILLS: Readonly<Record<string, Drill>> = {
   },
   stream: (bed, seed) => streamThrough(bed, { seed, sizeBytes: 5e9, residentBytesMax: 512 * MiB }),
   chunks: (bed, seed) => cutAndRestore(bed, { seed, sizeBytes: 5e9, residentBytesMax: 640 * MiB }),
+  'wire-stream': (_bed, _seed, sizeBytes) =>
+    streamToSlowReader({ sizeBytes, pauseMsPerMb: 1, residentBytesMax: 200 * MiB }),
   parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
 };
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { seed: { type: 'string', default: '1' } },
+    options: {
+      seed: { type: 'string', default: '1' },
+      'wire-bytes': { type: 'string', default: '5e9' },
+    },
   });
   const seed = Number(values.seed);
+  const wireBytes = Number(values['wire-bytes']);
   const names = positionals.length > 0 ? positionals : Object.keys(DRILLS);
   const unknown = names.find((name) => !Object.hasOwn(DRILLS, name));
-  if (unknown !== undefined || !Number.isSafeInteger(seed)) {
+  const isSound = Number.isSafeInteger(seed) && Number.isSafeInteger(wireBytes) && wireBytes > 0;
+  if (unknown !== undefined || !isSound) {
     console.error(`test:large: takes --seed NUMBER and any of: ${Object.keys(DRILLS).join(', ')}`);
     process.exitCode = 2;
     return;
   }
-  for (const name of names) await runDrill(name, seed);
+  for (const name of names) await runDrill(name, seed, wireBytes);
 }
 
-async function runDrill(name: string, seed: number): Promise<void> {
+async function runDrill(name: string, seed: number, wireBytes: number): Promise<void> {
   const startedMs = performance.now();
   try {
     await using bed = await Bed.open();
-    const result = await DRILLS[name]!(bed, seed);
+    const result = await DRILLS[name]!(bed, seed, wireBytes);
     console.log(`ok    ${name}  ${secondsSince(startedMs)}  ${describe(result)}`);
   } catch (error) {
     process.exitCode = 1;

@@ -3,7 +3,7 @@
  * the other (as MessagePack, so that they are what would travel). Nodes can be killed, frozen as by
  * SIGSTOP, and parted. Signatures are real; each is checked once and not by every node.
  */
-import { decode, encode } from '@msgpack/msgpack';
+import { Decoder, Encoder } from '@msgpack/msgpack';
 import { errorCode, HoldfastError, type NodeId } from '../../src/base/index.ts';
 import type { NodeKey } from '../../src/crypto/index.ts';
 import type { Env } from '../../src/env/index.ts';
@@ -42,6 +42,8 @@ export class GossipBed {
   readonly nodes: BedNode[] = [];
   readonly #byId = new Map<NodeId, BedNode>();
   readonly #rules = checkedOnce();
+  readonly #encoder = new Encoder();
+  readonly #decoder = new Decoder();
   callCount = 0;
   byteCount = 0;
   isCut: (a: number, b: number) => boolean = () => false;
@@ -173,12 +175,12 @@ export class GossipBed {
     const handler = to.handlers.get(method);
     if (!handler) throw new HoldfastError('HF_UNSUPPORTED');
     const context = { from, signal: new AbortController().signal, stream: undefined };
-    const sent = encode(arg);
-    const answer = await handler(decode(sent) as never, context);
-    const received = encode(answer);
+    const sent = this.#encoder.encode(arg);
+    const answer = await handler(this.#decoder.decode(sent) as never, context);
+    const received = this.#encoder.encode(answer);
     this.callCount += 1;
     this.byteCount += sent.length + received.length;
-    return decode(received);
+    return this.#decoder.decode(received);
   }
 }
 

@@ -10,12 +10,7 @@ export function stripeOf(seed: number): StripeId {
   return stripeId(digest);
 }
 
-export function extentOf(
-  offset: number,
-  lengthBytes: number,
-  seed: number,
-  encoding = 0,
-): Extent {
+export function extentOf(offset: number, lengthBytes: number, seed: number, encoding = 0): Extent {
   const wrappedKey = utf8('wrapped');
   return { encoding, offset, lengthBytes, stripe: stripeOf(seed), schemeNumber: 3, wrappedKey };
 }

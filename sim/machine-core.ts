@@ -1,0 +1,214 @@
+/**
+ * Opens the core of a simulated node: alone, as the only machine, or among others, with a network,
+ * what it serves, and the care that the daemon takes.
+ */
+import { type ErrorCode, errorCode, type NodeId } from '../src/base/index.ts';
+import { registerSelf } from '../src/cluster/index.ts';
+import { NodeKey } from '../src/crypto/index.ts';
+import { gossipMembers, Network, parseAddress } from '../src/net/index.ts';
+import {
+  connectCore,
+  type Core,
+  LocalMetadata,
+  memberGrants,
+  type Metadata,
+  openCore,
+  openHomeCore,
+  RemoteMetadata,
+  Serving,
+  startCare,
+} from '../src/node/index.ts';
+import { openRepair, type Repair } from '../src/repair/index.ts';
+import { EpochWatch } from './epoch-watch.ts';
+import { aliveStores, type Life, type Machine, type Site } from './machine.ts';
+import { textOf } from './sim-env.ts';
+import { TOLERANCE } from './violation.ts';
+
+export interface Opened {
+  readonly core: Core;
+  /** As this machine has it: that of the home, or the way to it; with a planted bug perhaps. */
+  readonly repair: Repair;
+  readonly resources: AsyncDisposable;
+}
+
+/** How often a home that did not answer is asked again. */
+const RETRY_MS = 1000;
+const HOME_AWAY: readonly (ErrorCode | undefined)[] = [
+  'HF_UNAVAILABLE',
+  'HF_TIMEOUT',
+  'HF_UNKNOWN_OUTCOME',
+];
+
+export async function openAlone(site: Site, machine: Machine, life: Life): Promise<Opened> {
+  const { planted, metadataKey } = site;
+  const { env } = life.process;
+  const core = await openHomeCore({
+    env,
+    nodeId: machine.id,
+    metadataKey,
+    secrets: machine.secrets,
+    stores: planted.wrapStores(() => aliveStores(life), env),
+    devices: machine.devices(),
+    tolerance: TOLERANCE,
+    openDb: async (cell) => machine.openDb(cell),
+    threadCount: 0,
+    slotCount: 4,
+    wrapReferences: planted.wrapReferences,
+  });
+  const repair = planted.repairOf({ core, env, stores: () => aliveStores(life), isHome: true });
+  return { core, repair, resources: core };
+}
+
+/** Tries until the home answers. */
+export async function openAmongOthers(site: Site, machine: Machine, life: Life): Promise<Opened> {
+  const { env } = life.process;
+  const open = new AsyncDisposableStack();
+  const network = open.use(await openNetwork(site, machine, life));
+  const { planted } = site;
+  const stores = planted.wrapStores(() => aliveStores(life), env);
+  const home = (): NodeId => site.others!.home();
+  const watch = new EpochWatch({
+    network,
+    home,
+    onOldPut: (epoch, oldest) =>
+      site.report(`a put of epoch ${epoch} was taken, its group was whole at ${oldest}`),
+  });
+  const serving = new Serving({
+    env,
+    network: planted.wrapServed({ network: watch, home }),
+    stores: machine.isHome ? stores : planted.wrapServedStores(stores, env),
+    home,
+    oldestEpoch: planted.isEpochHeeded ? (_, group) => watch.oldest(group) : () => 0,
+  });
+  for (;;) {
+    try {
+      const parts = { site, machine, life, network, serving, stores, watch };
+      const { core, repair, resources } = await openConnected(parts);
+      open.use(resources);
+      return { core, repair, resources: open };
+    } catch (error) {
+      if (machine.isHome || !HOME_AWAY.includes(errorCode(error))) throw error;
+      machine.note(`waits for the home: ${textOf(error)}`);
+      await env.clock.sleep(RETRY_MS);
+    }
+  }
+}
+
+async function openNetwork(site: Site, machine: Machine, life: Life): Promise<Network> {
+  const { identities, addresses } = site.others!;
+  const { admission } = identities;
+  return await Network.open({
+    env: life.process.env,
+    key: new NodeKey(machine.keyring!.nodeSeed),
+    admission,
+    transports: [life.line!.transport],
+    listen: [parseAddress(addressOf(machine))],
+    seeds: addresses().map(parseAddress),
+    membership: gossipMembers({ admission }),
+  });
+}
+
+export function addressOf({ name }: Pick<Machine, 'name'>): string {
+  return `memory://${name}:1`;
+}
+
+interface Parts {
+  readonly site: Site;
+  readonly machine: Machine;
+  readonly life: Life;
+  readonly network: Network;
+  readonly serving: Serving;
+  readonly stores: ReturnType<Site['planted']['wrapStores']>;
+  readonly watch: EpochWatch;
+}
+
+async function openConnected(parts: Parts): Promise<Opened> {
+  const { site, machine, life, network, serving, stores } = parts;
+  const { env } = life.process;
+  const { planted } = site;
+  await using opened = new AsyncDisposableStack();
+  const metadata = opened.use(await openMetadata(parts));
+  const { registry } = metadata;
+  const { id: nodeId } = machine;
+  const core = opened.use(
+    await openCore({
+      env,
+      nodeId,
+      metadata,
+      secrets: machine.secrets,
+      localStores: stores,
+      grants: memberGrants({ env, self: nodeId, registry, keyring: () => machine.keyring! }),
+      threadCount: 0,
+      slotCount: 4,
+    }),
+  );
+  if (machine.isHome) {
+    const wishes = { name: machine.name, labels: {} };
+    await registerSelf({ env, registry, keyring: machine.keyring! }, wishes);
+  }
+  const { isHome } = machine;
+  const repair = planted.repairOf({ core, env, stores: core.stores, isHome });
+  const planting = { ...core, repair };
+  const identity = machine.keyring!;
+  opened.use(await connectCore({ env, core: planting, network, serving, identity }));
+  const care = {
+    alive: () => aliveStores(life),
+    refresh: async () => {},
+    awayFor: () => [],
+    get changeCount() {
+      const failed = [...life.stores.values()].filter(({ state }) => state === 'failed').length;
+      return 1000 * life.storeChanges + failed;
+    },
+    isDetached: () => false,
+    setState() {},
+    devices: () => planted.statedDevices(machine.devices(), core.cluster.devicesOf(nodeId)),
+  };
+  const { nodeGraceMs } = site.others!;
+  opened.use(startCare({ env, core, stores: care, repair, nodeGraceMs }));
+  return { core, repair, resources: opened.move() };
+}
+
+async function openMetadata(parts: Parts): Promise<Metadata> {
+  const { site, machine, life, network, stores, watch } = parts;
+  const { env } = life.process;
+  const devices = machine.devices();
+  const about = { env, nodeId: machine.id, stores, devices, tolerance: TOLERANCE };
+  if (!machine.isHome) {
+    const { home } = site.others!;
+    const metadata = await RemoteMetadata.open({ ...about, network, home });
+    const openRepair = metadata.openRepair.bind(metadata);
+    metadata.openRepair = () => site.planted.wrapRemoteRepair(openRepair());
+    return metadata;
+  }
+  const { metadataKey, planted } = site;
+  const { wrapReferences } = planted;
+  const openDb = async (cell: string) => machine.openDb(cell);
+  const metadata = await LocalMetadata.open({ ...about, metadataKey, openDb, wrapReferences });
+  metadata.openRepair = (given) => openHomeRepair(parts, metadata, given);
+  return metadata;
+}
+
+/** That of the home, which tells all nodes what is whole. */
+function openHomeRepair(
+  { life, watch, site }: Parts,
+  metadata: LocalMetadata,
+  given: Parameters<Metadata['openRepair']>[0],
+): Repair {
+  const { cluster, references } = metadata;
+  const repair = openRepair({
+    ...given,
+    env: life.process.env,
+    cluster,
+    references,
+    volumes: () => metadata.volumes(),
+    namespaceOf: site.planted.wrapNamespaces((volume) => metadata.namespaceOf(volume)),
+    onWhole: (groups, epoch) => watch.tell(groups, epoch),
+  });
+  return {
+    ...repair,
+    async repair(run) {
+      await metadata.mend();
+      return await repair.repair(run);
+    },
+  };
+}
