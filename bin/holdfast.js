@@ -9,16 +9,29 @@ import { fileURLToPath } from 'node:url';
 
 const NODE_MAJOR_MIN = 24;
 const beside = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+// What a clone has. It installs the dependencies and a runtime of its own, and starts no node.
+const bootstrap = beside('../tools/bootstrap.cjs');
+const remedy = `run this once, then the command again: node ${bootstrap}`;
 
 if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
   // The thread pool serves the disks; its size can be set only before its first use.
   process.env.UV_THREADPOOL_SIZE ??= '32';
   module.enableCompileCache(); // halves the start of a short command
   const source = existsSync(beside('../src/cli/main.ts'));
-  const { main } = await import(source ? '../src/cli/main.ts' : '../dist/cli/main.js');
+  const loaded = import(source ? '../src/cli/main.ts' : '../dist/cli/main.js');
+  const { main } = await loaded.catch((error) => {
+    const isInstalled = existsSync(beside('../node_modules/commander')) || !existsSync(bootstrap);
+    if (error.code !== 'ERR_MODULE_NOT_FOUND' || isInstalled) throw error;
+    fail(`its dependencies are not installed; ${remedy}`);
+  });
   process.exitCode = await main(process.argv.slice(2));
 } else {
   handOver();
+}
+
+function fail(message) {
+  console.error(`holdfast: ${message}`);
+  process.exit(1);
 }
 
 function handOver() {
@@ -29,11 +42,10 @@ function handOver() {
     .map(beside)
     .find((file) => existsSync(file));
   if (!node || process.env.HOLDFAST_HANDED_OVER) {
-    console.error(
-      `holdfast: needs Node.js ${NODE_MAJOR_MIN} or newer, this is ${process.version}; ` +
-        `install it, or run "npm start" in a clone, which brings its own`,
+    const clone = existsSync(bootstrap) ? `, or ${remedy}` : '';
+    fail(
+      `needs Node.js ${NODE_MAJOR_MIN} or newer, this is ${process.version}; install it${clone}`,
     );
-    process.exit(1);
   }
   const child = spawn(
     node,
@@ -44,8 +56,7 @@ function handOver() {
     process.on(signal, () => child.kill(signal));
   }
   child.on('error', (error) => {
-    console.error(`holdfast: ${error.message}`);
-    process.exit(1);
+    fail(error.message);
   });
   child.on('exit', (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
 }

@@ -2,11 +2,13 @@
 // Restores a file from any k of its chunk files, plain or sealed. Needs this file and Node 20 or
 // newer, nothing else: keep a copy beside your chunk files. Format: docs/formats/chunk-file.md.
 //
-//     node restore.mjs OUT CHUNK-FILE... [--key KEY-FILE]
+//     node restore.mjs OUT CHUNK-FILE-OR-FOLDER... [--key KEY-FILE]
 import { createDecipheriv, createHash, createHmac } from 'node:crypto';
 import fs from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+const USAGE = 'usage: node restore.mjs OUT CHUNK-FILE-OR-FOLDER... [--key KEY-FILE]';
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 const keyed = (key, ...parts) => createHmac('sha256', key).update(Buffer.concat(parts)).digest();
 const warn = (message) => console.error(`restore: warning: ${message}`);
@@ -120,7 +122,9 @@ function readStripe(chunks, number) {
 
 // Sealed files: the file's key follows from the key file and the envelope.
 function openSeal(envelope, keyPath) {
-  const text = fs.readFileSync(keyPath ?? fail('the file is sealed: give --key'), 'utf8');
+  if (keyPath === undefined) fail('the file is sealed: give --key');
+  if (!fs.existsSync(keyPath)) fail(`there is no key file ${keyPath}`);
+  const text = fs.readFileSync(keyPath, 'utf8');
   const key = Buffer.from(text.trim().split(/\s+/)[1] ?? '', 'hex');
   const named = (label, ...parts) => keyed(key, Buffer.from(`holdfast/${label}/1`), ...parts);
   const check = named('share-key-check').subarray(0, 8);
@@ -145,6 +149,13 @@ function openSeal(envelope, keyPath) {
   return { open, isOf: (digest) => named('share-file', size, digest).equals(fileId) };
 }
 
+// A folder stands for the chunk files in it.
+function chunkFiles(place) {
+  if (!fs.statSync(place, { throwIfNoEntry: false })?.isDirectory()) return [place];
+  const names = fs.readdirSync(place).filter((name) => name.endsWith('.hfc'));
+  return names.map((name) => join(place, name));
+}
+
 function restore(out, paths, keyPath) {
   if (fs.existsSync(out)) fail(`${out} exists`);
   const chunks = openSet(paths);
@@ -159,7 +170,9 @@ function restore(out, paths, keyPath) {
       const bytes = seal.open(readStripe(chunks, number));
       hash.update(bytes);
       fs.writeFileSync(file, bytes);
+      if (process.stderr.isTTY) process.stderr.write(`\r${number + 1} of ${stripes} stripes`);
     }
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     if (!seal.isOf(hash.digest())) fail('what was restored is not the file that was cut');
     fs.fsyncSync(file);
     fs.renameSync(part, out);
@@ -170,11 +183,12 @@ function restore(out, paths, keyPath) {
 }
 
 try {
-  const options = { key: { type: 'string' } };
+  const options = { key: { type: 'string' }, help: { type: 'boolean', short: 'h' } };
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
-  const [out, ...paths] = positionals;
-  if (paths.length === 0) fail('usage: node restore.mjs OUT CHUNK-FILE... [--key KEY-FILE]');
-  restore(out, paths, values.key);
+  const [out, ...places] = positionals;
+  if (values.help) console.log(USAGE);
+  else if (places.length === 0) fail(USAGE);
+  else restore(out, places.flatMap(chunkFiles), values.key);
 } catch (error) {
   console.error(`restore: ${error.message}`);
   process.exitCode = 1;

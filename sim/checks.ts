@@ -18,7 +18,7 @@ import { textOf } from './sim-env.ts';
 import { ABSENT, type Register } from './model.ts';
 import type { Workload } from './workload.ts';
 import { addDisk, bringDisk, collect, heal } from './upkeep.ts';
-import { Violation } from './violation.ts';
+import { TOLERANCE, Violation } from './violation.ts';
 import type { World } from './world.ts';
 
 /** Enough for shards of every scheme in use, and one to spare. */
@@ -178,7 +178,7 @@ async function checkHealth({ repair }: Core): Promise<void> {
   }
 }
 
-/** Of each stripe a machine has no more shards than it must. */
+/** A machine has no more shards of a stripe than may be lost, unless there is no other place. */
 async function checkSpread({ cluster, references }: Core, world: World): Promise<void> {
   if (!world.net) return;
   const counts = world.standing.map((machine) => machine.stores().length);
@@ -189,10 +189,10 @@ async function checkSpread({ cluster, references }: Core, world: World): Promise
     const most = Math.max(
       ...world.standing.map(({ id }) => nodes.filter((node) => node === id).length),
     );
-    let least = 1;
+    let least = TOLERANCE;
     const holds = (count: number): number =>
       counts.reduce((sum, disks) => sum + Math.min(disks, count), 0);
-    while (holds(least) < scheme.n) least += 1;
+    while (holds(least) < cluster.layout().width) least += 1;
     if (most <= least) continue;
     throw new Violation(`${most} shards of ${scheme.n} on one machine, ${least} would do`);
   }

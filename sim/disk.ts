@@ -65,6 +65,11 @@ export class SimDisk {
     this.#media = new Media(sizeBytes);
   }
 
+  /** Whether a device stands over it. */
+  get isPowered(): boolean {
+    return this.#device !== undefined;
+  }
+
   /** Powers it on for one life of the node; the device dies with {@link cutPower}. */
   powerOn(life: Process): SimulatedDevice {
     assert(!this.#device, 'a disk has one user');

@@ -5,6 +5,7 @@
 import { type ErrorCode, errorCode, type NodeId } from '../src/base/index.ts';
 import { registerSelf } from '../src/cluster/index.ts';
 import { NodeKey } from '../src/crypto/index.ts';
+import type { Env } from '../src/env/index.ts';
 import { gossipMembers, Network, parseAddress } from '../src/net/index.ts';
 import {
   connectCore,
@@ -18,8 +19,10 @@ import {
   Serving,
   startCare,
 } from '../src/node/index.ts';
-import { openRepair, type Repair } from '../src/repair/index.ts';
+import type { Repair } from '../src/repair/index.ts';
 import { EpochWatch } from './epoch-watch.ts';
+import { eachStore } from './planted.ts';
+import { watchRemoves } from './remove-watch.ts';
 import { aliveStores, type Life, type Machine, type Site } from './machine.ts';
 import { textOf } from './sim-env.ts';
 import { TOLERANCE } from './violation.ts';
@@ -65,11 +68,12 @@ export async function openAmongOthers(site: Site, machine: Machine, life: Life):
   const open = new AsyncDisposableStack();
   const network = open.use(await openNetwork(site, machine, life));
   const { planted } = site;
-  const stores = planted.wrapStores(() => aliveStores(life), env);
+  const watched = eachStore((store) => watchRemoves(store, site))(() => aliveStores(life), env);
+  const stores = planted.wrapStores(watched, env);
   const home = (): NodeId => site.others!.home();
   const watch = new EpochWatch({
     network,
-    home,
+    isHeeded: planted.isEpochHeeded,
     onOldPut: (epoch, oldest) =>
       site.report(`a put of epoch ${epoch} was taken, its group was whole at ${oldest}`),
   });
@@ -78,11 +82,10 @@ export async function openAmongOthers(site: Site, machine: Machine, life: Life):
     network: planted.wrapServed({ network: watch, home }),
     stores: machine.isHome ? stores : planted.wrapServedStores(stores, env),
     home,
-    oldestEpoch: planted.isEpochHeeded ? (_, group) => watch.oldest(group) : () => 0,
   });
   for (;;) {
     try {
-      const parts = { site, machine, life, network, serving, stores, watch };
+      const parts = { site, machine, life, network, serving, stores };
       const { core, repair, resources } = await openConnected(parts);
       open.use(resources);
       return { core, repair, resources: open };
@@ -119,7 +122,6 @@ interface Parts {
   readonly network: Network;
   readonly serving: Serving;
   readonly stores: ReturnType<Site['planted']['wrapStores']>;
-  readonly watch: EpochWatch;
 }
 
 async function openConnected(parts: Parts): Promise<Opened> {
@@ -153,7 +155,7 @@ async function openConnected(parts: Parts): Promise<Opened> {
   opened.use(await connectCore({ env, core: planting, network, serving, identity }));
   const care = {
     alive: () => aliveStores(life),
-    refresh: async () => {},
+    refresh: () => machine.reopenFailed(life),
     awayFor: () => [],
     get changeCount() {
       const failed = [...life.stores.values()].filter(({ state }) => state === 'failed').length;
@@ -161,54 +163,49 @@ async function openConnected(parts: Parts): Promise<Opened> {
     },
     isDetached: () => false,
     setState() {},
-    devices: () => planted.statedDevices(machine.devices(), core.cluster.devicesOf(nodeId)),
+    devices: () => planted.statedDevices(machine.devices(), core.cluster.topology().devices),
   };
   const { nodeGraceMs } = site.others!;
+  if (!machine.isHome) planted.haunt({ core, env });
   opened.use(startCare({ env, core, stores: care, repair, nodeGraceMs }));
   return { core, repair, resources: opened.move() };
 }
 
+/** Has a node look for new epochs more seldom than it does. */
+function lag(
+  { cluster }: Metadata,
+  { env, everyMs }: { env: Env; everyMs: number | undefined },
+): void {
+  if (everyMs === undefined) return;
+  cluster.follow = async ({ signal }) => {
+    for await (const _ of env.clock.every(everyMs, { signal })) {
+      await cluster.refresh().catch(() => {});
+    }
+  };
+}
+
 async function openMetadata(parts: Parts): Promise<Metadata> {
-  const { site, machine, life, network, stores, watch } = parts;
+  const { site, machine, life, network, stores } = parts;
   const { env } = life.process;
-  const devices = machine.devices();
+  const { planted } = site;
+  const devices = planted.statedDevices(machine.devices(), []);
   const about = { env, nodeId: machine.id, stores, devices, tolerance: TOLERANCE };
   if (!machine.isHome) {
     const { home } = site.others!;
     const metadata = await RemoteMetadata.open({ ...about, network, home });
     const openRepair = metadata.openRepair.bind(metadata);
-    metadata.openRepair = () => site.planted.wrapRemoteRepair(openRepair());
+    lag(metadata, { env, everyMs: planted.followMs });
+    metadata.openRepair = () => planted.wrapRemoteRepair(openRepair());
     return metadata;
   }
-  const { metadataKey, planted } = site;
+  const { metadataKey } = site;
   const { wrapReferences } = planted;
   const openDb = async (cell: string) => machine.openDb(cell);
   const metadata = await LocalMetadata.open({ ...about, metadataKey, openDb, wrapReferences });
-  metadata.openRepair = (given) => openHomeRepair(parts, metadata, given);
+  const { cluster } = metadata;
+  const openRepair = metadata.openRepair.bind(metadata);
+  metadata.openRepair = (given) =>
+    openRepair({ ...given, stripes: planted.wrapStripes({ ...given, cluster }) });
+  metadata.namespaceOf = planted.wrapNamespaces(metadata.namespaceOf.bind(metadata));
   return metadata;
-}
-
-/** That of the home, which tells all nodes what is whole. */
-function openHomeRepair(
-  { life, watch, site }: Parts,
-  metadata: LocalMetadata,
-  given: Parameters<Metadata['openRepair']>[0],
-): Repair {
-  const { cluster, references } = metadata;
-  const repair = openRepair({
-    ...given,
-    env: life.process.env,
-    cluster,
-    references,
-    volumes: () => metadata.volumes(),
-    namespaceOf: site.planted.wrapNamespaces((volume) => metadata.namespaceOf(volume)),
-    onWhole: (groups, epoch) => watch.tell(groups, epoch),
-  });
-  return {
-    ...repair,
-    async repair(run) {
-      await metadata.mend();
-      return await repair.repair(run);
-    },
-  };
 }

@@ -17,9 +17,10 @@ import {
 } from '../src/base/index.ts';
 import type { Keyring } from '../src/crypto/index.ts';
 import { MemoryDb } from '../src/db/index.ts';
+import type { References } from '../src/meta/index.ts';
 import type { Core } from '../src/node/index.ts';
 import type { Repair } from '../src/repair/index.ts';
-import { type ExtentStore, formatStore, openStore } from '../src/store/index.ts';
+import { type ChunkStore, type ExtentStore, formatStore, openStore } from '../src/store/index.ts';
 import { SimDisk } from './disk.ts';
 import type { Identities } from './identities.ts';
 import { openAlone, openAmongOthers } from './machine-core.ts';
@@ -29,6 +30,12 @@ import { Process, textOf, type VirtualTime } from './sim-env.ts';
 import type { LifeLine, SimNet } from './sim-net.ts';
 import type { Trace } from './trace.ts';
 import { type Outcome, Violation } from './violation.ts';
+
+export interface AllThereIs {
+  /** `undefined` while the home is not up. */
+  readonly references: References | undefined;
+  readonly stores: readonly ChunkStore[];
+}
 
 /** What the machines of a run have in common. */
 export interface Site {
@@ -45,6 +52,8 @@ export interface Site {
         readonly identities: Identities;
         readonly home: () => NodeId;
         readonly addresses: () => readonly string[];
+        /** What an observer sees who sees everything. */
+        readonly all: () => AllThereIs;
         /** How long a node may be away before it is written off. */
         readonly nodeGraceMs: number;
       }
@@ -333,12 +342,20 @@ export class Machine {
   async reopen(life: Life, disk: SimDisk): Promise<void> {
     await life.reopening.run(async () => {
       const before = life.stores.get(disk);
-      if ((before && before.state !== 'failed') || disk.state !== 'here') return;
+      const isGood = before && before.state !== 'failed' && disk.isPowered;
+      if (isGood || disk.state !== 'here') return;
       life.stores.delete(disk);
       if (before) await closeQuietly(before);
       disk.cutPower();
       await this.#openDisk(life, disk);
     });
+  }
+
+  /** What a node does again and again for disks that are back. */
+  async reopenFailed(life: Life): Promise<void> {
+    for (const [disk, { state }] of [...life.stores]) {
+      if (state === 'failed' || !disk.isPowered) await this.reopen(life, disk);
+    }
   }
 
   /** Tells the store of the disk whether it has room. */
@@ -356,7 +373,8 @@ async function limit(store: ExtentStore, disk: SimDisk): Promise<void> {
   await store.setLimits({ minBytes: 0, maxBytes: 0, hardMaxBytes });
 }
 
-export function aliveStores({ stores }: Pick<Life, 'stores'>): ExtentStore[] {
+export function aliveStores({ stores, process }: Life): ExtentStore[] {
+  if (process.isDead) return [];
   return [...stores.values()].filter(({ state }) => state !== 'failed');
 }
 

@@ -1,6 +1,6 @@
 /** npm run sim -- [--seed N | --seeds N | --minutes M] [--from N] [--nodes N] [--planted NAME] */
 import { parseArgs } from 'node:util';
-import { PLANTED_NAMES, type PlantedName } from './planted.ts';
+import { PLANTED_IN_CLUSTER, PLANTED_NAMES, type PlantedName } from './planted.ts';
 import { regressions } from './regressions.ts';
 import { type RunOptions, runSeed, type RunResult } from './run.ts';
 
@@ -15,9 +15,10 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
   },
 });
-const planted = PLANTED_NAMES.find((name) => name === values.planted) as PlantedName | undefined;
+const names: readonly PlantedName[] = [...PLANTED_NAMES, ...PLANTED_IN_CLUSTER];
+const planted = names.find((name) => name === values.planted);
 if (values.planted !== undefined && !planted) {
-  throw new Error(`--planted is one of ${PLANTED_NAMES.join(', ')}`);
+  throw new Error(`--planted is one of ${names.join(', ')}`);
 }
 
 const nodes = values.nodes === undefined ? undefined : Number(values.nodes);
@@ -42,7 +43,16 @@ async function runMany(): Promise<void> {
   const count = values.minutes === undefined ? Number(values.seeds) : Infinity;
   const startMs = performance.now();
   const endMs = values.minutes === undefined ? Infinity : startMs + Number(values.minutes) * 60_000;
-  const total = { seeds: 0, failed: 0, operations: 0, crashes: 0, lost: 0, rot: 0, virtualMs: 0 };
+  const total = {
+    seeds: 0,
+    failed: 0,
+    operations: 0,
+    crashes: 0,
+    lost: 0,
+    rot: 0,
+    partitions: 0,
+    virtualMs: 0,
+  };
   function* seeds(): Generator<Pick<RunOptions, 'seed' | 'nodes'>> {
     if (!planted && nodes === undefined) yield* regressions;
     for (let i = 0; i < count && performance.now() < endMs; i++) yield { seed: from + i, nodes };
@@ -56,13 +66,15 @@ async function runMany(): Promise<void> {
     total.crashes += result.crashes;
     total.lost += result.lostDisks;
     total.rot += result.rot;
+    total.partitions += result.partitions;
     total.virtualMs += result.virtualMs;
   }
   const seconds = (performance.now() - startMs) / 1000;
   const virtualHours = Math.round(total.virtualMs / 3_600_000);
   console.log(
     `${total.seeds} seeds from ${from}: ${total.failed} failed; ${total.operations} operations, ` +
-      `${total.crashes} crashes, ${total.lost} disks lost, ${total.rot} rotten, ` +
+      `${total.crashes} crashes, ${total.partitions} partitions, ${total.lost} disks lost, ` +
+      `${total.rot} rotten, ` +
       `${virtualHours} virtual hours; ${(total.seeds / seconds).toFixed(1)} seeds/s`,
   );
 }

@@ -34,7 +34,7 @@ const ALIVE_MIN = 4;
 const DISKS_MAX = 12;
 const CRASHES_MAX = 12;
 /** Nodes wait for each other; what happens between them takes longer. */
-const CLUSTER_PACE = 10;
+const CLUSTER_PACE = 6;
 
 export interface NemesisOptions {
   readonly world: World;

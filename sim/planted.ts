@@ -14,7 +14,9 @@ import type { Holder, Namespace, PendingReference, References } from '../src/met
 import type { Core } from '../src/node/index.ts';
 import { openRepair, type Repair } from '../src/repair/index.ts';
 import type { Network } from '../src/net/index.ts';
+import { plantInCluster } from './planted-in-cluster.ts';
 import type { TopologyDevice } from '../src/placement/index.ts';
+import type { StripeStore } from '../src/stripes/index.ts';
 import type { ChunkStore, OpenOptions } from '../src/store/index.ts';
 
 export const PLANTED_NAMES = [
@@ -34,13 +36,34 @@ export const PLANTED_NAMES = [
   'repair-idle',
 ] as const;
 
-export type PlantedName = (typeof PLANTED_NAMES)[number];
+/** Those between machines. */
+export const PLANTED_IN_CLUSTER = [
+  /** Stores take deletes from every member, and one takes itself for the steward. */
+  'anyone-deletes',
+  /** A copy in the wrong place goes before the right place has one. */
+  'surplus-first',
+  /** Stores of other nodes answer a put before it is durable. */
+  'peer-answers-early',
+  /** Stores take puts of layouts that have been outlived. */
+  'old-epochs-taken',
+  /** What a machine that was away still holds of a deleted object counts as wanted. */
+  'chunks-resurrect',
+  /** A node that was written off stays so when it is back. */
+  'never-back',
+  /** Releases that another node asks for are forgotten. */
+  'release-forgotten',
+] as const;
 
-type Stores = () => readonly ChunkStore[];
+export type PlantedName = (typeof PLANTED_NAMES)[number] | (typeof PLANTED_IN_CLUSTER)[number];
+
+/** What is no bug, or none of ours, and must be borne. */
+export type Borne = 'none' | 'impatient-collector' | 'rogue-member' | 'lagging-member';
+
+export type Stores = () => readonly ChunkStore[];
 
 /** Between the node and its parts. */
 export interface Planted {
-  readonly name: PlantedName | 'none' | 'impatient-collector';
+  readonly name: PlantedName | Borne;
   readonly storeFault: OpenOptions['plantedFault'];
   readonly wrapStores: (stores: Stores, env: Env) => Stores;
   readonly wrapReferences: ((references: References) => References) | undefined;
@@ -52,17 +75,28 @@ export interface Planted {
   readonly wrapServedStores: (stores: Stores, env: Env) => Stores;
   /** Whether stores refuse puts of layouts that they know to be outlived (ruling 11). */
   readonly isEpochHeeded: boolean;
+  /** How often nodes other than the home look for a new epoch; as they do when left out. */
+  readonly followMs: number | undefined;
   /** What a node says of its devices, given what the topology has. */
   readonly statedDevices: <Device extends Stated>(
     devices: readonly Device[],
     known: readonly Stated[],
   ) => Device[];
   readonly wrapNamespaces: (namespaceOf: NamespaceOf) => NamespaceOf;
+  readonly wrapStripes: (parts: StripesParts) => StripeStore;
+  /** Does what a node other than the home should not. */
+  readonly haunt: (parts: Pick<RepairParts, 'core' | 'env'>) => void;
   readonly wrapRemoteRepair: (repair: Repair) => Repair;
 }
 
-type NamespaceOf = (volume: string) => Namespace | undefined;
-type Stated = Pick<TopologyDevice, 'id' | 'state'>;
+export interface StripesParts {
+  readonly stripes: StripeStore;
+  readonly stores: Stores;
+  readonly cluster: Core['cluster'];
+}
+
+export type NamespaceOf = (volume: string) => Namespace | undefined;
+export type Stated = Pick<TopologyDevice, 'id' | 'state'>;
 
 export interface RepairParts {
   readonly core: Core;
@@ -76,7 +110,7 @@ export interface ServedParts {
   readonly home: () => NodeId;
 }
 
-const HONEST: Planted = {
+export const HONEST: Planted = {
   name: 'none',
   storeFault: undefined,
   wrapStores: (stores) => stores,
@@ -85,8 +119,11 @@ const HONEST: Planted = {
   wrapServed: ({ network }) => network,
   wrapServedStores: (stores) => stores,
   isEpochHeeded: true,
+  followMs: undefined,
   statedDevices: (devices) => [...devices],
   wrapNamespaces: (namespaceOf) => namespaceOf,
+  wrapStripes: ({ stripes }) => stripes,
+  haunt: () => {},
   wrapRemoteRepair: (repair) => repair,
 };
 
@@ -115,6 +152,8 @@ export function plant(name: Planted['name']): Planted {
       return { ...HONEST, name, wrapStores: (stores, env) => keepMetadataOnce(stores, env) };
     case 'repair-idle':
       return { ...HONEST, name, repairOf: idleRepair };
+    default:
+      return plantInCluster(name);
   }
 }
 
@@ -198,7 +237,7 @@ function idleRepair({ core: { repair } }: RepairParts): Repair {
 }
 
 /** Wraps stores one by one; a store is wrapped once. */
-function eachStore(
+export function eachStore(
   wrap: (store: ChunkStore, env: Env) => Partial<ChunkStore>,
 ): Planted['wrapStores'] {
   const wrapped = new WeakMap<ChunkStore, ChunkStore>();
@@ -229,7 +268,7 @@ function delegate(store: ChunkStore, changed: Partial<ChunkStore>): ChunkStore {
   };
 }
 
-const ANY_GENERATION = 2 ** 24 - 1;
+export const ANY_GENERATION = 2 ** 24 - 1;
 const DELETE_DELAY_MS = 50;
 
 /** No lie: a delete takes its time. */
@@ -252,7 +291,7 @@ function ignoreGenerations(store: ChunkStore, { clock }: Env): Partial<ChunkStor
   };
 }
 
-function answerEarly(store: ChunkStore): Partial<ChunkStore> {
+export function answerEarly(store: ChunkStore): Partial<ChunkStore> {
   return {
     async put(id, chunk, options) {
       if (isMetadata(id)) return await store.put(id, chunk, options);
@@ -276,6 +315,6 @@ function keepMetadataOnce(stores: Stores, env: Env): Stores {
   }))(stores, env);
 }
 
-function isMetadata(id: Parameters<ChunkStore['put']>[0]): boolean {
+export function isMetadata(id: Parameters<ChunkStore['put']>[0]): boolean {
   return chunkIdParts(id).schemeNumber === METADATA_SCHEME_NUMBER;
 }

@@ -33,6 +33,7 @@ export interface RunResult {
   readonly heals: number;
   readonly lostDisks: number;
   readonly rot: number;
+  readonly partitions: number;
   readonly machines: number;
 }
 
@@ -53,7 +54,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
     failure = error instanceof Violation ? error.message : `${textOf(error)} ${stackOf(error)}`;
     trace.add(time.nowMs, 'checks', failure);
   }
-  const { crashes, restarts, heals, lost, rot } = world.counts;
+  const { crashes, restarts, heals, lost, rot, partitions } = world.counts;
   return {
     seed,
     failure,
@@ -68,6 +69,7 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
     heals,
     lostDisks: lost,
     rot,
+    partitions,
     machines: world.machines.length,
   };
 }
@@ -103,7 +105,7 @@ async function runWorld(parts: {
   const end = new AbortController();
   const nemesis = runNemesis({ world, random: random.fork('nemesis'), sleep, signal: end.signal });
   const clientCount = random.between(2, world.net ? 4 : 6);
-  const pauseMs = random.pick([1, 10, 50, 200]) * (world.net ? 20 : 1);
+  const pauseMs = random.pick(world.net ? [50, 500, 2000, 5000] : [1, 10, 50, 200]);
   const count = world.net ? random.between(8, 20) : random.between(10, 40);
   const clients = Array.from({ length: clientCount }, (_, i) =>
     workload.runClient(random.fork(`client-${i}`), { count, pauseMs, sleep }),

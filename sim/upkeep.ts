@@ -5,6 +5,8 @@ import type { SimDisk } from './disk.ts';
 import type { Machine } from './machine.ts';
 import type { UpLife, World } from './world.ts';
 
+/** Until the home has seen what others have stated. */
+const FOLLOW_MS = 1000;
 const DAY_MS = 24 * 3_600_000;
 
 /** The disk stops answering; with `isForGood` it never comes back. */
@@ -62,7 +64,10 @@ export async function scrub(world: World): Promise<void> {
 }
 
 export async function collect(world: World, graceMs: number): Promise<void> {
-  await maintain(world, 'collect', async ({ repair }) => await repair.collect({ graceMs }));
+  // Others than the home may not ask for everything to go at once.
+  const machines = graceMs === 0 ? [world.home] : undefined;
+  const work = async ({ repair }: { repair: Repair }) => await repair.collect({ graceMs });
+  await maintain(world, 'collect', work, machines);
 }
 
 /** As a user's `repair`: stores that are away are written off, all else is made whole. */
@@ -71,7 +76,7 @@ export async function heal(world: World): Promise<boolean> {
   const startMs = world.nowMs;
   if (world.net && !(await stateDisks(world))) return false;
   const isWhole = await maintain(world, 'heal', async ({ core, repair }) => {
-    if (!world.net) await stateDisksOf(world, world.home, core);
+    if (!world.net) await stateDisksOf(world.home, core);
     await mend(world);
     await repair.collect({ graceMs: DAY_MS });
     const { failedStores } = await repair.scrub();
@@ -99,13 +104,14 @@ export async function heal(world: World): Promise<boolean> {
 async function stateDisks(world: World): Promise<boolean> {
   const up = world.standing.filter(({ isUp }) => isUp);
   const outcomes = await Promise.all(
-    up.map((machine) => world.call((core) => stateDisksOf(world, machine, core), [machine])),
+    up.map((machine) => world.call((core) => stateDisksOf(machine, core), [machine])),
   );
   for (const machine of world.machines) if (machine.isGone) await world.dismiss(machine);
+  await world.sleep(FOLLOW_MS);
   return outcomes.every(({ kind }) => kind === 'done') && up.length === world.standing.length;
 }
 
-async function stateDisksOf(world: World, machine: Machine, core: Core): Promise<void> {
+async function stateDisksOf(machine: Machine, core: Core): Promise<void> {
   const life = machine.upLife;
   if (!life) return;
   for (const disk of machine.disks) {
@@ -127,8 +133,12 @@ async function maintain<Result>(
   world: World,
   what: string,
   work: (parts: { core: Core; repair: Repair; life: UpLife }) => Promise<Result>,
+  machines?: readonly Machine[],
 ): Promise<Result | undefined> {
-  const outcome = await world.call((core, _, life) => work({ core, repair: life.repair, life }));
+  const outcome = await world.call(
+    (core, _, life) => work({ core, repair: life.repair, life }),
+    machines,
+  );
   world.noteOutcome(what, outcome);
   return outcome.kind === 'done' ? outcome.value : undefined;
 }

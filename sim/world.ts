@@ -103,6 +103,10 @@ export class World {
         identities: this.#identities!,
         home: () => this.home.id,
         addresses: () => this.machines.map(addressOf),
+        all: () => ({
+          references: this.home.upLife?.core.references,
+          stores: this.stores(),
+        }),
         nodeGraceMs: graceMs,
       },
       isImpaired: (disk) => this.impaired.has(disk),
@@ -162,7 +166,7 @@ export class World {
     await this.home.start();
     for (const machine of this.machines.slice(1)) await this.#admit(machine);
     if (this.net) await this.together();
-    const policy = [parseScheme('rs-4+2')];
+    const policy = [parseScheme('rs-4+2')] as const;
     const created = await this.call(
       (core) => core.volumes.create({ name: VOLUME, policy, isDeduplicating: true }),
       [this.home],
@@ -170,6 +174,9 @@ export class World {
     if (created.kind !== 'done') throw new Violation('no volume can be made in peace');
     for (const machine of this.machines.slice(1)) await this.#grant(machine);
     if (this.net) await this.together();
+    // That machines came one after the other was no trouble.
+    this.#troubleEndedMs = -Infinity;
+    this.#mayBeDegraded = false;
   }
 
   /** What an admin node does for one that joins, without the talk; then it is started. */
@@ -215,25 +222,32 @@ export class World {
   /** Waits until every machine is up and sees all stores. */
   async together(patienceMs = 300_000): Promise<void> {
     const untilMs = this.nowMs + patienceMs;
-    while (!this.#isTogether()) {
-      if (this.nowMs > untilMs) throw new Violation('the machines do not come together');
+    for (;;) {
+      const lack = this.#lack();
+      if (lack === undefined) return;
+      if (this.nowMs > untilMs) throw new Violation(`the machines do not come together: ${lack}`);
       await this.sleep(LOOK_MS);
     }
   }
 
-  #isTogether(): boolean {
-    const all = this.stores().map(({ id }) => id);
-    return this.standing.every(({ upLife }) => {
-      if (!upLife) return false;
+  /** What is not yet as it should be when nothing is wrong. */
+  #lack(): string | undefined {
+    const all = this.disks.filter(({ state }) => state === 'here').map(({ id }) => id!);
+    const volumeCount = this.home.upLife?.core.volumes.ids().length;
+    for (const { name, upLife } of this.standing) {
+      if (!upLife) return `${name} is not up`;
       const { cluster, stores, volumes } = upLife.core;
+      if (volumes.ids().length !== volumeCount) return `${name} does not serve the volume`;
       const seen = new Set(stores().map(({ id }) => id));
-      const isIn = new Map(
-        cluster.topology().devices.map(({ id, state }) => [id, state !== 'out']),
-      );
-      const hasVolume =
-        volumes.ids().length > 0 || this.home.upLife?.core.volumes.ids().length === 0;
-      return hasVolume && all.every((id) => seen.has(id) && isIn.get(id));
-    });
+      const out = cluster
+        .topology()
+        .devices.flatMap(({ id, state }) => (state === 'out' ? [id] : []));
+      for (const id of all) {
+        if (!seen.has(id)) return `${name} does not see store ${id}`;
+        if (out.includes(id)) return `${name} takes store ${id} for out`;
+      }
+    }
+    return undefined;
   }
 
   get isUp(): boolean {

@@ -15,7 +15,7 @@ import type {
 import type { Policy } from '../base/index.ts';
 import type { Retention, VolumeRecord } from '../meta/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
-import type { Repair, RunOptions } from '../repair/index.ts';
+import type { Repair, RepairStatus, RunOptions } from '../repair/index.ts';
 import type { ObjectStore, ReencodeReport, StripePlaces } from '../volume/index.ts';
 
 /** The stores of this node, in the views of the control interface. */
@@ -115,6 +115,12 @@ export interface AdminParts {
   readonly volumes: VolumeManager;
   readonly devices: DeviceManager;
   readonly repair: Repair;
+  /** `undefined` while the home does not answer; said soon. */
+  repairStatus(): Promise<RepairStatus | undefined>;
+  /** Content of a client is under way until the result is disposed. */
+  beginContent(): Disposable;
+  /** Counters and gauges since the start, by name and labels. */
+  metrics(): Readonly<Record<string, number>>;
   /** What the layout promises now. */
   layoutReport(): LayoutReport;
   /** One line each: what the user should know or do. */

@@ -39,6 +39,7 @@ export async function storeContent(
   { volume, scheme, id, replace, ...names }: v.InferOutput<typeof ContentPut>,
   content: Content,
 ): Promise<PutAnswer> {
+  using _work = parts.beginContent();
   const report = await parts.volumes.objects(volume).put(content, {
     ...names,
     mayReplace: replace === 'yes',
@@ -73,6 +74,7 @@ function optionalObjectId(id: string | undefined): ObjectId | undefined {
 export async function getContent(exchange: ContentExchange): Promise<void> {
   const { parts, response, query, signal } = exchange;
   const wanted = checked(ContentGet, Object.fromEntries(query));
+  using _work = parts.beginContent();
   const { info, bytes } = await openContent(parts.volumes.objects(wanted.volume), wanted, signal);
   const header = encodeURIComponent(JSON.stringify(objectView(info)));
   // The head waits for the first piece: until then a failure still has a status of its own.

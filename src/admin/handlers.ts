@@ -5,7 +5,15 @@ import type { Retention } from '../meta/index.ts';
 import type { AdminParts, ShardLocation } from './admin-parts.ts';
 import { openContent, optionalPolicy, storeContent } from './content.ts';
 import { handedSource, handedTarget } from './handed-file.ts';
-import { fullness, healthView, nodesAway, objectView, placeView, volumeView } from './views.ts';
+import {
+  fullness,
+  healthView,
+  nodesAway,
+  objectView,
+  placeView,
+  repairStatusView,
+  volumeView,
+} from './views.ts';
 
 export interface CallContext {
   readonly parts: AdminParts;
@@ -27,14 +35,17 @@ type Handler<Method extends ControlMethod> = (
 
 export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } = {
   async status(_, { parts }) {
-    const [volumes, devices, nodes, others] = await Promise.all([
+    const [volumes, devices, nodes, status, others] = await Promise.all([
       parts.volumes.list().catch(unanswered),
       parts.devices.list(),
       parts.peers.list(),
+      parts.repairStatus(),
       parts.warnings(),
     ]);
     const warnings = [...fullness(devices), ...nodesAway(nodes), ...others];
-    return { ...parts.identity, volumes: volumes.map(volumeView), devices, nodes, warnings };
+    const repair = repairStatusView(status);
+    const views = { volumes: volumes.map(volumeView), devices, nodes, repair };
+    return { ...parts.identity, ...views, warnings };
   },
   async stop(_, { parts }) {
     parts.stop();
@@ -43,17 +54,23 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
 
   async health(_, { parts, signal, onProgress }) {
     const summary = await parts.repair.health({ signal, onProgress });
-    const [devices, nodes] = await Promise.all([parts.devices.list(), parts.peers.list()]);
-    return healthView(summary, { devices, nodes, layout: parts.layoutReport() });
+    const [devices, nodes, status] = await Promise.all([
+      parts.devices.list(),
+      parts.peers.list(),
+      parts.repairStatus(),
+    ]);
+    const repair = repairStatusView(status);
+    return healthView(summary, { devices, nodes, repair, layout: parts.layoutReport() });
   },
   scrub: async (_, { parts, signal, onProgress }) =>
     await parts.repair.scrub({ signal, onProgress }),
-  async repair(_, { parts, signal, onProgress }) {
-    const repaired = await parts.repair.repair({ signal, onProgress });
+  async repair({ rateBytesPerSecond }, { parts, signal, onProgress }) {
+    const repaired = await parts.repair.repair({ rateBytesPerSecond, signal, onProgress });
     const graceMs = LIMITS.unnamedChunkGraceMs;
     const { deletedStripes, deletedChunks } = await parts.repair.collect({ graceMs, signal });
     return { ...repaired, deletedStripes, deletedChunks };
   },
+  metrics: async (_, { parts }) => parts.metrics(),
 
   'content.store': async ({ descriptor, ...request }, context) => {
     await using source = await handedSource(descriptor, context.onProgress);
@@ -61,6 +78,7 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   },
   'content.fetch': async ({ descriptor, ...wanted }, { parts, signal, onProgress }) => {
     await using target = await handedTarget(descriptor);
+    using _work = parts.beginContent();
     const { info, bytes } = await openContent(parts.volumes.objects(wanted.volume), wanted, signal);
     await target.write(bytes, { totalCount: info.sizeBytes, onProgress });
     return objectView(info);

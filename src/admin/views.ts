@@ -6,12 +6,13 @@ import type {
   ObjectView,
   PlaceView,
   PutAnswer,
+  RepairStatusView,
   StorePlaceView,
   VolumeView,
 } from '../api/index.ts';
 import { formatPolicy, formatScheme } from '../base/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
-import type { HealthSummary } from '../repair/index.ts';
+import type { HealthSummary, RepairStatus } from '../repair/index.ts';
 import type { ObjectInfo, PutReport, StripePlaces } from '../volume/index.ts';
 import type { VolumeStatus } from './admin-parts.ts';
 
@@ -84,10 +85,11 @@ export function healthView(
   about: {
     readonly devices: readonly DeviceView[];
     readonly nodes: readonly NodeView[];
+    readonly repair: RepairStatusView | null;
     readonly layout: LayoutReport;
   },
 ): HealthView {
-  const { devices, nodes, layout } = about;
+  const { devices, nodes, repair, layout } = about;
   const { stripes, bySpare, misplaced, unnamedChunks, badChunks } = summary;
   const away = devices
     .filter(({ state }) => state === 'missing' || state === 'failed')
@@ -100,9 +102,16 @@ export function healthView(
     badChunks,
     devices,
     nodes,
+    repair,
     survives: layout.survives,
     warnings: [...away, ...fullness(devices), ...nodesAway(nodes), ...layout.relaxed],
   };
+}
+
+export function repairStatusView(status: RepairStatus | undefined): RepairStatusView | null {
+  if (!status) return null;
+  const { startedAtMs = null, leftMs = null, lastRepairAtMs = null } = status;
+  return { ...status, startedAtMs, leftMs, lastRepairAtMs };
 }
 
 /** Nodes that do not answer, one line each. */

@@ -16,6 +16,7 @@
  * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
  */
 import * as v from 'valibot';
+import type { RepairStatusView, RepairView, ScrubView, StoreScrubView } from './care-views.ts';
 import type { GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
 
 /** Name of the socket in the data directory. */
@@ -98,6 +99,8 @@ export interface DeviceView {
   readonly reason?: string;
   /** How its use stands to its limits; left out while it is away. */
   readonly pressure?: PressureView;
+  /** Left out while it is away. */
+  readonly scrub?: StoreScrubView;
 }
 
 /** Below min; between; at or above max; at the hard max. */
@@ -161,6 +164,8 @@ export interface StatusView {
   readonly devices: readonly DeviceView[];
   /** All nodes of the cluster that are known here, this one first; empty when it is alone. */
   readonly nodes: readonly NodeView[];
+  /** Null while the home does not answer. */
+  readonly repair: RepairStatusView | null;
   /** One line each: what the user should know or do. */
   readonly warnings: readonly string[];
 }
@@ -201,28 +206,11 @@ export interface HealthView {
   readonly devices: readonly DeviceView[];
   /** As in {@link StatusView}. */
   readonly nodes: readonly NodeView[];
+  readonly repair: RepairStatusView | null;
   /** For each level, how many domains may be lost at once. */
   readonly survives: readonly { readonly level: string; readonly count: number }[];
   /** What could not be kept, and stores that are away. */
   readonly warnings: readonly string[];
-}
-
-export interface ScrubView {
-  readonly checked: number;
-  readonly bad: number;
-  readonly checkedBytes: number;
-  readonly mended: number;
-  readonly failedStores: readonly string[];
-}
-
-export interface RepairView {
-  readonly repaired: number;
-  readonly incomplete: number;
-  readonly lost: number;
-  readonly writtenBytes: number;
-  /** Bytes and chunks let go: nothing wanted them. */
-  readonly deletedStripes: number;
-  readonly deletedChunks: number;
 }
 
 const volume = v.optional(v.pipe(v.string(), v.minLength(1)), 'default');
@@ -262,7 +250,11 @@ export const CONTROL_METHODS = {
   stop: nothing,
   health: nothing,
   scrub: nothing,
-  repair: nothing,
+  repair: v.strictObject({
+    /** Bytes written a second, at most; left out: as fast as can be. */
+    rateBytesPerSecond: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  }),
+  metrics: nothing,
   /** @throws HF_UNSUPPORTED when the node cannot open the descriptor: send the content then. */
   'content.store': v.strictObject({ ...ContentPut.entries, descriptor }),
   'content.fetch': v.strictObject({
@@ -350,6 +342,8 @@ export interface ControlAnswers {
   health: { result: HealthView };
   scrub: { result: ScrubView };
   repair: { result: RepairView };
+  /** Counters and gauges since the start: `name{label="value",…}` → value. */
+  metrics: { result: Readonly<Record<string, number>> };
   'content.store': { result: PutAnswer };
   /** Written from the descriptor's beginning, not made durable. */
   'content.fetch': { result: ObjectView };

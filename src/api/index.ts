@@ -27,13 +27,18 @@ export {
   type ProgressView,
   type PutAnswer,
   type ReencodeView,
-  type RepairView,
-  type ScrubView,
   type StatusView,
   type StorePlaceView,
   type VolumeView,
   type WormView,
 } from './control-api.ts';
+export type {
+  RepairActivityView,
+  RepairStatusView,
+  RepairView,
+  ScrubView,
+  StoreScrubView,
+} from './care-views.ts';
 export type {
   GrantView,
   InvitationView,

@@ -24,7 +24,7 @@ export interface SchemeConfig {
   readonly shareStores: readonly StorePlace[];
   readonly quorum: number;
   readonly width: 1 | 2 | 4;
-  /** For files that are compared and thrown away; absolute. */
+  /** For shares that are thrown away, and content that is read; absolute. */
   readonly workingDir: string | undefined;
   /** Whether `scan` looks at master stores other than the first. */
   readonly scansOthers: boolean;

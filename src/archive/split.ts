@@ -69,7 +69,10 @@ export async function splitEntry(
   const record = catalogue.file(view.scheme.name, entry.path);
   const known = { entry, replica, state: await sharesState(work, entry), record };
   const isUnread = modes.verifies || !isAsRecorded(known);
-  const unread = isUnread && !modes.overwrites ? await badShares(work, { name: entry.path, state: known.state }) : [];
+  const unread =
+    isUnread && !modes.overwrites
+      ? await badShares(work, { name: entry.path, state: known.state })
+      : [];
   const state = withoutShares(known.state, unread);
   const planned = await plan(work, { ...known, state }, modes);
   if ('result' in planned) return planned;

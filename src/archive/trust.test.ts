@@ -25,8 +25,7 @@ afterEach(async () => await bed[Symbol.asyncDispose]());
 const first = async (...args: Parameters<ArchiveBed['all']>) => (await bed.all(...args))[0]!;
 const read = (name: string) =>
   bed.with((archive) => archive.read(`photos:${name}`, (file) => fs.readFile(file, 'utf8')));
-const shares = () =>
-  Object.entries(bed.snapshot()).filter(([name]) => name.endsWith('.sf'));
+const shares = () => Object.entries(bed.snapshot()).filter(([name]) => name.endsWith('.sf'));
 const allPlugged = [0, 1, 2, 3];
 
 async function loseCatalogue(): Promise<void> {

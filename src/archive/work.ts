@@ -24,7 +24,7 @@ export interface Work {
   readonly catalogue: Catalogue;
   readonly disk: Disk;
   readonly random: Pick<Random, 'bytes'>;
-  /** For what is compared and thrown away; made when it is needed. */
+  /** For shares that are thrown away, and content that is read; made when it is needed. */
   readonly workPath: string;
   readonly shareKey: () => Promise<Uint8Array>;
   /** The share key, if there is one. */
@@ -162,7 +162,10 @@ export function withoutShares(state: SharesState, numbers: readonly number[]): S
 }
 
 /** Another key is told with the share that it does not open. */
-export async function opened<Result>({ good }: SharesState, work: () => Promise<Result>): Promise<Result> {
+export async function opened<Result>(
+  { good }: SharesState,
+  work: () => Promise<Result>,
+): Promise<Result> {
   try {
     return await work();
   } catch (cause) {

@@ -7,7 +7,10 @@ const DONE = new Set(
   'made split completed replaced committed recovered extracted removed discarded moved'.split(' '),
 );
 
-export function conditional(word: string, { isDryRun = false }: { isDryRun?: boolean | undefined }): string {
+export function conditional(
+  word: string,
+  { isDryRun = false }: { isDryRun?: boolean | undefined },
+): string {
   return isDryRun && DONE.has(word) ? `would be ${word}` : word;
 }
 

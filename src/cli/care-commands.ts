@@ -1,11 +1,13 @@
 /** Verbs that look after what is stored: health, scrub, repair, doctor. */
-import type { HealthView, ProgressView } from '../api/index.ts';
+import type { ControlInput, HealthView, ProgressView } from '../api/index.ts';
 import { addBenchVerb } from './bench-command.ts';
+import { repairFields, scrubText } from './care-views.ts';
 import { addDoctorVerb } from './doctor-command.ts';
+import { HoldfastError } from '../base/index.ts';
 import { fields, plural } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
-import { formatSize } from './sizes.ts';
+import { formatSize, parseSize } from './sizes.ts';
 import { addVerb, type Verbs } from './verbs.ts';
 
 const DEGRADED_EXIT_CODE = 1;
@@ -45,9 +47,11 @@ export function addCareCommands(verbs: Verbs): void {
     details:
       'It may be stopped and started at will. Exits with 1 when stripes still lack shards, ' +
       'with 6 when some cannot be read.',
-    examples: ['holdfast repair'],
-    action: async (session: Session) => {
-      const done = await withProgress(session, 'repair');
+    options: { '--rate <size>': 'bytes written a second, at most: 50M (default: no limit)' },
+    examples: ['holdfast repair', 'holdfast repair --rate 50M'],
+    action: async (session: Session, { rate }: { rate?: string }) => {
+      const input = rate === undefined ? {} : { rateBytesPerSecond: rateOf(rate) };
+      const done = await withProgress(session, 'repair', input);
       session.show(done, () => [
         `repaired ${plural('stripe', done.repaired)}, wrote ${formatSize(done.writtenBytes)}`,
         ...(done.incomplete > 0
@@ -67,15 +71,23 @@ export function addCareCommands(verbs: Verbs): void {
   addBenchVerb(verbs);
 }
 
+/** @throws HF_BAD_ARGUMENT. */
+function rateOf(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes > 0) return bytes;
+  throw new HoldfastError('HF_BAD_ARGUMENT', 'at a rate of 0 repair would never end');
+}
+
 /** Calls a method that takes its time. */
 async function withProgress<Method extends 'health' | 'scrub' | 'repair'>(
   { client, io, signal }: Session,
   method: Method,
+  input: ControlInput<Method> = {},
 ) {
   using bar = new ProgressBar(io, method);
   const onProgress = ({ doneCount, totalCount, bytes }: ProgressView) =>
     bar.update({ done: doneCount, total: totalCount, bytes });
-  return await client.call(method, {}, { signal, onProgress });
+  return await client.call(method, input, { signal, onProgress });
 }
 
 /** Only what is whole bears what the layout promises. */
@@ -108,6 +120,8 @@ function healthLines(health: HealthView): string[] {
       'bad chunks': health.badChunks || undefined,
       misplaced: health.misplaced || undefined,
       'unnamed chunks': health.unnamedChunks || undefined,
+      ...repairFields(health.repair),
+      scrub: scrubText(health.devices),
     }),
     ...health.warnings.map((line) => `note: ${line}`),
     ...(degraded > 0

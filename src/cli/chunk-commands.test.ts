@@ -8,6 +8,8 @@ test.each([
   ['--data 4 chunk make f --data ./4', '--data 4 chunk make f --data ./4'],
   ['chunk get --data 4 -o f', 'chunk get --data 4 -o f'],
   ['put chunk --data 4', 'put chunk --data 4'],
+  ['export $id --data 2 --data=/dir', 'export $id --data-count 2 --data=/dir'],
+  ['--data export put --data 4', '--data export put --data 4'],
 ])('%s', (given, wanted) => {
   expect(dataCountArguments(given.split(' ')).join(' ')).toBe(wanted);
 });

@@ -2,7 +2,7 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { HoldfastError, LIMITS } from '../base/index.ts';
-import type { ChunkFault, ChunkFileScheme } from '../shares/index.ts';
+import type { ChunkFault, ChunkFileScheme, ChunkVerifyResult } from '../shares/index.ts';
 import { fields, plural, sizeField } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
@@ -13,7 +13,16 @@ import {
   type KeyOptions,
   shareKey,
 } from './share-key.ts';
-import { EXIT_DEGRADED, EXIT_LOST, sizeOf } from './share-work.ts';
+import {
+  EXIT_DEGRADED,
+  EXIT_LOST,
+  folderList,
+  NAME_OPTION,
+  onlyNamed,
+  sizeOf,
+  verifyEach,
+  withOutput,
+} from './share-work.ts';
 import { parseCount, parseSize } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
 
@@ -36,14 +45,18 @@ export interface SchemeOptions {
 }
 
 /**
- * After `chunk make` and `chunk plan`, `--data` and a number is a count, as in the tools that these
- * files come from; before them, or with anything else, it is the data directory.
+ * After `chunk make`, `chunk plan` and `export`, `--data` and a number is a count, as in the tools
+ * that these files come from; before them, or with anything else, it is the data directory.
  */
 export function dataCountArguments(argv: readonly string[]): string[] {
-  const chunkAt = argv.indexOf('chunk');
-  if (chunkAt < 0 || !['make', 'plan'].includes(argv[chunkAt + 1] ?? '')) return [...argv];
+  const verbAt = argv.findIndex(
+    (word, at) =>
+      (word === 'export' && argv[at - 1] !== '--data') ||
+      (word === 'chunk' && ['make', 'plan'].includes(argv[at + 1] ?? '')),
+  );
+  if (verbAt < 0) return [...argv];
   return argv.map((word, at) => {
-    if (at < chunkAt) return word;
+    if (at < verbAt) return word;
     const isCount = word === '--data' && /^\d+$/.test(argv[at + 1] ?? '');
     return isCount ? '--data-count' : word.replace(/^--data=(?=\d+$)/, '--data-count=');
   });
@@ -91,11 +104,18 @@ function addMake(group: Verbs): void {
       const scheme = await schemeOf(options, { sizeBytes, isSealed });
       const folders = await makeFolders(session, options, { source, scheme });
       const key = isSealed ? await shareKey(session, options) : undefined;
-      const { makeChunkFiles } = await import('../shares/index.ts');
+      const { makeChunkFiles, planChunkFiles } = await import('../shares/index.ts');
+      const { stripeBytes } = planChunkFiles({ sizeBytes, isSealed }, scheme);
+      if (options.stripe !== undefined && stripeBytes !== scheme.stripeBytes) {
+        session.note(
+          `holdfast: a stripe is ${sizeField(stripeBytes)} here: blocks are equal and whole`,
+        );
+      }
       using bar = new ProgressBar(session.io, 'make');
       const name = options.name ?? path.basename(source);
       const made = { file: source, name, folders, scheme, key, signal: session.signal };
       const paths = await makeChunkFiles({ ...made, progress: bar.ofFile });
+      bar.clear();
       session.show({ paths }, () => paths.map((made) => path.relative(session.io.workPath, made)));
     },
   });
@@ -123,14 +143,10 @@ export async function makeFolders(
   return folders;
 }
 
-function folderList(session: Session, text: string | undefined): string[] {
-  const names = (text ?? '').split(',').filter((name) => name !== '');
-  return names.map((folder) => session.resolve(folder));
-}
-
 interface GetOptions extends KeyOptions {
-  readonly output: string;
+  readonly output?: string;
   readonly force?: boolean;
+  readonly name?: string;
 }
 
 function addGet(group: Verbs): void {
@@ -139,25 +155,30 @@ function addGet(group: Verbs): void {
     details: 'Only reads them. The file appears when its digest has been found right.',
     args: CHUNKS_ARG,
     options: {
-      '-o, --output <file>': 'the file to make',
+      '-o, --output <file>': 'the file to make; - is standard output',
       '--force': 'replace a file that exists',
+      ...NAME_OPTION,
       '--key <file>': KEY_OPTIONS['--key <file>'],
     },
-    examples: ['holdfast chunk get -o photos.tar /mnt/a /mnt/b'],
+    examples: [
+      'holdfast chunk get -o photos.tar /mnt/a /mnt/b',
+      'holdfast chunk get -o photos.tar --name photos.tar /mnt/a /mnt/b',
+    ],
     action: async (session: Session, options: GetOptions, places: string[]) => {
-      if (options.output === undefined) {
-        throw new HoldfastError('HF_BAD_ARGUMENT', 'name the file to make with -o');
-      }
       const { getFromChunkFiles } = await import('../shares/index.ts');
       using bar = new ProgressBar(session.io, 'get');
-      const { faults, sizeBytes } = await getFromChunkFiles({
-        paths: await pathsOf(session, places),
-        output: session.resolve(options.output),
-        replaces: options.force ?? false,
-        key: await existingShareKey(session, options),
-        signal: session.signal,
-        progress: bar.ofFile,
-      });
+      const result = await withOutput(session, options.output, async (output) =>
+        getFromChunkFiles({
+          paths: await pathsOf(session, places, options.name),
+          output,
+          replaces: options.force ?? false,
+          key: await existingShareKey(session, options),
+          signal: session.signal,
+          progress: bar.ofFile,
+        }),
+      );
+      bar.clear();
+      const { faults, sizeBytes } = result;
       await warnOfFaults(session, faults);
       if (session.isJson) session.print(JSON.stringify({ sizeBytes, faults }));
     },
@@ -171,27 +192,53 @@ function addVerify(group: Verbs): void {
       'Needs no key. Exit code 1 when something is bad or missing and can be repaired, 6 when ' +
       'too few are left.',
     args: CHUNKS_ARG,
-    options: { '--each': 'each by itself: missing chunk files are no fault' },
-    examples: ['holdfast chunk verify /mnt/a /mnt/b /mnt/c', 'holdfast chunk verify --each /mnt/a'],
-    action: async (session: Session, { each }: { each?: boolean }, places: string[]) => {
-      const { faultLines, verifyChunkFiles } = await import('../shares/index.ts');
-      using bar = new ProgressBar(session.io, 'verify');
-      const { signal } = session;
-      const paths = await pathsOf(session, places);
-      const result = await verifyChunkFiles(paths, { signal, progress: bar.ofFile });
-      const { faults, lacking, k, n, goodCount } = result;
-      session.show(result, () => [
-        ...faultLines(faults),
-        `${n - lacking.length} of ${plural('chunk file', n)} good, ${k} needed` +
-          (lacking.length > 0 ? `; missing or bad: ${lacking.join(', ')}` : ''),
-      ]);
-      if (faults.length === 0 && (each || lacking.length === 0)) return 0;
-      return goodCount < k && !each ? EXIT_LOST : EXIT_DEGRADED;
-    },
+    options: { '--each': 'each by itself: missing chunk files are no fault', ...NAME_OPTION },
+    examples: [
+      'holdfast chunk verify /mnt/a /mnt/b /mnt/c',
+      'holdfast chunk verify --name photos.tar /mnt/a /mnt/b /mnt/c',
+      'holdfast chunk verify --each /mnt/a',
+    ],
+    action: verifyAll,
   });
 }
 
+async function verifyAll(
+  session: Session,
+  { each = false, name }: { readonly each?: boolean; readonly name?: string },
+  places: string[],
+): Promise<number> {
+  const { groupChunkFiles, verifyChunkFiles } = await import('../shares/index.ts');
+  using bar = new ProgressBar(session.io, 'verify');
+  const { signal } = session;
+  const groups = await groupChunkFiles(await pathsOf(session, places, name));
+  return await verifyEach(session, groups, {
+    async verify({ paths }) {
+      const result = await verifyChunkFiles(paths, { signal, progress: bar.ofFile });
+      bar.clear();
+      return { result, exitCode: exitCodeOf(result, each) };
+    },
+    lines: (result) => verifyLines(session, result, each),
+  });
+}
+
+function exitCodeOf({ faults, lacking, goodCount, k }: ChunkVerifyResult, each: boolean): number {
+  if (faults.length === 0 && (each || lacking.length === 0)) return 0;
+  return goodCount < k && !each ? EXIT_LOST : EXIT_DEGRADED;
+}
+
+async function verifyLines(
+  session: Session,
+  { faults, lacking, k, n }: ChunkVerifyResult,
+  each: boolean,
+): Promise<string[]> {
+  const good = `${n - lacking.length} of ${plural('chunk file', n)} good`;
+  // By itself: what is elsewhere is no business of this disk.
+  const rest = lacking.length > 0 ? `; missing or bad: ${lacking.join(', ')}` : '';
+  return [...(await shownFaults(session, faults)), each ? good : `${good}, ${k} needed${rest}`];
+}
+
 interface RepairOptions {
+  readonly name?: string;
   readonly targets?: string;
   readonly dryRun?: boolean;
 }
@@ -206,6 +253,7 @@ function addRepair(group: Verbs): void {
     options: {
       '-d, --targets <dirs>': 'where missing ones may go (default: the folders that are named)',
       '-n, --dry-run': 'only say what would be made',
+      ...NAME_OPTION,
     },
     examples: ['holdfast chunk repair /mnt/a /mnt/b /mnt/c'],
     action: async (session: Session, options: RepairOptions, places: string[]) => {
@@ -213,7 +261,7 @@ function addRepair(group: Verbs): void {
       using bar = new ProgressBar(session.io, 'repair');
       const { signal } = session;
       const { faults, repaired } = await repairChunkFiles({
-        paths: await pathsOf(session, places),
+        paths: await pathsOf(session, places, options.name),
         folders: options.targets
           ? folderList(session, options.targets)
           : await foldersOf(session, places),
@@ -221,6 +269,7 @@ function addRepair(group: Verbs): void {
         signal,
         progress: bar.ofFile,
       });
+      bar.clear();
       await warnOfFaults(session, faults);
       session.show({ faults, repaired }, () =>
         repaired.map((file) => path.relative(session.io.workPath, file)),
@@ -288,9 +337,14 @@ export async function schemeOf(
   };
 }
 
-async function pathsOf(session: Session, places: readonly string[]): Promise<string[]> {
-  const { findChunkFiles } = await import('../shares/index.ts');
-  return await findChunkFiles(places.map((place) => session.resolve(place)));
+async function pathsOf(
+  session: Session,
+  places: readonly string[],
+  name: string | undefined,
+): Promise<string[]> {
+  const { findChunkFiles, isChunkNamedFor } = await import('../shares/index.ts');
+  const paths = await findChunkFiles(places.map((place) => session.resolve(place)));
+  return onlyNamed(paths, name, isChunkNamedFor);
 }
 
 /** Folders that are named, and those of files that are named. */
@@ -305,6 +359,11 @@ async function foldersOf(session: Session, places: readonly string[]): Promise<s
 
 export async function warnOfFaults(session: Session, faults: readonly ChunkFault[]): Promise<void> {
   if (session.isJson || faults.length === 0) return;
+  const lines = await shownFaults(session, faults);
+  session.note(...lines.map((line) => `holdfast: warning: ${line}`));
+}
+
+async function shownFaults(session: Session, faults: readonly ChunkFault[]): Promise<string[]> {
   const { faultLines } = await import('../shares/index.ts');
-  session.note(...faultLines(faults).map((line) => `holdfast: warning: ${line}`));
+  return faultLines(faults.map((fault) => ({ ...fault, path: session.relative(fault.path) })));
 }

@@ -4,7 +4,6 @@
  * sealing has to know all of it first.
  */
 import { createReadStream } from 'node:fs';
-import fs from 'node:fs/promises';
 import path from 'node:path';
 import { HoldfastError } from '../base/index.ts';
 import {
@@ -25,6 +24,7 @@ import {
   type KeyOptions,
   shareKey,
 } from './share-key.ts';
+import { NAME_OPTION, onlyNamed, withPrivateFile } from './share-work.ts';
 import { addVerb, type Verbs } from './verbs.ts';
 import { writeFile, writeStream } from './write-file.ts';
 
@@ -38,6 +38,7 @@ interface ImportOptions {
   readonly volume: string;
   readonly name?: string;
   readonly fileName?: string;
+  readonly file?: string;
   readonly key?: string;
 }
 
@@ -53,7 +54,7 @@ export function addExportCommands(verbs: Verbs): void {
       ...KEY_OPTIONS,
     },
     hasVolume: true,
-    examples: ['holdfast export $id --shares /mnt/a,/mnt/b,/mnt/c --data-count 2 --parity 1'],
+    examples: ['holdfast export $id --shares /mnt/a,/mnt/b,/mnt/c --data 2 --parity 1'],
     action: exportObject,
   });
   addVerb(verbs, 'import', {
@@ -61,11 +62,15 @@ export function addExportCommands(verbs: Verbs): void {
     args: { '<chunks...>': 'chunk files, or folders that hold them' },
     options: {
       '--name <key>': 'key under which it can be found',
-      '--file-name <name>': 'recorded as the name of the file',
+      '--file-name <name>': 'recorded as the name of the file (default: that of the chunk files)',
+      '--file <name>': NAME_OPTION['--name <file>'],
       '--key <file>': KEY_OPTIONS['--key <file>'],
     },
     hasVolume: true,
-    examples: ['holdfast import /mnt/a /mnt/b'],
+    examples: [
+      'holdfast import /mnt/a /mnt/b',
+      'holdfast import /mnt/a /mnt/b --file photos.tar --name backup/photos.tar',
+    ],
     action: importObject,
   });
 }
@@ -108,14 +113,15 @@ async function exportObject(
 
 async function importObject(
   session: Session,
-  { volume, name, fileName, key }: ImportOptions,
+  { volume, name, fileName, file: only, key }: ImportOptions,
   places: string[],
 ): Promise<void> {
   const { client, signal } = session;
-  const { findChunkFiles, getFromChunkFiles } = await import('../shares/index.ts');
-  const paths = await findChunkFiles(places.map((place) => session.resolve(place)));
+  const shares = await import('../shares/index.ts');
+  const found = await shares.findChunkFiles(places.map((place) => session.resolve(place)));
+  const paths = onlyNamed(found, only, shares.isChunkNamedFor);
   await withPrivateFile(session, async (file) => {
-    const { faults } = await getFromChunkFiles({
+    const { faults, name: cut } = await shares.getFromChunkFiles({
       paths,
       output: file,
       replaces: false,
@@ -123,7 +129,7 @@ async function importObject(
       signal,
     });
     await warnOfFaults(session, faults);
-    const recorded = fileName ?? name?.split('/').at(-1);
+    const recorded = fileName ?? name?.split('/').at(-1) ?? cut;
     const mediaType = mediaTypeOf(recorded ?? '');
     const answer = await client.put(createReadStream(file), {
       volume,
@@ -134,18 +140,4 @@ async function importObject(
     });
     session.show(answer, () => [answer.object.id]);
   });
-}
-
-/** A path in a folder that only the user can enter, and that goes when `work` is over. */
-async function withPrivateFile<Result>(
-  session: Session,
-  work: (file: string) => Promise<Result>,
-): Promise<Result> {
-  await fs.mkdir(session.dataPath, { recursive: true, mode: 0o700 });
-  const folder = await fs.mkdtemp(path.join(session.dataPath, 'passing-'));
-  try {
-    return await work(path.join(folder, 'content'));
-  } finally {
-    await fs.rm(folder, { recursive: true, force: true });
-  }
 }

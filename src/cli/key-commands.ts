@@ -52,11 +52,15 @@ async function splitKey(
   const { SHARE_KEY_FILE, splitSecret, writeSecretFile } = await import('../shares/index.ts');
   const file =
     name === undefined ? path.join(session.dataPath, SHARE_KEY_FILE) : session.resolve(name);
-  const shares = splitSecret(await fs.readFile(file), {
-    k: parseCount(k, { min: 1 }),
+  const needed = parseCount(k, { min: 1 });
+  const shares = splitSecret(await readSecret(file, name === undefined), {
+    k: needed,
     n: parseCount(n, { min: 1 }),
     random: realEnv().random,
   });
+  if (needed === 1) {
+    session.note('holdfast: warning: with -k 1 each text is the whole key: who finds one has it');
+  }
   if (output === undefined) {
     session.show({ shares }, () => shares);
     return;
@@ -84,19 +88,33 @@ async function combineKey(
     throw new HoldfastError('HF_BAD_ARGUMENT', 'name the file to make with -o');
   }
   const lines: string[] = [];
+  const places: string[] = [];
   for (const name of names) {
-    const text = name === '-' ? await readAll(session) : await readText(session.resolve(name));
-    lines.push(...text.split('\n'));
+    const text =
+      name === '-'
+        ? await readAll(session)
+        : (await readSecret(session.resolve(name), false)).toString('latin1');
+    for (const [index, line] of text.split('\n').entries()) {
+      lines.push(line);
+      places.push(index === 0 ? name : `${name}, line ${index + 1}`);
+    }
   }
   const { combineSecret, writeSecretFile } = await import('../shares/index.ts');
-  const secret = combineSecret(lines);
+  const secret = combineSecret(lines, places);
   const target = session.resolve(output);
   await writeSecretFile(target, secret);
   session.show({ path: target }, () => [session.relative(target)]);
 }
 
-async function readText(file: string): Promise<string> {
-  return await fs.readFile(file, 'latin1');
+/** @throws HF_NOT_FOUND, with what helps. */
+async function readSecret(file: string, isDefault: boolean): Promise<Buffer> {
+  return await fs.readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') throw cause;
+    const message = isDefault
+      ? `there is no key file ${file} yet: the first split or make writes it; or name a file`
+      : `there is no file ${file}`;
+    throw new HoldfastError('HF_NOT_FOUND', message, { cause });
+  });
 }
 
 async function readAll({ io }: Session): Promise<string> {

@@ -41,7 +41,8 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
 /** Why a command stopped that was told to. */
 function stopReason(signal: AbortSignal, error: unknown): unknown {
   if (isBrokenPipe(signal.reason)) return signal.reason;
-  return errorCode(error) ? error : new HoldfastError('HF_INTERRUPTED', 'interrupted');
+  const isOther = errorCode(error) !== undefined && errorCode(error) !== 'HF_INTERRUPTED';
+  return isOther ? error : new HoldfastError('HF_INTERRUPTED', 'interrupted');
 }
 
 /** Says what went wrong. @returns the exit code. */

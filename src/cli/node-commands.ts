@@ -1,7 +1,8 @@
-/** Verbs about the node itself: up, down, status, key export. */
+/** Verbs about the node itself: up, down, status, metrics, key export. */
 import fs from 'node:fs/promises';
 import type { StatusView } from '../api/index.ts';
 import { HoldfastError } from '../base/index.ts';
+import { repairFields, scrubText } from './care-views.ts';
 import { peerTable } from './cluster-commands.ts';
 import { deviceTable } from './device-commands.ts';
 import { fields, isoDate } from './output.ts';
@@ -22,11 +23,21 @@ export function addNodeCommands(verbs: Verbs): void {
     action: stopNode,
   });
   addVerb(verbs, 'status', {
-    summary: 'print what runs, its volumes, its stores and the nodes of the cluster',
+    summary: 'print what runs: volumes, stores, nodes of the cluster, repair and scrub',
     examples: ['holdfast status', 'holdfast status --json'],
     action: async (session: Session) => {
       const status = await session.client.call('status', {}, session);
       session.show(status, () => statusLines(status));
+    },
+  });
+  addVerb(verbs, 'metrics', {
+    summary: 'print what the node has counted since it started, one line each',
+    details: 'Refused connections, records and changes are among it: name{label="value"} count.',
+    examples: ['holdfast metrics', 'holdfast metrics --json', 'holdfast metrics | grep refused'],
+    action: async (session: Session) => {
+      const counted = await session.client.call('metrics', {}, session);
+      const series = Object.entries(counted).toSorted(([one], [other]) => (one < other ? -1 : 1));
+      session.show(counted, () => series.map(([name, value]) => `${name} ${value}`));
     },
   });
   addVerb(addGroup(verbs, 'key', 'save the keys'), 'export', {
@@ -50,6 +61,8 @@ function statusLines(status: StatusView): string[] {
       data: status.dataPath,
       process: status.processId,
       started: isoDate(status.startedAtMs),
+      ...repairFields(status.repair),
+      scrub: scrubText(status.devices),
     }),
     '',
     ...volumeTable(status.volumes),

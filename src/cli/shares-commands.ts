@@ -6,8 +6,8 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { HoldfastError } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
-import type { CombineResult, ShareScheme, Chunking } from '../shares/index.ts';
-import { fields, plural, sizeField, table } from './output.ts';
+import type { CombineResult, VerifyResult } from '../shares/index.ts';
+import { plural } from './output.ts';
 import { ProgressBar } from './progress.ts';
 import type { Session } from './session.ts';
 import {
@@ -17,39 +17,27 @@ import {
   neededKey,
   shareKey,
 } from './share-key.ts';
-import { EXIT_DEGRADED, EXIT_LOST, sizeOf } from './share-work.ts';
-import { parseCount, parseSize } from './sizes.ts';
+import {
+  EXIT_DEGRADED,
+  EXIT_LOST,
+  folderList,
+  NAME_OPTION,
+  onlyNamed,
+  verifyEach,
+  withOutput,
+} from './share-work.ts';
+import {
+  addPlan,
+  CHUNK_OPTIONS,
+  chunkingOf,
+  type PlanOptions,
+  SCHEME_OPTIONS,
+  schemeOf,
+} from './shares-plan.ts';
+import { parseCount } from './sizes.ts';
 import { addGroup, addVerb, type Verbs } from './verbs.ts';
 
-const DEFAULT_K = 3;
-const DEFAULT_N = 4;
-
-const SCHEME_OPTIONS = {
-  '-k <count>': `shares that restore (default: ${DEFAULT_K})`,
-  '-n <count>': `shares in all (default: ${DEFAULT_N})`,
-  '--width <bytes>': 'of a unit: 1, 2 or 4; wider ones allow more shares (default: 1)',
-};
-const CHUNK_OPTIONS = {
-  '--chunks <count>': 'cut the file into so many chunks, each with shares of its own',
-  '--in-chunk-size <size>': '… into chunks of so many bytes',
-  '--out-chunk-size <size>': '… so that what a share file holds is no larger',
-  '--out-file-size <size>': '… so that no share file is larger',
-};
 const SHARES_ARG = { '<shares...>': 'share files, or folders that hold them' };
-
-interface ChunkOptions {
-  readonly chunks?: string;
-  readonly inChunkSize?: string;
-  readonly outChunkSize?: string;
-  readonly outFileSize?: string;
-}
-
-interface PlanOptions extends ChunkOptions, KeyOptions {
-  readonly k?: string;
-  readonly n?: string;
-  readonly width?: string;
-  readonly size?: string;
-}
 
 interface TargetOptions {
   readonly targets?: string;
@@ -118,6 +106,7 @@ function addSplit(group: Verbs): void {
         signal: session.signal,
         progress: bar.ofFile,
       });
+      bar.clear();
       session.show({ paths, ...sizes }, () => relative(session, paths));
     },
   });
@@ -125,6 +114,8 @@ function addSplit(group: Verbs): void {
 
 interface CombineOptions extends KeyOptions {
   readonly output?: string;
+  readonly force?: boolean;
+  readonly name?: string;
 }
 
 function addCombine(group: Verbs): void {
@@ -135,23 +126,29 @@ function addCombine(group: Verbs): void {
       'enough are good. The file appears whole, or not at all.',
     args: SHARES_ARG,
     options: {
-      '-o, --output <file>': 'the file to make',
+      '-o, --output <file>': 'the file to make; - is standard output',
+      '--force': 'replace a file that exists',
+      ...NAME_OPTION,
       '--key <file>': KEY_OPTIONS['--key <file>'],
     },
-    examples: ['holdfast shares combine -o photos.tar /mnt/a/photos.tar-0.sf /mnt/c /mnt/d'],
+    examples: [
+      'holdfast shares combine -o photos.tar /mnt/a/photos.tar-0.sf /mnt/c /mnt/d',
+      'holdfast shares combine -o photos.tar --name photos.tar /mnt/a /mnt/c /mnt/d',
+    ],
     action: async (session: Session, options: CombineOptions, places: string[]) => {
-      if (options.output === undefined) {
-        throw new HoldfastError('HF_BAD_ARGUMENT', 'name the file to make with -o');
-      }
       const { combineShares } = await import('../shares/index.ts');
       using bar = new ProgressBar(session.io, 'combine');
-      const result = await combineShares({
-        paths: await shareFiles(session, places),
-        output: session.resolve(options.output),
-        shareKey: () => neededKey(session, options),
-        signal: session.signal,
-        progress: bar.ofFile,
-      });
+      const result = await withOutput(session, options.output, async (output) =>
+        combineShares({
+          paths: await shareFiles(session, places, options.name),
+          output,
+          replaces: options.force ?? false,
+          shareKey: () => neededKey(session, options),
+          signal: session.signal,
+          progress: bar.ofFile,
+        }),
+      );
+      bar.clear();
       if (session.isJson) session.print(JSON.stringify(result));
       else session.note(...warnings(session, result), ...doubts(result));
     },
@@ -159,6 +156,7 @@ function addCombine(group: Verbs): void {
 }
 
 interface AddOptions extends TargetOptions, KeyOptions {
+  readonly name?: string;
   readonly file?: string;
   readonly count?: string;
   readonly numbers?: string;
@@ -169,12 +167,14 @@ function addAdd(group: Verbs): void {
     summary: 'make more shares; those that are there stay as they are',
     details:
       'From k shares, or with --file from the file itself. A sealed share that is made again ' +
-      'under its number is the same, byte by byte. Prints the paths.',
+      'under its number is the same, byte by byte. No folder gets a second share of the file: new ' +
+      'ones go to folders that are named and have none, or to --targets. Prints the paths.',
     args: SHARES_ARG,
     options: {
       '--file <file>': 'the file, where it is at hand',
       '--count <count>': 'how many (default: 1)',
       '--numbers <numbers>': 'which, with commas between (default: those after the highest)',
+      ...NAME_OPTION,
       ...TARGET_OPTIONS,
       '--key <file>': KEY_OPTIONS['--key <file>'],
     },
@@ -188,15 +188,17 @@ function addAdd(group: Verbs): void {
       }
       const shareNumbers = numbersOf(options.numbers);
       const count = shareNumbers?.length ?? parseCount(options.count ?? '1', { min: 1 });
-      const paths = await shareFiles(session, places);
+      const paths = await shareFiles(session, places, options.name);
       const { addShares } = await import('../shares/index.ts');
       using bar = new ProgressBar(session.io, 'add');
       const result = await addShares({
         paths,
         file: options.file === undefined ? undefined : session.resolve(options.file),
         folders: options.targets
-          ? await targetFolders(session, options, { count, beside: paths[0]! })
+          ? await targetFolders(session, options, { count, beside: '' })
           : undefined,
+        isSpread: !options.shareTargets,
+        candidates: await foldersAmong(session, places),
         count,
         shareNumbers,
         random: realEnv().random,
@@ -204,6 +206,7 @@ function addAdd(group: Verbs): void {
         signal: session.signal,
         progress: bar.ofFile,
       });
+      bar.clear();
       const doubt = result.isVerified ? [] : [UNVERIFIED];
       if (!session.isJson) session.note(...warnings(session, result), ...doubt);
       session.show(result, () => relative(session, result.paths));
@@ -219,96 +222,55 @@ function addVerify(group: Verbs): void {
       'somebody without the key altered them. Plain ones are checked against each other, which ' +
       'takes more than k. Exit code 1 when something is bad, 6 when too few are good.',
     args: SHARES_ARG,
-    options: { '--key <file>': 'key file that sealed them' },
-    examples: ['holdfast shares verify /mnt/a /mnt/b /mnt/c'],
-    action: async (session: Session, options: KeyOptions, places: string[]) => {
-      const { verifyShares } = await import('../shares/index.ts');
-      const result = await verifyShares(await shareFiles(session, places), {
-        shareKey: options.key === undefined ? undefined : () => neededKey(session, options),
-        signal: session.signal,
-      });
-      const { chunks, k, bad, isRestorable } = result;
-      session.show(result, () => [
-        ...warnings(session, result),
-        ...chunks.map(({ goodCount, have, isVerified }, index) => {
-          const where = chunks.length > 1 ? `chunk ${index}: ` : '';
-          const doubt = isVerified || have < k ? '' : ', nothing to check them by';
-          return `${where}${plural('good share', goodCount)}, have ${have}, need ${k}${doubt}`;
-        }),
-        ...(isRestorable ? [] : ['the file cannot be restored from these']),
-      ]);
-      if (!isRestorable) return EXIT_LOST;
-      return bad.length > 0 ? EXIT_DEGRADED : 0;
-    },
-  });
-}
-
-function addPlan(group: Verbs): void {
-  addVerb(group, 'plan', {
-    summary: 'print how many share files there would be and how large, to the byte',
-    args: { '[file]': 'the file; or give --size' },
-    options: {
-      '--size <size>': 'of the file',
-      ...SCHEME_OPTIONS,
-      ...CHUNK_OPTIONS,
-      '--plain': 'not sealed',
-    },
+    options: { ...NAME_OPTION, '--key <file>': 'key file that sealed them' },
     examples: [
-      'holdfast shares plan --out-file-size 700M film.mkv',
-      'holdfast shares plan -k 3 -n 4 --size 60MB --plain',
+      'holdfast shares verify /mnt/a /mnt/b /mnt/c',
+      'holdfast shares verify --name photos.tar /mnt/a /mnt/b /mnt/c',
     ],
-    action: async (session: Session, options: PlanOptions, file: string | undefined) => {
-      if ((file === undefined) === (options.size === undefined)) {
-        throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
-      }
-      const size =
-        file === undefined ? parseSize(options.size!) : await sizeOf(session.resolve(file));
-      const { planShares } = await import('../shares/index.ts');
-      const scheme = schemeOf(options);
-      const isSealed = !options.plain;
-      const plan = planShares({ size, scheme, isSealed, chunking: chunkingOf(options) });
-      session.show({ sizeBytes: size, ...scheme, isSealed, ...plan }, () => [
-        ...fields({
-          file: sizeField(size),
-          shares: `${scheme.n}, any ${scheme.k} of them restore`,
-          chunks: plan.chunks.length,
-          total: sizeField(plan.totalBytes),
-          sealed: isSealed ? 'yes' : 'no',
-        }),
-        '',
-        ...table(
-          ['chunk', 'from', 'to', 'each share'],
-          plan.chunks.map((chunk) =>
-            [chunk.chunkNumber, chunk.start, chunk.next, chunk.shareBytes].map(String),
-          ),
-          { right: ['chunk', 'from', 'to', 'each share'] },
-        ),
-      ]);
-    },
+    action: verifyAll,
   });
 }
 
-function schemeOf({ k, n, width }: PlanOptions): ShareScheme {
-  const bytes = parseCount(width ?? '1');
-  if (bytes !== 1 && bytes !== 2 && bytes !== 4) {
-    throw new HoldfastError('HF_BAD_ARGUMENT', `a unit has 1, 2 or 4 bytes, not ${bytes}`);
-  }
-  return {
-    k: parseCount(k ?? String(DEFAULT_K), { min: 1 }),
-    n: parseCount(n ?? String(DEFAULT_N), { min: 1 }),
-    width: bytes,
-  };
+async function verifyAll(
+  session: Session,
+  options: KeyOptions & { readonly name?: string },
+  places: string[],
+): Promise<number> {
+  const { groupShareFiles, verifyShares } = await import('../shares/index.ts');
+  const shareKey = options.key === undefined ? undefined : () => neededKey(session, options);
+  const groups = await groupShareFiles(await shareFiles(session, places, options.name));
+  using bar = new ProgressBar(session.io, 'verify');
+  return await verifyEach(session, groups, {
+    async verify({ paths }) {
+      const result = await verifyShares(paths, {
+        shareKey,
+        signal: session.signal,
+        progress: bar.ofFile,
+      });
+      bar.clear();
+      const exitCode = result.bad.length > 0 ? EXIT_DEGRADED : 0;
+      return { result, exitCode: result.isRestorable ? exitCode : EXIT_LOST };
+    },
+    lines: (result) => verifyLines(session, result),
+  });
 }
 
-function chunkingOf(options: ChunkOptions): Chunking {
-  const { chunks, inChunkSize, outChunkSize, outFileSize } = options;
-  const size = (text: string | undefined) => (text === undefined ? undefined : parseSize(text));
-  return {
-    chunkCount: chunks === undefined ? undefined : parseCount(chunks, { min: 1 }),
-    inputChunkBytes: size(inChunkSize),
-    outputChunkBytes: size(outChunkSize),
-    outputFileBytes: size(outFileSize),
-  };
+async function verifyLines(session: Session, result: VerifyResult): Promise<string[]> {
+  const { rangeName } = await import('../shares/index.ts');
+  const { chunks, missing, k, isRestorable } = result;
+  const isWhole = chunks.length === 1 && missing.length === 0;
+  return [
+    ...warnings(session, result),
+    ...chunks.map((chunk) => {
+      const { goodCount, have, isVerified } = chunk;
+      const where = isWhole ? '' : `${rangeName(chunk)}: `;
+      const repeats = have < Math.min(k, goodCount) ? `, which count as ${have}` : '';
+      const doubt = isVerified || have < k ? '' : ', nothing to check them by';
+      return `${where}${plural('good share', goodCount)}${repeats}, ${k} needed${doubt}`;
+    }),
+    ...missing.map((range) => `${rangeName(range)}: no shares, ${k} needed`),
+    ...(isRestorable ? [] : ['the file cannot be restored from these']),
+  ];
 }
 
 function numbersOf(text: string | undefined): number[] | undefined {
@@ -322,12 +284,11 @@ async function targetFolders(
   { count, beside }: { readonly count: number; readonly beside: string },
 ): Promise<string[]> {
   if (targets === undefined) return [path.dirname(beside)];
-  const names = targets.split(',').filter((name) => name !== '');
-  const folders = names.map((name) => session.resolve(name));
+  const folders = folderList(session, targets);
   const real = new Set<string>();
   for (const folder of folders) {
     if (makeTargets) await fs.mkdir(folder, { recursive: true });
-    real.add(await fs.realpath(folder));
+    real.add(await realFolder(folder));
   }
   if (folders.length === 0 || (real.size < count && !shareTargets)) {
     const message =
@@ -338,9 +299,32 @@ async function targetFolders(
   return shareTargets ? folders : [...real];
 }
 
-async function shareFiles(session: Session, places: readonly string[]): Promise<string[]> {
-  const { findShareFiles } = await import('../shares/index.ts');
-  return await findShareFiles(places.map((place) => session.resolve(place)));
+/** @throws HF_NOT_FOUND, with what helps. */
+async function realFolder(folder: string): Promise<string> {
+  return await fs.realpath(folder).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') throw cause;
+    const message = `there is no folder ${folder}; plug it in, or --make-targets makes it`;
+    throw new HoldfastError('HF_NOT_FOUND', message, { cause });
+  });
+}
+
+async function foldersAmong(session: Session, places: readonly string[]): Promise<string[]> {
+  const folders: string[] = [];
+  for (const place of places.map((name) => session.resolve(name))) {
+    const stat = await fs.stat(place).catch(() => undefined);
+    if (stat?.isDirectory()) folders.push(place);
+  }
+  return folders;
+}
+
+async function shareFiles(
+  session: Session,
+  places: readonly string[],
+  name?: string,
+): Promise<string[]> {
+  const { findShareFiles, isNamedFor } = await import('../shares/index.ts');
+  const paths = await findShareFiles(places.map((place) => session.resolve(place)));
+  return onlyNamed(paths, name, isNamedFor);
 }
 
 function relative(session: Session, paths: readonly string[]): string[] {
@@ -348,6 +332,10 @@ function relative(session: Session, paths: readonly string[]): string[] {
 }
 
 const UNVERIFIED = 'holdfast: warning: unverified: no share beyond k vouches for the file.';
+
+const LOOKS_SEALED =
+  'holdfast: warning: this looks sealed or encrypted: if the shares were sealed, their ends have ' +
+  'been cut off, and this is not the file.';
 
 type Named = Pick<CombineResult, 'bad' | 'repeated'>;
 
@@ -357,7 +345,11 @@ function warnings(session: Session, { bad, repeated }: Named): string[] {
   });
 }
 
-function doubts({ isVerified, isOneSplit, isSealed }: CombineResult): string[] {
+function doubts(result: CombineResult): string[] {
+  return [...(result.looksSealed ? [LOOKS_SEALED] : []), ...splitDoubts(result)];
+}
+
+function splitDoubts({ isVerified, isOneSplit, isSealed }: CombineResult): string[] {
   if (isVerified || isSealed) return [];
   if (isOneSplit) return [UNVERIFIED];
   const reason = 'the shares are of different splits; nothing shows that they are of one file';

@@ -34,7 +34,7 @@ class Captured extends Writable {
   }
 }
 
-async function holdfast(argv: readonly string[], stdin = '') {
+async function holdfast(argv: readonly string[], stdin = '', isStopped = false) {
   const [stdout, stderr] = [new Captured(), new Captured()];
   const io: Io = Object.defineProperties(
     {} as Io,
@@ -45,7 +45,10 @@ async function holdfast(argv: readonly string[], stdin = '') {
       stderr,
       variables: { HOLDFAST_DATA: inWork('data') },
       workPath: folder,
-      onSignal: () => () => {},
+      onSignal(listener: (signal: 'SIGINT') => void) {
+        if (isStopped) queueMicrotask(() => listener('SIGINT'));
+        return () => {};
+      },
     }),
   );
   const code = await main(argv, io);
@@ -116,7 +119,7 @@ describe('shares', () => {
   it('names what is bad; verify tells by its exit code', async () => {
     await makeKey();
     await run('shares', 'split', 'f');
-    expect(await run('shares', 'verify', '.')).toEqual(['4 good shares, have 3, need 3']);
+    expect(await run('shares', 'verify', '.')).toEqual(['4 good shares, 3 needed']);
     const share = await fs.readFile(inWork('f-1.sf'));
     share[40]! ^= 1;
     await fs.writeFile(inWork('f-1.sf'), share);
@@ -184,6 +187,18 @@ describe('shares', () => {
     expect(two.code).toBe(2);
   });
 
+  it('sealed ones whose ends were cut off exactly do not pass for plain ones', async () => {
+    await makeKey();
+    for (const name of await run('shares', 'split', 'f')) {
+      await fs.truncate(inWork(name), (await fs.stat(inWork(name))).size - 144);
+    }
+    const { code, error } = await holdfast(['shares', 'combine', '-o', 'o', '--name', 'f', '.']);
+    expect({ code, error }).toMatchObject({
+      code: 0,
+      error: expect.stringContaining('looks sealed'),
+    });
+  });
+
   it('sealed ones need their key', async () => {
     await makeKey();
     await run('shares', 'split', 'f');
@@ -195,7 +210,213 @@ describe('shares', () => {
   });
 });
 
+/** Two files on the same disks `a`, `b`, `c`. */
+async function twoFiles(split: (file: string) => readonly string[]): Promise<void> {
+  await makeKey();
+  await fs.writeFile(inWork('g'), 'another file');
+  for (const disk of ['a', 'b', 'c', 'd', 'e']) await fs.mkdir(inWork(disk));
+  await run(...split('f'));
+  await run(...split('g'));
+}
+
+describe.each([
+  [
+    'shares',
+    (file: string) => ['shares', 'split', '-k', '2', '-n', '3', file, '--targets', 'a,b, c'],
+  ],
+  [
+    'chunk',
+    (file: string) => ['chunk', 'make', '--data', '2', '--parity', '1', file, '-d', 'a,b, c'],
+  ],
+])('%s of two files on the same disks', (group, split) => {
+  const restore = group === 'shares' ? 'combine' : 'get';
+
+  it('are verified one after the other; the worst is the exit code', async () => {
+    await twoFiles(split);
+    const lines = await run(group, 'verify', 'a', 'b', 'c');
+    expect(lines.map((line) => line.slice(0, 3)).toSorted()).toEqual(['f: ', 'g: ']);
+    for (const disk of ['a', 'b']) {
+      const found = (await fs.readdir(inWork(disk))).find((name) => name.startsWith('g'));
+      await fs.rm(inWork(`${disk}/${found}`));
+    }
+    const bad = await holdfast([group, 'verify', 'a', 'b', 'c']);
+    expect(bad.code).toBe(6);
+    const one = await holdfast([group, 'verify', '--name', 'f', 'a', 'b', 'c', '--json']);
+    expect({ code: one.code, k: JSON.parse(one.out).k }).toEqual({ code: 0, k: 2 });
+    const json = await holdfast([group, 'verify', 'a', 'b', 'c', '--json']);
+    const { files } = JSON.parse(json.out) as { files: { name: string }[] };
+    expect(files.map(({ name }) => name).toSorted()).toEqual(['f', 'g']);
+  });
+
+  it('are restored by name, and it is said that a name is needed', async () => {
+    await twoFiles(split);
+    const both = await holdfast([group, restore, '-o', 'o', 'a', 'c']);
+    expect(both).toMatchObject({ code: 2, error: expect.stringContaining('--name') });
+    await run(group, restore, '-o', 'o', '--name', 'f', 'a', 'c');
+    expect((await fs.readFile(inWork('o'))).equals(content)).toBe(true);
+    const none = await holdfast([group, restore, '-o', 'p', '--name', 'h', 'a', 'c']);
+    expect(none).toMatchObject({ code: 3, error: expect.stringContaining('of h') });
+    const again = await holdfast([group, restore, '-o', 'o', '--name', 'g', 'a', 'c']);
+    expect(again.code).toBe(4);
+    await run(group, restore, '-o', 'o', '--force', '--name', 'g', 'a', 'c');
+    expect(await fs.readFile(inWork('o'), 'utf8')).toBe('another file');
+    const { code, out } = await holdfast([group, restore, '-o', '-', '--name', 'g', 'a', 'b']);
+    expect({ code, out }).toEqual({ code: 0, out: 'another file' });
+    await expect(fs.stat(inWork('-'))).rejects.toThrow('ENOENT');
+    expect(await fs.readdir(inWork('data'))).toEqual(['share-key']);
+  });
+
+  it('places with none of them are not found', async () => {
+    await makeKey();
+    await fs.mkdir(inWork('empty'));
+    for (const place of ['empty', 'missing']) {
+      const { code, error } = await holdfast([group, restore, '-o', 'o', place]);
+      expect({ place, code, error }).toMatchObject({
+        code: 3,
+        error: expect.stringMatching(/there/),
+      });
+    }
+  });
+});
+
+it('chunk verify --each looks at one disk by itself, all files', async () => {
+  await twoFiles((file) => ['chunk', 'make', '--data', '2', '--parity', '1', file, '-d', 'a,b,c']);
+  expect((await run('chunk', 'verify', '--each', 'a')).toSorted()).toEqual([
+    'f: 1 of 3 chunk files good',
+    'g: 1 of 3 chunk files good',
+  ]);
+});
+
+describe('shares add', () => {
+  beforeEach(async () => {
+    await twoFiles((file) => ['shares', 'split', file, '-k', '2', '-n', '3', '--targets', 'a,b,c']);
+  });
+
+  const shareNames = async (disk: string) =>
+    (await fs.readdir(inWork(disk))).filter((name) => name.startsWith('f'));
+
+  it('puts no two on one disk by default', async () => {
+    const { code, error } = await holdfast([
+      'shares',
+      'add',
+      '--name',
+      'f',
+      '--count',
+      '2',
+      'a',
+      'b',
+      'd',
+    ]);
+    expect({ code, error }).toMatchObject({ code: 2, error: expect.stringContaining('--targets') });
+    expect(await run('shares', 'add', '--name', 'f', 'a', 'b', 'c', 'd')).toEqual(['d/f-3.sf']);
+    expect(
+      await run(
+        'shares',
+        'add',
+        '--name',
+        'f',
+        '--count',
+        '2',
+        'a',
+        'b',
+        'c',
+        '--targets',
+        'd,e',
+        '--share-targets',
+      ),
+    ).toHaveLength(2);
+    expect(await shareNames('a')).toEqual(['f-0.sf']);
+  });
+
+  it('refuses a target that has one, named or not', async () => {
+    const add = (...more: string[]) =>
+      holdfast(['shares', 'add', '--name', 'f', 'a', 'b', ...more]);
+    for (const target of ['a', 'c']) {
+      const { code, error } = await add('--targets', target);
+      expect({ code, error }).toMatchObject({ code: 2, error: expect.stringContaining('already') });
+    }
+    expect((await add('--targets', 'c', '--share-targets', '--numbers', '9')).code).toBe(0);
+  });
+});
+
+describe('shares in chunks', () => {
+  beforeEach(makeKey);
+
+  it('are called by their numbers, and a chunk that is gone is named', async () => {
+    await fs.writeFile(inWork('big'), Buffer.alloc(1_000_000, 'big'));
+    await run('shares', 'split', '-k', '2', '-n', '3', '--chunks', '3', 'big');
+    for (const share of [0, 1, 2]) await fs.rm(inWork(`big-1-${share}.sf`));
+    await fs.rm(inWork('big-2-0.sf'));
+    const { code, out } = await holdfast(['shares', 'verify', '--name', 'big', '.']);
+    expect(code).toBe(6);
+    const lines = out
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/\(bytes.*?\)/, '(…)'));
+    expect(lines).toEqual([
+      'chunk 0 (…): 3 good shares, 2 needed',
+      'chunk 2 (…): 2 good shares, 2 needed',
+      'chunk 1 (…): no shares, 2 needed',
+      'the file cannot be restored from these',
+    ]);
+    for (const verb of [
+      ['combine', '-o', 'o'],
+      ['add', '--count', '2'],
+    ]) {
+      const { code: exit, error } = await holdfast(['shares', ...verb, '--name', 'big', '.']);
+      expect({ exit, error }).toMatchObject({
+        exit: 6,
+        error: expect.stringContaining('of chunk 1 ('),
+      });
+    }
+    await fs.rm(inWork('big-2-1.sf'));
+    const few = await holdfast(['shares', 'verify', '--name', 'big', '.']);
+    expect(few.out).toMatch(/chunk 2 \(bytes .*\): 1 good share, 2 needed/);
+  });
+});
+
+it('a command that is stopped says just that', async () => {
+  await makeKey();
+  const stopped = await holdfast(['shares', 'split', 'f'], '', true);
+  expect(stopped).toEqual({ code: 130, out: '', error: 'holdfast: interrupted\n' });
+});
+
+it('says what is missing, and what to do', async () => {
+  const says = async (code: number, text: string, ...argv: string[]) => {
+    const { code: exit, error } = await holdfast(argv);
+    expect({ argv, exit, error }).toMatchObject({
+      exit: code,
+      error: expect.stringContaining(text),
+    });
+    expect(error).not.toMatch(/ENOENT|ENOSPC|EROFS/);
+  };
+  await fs.writeFile(inWork('s'), 'secret');
+  await says(3, '--make-targets', 'shares', 'split', 'f', '--targets', 'x,y,z,w');
+  await says(3, 'there is no file', 'shares', 'plan', 'none');
+  await says(3, 'there is no file', 'chunk', 'plan', 'none');
+  await says(3, 'there is no file', 'key', 'split', '-k', '1', '-n', '2', 'none');
+  await says(3, 'there is no key file', 'key', 'split', '-k', '2', '-n', '2');
+  await says(3, 'there is no file', 'key', 'combine', '-o', 'k', 'none');
+  await says(3, 'there is no directory', 'key', 'split', '-k', '2', '-n', '2', 's', '-o', 'none/x');
+  await says(6, 'f', 'shares', 'verify', 'f');
+});
+
 describe('key split and combine', () => {
+  it('warns that one text is the whole key, and names files that are none', async () => {
+    await makeKey();
+    const one = await holdfast(['key', 'split', '-k', '1', '-n', '2', '-o', 'p']);
+    expect(one).toMatchObject({ code: 0, error: expect.stringContaining('whole key') });
+    await fs.writeFile(inWork('odd.txt'), 'odd\n');
+    const odd = await holdfast(['key', 'combine', '-o', 'k', 'p-1.txt', 'odd.txt']);
+    expect(odd).toMatchObject({
+      code: 2,
+      error: expect.stringContaining('odd.txt is no key share'),
+    });
+    await run('key', 'split', '-k', '2', '-n', '2', '-o', 'q');
+    const mixed = await holdfast(['key', 'combine', '-o', 'k', 'p-1.txt', 'q-1.txt']);
+    expect(mixed).toMatchObject({ code: 2, error: expect.stringMatching(/p-1\.txt .*q-1\.txt/) });
+  });
+
   it('any two of three restore the key; one does not', async () => {
     await makeKey();
     const key = await fs.readFile(inWork('data/share-key'), 'utf8');

@@ -10,7 +10,7 @@ import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MemoryParts, pieces } from '../../test/control/memory-parts.ts';
 import { serveAdmin } from '../admin/index.ts';
 import { CONTROL_SOCKET, type ObjectView, type ProgressView } from '../api/index.ts';
@@ -90,6 +90,8 @@ describe('content', () => {
     const { object, bytes } = await client.get({ reference: names.key });
     expect(object).toEqual(answer.object);
     expect(Buffer.compare(await readAll(bytes), sent)).toBe(0);
+    // While it was under way the node knew.
+    await vi.waitFor(() => expect(parts.contentCounts).toEqual({ now: 0, ever: 2 }));
   });
 
   it('is given in ranges', async () => {

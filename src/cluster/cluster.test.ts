@@ -143,6 +143,20 @@ describe('a cluster on one machine', () => {
     expect(await codeOf(cluster.ensureWidth(256))).toBe('HF_BAD_SCHEME');
     expect(cluster.topology().epoch).toBe(1);
   });
+
+  it('refuses pieces that have too few devices also when the rows are wide enough', async () => {
+    await using registry = new MemoryRegistry();
+    const cluster = await open(registry);
+    await cluster.setDevices(six);
+    await cluster.ensureWidth(9, 0); // copies, of which there may be fewer
+    expect(cluster.layout().width).toBe(9);
+    expect(await codeOf(cluster.ensureWidth(8, 8))).toBe('HF_BAD_SCHEME');
+    await cluster.ensureWidth(6);
+    const other = await open(registry);
+    await other.setDevices([...six, stated(7), stated(8)]);
+    await cluster.ensureWidth(8, 8); // which it has not heard of before
+    expect(cluster.topology().devices.length).toBe(8);
+  });
 });
 
 describe('a cluster of several nodes', () => {

@@ -141,16 +141,18 @@ class RegistryCluster implements Cluster {
   async ensureWidth(width: number, neededCount: number = width): Promise<void> {
     if (width > SHARDS_MAX)
       throw new HoldfastError('HF_BAD_SCHEME', `${width} shards are too many`);
-    if (this.layout().width >= width) return; // widths only grow
+    const isWide = ({ layout }: Pick<Snapshot, 'layout'>): boolean => layout.width >= width;
+    // Another node may have stated devices just now: only the registry says that there are too few.
+    if (isWide(this.#snapshot) && countIn(this.#topology) >= neededCount) return;
     await this.#change((before) => {
-      if (before.layout.width >= width) return undefined;
-      const count = topologyOf(before).devices.filter(({ state }) => state === 'in').length;
+      const count = countIn(topologyOf(before));
       if (count < neededCount) {
         const message =
           `${neededCount} shards need ${neededCount} stores that take shards; ` +
           `there are ${count}`;
         throw new HoldfastError('HF_BAD_SCHEME', message);
       }
+      if (isWide(before)) return undefined; // widths only grow
       return { width, devices: before.devices, nextNumber: before.root.nextNumber };
     });
   }
@@ -209,6 +211,10 @@ class RegistryCluster implements Cluster {
     this.#take({ rootVersion, root, layout, devices });
     return true;
   }
+}
+
+function countIn({ devices }: Topology): number {
+  return devices.filter(({ state }) => state === 'in').length;
 }
 
 function nodesOf({ devices }: Snapshot): ReadonlyMap<DeviceId, NodeId> {

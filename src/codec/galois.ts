@@ -41,13 +41,13 @@ function productTable(polynomial: number): Uint8Array[] {
   const rows = [new Uint8Array(256)];
   for (let a = 1; a < 256; a++) {
     const half = rows[a >> 1]!;
-    rows.push(
-      Uint8Array.from(half, (product, b) => {
-        const doubled = product << 1;
-        const reduced = doubled > 255 ? doubled ^ polynomial : doubled;
-        return a & 1 ? reduced ^ b : reduced;
-      }),
-    );
+    const row = new Uint8Array(256);
+    for (let b = 0; b < 256; b++) {
+      const doubled = half[b]! << 1;
+      const reduced = doubled > 255 ? doubled ^ polynomial : doubled;
+      row[b] = a & 1 ? reduced ^ b : reduced;
+    }
+    rows.push(row);
   }
   return rows;
 }

@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Repair, RepairSummary } from '../repair/index.ts';
+import type { Repair, RepairStatus, RepairSummary } from '../repair/index.ts';
 import {
   bytesOf,
   type Core,
@@ -16,7 +16,14 @@ import {
   rs42,
   streamOf,
 } from '../../test/suites/store-bed.ts';
-import { type CareOptions, repairClearingDamage, startCare } from './care.ts';
+import { virtualEnv } from '../../test/suites/virtual-env.ts';
+import {
+  type CareOptions,
+  dealWithDamage,
+  repairClearingDamage,
+  startCare,
+  statusSoon,
+} from './care.ts';
 
 /** How often the healer looks; only its rounds let time pass. */
 const HEALER_ROUND_MS = 10_000;
@@ -106,11 +113,11 @@ describe('care', () => {
     await untilTime(opened.clock, 3000);
     expect(runsAt.slice(0, 9)).toEqual([10, 20, 40, 80, 160, 320, 640, 1240, 1840]);
     isDone = true;
-    await untilTime(opened.clock, 10_000);
-    const count = runsAt.length;
-    expect(count).toBeLessThan(12);
     await untilTime(opened.clock, 20_000);
-    expect(runsAt).toHaveLength(count);
+    // The last one was done; then once an hour, for what nobody has told.
+    const [done, ...later] = runsAt.filter((at) => at > 3000);
+    expect(done).toBe(3040);
+    expect(later.map((at, i) => Math.round((at - done!) / (i + 1) / 100))).toEqual([36, 36, 36, 36]);
   });
 
   it('looks again at once when the stores change', async () => {
@@ -183,5 +190,41 @@ describe('repair', () => {
     summary = done;
     expect(await repair.repair()).toEqual(done);
     expect(cleared).toEqual(['here']);
+  });
+});
+
+describe('a node that does not repair', () => {
+  it('has the home look while a store of its own is damaged, ever more seldom', async () => {
+    const env = virtualEnv(3);
+    let damaged = ['store'];
+    const askedAt: number[] = [];
+    const repair = async (run?: { isAutomatic?: boolean | undefined }) => {
+      expect(run?.isAutomatic).toBe(true);
+      askedAt.push(Math.round(env.clock.monotonic() / 10_000) * 10);
+      if (askedAt.length === 2) throw new HoldfastError('HF_UNAVAILABLE');
+      return { repaired: 0, incomplete: 1, skipped: 0, lost: 0, writtenBytes: 0 };
+    };
+    const end = new AbortController();
+    const about = { env, repair: { repair }, stores: { damaged: async () => damaged } };
+    const loop = dealWithDamage(about, end.signal);
+    await env.clock.sleep(205_000);
+    const [first = 0] = askedAt;
+    expect(askedAt.map((at) => at - first)).toEqual([0, 10, 30, 70, 150]);
+    damaged = [];
+    await env.clock.sleep(1_000_000);
+    expect(askedAt).toHaveLength(5);
+    end.abort();
+    await loop;
+  });
+
+  it('does not wait long for what the home repairs', async () => {
+    const env = virtualEnv(4);
+    const hanging = { status: () => new Promise<RepairStatus>(() => {}) };
+    const startMs = env.clock.monotonic();
+    expect(await statusSoon(env, hanging)).toBeUndefined();
+    expect(env.clock.monotonic() - startMs).toBeLessThan(5000);
+    const failing = { status: () => Promise.reject(new HoldfastError('HF_UNAVAILABLE')) };
+    expect(await statusSoon(env, failing)).toBeUndefined();
+    expect(await statusSoon(env, undefined)).toBeUndefined();
   });
 });

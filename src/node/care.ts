@@ -3,10 +3,16 @@
  * off, and states its devices, again and again while the home does not take it. The home writes off
  * nodes that are away for long, and heals.
  */
-import { type DeviceId, errorCode, mapBounded, type NodeId } from '../base/index.ts';
+import { type DeviceId, errorCode, mapBounded, neededWidthOf, type NodeId } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
-import { type Repair, type RepairSummary, runHealer, type RunOptions } from '../repair/index.ts';
+import {
+  type Repair,
+  type RepairStatus,
+  type RepairSummary,
+  runHealer,
+  type RunOptions,
+} from '../repair/index.ts';
 import type { ChunkStore, ExtentStore } from '../store/index.ts';
 import { scrubInBackground } from './background-scrub.ts';
 import type { Core } from './core.ts';
@@ -23,6 +29,9 @@ const LOOKS_AT_ONCE = 16;
 /** A store or node away for longer is written off, and what it held is made again elsewhere. */
 const AWAY_GRACE_MS = 10 * MINUTE_MS;
 
+/** Who asks what repair does is not kept waiting longer. */
+const STATUS_MS = 3000;
+
 const HEALER_PACE = {
   lookEveryMs: 10_000,
   collectEveryMs: 60 * MINUTE_MS,
@@ -32,6 +41,8 @@ const HEALER_PACE = {
 /** Waits between runs of a repair that did not get to its end; doubled from one to the next. */
 const RETRY_MIN_MS = 10_000;
 const RETRY_MAX_MS = 10 * MINUTE_MS;
+/** What nobody tells the home: a shard that another node has put elsewhere in a short trouble. */
+const LOOK_ANYWAY_MS = 60 * MINUTE_MS;
 
 export interface CareOptions {
   readonly env: Env;
@@ -41,7 +52,7 @@ export interface CareOptions {
       Cluster,
       'topology' | 'layout' | 'nodeOf' | 'setDevices' | 'setNodeDevices'
     >;
-    readonly volumes: Pick<VolumeSet, 'degradedPuts'>;
+    readonly volumes: Pick<VolumeSet, 'degradedPuts' | 'records'>;
   };
   readonly stores: Pick<
     StoreSet,
@@ -85,7 +96,8 @@ async function heal(options: CareOptions, signal: AbortSignal): Promise<void> {
 
 /**
  * When repair has something to do. Only a run that left nothing undone answers for the state it
- * began with; any other is tried again, ever more seldom, but at once when the stores change.
+ * began with, and for a while only; any other is tried again, ever more seldom, but at once when
+ * the stores change.
  */
 class Mending {
   readonly #options: CareOptions;
@@ -95,14 +107,16 @@ class Mending {
   #leftAt: string | undefined;
   #waitMs = RETRY_MIN_MS;
   #retryAt = 0;
+  #lookAnywayAt = 0;
 
   constructor(options: CareOptions) {
     this.#options = options;
   }
 
   async isDue(): Promise<boolean> {
-    if ((await this.#damage()) === this.#healed) return false;
-    return this.#places() !== this.#leftAt || this.#options.env.clock.monotonic() >= this.#retryAt;
+    const nowMs = this.#options.env.clock.monotonic();
+    if ((await this.#damage()) === this.#healed) return nowMs >= this.#lookAnywayAt;
+    return this.#places() !== this.#leftAt || nowMs >= this.#retryAt;
   }
 
   async run(run: RunOptions | undefined): Promise<RepairSummary> {
@@ -118,6 +132,7 @@ class Mending {
       if (isDone) {
         this.#healed = damage;
         this.#leftAt = undefined;
+        this.#lookAnywayAt = this.#options.env.clock.monotonic() + LOOK_ANYWAY_MS;
       } else this.#retryLater(places);
     }
   }
@@ -165,7 +180,7 @@ async function watchStores({ env, core, stores }: CareOptions, signal: AbortSign
       await stores.refresh({ onlyDue: true, msMax: LOOK_EVERY_MS });
       for (const id of stores.awayFor(AWAY_GRACE_MS)) {
         // The user has it in hand: without room elsewhere nothing is won by giving it up.
-        const hasRoom = core.stores().length >= core.cluster.layout().width;
+        const hasRoom = isWorthIt(core, core.stores().length);
         if (hasRoom || !stores.isDetached(id)) stores.setState(id, 'out');
       }
       const devices = stores.devices();
@@ -224,12 +239,55 @@ function awayNodes({ cluster, nodeId, peers }: CareOptions['core']): NodeId[] {
 }
 
 /** Without room elsewhere nothing is won by giving nodes up, and their return would move shards. */
-function hasRoomWithout({ cluster }: CareOptions['core'], away: readonly NodeId[]): boolean {
+function hasRoomWithout(core: CareOptions['core'], away: readonly NodeId[]): boolean {
+  const { cluster } = core;
   const left = cluster.topology().devices.filter(({ id, state }) => {
     const node = cluster.nodeOf(id);
     return state === 'in' && node !== undefined && !away.includes(node);
   });
-  return left.length >= cluster.layout().width;
+  return isWorthIt(core, left.length);
+}
+
+/** Whether so many stores have room for all pieces, and for all shards of one encoding at least. */
+function isWorthIt({ volumes }: CareOptions['core'], storeCount: number): boolean {
+  const policies = volumes.records.map(({ policy }) => policy);
+  const hasRoom = policies.every((policy) => neededWidthOf(policy) <= storeCount);
+  const isWon = policies.some((policy) => policy.some(({ n }) => n <= storeCount));
+  return hasRoom && (isWon || policies.length === 0);
+}
+
+export interface DamageOptions {
+  readonly env: Env;
+  /** One that takes damage for dealt with: {@link repairClearingDamage}. */
+  readonly repair: Pick<Repair, 'repair'>;
+  readonly stores: { damaged(): Promise<readonly unknown[]> };
+}
+
+/**
+ * For nodes that do not repair: while a store here is marked as damaged the home is asked to look
+ * for what it lacks, ever more seldom. Runs until `signal` is aborted.
+ */
+export async function dealWithDamage(
+  { env, repair, stores }: DamageOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  let waitMs = RETRY_MIN_MS;
+  let dueAtMs = 0;
+  for await (const _ of env.clock.every(RETRY_MIN_MS, { signal })) {
+    try {
+      if (env.clock.monotonic() < dueAtMs) continue;
+      if ((await stores.damaged()).length === 0) {
+        waitMs = RETRY_MIN_MS;
+        continue;
+      }
+      await repair.repair({ isAutomatic: true, signal });
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      env.log.debug('damage of a store is not dealt with yet', { error });
+    }
+    dueAtMs = env.clock.monotonic() + waitMs;
+    waitMs = Math.min(waitMs * 2, RETRY_MAX_MS);
+  }
 }
 
 /**
@@ -272,6 +330,25 @@ export function repairWithWriteOff({ core, stores }: { core: Core; stores: Store
       return await repair.repair(run);
     },
   };
+}
+
+/** What repair does now; `undefined` when the home gives no answer within a few seconds. */
+export async function statusSoon(
+  { clock }: Pick<Env, 'clock'>,
+  repair: Pick<Repair, 'status'> | undefined,
+): Promise<RepairStatus | undefined> {
+  const ended = new AbortController();
+  const { signal } = ended;
+  const asked = repair?.status().catch((error: unknown) => {
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  });
+  const tooLate = clock.sleep(STATUS_MS, { signal }).catch(() => undefined);
+  try {
+    return await Promise.race([asked, tooLate.then(() => undefined)]);
+  } finally {
+    ended.abort();
+  }
 }
 
 /** @throws HF_TOO_FEW_STORES when too few would be left; then nothing is written off. */

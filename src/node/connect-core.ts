@@ -40,7 +40,7 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
         (signal) => metadata.follow({ signal }),
       ),
     );
-    stack.use(serving.serveHome({ metadata, repair, rights }));
+    stack.use(serving.serveHome({ self: core.nodeId, metadata, repair, rights }));
   }
   const peers = stack.use(new PeerStores({ env, network, cluster }));
   core.connect(peers, async (groups, epoch) => {

@@ -27,6 +27,8 @@ export interface CoreOptions {
   readonly grants?: GrantedSecrets | undefined;
   readonly threadCount: number;
   readonly slotCount: number;
+  /** Whether clients wait for what repair would use; see RepairOptions. */
+  readonly isBusy?: RepairParts['isBusy'];
 }
 
 /** The stores of other nodes as a core needs them. */
@@ -74,6 +76,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   const repair = metadata.openRepair({
     stripes,
     stores,
+    isBusy: options.isBusy,
     onWhole: async (groups, epoch) => await tellWhole?.(groups, epoch),
   });
   const volumes = stack.use(

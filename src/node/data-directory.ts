@@ -54,6 +54,7 @@ const KitMark = v.strictObject({ version: v.literal(1), volumes: v.array(v.strin
 const MemberList = v.strictObject({
   version: v.literal(1),
   home: v.nullable(v.string()),
+  homeGeneration: v.optional(v.number()),
   members: v.array(v.strictObject({ node: v.string(), addresses: v.array(v.string()) })),
   /** As they are in the registry. */
   revocations: v.optional(v.pipe(v.string(), v.hexadecimal())),
@@ -64,6 +65,8 @@ const MemberList = v.strictObject({
 export interface KnownCluster {
   /** The node that carries the names; `undefined` when it is this one, or is not known. */
   readonly home?: NodeId | undefined;
+  /** Of that one, or of this node when it is the home; none of a lower one is followed. */
+  readonly homeGeneration?: number | undefined;
   readonly members: readonly { readonly node: NodeId; readonly addresses: readonly string[] }[];
   readonly revocations?: Revocations | undefined;
   /** Whether this node has left it. */
@@ -182,18 +185,19 @@ export class DataDirectory implements AsyncDisposable {
   async readCluster(): Promise<KnownCluster> {
     const stored = await this.#readJson('members.json', MemberList);
     if (!stored) return { members: [] };
-    const { home, members, revocations, hasLeft } = stored;
+    const { home, homeGeneration, members, revocations, hasLeft } = stored;
     return {
       home: (home ?? undefined) as NodeId | undefined,
+      homeGeneration,
       members: members.map(({ node, addresses }) => ({ node: node as NodeId, addresses })),
       revocations: revocations === undefined ? undefined : decodeRevocations(fromHex(revocations)),
       hasLeft,
     };
   }
 
-  async writeCluster({ home, members, revocations, hasLeft }: KnownCluster): Promise<void> {
+  async writeCluster({ home, revocations, ...known }: KnownCluster): Promise<void> {
     const list = revocations && toHex(encodeRevocations(revocations));
-    const stored = { version: 1, home: home ?? null, members, revocations: list, hasLeft };
+    const stored = { version: 1, home: home ?? null, ...known, revocations: list };
     await this.#writeJson('members.json', stored);
   }
 

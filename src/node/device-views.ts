@@ -11,10 +11,12 @@ export async function viewOf(slot: Slot): Promise<DeviceView> {
     const away = { state: 'missing' as const, sizeBytes: 0, usedBytes: 0 };
     return { id, path, kind, ...away, reason: reason ?? 'it is not open' };
   }
-  const { usage, pressure } = await open.store.describe();
+  const { usage, pressure, scrubCursor, scrubbedAtMs } = await open.store.describe();
   const { sizeBytes, usedBytes } = usage;
+  const part = Math.min(1, (scrubCursor * LIMITS.blockBytes) / Math.max(1, sizeBytes));
   const state = slot.state === 'draining' ? 'draining' : open.store.state;
-  return { id, path, kind, state, sizeBytes, usedBytes, pressure };
+  const scrub = { part, endedAtMs: scrubbedAtMs };
+  return { id, path, kind, state, sizeBytes, usedBytes, pressure, scrub };
 }
 
 /** @throws HF_UNAVAILABLE while the store is away. */

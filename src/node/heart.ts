@@ -1,7 +1,7 @@
 /**
  * What beats in a node that has its stores: the core, and the care for them.
  *
- *   waiting ──open()──▶ beating ──dispose──▶ stopped
+ *   waiting ──open()──▶ beating ──dispose, fence──▶ stopped
  *
  * A node *waits* while it has no stores yet, while stores that its user has detached are needed to
  * go on, or while the home of its cluster does not answer. It serves its control interface
@@ -9,8 +9,8 @@
  */
 import { type ErrorCode, errorCode, errorMessage, HoldfastError, Mutex } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import { startCare } from './care.ts';
-import type { Core } from './core.ts';
+import { dealWithDamage, startCare } from './care.ts';
+import { type Core, whileOpen } from './core.ts';
 import { makeDefaultVolume } from './first-run.ts';
 import type { StoreSet } from './store-set.ts';
 
@@ -22,6 +22,8 @@ export interface HeartOptions {
   readonly needsStores?: boolean | undefined;
   /** How long a node may be away before the home writes it off. */
   readonly nodeGraceMs?: number | undefined;
+  /** Aborted, with an error, when the core must not go on: the heart stops for good. */
+  readonly fenced?: AbortSignal | undefined;
 }
 
 const HOME_AWAY: readonly ErrorCode[] = ['HF_UNAVAILABLE', 'HF_TIMEOUT', 'HF_UNKNOWN_OUTCOME'];
@@ -41,6 +43,8 @@ export class Heart implements AsyncDisposable {
 
   constructor(options: HeartOptions) {
     this.#options = options;
+    const { fenced } = options;
+    fenced?.addEventListener('abort', () => void this.#stop(fenced.reason), { once: true });
   }
 
   /** `undefined` while the node waits. */
@@ -53,22 +57,23 @@ export class Heart implements AsyncDisposable {
     return this.#core ? undefined : this.#waitsFor;
   }
 
-  /** @throws HF_TOO_FEW_STORES or HF_UNAVAILABLE while the node waits. */
+  /** @throws HF_TOO_FEW_STORES or HF_UNAVAILABLE while the node waits; HF_FENCED. */
   needCore(): Core {
     return this.#core ?? this.refuse();
   }
 
-  /** @throws HF_TOO_FEW_STORES, HF_UNAVAILABLE. */
+  /** @throws HF_TOO_FEW_STORES, HF_UNAVAILABLE, HF_FENCED. */
   refuse(): never {
     throw new HoldfastError(this.#waitCode, `the node waits: ${this.#waitsFor}`);
   }
 
   /**
    * Opens the core, if the stores for it are here and the home answers.
-   * @throws as openCore; HF_TOO_FEW_STORES only when no store is detached.
+   * @throws as openCore; HF_TOO_FEW_STORES only when no store is detached; HF_FENCED.
    */
   async open(): Promise<void> {
     await this.#opening.run(async () => {
+      this.#options.fenced?.throwIfAborted();
       if (!this.#core && !this.#end.signal.aborted) await this.#open();
     });
   }
@@ -84,6 +89,10 @@ export class Heart implements AsyncDisposable {
       const core = opened.use(await openCore());
       if (core.metadata.isHome) await makeDefaultVolume(core);
       opened.use(startCare({ env, core, stores, repair: core.repair, nodeGraceMs }));
+      if (!core.metadata.isHome) {
+        const about = { env, repair: core.repair, stores };
+        opened.use(whileOpen((signal) => dealWithDamage(about, signal)));
+      }
       this.#beating = opened.move();
       this.#core = core;
     } catch (error) {
@@ -111,9 +120,20 @@ export class Heart implements AsyncDisposable {
     this.#retrying = undefined;
   }
 
+  /** What is under way fails; the control interface goes on and says why. */
+  async #stop(reason: unknown): Promise<void> {
+    const { env } = this.#options;
+    env.log.error('the node stops serving', { error: reason });
+    this.#core = undefined;
+    this.#waitsFor = errorMessage(reason);
+    this.#waitCode = errorCode(reason) ?? 'HF_FENCED';
+    await this.#opening
+      .run(() => this.#close())
+      .catch((error: unknown) => env.log.error('the node did not stop in order', { error }));
+  }
+
   async #close(): Promise<void> {
     this.#core = undefined;
-    this.#waitsFor = 'it is being opened';
     const beating = this.#beating;
     this.#beating = new AsyncDisposableStack();
     await beating.disposeAsync();

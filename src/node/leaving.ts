@@ -9,8 +9,8 @@ import {
   formatPolicy,
   HoldfastError,
   METADATA_SCHEME_NUMBER,
+  neededWidthOf,
   type NodeId,
-  widthOf,
 } from '../base/index.ts';
 import type { LeaveView } from '../api/index.ts';
 import type { Env } from '../env/index.ts';
@@ -116,14 +116,16 @@ async function setAll({ stores, core }: DrainOptions, state: 'draining' | 'in'):
 /** @throws HF_TOO_FEW_STORES. */
 function assertOthersSuffice({ core, self }: DrainOptions): void {
   const { devices } = core.cluster.topology();
-  const others = devices.filter(
-    ({ id, state }) => state === 'in' && core.cluster.nodeOf(id) !== self,
-  ).length;
+  const used = devices.filter(({ state }) => state === 'in');
+  const others = used.filter(({ id }) => core.cluster.nodeOf(id) !== self).length;
   for (const { name, policy } of core.volumes.records) {
-    if (others >= widthOf(policy)) continue;
+    // Copies that have too few stores already are no reason to stay.
+    const copies = policy.map(({ n }) => n).filter((n) => n <= used.length);
+    const needed = Math.max(1, neededWidthOf(policy), ...copies);
+    if (others >= needed) continue;
     const message =
       `the other nodes have ${others} stores, and volume "${name}" (${formatPolicy(policy)}) ` +
-      `needs ${widthOf(policy)}: add stores to them first (holdfast dev add)`;
+      `needs ${needed}: add stores to them first (holdfast dev add)`;
     throw new HoldfastError('HF_TOO_FEW_STORES', message);
   }
 }

@@ -13,7 +13,7 @@ import type { ChunkStore } from '../store/index.ts';
 import type { LocalDevice } from './core-log.ts';
 
 /** What repair works on besides metadata. */
-export type RepairParts = Pick<RepairOptions, 'stripes' | 'stores' | 'onWhole'>;
+export type RepairParts = Pick<RepairOptions, 'stripes' | 'stores' | 'onWhole' | 'isBusy'>;
 
 export interface Metadata extends AsyncDisposable {
   /** Whether this node carries it: then it repairs, collects and deletes (rulings 3, 13). */

@@ -2,18 +2,19 @@
  * A node among others: its connections, who is there, who may talk to it, and what it remembers of
  * them. It outlives the core: while that waits for its home, this finds the home.
  *
- * The *home* is the node that carries the names (registry, reference slots, cells). It says so in
- * its gossip label, and is believed when its certificate gives it the role.
+ * The *home* is the node that carries the names (registry, reference slots, cells): home-claims.ts.
+ * Whoever has heard of a home follows none of a lower generation, also when that alone answers: a
+ * home that comes back after the cluster was recovered elsewhere is nobody's, and *fenced* as soon
+ * as it hears of the other.
  */
-import { errorCode, errorMessage, LIMITS, mapBounded, type NodeId } from '../base/index.ts';
+import { errorCode, errorMessage, HoldfastError, LIMITS, type NodeId } from '../base/index.ts';
 import { CertificateAdmission, RevocationFollower, serveJoin } from '../cluster/index.ts';
-import { beaconKeyOf, type Keyring, NodeKey, readCertificate, ROLES } from '../crypto/index.ts';
+import { beaconKeyOf, type Keyring, NodeKey, readCertificate } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
 import {
   gossipMembers,
   linkedMembers,
-  type MemberView,
   type NetAddress,
   Network,
   formatAddress,
@@ -23,6 +24,7 @@ import {
   wssTransport,
 } from '../net/index.ts';
 import type { DataDirectory, KnownCluster } from './data-directory.ts';
+import { type HomeClaim, HomeClaims, isBetter } from './home-claims.ts';
 import {
   gossipLabels,
   listensToOthers,
@@ -35,14 +37,14 @@ import {
 const REMEMBERED_MAX = 64;
 /** How often what is remembered is written down, when it has changed. */
 const REMEMBER_EVERY_MS = 5000;
-/** How often a node that is not the home looks who is. */
+/** How often a node looks who is the home. */
 const FIND_HOME_EVERY_MS = 500;
 /** What a node that starts gives its home to be found, before it says that it waits. */
 const MEET_HOME_MS = 5000;
-const MEET_HOME_LOOK_MS = 50;
-const PROOFS_AT_ONCE = 4;
-const CERTIFICATE_METHOD = 'node.certificate';
-const CERTIFICATE_DEADLINE_MS = 3000;
+/** What a home that starts gives those it knows to tell it of another home, and once one is met. */
+const MEET_OTHERS_MS = 2000;
+const HEAR_OTHERS_MS = 500;
+const MEET_LOOK_MS = 50;
 
 /** Makes a transport for a node; its scheme must be no other's. */
 export type MakeTransport = (parts: { readonly env: Env; readonly key: NodeKey }) => Transport;
@@ -53,7 +55,8 @@ export interface NetworkPartOptions {
   readonly config: NodeConfig;
   /** Of this node, as of the call. */
   readonly keyring: () => Keyring;
-  readonly isHome: boolean;
+  /** Of this node as home; `undefined`: it is not the home. */
+  readonly homeGeneration: number | undefined;
   /** Beside TLS and WebSocket. */
   readonly transports?: readonly MakeTransport[] | undefined;
   /** Refuses while the core waits. */
@@ -68,11 +71,11 @@ export class NetworkPart implements AsyncDisposable {
   readonly #options: NetworkPartOptions;
   readonly #follower: RevocationFollower;
   readonly #closing = new AbortController();
-  /** Nodes whose certificate has been seen to let them be home, and of when it is. */
-  readonly #certifiedAtMs = new Map<NodeId, number>();
+  readonly #claims: HomeClaims;
+  readonly #fence = new AbortController();
   #known: KnownCluster;
   /** As it was last written down. */
-  #writtenHome: NodeId | undefined;
+  #written: KnownCluster;
   #loops: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -84,15 +87,16 @@ export class NetworkPart implements AsyncDisposable {
       readonly known: KnownCluster;
     },
   ) {
-    const { env, registry, keyring } = options;
-    const { network, admission, reachable } = parts;
+    const { env, registry, keyring, homeGeneration } = options;
+    const { network, admission, reachable, known } = parts;
     this.#options = options;
     this.network = network;
     this.admission = admission;
     this.reachable = reachable;
-    this.#known = parts.known;
-    this.#writtenHome = parts.known.home;
-    network.handle(CERTIFICATE_METHOD, {}, () => keyring().certificate);
+    this.#written = known;
+    this.#known = { ...known, homeGeneration: homeGeneration ?? known.homeGeneration };
+    const { signal } = this.#closing;
+    this.#claims = new HomeClaims({ env, network, keyring, signal });
     const told = {
       self: network.self,
       addresses: reachable,
@@ -109,7 +113,7 @@ export class NetworkPart implements AsyncDisposable {
    *   HF_CORRUPT when what is remembered is damaged.
    */
   static async open(options: NetworkPartOptions): Promise<NetworkPart> {
-    const { env, data, config, keyring, isHome } = options;
+    const { env, data, config, keyring, homeGeneration } = options;
     const known = await data.readCluster();
     const { revocations } = known;
     const admission = new CertificateAdmission({ env, identity: keyring(), revocations });
@@ -125,7 +129,7 @@ export class NetworkPart implements AsyncDisposable {
       listen: listen.map(parseAddress),
       advertise: reachable,
       seeds: seedsOf(known),
-      labels: gossipLabels(config, { isHome }),
+      labels: gossipLabels(config, { homeGeneration }),
       admission,
       membership: gossipMembers({ admission, beacon }),
     });
@@ -144,20 +148,34 @@ export class NetworkPart implements AsyncDisposable {
     return this.#known.home;
   }
 
-  /** Looks among the members that are here now: one that is alive, certified last, is it. */
+  /** Aborted, with an error, when another node carries the names of this home since. */
+  get fenced(): AbortSignal {
+    return this.#fence.signal;
+  }
+
+  /** Looks among the members that are here now. */
   async findHome(): Promise<NodeId | undefined> {
-    const claiming = this.network.members().filter(claimsToBeHome);
-    await mapBounded(claiming, PROOFS_AT_ONCE, ({ node }) => this.#learnWhetherHome(node));
-    const rank = ({ node, health }: MemberView): number =>
-      this.#certifiedAtMs.get(node)! + (health === 'alive' ? Number.MAX_SAFE_INTEGER / 2 : 0);
-    const [found] = claiming
-      .filter(({ node }) => this.#certifiedAtMs.has(node))
-      .toSorted((one, other) => rank(other) - rank(one));
-    if (found && found.node !== this.home) {
-      this.#options.env.log.info('the home of the cluster was found', { node: found.node });
-      this.#known = { ...this.#known, home: found.node };
-    }
-    return this.home;
+    const found = await this.#claims.best();
+    if (!found || found.node === this.home || !this.#isNewer(found)) return this.home;
+    const { node, generation } = found;
+    this.#options.env.log.info('the home of the cluster was found', { node, generation });
+    this.#known = { ...this.#known, home: node, homeGeneration: generation };
+    if (this.#options.homeGeneration !== undefined) this.#fence.abort(supersededBy(node));
+    return node;
+  }
+
+  /** Whether the claim goes before that of the home that is known, or of this node. */
+  #isNewer(found: HomeClaim): boolean {
+    const { homeGeneration = 0 } = this.#known;
+    const { nodeSeed, certificate } = this.#options.keyring();
+    const self = new NodeKey(nodeSeed).nodeId;
+    const isSelf = this.#options.homeGeneration !== undefined;
+    const issuedAtMs = isSelf
+      ? readCertificate(certificate, this.#options.keyring()).issuedAtMs
+      : this.home && this.#claims.issuedAtMs(this.home);
+    if (found.node === self) return false;
+    // Of one that has not been seen since the start only its generation is known.
+    return isBetter(found, { generation: homeGeneration, issuedAtMs: issuedAtMs ?? Infinity });
   }
 
   /** Waits until the home is among the members that are alive, but not for long. */
@@ -168,30 +186,34 @@ export class NetworkPart implements AsyncDisposable {
       const home = await this.findHome();
       const member = this.network.members().find(({ node }) => node === home);
       if (member?.health === 'alive' || clock.monotonic() >= untilMs) return;
-      await clock.sleep(MEET_HOME_LOOK_MS);
+      await clock.sleep(MEET_LOOK_MS);
+    }
+  }
+
+  /**
+   * Before this node serves as home: whether those it knows have another.
+   * @throws HF_FENCED.
+   */
+  async askForOtherHomes(): Promise<void> {
+    const { clock } = this.#options.env;
+    let untilMs = clock.monotonic() + (this.#known.members.length > 0 ? MEET_OTHERS_MS : 0);
+    let hasMet = false;
+    for (;;) {
+      await this.findHome();
+      this.fenced.throwIfAborted();
+      const nowMs = clock.monotonic();
+      if (!hasMet && this.network.members().some(({ health }) => health === 'alive')) {
+        hasMet = true;
+        untilMs = Math.min(untilMs, nowMs + HEAR_OTHERS_MS);
+      }
+      if (nowMs >= untilMs) return;
+      await clock.sleep(MEET_LOOK_MS);
     }
   }
 
   async #followHome(signal: AbortSignal): Promise<void> {
-    const { env, isHome } = this.#options;
-    if (isHome) return;
-    for await (const _ of env.clock.every(FIND_HOME_EVERY_MS, { signal })) await this.findHome();
-  }
-
-  async #learnWhetherHome(node: NodeId): Promise<void> {
-    if (this.#certifiedAtMs.has(node)) return;
-    const { env, keyring } = this.#options;
-    try {
-      const options = { deadlineMs: CERTIFICATE_DEADLINE_MS, signal: this.#closing.signal };
-      const bytes = await this.network.call(node, CERTIFICATE_METHOD, null, options);
-      if (!(bytes instanceof Uint8Array)) return;
-      const { nodeId, roles, issuedAtMs } = readCertificate(bytes, keyring());
-      const isHome = nodeId === node && (roles & ROLES.metadata) !== 0;
-      if (isHome) this.#certifiedAtMs.set(node, issuedAtMs);
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-      env.log.debug('a node does not prove to be home', { node, reason: errorMessage(error) });
-    }
+    const { clock } = this.#options.env;
+    for await (const _ of clock.every(FIND_HOME_EVERY_MS, { signal })) await this.findHome();
   }
 
   /** Reads the list of revocations, and has everybody who is connected do so. */
@@ -220,7 +242,7 @@ export class NetworkPart implements AsyncDisposable {
   }
 
   async #writeKnown(): Promise<void> {
-    const { members, revocations } = this.#known;
+    const { members, revocations, home, homeGeneration } = this.#written;
     const present = this.network.members().filter(({ health }) => health !== 'left');
     const listed = present
       .toSorted((a, b) => Number(b.health === 'alive') - Number(a.health === 'alive'))
@@ -235,11 +257,11 @@ export class NetworkPart implements AsyncDisposable {
     const isSame =
       JSON.stringify(next.members) === JSON.stringify(members) &&
       next.revocations.version === (revocations?.version ?? 0) &&
-      next.home === this.#writtenHome;
+      next.home === home &&
+      next.homeGeneration === homeGeneration;
     if (isSame) return;
     await this.#options.data.writeCluster(next);
-    this.#known = next;
-    this.#writtenHome = next.home;
+    this.#written = next;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -286,6 +308,10 @@ function seedsOf({ members }: KnownCluster): readonly NetAddress[] {
   return members.flatMap(({ addresses }) => addresses).map(parseAddress);
 }
 
-function claimsToBeHome({ labels, health }: MemberView): boolean {
-  return labels['home'] === '1' && (health === 'alive' || health === 'suspect');
+/** What a node is told that was home, before the cluster was recovered on another one. */
+export function supersededBy(node: NodeId): HoldfastError {
+  const message =
+    `node ${node} carries the names since the cluster was recovered there, and this node no ` +
+    'more; let it join anew: another data directory, and a token of: holdfast invite';
+  return new HoldfastError('HF_FENCED', message);
 }

@@ -33,11 +33,11 @@ describe('what is said', () => {
       name: 'berlin-2',
       labels: { rack: 'r1', zone: 'z' },
     });
-    expect(gossipLabels(second, { isHome: true })).toEqual({
+    expect(gossipLabels(second, { homeGeneration: 2 })).toEqual({
       rack: 'r1',
       zone: 'z',
       name: 'berlin-2',
-      home: '1',
+      home: '2',
     });
     expect(deviceLabels(second, NODE)).toEqual(['default', 'default', 'z', 'r1', NODE]);
   });

@@ -107,8 +107,12 @@ export function wishesOf(config: NodeConfig): Wishes {
 }
 
 /** What gossip says of a node besides its addresses. */
-export function gossipLabels(config: NodeConfig, { isHome }: { readonly isHome: boolean }): Labels {
-  return { ...namedLevels(config), name: config.name, ...(isHome ? { home: '1' } : {}) };
+export function gossipLabels(
+  config: NodeConfig,
+  { homeGeneration }: { readonly homeGeneration: number | undefined },
+): Labels {
+  const home = homeGeneration === undefined ? {} : { home: String(homeGeneration) };
+  return { ...namedLevels(config), name: config.name, ...home };
 }
 
 /** Of the stores of a node, on the levels above the disk. */

@@ -3,6 +3,7 @@ import os from 'node:os';
 import { SqliteDb, type SqliteThread } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
 import { repairClearingDamage } from './care.ts';
+import type { ClientWork } from './client-work.ts';
 import { memberGrants } from './connect-core.ts';
 import { type Core, openCore } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
@@ -27,6 +28,7 @@ export interface NodeCoreOptions {
   readonly keeper: Keeper;
   readonly stores: StoreSet;
   readonly others: Others;
+  readonly work: ClientWork;
   readonly start: Start;
   readonly thread: SqliteThread;
   /** In a recovery: gives up stores that are not found. */
@@ -37,7 +39,7 @@ export interface NodeCoreOptions {
 
 /** @throws as LocalMetadata.open; HF_UNAVAILABLE while the home does not answer. */
 export async function openNodeCore(options: NodeCoreOptions): Promise<Core> {
-  const { env, data, keeper, stores, others, start } = options;
+  const { env, data, keeper, stores, others, work, start } = options;
   await using opened = new AsyncDisposableStack();
   // What connects the core with others is let go of after the core itself.
   opened.defer(() => others.detach());
@@ -53,6 +55,7 @@ export async function openNodeCore(options: NodeCoreOptions): Promise<Core> {
     grants: memberGrants({ env, self: nodeId, registry, keyring: () => keeper.keyring }),
     threadCount: options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism()),
     slotCount: SLOT_COUNT,
+    isBusy: () => work.isUnderWay,
   });
   opened.use(core);
   stores.recall(core.cluster.topology().devices);

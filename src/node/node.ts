@@ -6,8 +6,9 @@ import os from 'node:os';
 import { type AdminParts, checkAddress, serveAdmin, type TcpAddress } from '../admin/index.ts';
 import { HoldfastError } from '../base/index.ts';
 import { SqliteThread } from '../db/index.ts';
-import { type Env, type Log, realEnv } from '../env/index.ts';
-import { repairWithWriteOff } from './care.ts';
+import { type Env, type Log, MetricsTable, realEnv } from '../env/index.ts';
+import { repairWithWriteOff, statusSoon } from './care.ts';
+import { ClientWork } from './client-work.ts';
 import { DataDirectory } from './data-directory.ts';
 import { LocalDevices } from './device-manager.ts';
 import { openKeys, openStores, type StartOptions } from './first-run.ts';
@@ -60,6 +61,8 @@ interface Parts {
   readonly keeper: Keeper;
   readonly stores: StoreSet;
   readonly others: Others;
+  readonly work: ClientWork;
+  readonly metrics: MetricsTable;
   readonly heart: Heart;
 }
 
@@ -73,7 +76,8 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   await using stack = new AsyncDisposableStack();
   const data = stack.use(await DataDirectory.open(options.dataPath));
   const log = options.log ?? stack.use(fileLog(data.logPath));
-  const env = realEnv({ log });
+  const metrics = new MetricsTable();
+  const env = realEnv({ log, metrics });
   const config = await configOf(data, options.config);
   const start = await openKeys(env, data, options);
   const { keeper, isFirstRun } = start;
@@ -85,16 +89,26 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const thread = stack.use(new SqliteThread());
   const { transports, acceptsLoss = false, threadCount } = options;
   const { awayGraceMs: nodeGraceMs } = config;
-  const others = stack.use(new Others({ env, data, keeper, stores, config, transports }));
+  const work = new ClientWork();
+  const others = stack.use(
+    new Others({ env, data, keeper, stores, config, work, isFirstRun, transports }),
+  );
   await others.open();
-  const foundation = { env, data, keeper, stores, others };
+  const foundation = { env, data, keeper, stores, others, work };
   const openCore = () => openNodeCore({ ...foundation, start, thread, acceptsLoss, threadCount });
   const heart = stack.use(
-    new Heart({ env, stores, openCore, needsStores: others.isHome, nodeGraceMs }),
+    new Heart({
+      env,
+      stores,
+      openCore,
+      needsStores: others.isHome,
+      nodeGraceMs,
+      fenced: others.fenced,
+    }),
   );
   await heart.open();
 
-  const parts = { ...foundation, heart };
+  const parts = { ...foundation, metrics, heart };
   const stopped = Promise.withResolvers<void>();
   const admin = adminParts(parts, () => stopped.resolve());
   const tcp = options.listen && { ...options.listen, token: await data.controlToken(env) };
@@ -155,7 +169,7 @@ export async function joinNode(options: JoinNodeOptions): Promise<boolean> {
 }
 
 function adminParts(parts: Parts, stop: () => void): AdminParts {
-  const { env, data, keeper, stores, others, heart } = parts;
+  const { env, data, keeper, stores, others, work, metrics, heart } = parts;
   const { nodeId, clusterId } = keeper;
   const waiting = waitingParts(heart);
   return {
@@ -181,6 +195,9 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
       saveList: () => data.writeStores(stores.entries()),
     }),
     peers: new LocalPeers(parts),
+    repairStatus: () => statusSoon(env, heart.core?.repair),
+    beginContent: () => work.begin(),
+    metrics: () => Object.fromEntries(metrics.entries()),
     storePlaces: () => storePlaces(heart.needCore(), others),
     layoutReport: () => machineReport(heart.needCore()),
     warnings: () => nodeWarnings(parts),

@@ -12,12 +12,14 @@ import {
   VolumeGrants,
 } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
+import type { ClientWork } from './client-work.ts';
 import { connectCore } from './connect-core.ts';
 import type { Core } from './core.ts';
 import { CurrentRegistry } from './current-registry.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { Keeper } from './keeper.ts';
-import { type MakeTransport, NetworkPart } from './network-part.ts';
+import { readHomeRecord } from './home-record.ts';
+import { type MakeTransport, NetworkPart, supersededBy } from './network-part.ts';
 import { DEFAULT_LISTEN, type NodeConfig, wishesOf, withPorts } from './node-config.ts';
 import { Serving } from './serving.ts';
 import type { StoreSet } from './store-set.ts';
@@ -32,6 +34,9 @@ export interface OthersOptions {
   readonly keeper: Keeper;
   readonly stores: StoreSet;
   readonly config: NodeConfig;
+  readonly work: ClientWork;
+  /** Whether this start begins a cluster. */
+  readonly isFirstRun: boolean;
   /** Beside TLS and WebSocket. */
   readonly transports?: readonly MakeTransport[] | undefined;
 }
@@ -44,6 +49,7 @@ export class Others implements AsyncDisposable {
   #serving: Serving | undefined;
   #core: Core | undefined;
   #connection: AsyncDisposable | undefined;
+  readonly #fence = new AbortController();
 
   constructor(options: OthersOptions) {
     this.#options = options;
@@ -72,17 +78,34 @@ export class Others implements AsyncDisposable {
 
   /** Who carries the names, as far as it is known. */
   get home(): NodeId | undefined {
-    return this.isHome ? this.#options.keeper.nodeId : this.#part?.home;
+    // A home knows of another one when that has taken over.
+    return this.#part?.home ?? (this.isHome ? this.#options.keeper.nodeId : undefined);
   }
 
-  /** Opens the network of a node that is not alone. @throws HF_UNAVAILABLE for its addresses. */
+  /** Aborted, with an error, when this node was home and another one is it since. */
+  get fenced(): AbortSignal {
+    return this.#fence.signal;
+  }
+
+  /**
+   * Opens the network of a node that is not alone. A home whose generation only its log knows
+   * follows when its core is open.
+   * @throws HF_UNAVAILABLE for its addresses; HF_FENCED when another node is home since.
+   */
   async open(): Promise<void> {
-    if (this.#config.listen.length === 0 && this.isHome) return;
-    const part = await this.listen();
-    if (!this.isHome) await part.meetHome();
+    if (!this.isHome) return await (await this.listen()).meetHome();
+    const { data, isFirstRun } = this.#options;
+    const { home, homeGeneration } = await data.readCluster();
+    if (home !== undefined) throw supersededBy(home);
+    const isKnown = isFirstRun || homeGeneration !== undefined;
+    if (this.#config.listen.length === 0 || !isKnown) return;
+    await (await this.listen()).askForOtherHomes();
   }
 
-  /** Has the node listen, if it does not yet: from now on, also after a restart. */
+  /**
+   * Has the node listen, if it does not yet: from now on, also after a restart.
+   * @throws HF_UNAVAILABLE, also while it is home and its core waits.
+   */
   async listen(): Promise<NetworkPart> {
     return await this.#changing.run(async () => {
       if (this.#part) return this.#part;
@@ -91,30 +114,44 @@ export class Others implements AsyncDisposable {
         this.#config = { ...this.#config, listen };
         await this.#options.data.writeConfig(this.#config);
       }
-      this.#part = await this.#openPart();
+      const part = await this.#openPart();
       await this.#connect();
-      return this.#part;
+      return part;
     });
   }
 
   async #openPart(): Promise<NetworkPart> {
-    const { env, keeper, stores } = this.#options;
+    const { env, keeper, stores, work } = this.#options;
+    const homeGeneration = this.isHome ? await this.#generation() : undefined;
     const part = await NetworkPart.open({
       ...this.#options,
       config: this.#config,
       keyring: () => keeper.keyring,
-      isHome: this.isHome,
+      homeGeneration,
       registry: new CurrentRegistry(() => this.#core?.registry),
     });
     const home = (): NodeId | undefined => this.home;
     const { network } = part;
-    this.#serving = new Serving({ env, network, stores: () => stores.alive(), home });
+    this.#serving = new Serving({ env, network, stores: () => stores.alive(), home, work });
     network.handle(LEAVE_METHOD, {}, async (_, { from }) => {
       if (!this.isHome) throw new HoldfastError('HF_UNSUPPORTED', 'this node is not the home');
       await leaveCluster(this.removal(), from);
       return null;
     });
+    part.fenced.addEventListener('abort', () => this.#fence.abort(part.fenced.reason));
+    this.#part = part;
     return part;
+  }
+
+  /** How many nodes have been home, this one included. @throws HF_UNAVAILABLE. */
+  async #generation(): Promise<number> {
+    const { data, isFirstRun } = this.#options;
+    if (isFirstRun) return 1;
+    const { homeGeneration } = await data.readCluster();
+    const record = this.#core && (await readHomeRecord(this.#core.registry));
+    const generation = record?.generation ?? homeGeneration;
+    if (generation !== undefined) return generation;
+    throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
   }
 
   /** The core is open, and is to be one among many where there is a network. */
@@ -136,6 +173,7 @@ export class Others implements AsyncDisposable {
   }
 
   async #connect(): Promise<void> {
+    if (this.#core && !this.#part && this.#config.listen.length > 0) await this.#openPart();
     if (!this.#core || !this.#part || !this.#serving || this.#connection) return;
     const { env, keeper } = this.#options;
     const { keyring } = keeper;

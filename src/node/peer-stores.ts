@@ -9,7 +9,7 @@
 import { type DeviceId, errorCode, mapBounded, type NodeId } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
-import type { MemberChange, Network } from '../net/index.ts';
+import type { MemberChange, MemberView, Network } from '../net/index.ts';
 import type { Topology } from '../placement/index.ts';
 import { RemoteChunkStore } from '../store/index.ts';
 
@@ -32,22 +32,24 @@ export class PeerStores implements AsyncDisposable {
   readonly #end = new AbortController();
   readonly #loops: readonly Promise<void>[];
   #nodes: ReadonlySet<NodeId> = new Set();
+  /** Of the nodes that were there, as last heard. */
+  readonly #incarnations = new Map<NodeId, number>();
   #topology: Topology | undefined;
   #alive: readonly RemoteChunkStore[] = [];
   #changeCount = 0;
 
   constructor(options: PeerStoresOptions) {
     this.#options = options;
-    this.#nodes = new Set(
-      options.network
-        .members()
-        .filter(isThere)
-        .map(({ node }) => node),
-    );
+    const there = options.network.members().filter(isThere);
+    this.#nodes = new Set(there.map(({ node }) => node));
+    for (const { node, incarnation } of there) this.#incarnations.set(node, incarnation);
     this.#loops = [this.#followMembers(), this.#lookForStores()];
   }
 
-  /** Rises whenever a store comes or goes. */
+  /**
+   * Rises whenever a store comes or goes, also when that was too short for anybody to take its node
+   * for dead: what was put and deleted meanwhile has passed it by.
+   */
   get changeCount(): number {
     this.alive();
     return this.#changeCount;
@@ -109,11 +111,25 @@ export class PeerStores implements AsyncDisposable {
 
   #hear({ node, member }: MemberChange): void {
     const isThereNow = member !== undefined && isThere(member);
+    if (isThereNow) this.#noteReturn(member);
     if (isThereNow === this.#nodes.has(node)) return;
     const nodes = new Set(this.#nodes);
     if (isThereNow) nodes.add(node);
     else nodes.delete(node);
     this.#nodes = nodes;
+    this.#settle(this.#options.cluster.topology());
+  }
+
+  /**
+   * Who was started again, or was suspected and is not any more, has another incarnation. Its
+   * stores can be asked again at once.
+   */
+  #noteReturn({ node, incarnation }: MemberView): void {
+    const before = this.#incarnations.get(node);
+    this.#incarnations.set(node, incarnation);
+    if (before === undefined || before === incarnation) return;
+    this.#changeCount += 1;
+    for (const { id, node: of } of this.#stores.values()) if (of === node) this.#silent.delete(id);
     this.#settle(this.#options.cluster.topology());
   }
 

@@ -10,6 +10,7 @@ import { serveNamespaces, serveReferences } from '../meta/index.ts';
 import type { Network } from '../net/index.ts';
 import { type Repair, serveRepair, serveWholeEpochs, WholeEpochs } from '../repair/index.ts';
 import { type ChunkStore, serveStores } from '../store/index.ts';
+import type { ClientWork } from './client-work.ts';
 import { CurrentRegistry } from './current-registry.ts';
 import type { LocalMetadata } from './local-metadata.ts';
 import type { Rights } from './rights.ts';
@@ -21,10 +22,13 @@ export interface ServingOptions {
   readonly stores: () => readonly ChunkStore[];
   /** The steward of all groups: deletes are taken from it alone (rulings 3, 13). */
   readonly home: () => NodeId | undefined;
+  /** Where content that others put and get here is counted. */
+  readonly work?: ClientWork | undefined;
 }
 
 /** What the home serves. */
 export interface HomeParts {
+  readonly self: NodeId;
   readonly metadata: LocalMetadata;
   readonly repair: Repair;
   readonly rights: Rights;
@@ -34,14 +38,18 @@ export interface HomeParts {
 export class Serving {
   /** What the stores of this node go by when a put is of an older layout. */
   readonly wholeEpochs: WholeEpochs = new WholeEpochs();
-  #home: HomeParts | undefined;
+  readonly #options: ServingOptions;
+  #parts: HomeParts | undefined;
 
   /** Registers its methods. */
-  constructor({ env, network, stores, home }: ServingOptions) {
+  constructor(options: ServingOptions) {
+    this.#options = options;
+    const { env, network, stores, home, work } = options;
     const { clock } = env;
     const isSteward = (from: NodeId): boolean => from === home();
     const oldestEpoch = (_: DeviceId, group: number): number => this.wholeEpochs.oldest(group);
-    serveStores(network, stores, { clock, mayRemove: isSteward, oldestEpoch });
+    const counted = work?.counting(network) ?? network;
+    serveStores(counted, stores, { clock, mayRemove: isSteward, oldestEpoch });
     serveWholeEpochs(network, this.wholeEpochs, { maySay: isSteward });
 
     const isMember = (from: NodeId): boolean => this.#need().rights.isMember(from);
@@ -67,12 +75,17 @@ export class Serving {
 
   /** From now on, until the result is disposed, this node serves as the home. */
   serveHome(parts: HomeParts): Disposable {
-    this.#home = parts;
+    this.#parts = parts;
     return {
       [Symbol.dispose]: () => {
-        if (this.#home === parts) this.#home = undefined;
+        if (this.#parts === parts) this.#parts = undefined;
       },
     };
+  }
+
+  /** Nothing any more from the moment that another node is known to be home. */
+  get #home(): HomeParts | undefined {
+    return this.#parts?.self === this.#options.home() ? this.#parts : undefined;
   }
 
   /** @throws HF_UNAVAILABLE. */

@@ -29,6 +29,12 @@ export async function nodeWarnings(about: {
   if (isCutOff(about)) {
     lines.push('no other node answers; if this one was removed, it needs a new invitation');
   }
+  if (isLeaving(about)) {
+    lines.push(
+      'this node is leaving, its stores take no more: holdfast leave goes on with it, ' +
+        'and takes them back into use when it is broken off',
+    );
+  }
   for (const { path, reason, isDetached } of stores.slots) {
     if (isDetached) lines.push(`store ${path} is detached; back with: holdfast dev attach ${path}`);
     else if (reason) lines.push(`store ${path} is away: ${reason}`);
@@ -60,6 +66,12 @@ export function lockedLine(volume: string, { isHome, config }: Others): string {
     return `volume "${volume}" cannot be opened: recover with a kit saved after it was made`;
   const grant = `holdfast volume grant ${volume} ${config.name}`;
   return `volume "${volume}" is not served here; on a node that serves it: ${grant}`;
+}
+
+/** Also after it was stopped in the midst of it. */
+function isLeaving({ stores, others }: { stores: StoreSet; others: Others }): boolean {
+  const used = stores.slots.filter(({ state }) => state !== 'out');
+  return !others.isHome && used.length > 0 && used.every(({ state }) => state === 'draining');
 }
 
 /** Whether a node that needs a home sees nobody at all. */

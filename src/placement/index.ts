@@ -12,6 +12,7 @@ export { nextLayout, type LayoutOptions } from './next-layout.ts';
 export {
   handOffOrder,
   type LayoutAndTopology,
+  leavingDevices,
   nearPlaces,
   placeStripe,
   settledPlaces,

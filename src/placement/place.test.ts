@@ -117,22 +117,48 @@ describe('near-N', () => {
     }
   });
 
+  const held = (holdersOf: (index: number) => DeviceId[]) => ({
+    holdersOf,
+    leaving: new Set<DeviceId>(),
+  });
+
   it('is settled where its last copy is, unless another copy belongs there', () => {
     for (const stripe of stripes.slice(0, 200)) {
       const row = placeStripe(at, stripe, near);
       const { places } = writing(stripe, (number) => number === 7);
-      const settled = settledPlaces(row, near, (index) => [places[index]!]);
+      const settled = settledPlaces(
+        row,
+        near,
+        held((index) => [places[index]!]),
+      );
       expect(settled).toEqual(places);
-      expect(settledPlaces(row, near, () => [])).toEqual(row);
+      expect(
+        settledPlaces(
+          row,
+          near,
+          held(() => []),
+        ),
+      ).toEqual(row);
       // On a device that has, or is to have, another copy it bears no loss of its own.
-      expect(settledPlaces(row, near, (index) => (index === 2 ? [row[0]!] : []))).toEqual(row);
+      const together = held((index) => (index === 2 ? [row[0]!] : []));
+      expect(settledPlaces(row, near, together)).toEqual(row);
       const doubled = (index: number) => (index === 0 ? [idOf(7)] : [places[index]!]);
-      if (places[2] === idOf(7)) expect(settledPlaces(row, near, doubled)).toEqual(row);
+      if (places[2] === idOf(7)) expect(settledPlaces(row, near, held(doubled))).toEqual(row);
+      // A device that is to be emptied does not keep it.
+      const leaving = new Set([idOf(7)]);
+      const emptied = settledPlaces(row, near, { ...held((index) => [places[index]!]), leaving });
+      if (row[2] !== idOf(7)) expect(emptied).toEqual(row);
     }
   });
 
   it('other schemes go by the row', () => {
     const places = placeStripe(at, stripes[0]!, SCHEME);
-    expect(settledPlaces(places, SCHEME, () => [idOf(7)])).toBe(places);
+    expect(
+      settledPlaces(
+        places,
+        SCHEME,
+        held(() => [idOf(7)]),
+      ),
+    ).toBe(places);
   });
 });

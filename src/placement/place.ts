@@ -76,21 +76,34 @@ export function nearPlaces(
 
 /**
  * Where shards that are somewhere belong: in the row, but the last copy of `near-N` belongs to any
- * device that holds it and no other copy. One that is lost belongs in the row.
- * @param holdersOf the devices that hold a good shard of this index.
+ * device that takes shards and holds it and no other copy. One that is lost, or on a device that is
+ * being emptied, belongs in the row.
  */
 export function settledPlaces(
   places: readonly (DeviceId | undefined)[],
   { n, isNear }: Scheme,
-  holdersOf: (shardIndex: number) => readonly DeviceId[],
+  {
+    holdersOf,
+    leaving,
+  }: {
+    /** The devices that hold a good shard of this index. */
+    readonly holdersOf: (shardIndex: number) => readonly DeviceId[];
+    /** See {@link leavingDevices}. */
+    readonly leaving: ReadonlySet<DeviceId>;
+  },
 ): readonly (DeviceId | undefined)[] {
   if (!isNear) return places;
   const others = places.slice(0, n - 1);
   const taken = new Set([...others, ...others.flatMap((_, index) => holdersOf(index))]);
-  const free = holdersOf(n - 1).filter((device) => !taken.has(device));
+  const free = holdersOf(n - 1).filter((device) => !taken.has(device) && !leaving.has(device));
   // One that is not in the row was put there for being near: that one stays.
   const settled = free.find((device) => device !== places[n - 1]) ?? free[0] ?? places[n - 1];
   return [...others, settled];
+}
+
+/** Devices that keep nothing: what they hold belongs elsewhere. */
+export function leavingDevices({ devices }: Topology): ReadonlySet<DeviceId> {
+  return new Set(devices.flatMap(({ id, state }) => (state === 'in' ? [] : [id])));
 }
 
 function rowOf({ layout, topology }: LayoutAndTopology, stripe: StripeId) {

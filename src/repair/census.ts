@@ -18,7 +18,7 @@ import {
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Holder, Namespace, References, StripeRecord } from '../meta/index.ts';
-import { settledPlaces } from '../placement/index.ts';
+import { leavingDevices, settledPlaces } from '../placement/index.ts';
 import type { ChunkEntry, ChunkStore } from '../store/index.ts';
 import { knownScheme } from './holdings.ts';
 import { recordsOf } from './whole-groups.ts';
@@ -88,13 +88,14 @@ export async function takeCensus(
     }
   });
   const held = byStripe(chunks.flat());
+  const leaving = leavingDevices(context.cluster.topology());
   const stripes: StripeCensus[] = [];
   const pending: StripeCensus[] = [];
   const unconfirmed: Unconfirmed[] = [];
   for await (const record of recordsOf(context.references, group)) {
     const key = stripeKey(record.stripe, record.schemeNumber);
     const together = held.get(key) ?? [];
-    const wanted = wantedPlaces(context.cluster, record, together);
+    const wanted = wantedPlaces(context.cluster, record, { chunks: together, leaving });
     const census = censusOf(record, together, wanted);
     held.delete(key);
     const holder = record.isStored ? undefined : await committedHolder(context, record);
@@ -110,14 +111,14 @@ export async function takeCensus(
 function wantedPlaces(
   cluster: Cluster,
   { stripe, schemeNumber }: StripeRecord,
-  chunks: readonly HeldChunk[],
+  { chunks, leaving }: { chunks: readonly HeldChunk[]; leaving: ReadonlySet<DeviceId> },
 ): readonly (DeviceId | undefined)[] {
   const scheme = schemeOfNumber(schemeNumber);
-  return settledPlaces(cluster.place(stripe, scheme), scheme, (index) =>
+  const holdersOf = (index: number): DeviceId[] =>
     chunks
       .filter(({ entry, shardIndex }) => entry.isGood && shardIndex === index)
-      .map(({ store }) => store.id),
-  );
+      .map(({ store }) => store.id);
+  return settledPlaces(cluster.place(stripe, scheme), scheme, { holdersOf, leaving });
 }
 
 /** Who names the stripe in a manifest that is committed; asking changes nothing. */

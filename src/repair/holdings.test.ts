@@ -14,12 +14,15 @@ import {
   type StripeId,
   xxh64,
 } from '../base/index.ts';
-import { contentsText, Holdings, type PlacesOf } from './holdings.ts';
+import { contentsText, Holdings, type Places } from './holdings.ts';
 
 const rs = parseScheme('rs-4+2');
 const near = parseScheme('near-3');
 const DEVICES = Array.from({ length: 9 }, (_, i) => `device ${i}` as DeviceId);
-const places: PlacesOf = (_, { n }) => DEVICES.slice(0, n);
+const places: Places = {
+  of: (_, { n }) => DEVICES.slice(0, n),
+  leaving: new Set(),
+};
 /** Of one group. */
 const STRIPES = [0x1230, 0x1231, 0x1232].map(stripeOf);
 const GROUP = groupOf(STRIPES[0]!);
@@ -37,7 +40,7 @@ function inOrder({ n }: Scheme): Shard[] {
 }
 
 /** @returns whether the group is even, and what is in it. */
-function lookAt(shards: readonly Shard[], scheme: Scheme): string | undefined {
+function lookAt(shards: readonly Shard[], scheme: Scheme, at = places): string | undefined {
   const sums = new Map<string, { index: number; device: number; count: number; digest: bigint }>();
   for (const { stripe, index, device } of shards) {
     const key = `${index}/${device}`;
@@ -55,7 +58,7 @@ function lookAt(shards: readonly Shard[], scheme: Scheme): string | undefined {
       digest,
     });
   }
-  const contents = holdings.contentsOf(GROUP, places);
+  const contents = holdings.contentsOf(GROUP, at);
   return contents && contentsText(contents);
 }
 
@@ -96,6 +99,9 @@ describe('holdings', () => {
     expect(lookAt(moved, near)).toBe(lookAt(all, near));
     const together = all.map((shard) => (isLast(near)(shard) ? { ...shard, device: 0 } : shard));
     expect(lookAt(together, near)).toBeUndefined();
+    const leaving = new Set([DEVICES[5]!]); // it is to be emptied
+    expect(lookAt(moved, near, { ...places, leaving })).toBe(undefined);
+    expect(lookAt(all, near, { ...places, leaving })).toBe(lookAt(all, near));
   });
 
   it('heed neither metadata nor what makes no sense', () => {

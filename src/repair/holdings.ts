@@ -18,11 +18,15 @@ import {
   schemeOfNumber,
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
-import { NO_DEVICE } from '../placement/index.ts';
+import { leavingDevices, NO_DEVICE } from '../placement/index.ts';
 import type { ChunkStore, GroupDigest } from '../store/index.ts';
 
-/** The device of each shard index of a group. */
-export type PlacesOf = (group: number, scheme: Scheme) => readonly (DeviceId | undefined)[];
+export interface Places {
+  /** The device of each shard index of a group. */
+  readonly of: (group: number, scheme: Scheme) => readonly (DeviceId | undefined)[];
+  /** Devices on which nothing is at its place. */
+  readonly leaving: ReadonlySet<DeviceId>;
+}
 
 export interface SchemeContents {
   readonly schemeNumber: number;
@@ -35,14 +39,15 @@ interface Held extends GroupDigest {
 }
 
 /** Of the layout as it is now; it does not follow later ones. */
-export function placesOf(cluster: Pick<Cluster, 'layout' | 'topology'>): PlacesOf {
+export function placesOf(cluster: Pick<Cluster, 'layout' | 'topology'>): Places {
   const { table, width } = cluster.layout();
   const byNumber = new Map(cluster.topology().devices.map(({ number, id }) => [number, id]));
-  return (group, { n }) =>
+  const of: Places['of'] = (group, { n }) =>
     Array.from({ length: n }, (_, index) => {
       const number = index < width ? table[group * width + index]! : NO_DEVICE;
       return number === NO_DEVICE ? undefined : byNumber.get(number);
     });
+  return { of, leaving: leavingDevices(cluster.topology()) };
 }
 
 export class Holdings {
@@ -75,14 +80,14 @@ export class Holdings {
   }
 
   /** What an even group contains, none when it is empty; `undefined` when it is not even. */
-  contentsOf(group: number, places: PlacesOf): readonly SchemeContents[] | undefined {
+  contentsOf(group: number, places: Places): readonly SchemeContents[] | undefined {
     const held = this.#byGroup.get(group);
     if (!held) return [];
     const contents: SchemeContents[] = [];
     for (const schemeNumber of new Set(held.map((each) => each.schemeNumber))) {
       const ofScheme = held.filter((each) => each.schemeNumber === schemeNumber);
       const scheme = knownScheme(schemeNumber);
-      const even = scheme && evenContents(ofScheme, scheme, places(group, scheme));
+      const even = scheme && evenContents(ofScheme, scheme, { group, places });
       if (!even) return undefined;
       contents.push({ schemeNumber, ...even });
     }
@@ -96,15 +101,16 @@ type Sums = Pick<SchemeContents, 'count' | 'digest'>;
 function evenContents(
   held: readonly Held[],
   scheme: Scheme,
-  places: readonly (DeviceId | undefined)[],
+  { group, places }: { readonly group: number; readonly places: Places },
 ): Sums | undefined {
   const { count, digest } = held.find(({ shardIndex }) => shardIndex === 0) ?? { count: 0 };
   // The last copy of a near scheme may stand anywhere but where the others are (settledPlaces).
-  const fixed = scheme.isNear ? places.slice(0, -1) : places;
+  const row = places.of(group, scheme);
+  const fixed = scheme.isNear ? row.slice(0, -1) : row;
   const isAtPlace = ({ device, shardIndex }: Held): boolean =>
     shardIndex < fixed.length
       ? fixed[shardIndex] === device
-      : shardIndex < scheme.n && !fixed.includes(device);
+      : shardIndex < scheme.n && !fixed.includes(device) && !places.leaving.has(device);
   if (digest === undefined || !held.every(isAtPlace)) return undefined;
   for (let index = 0; index < scheme.n; index++) {
     const sums = sumsOf(held.filter(({ shardIndex }) => shardIndex === index));

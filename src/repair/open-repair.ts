@@ -34,6 +34,7 @@ import {
   settleStray,
 } from './collector.ts';
 import { type Found, Looker } from './looker.ts';
+import { leavingDevices } from '../placement/index.ts';
 import { AUTOMATIC_RATES, Pacer, type PaceRates } from './pace.ts';
 import { planFor, type PlanContext, type Step } from './planner.ts';
 import type {
@@ -216,11 +217,13 @@ class RepairRunner implements Repair {
       bytesAtRisk: 0,
     };
     const alive = new Set(this.#context.stores().map(({ id }) => id));
+    const leaving = leavingDevices(this.#context.cluster.topology());
     found.groups = await this.#looker.look({ signal, meter }, async (census, at) => {
       found.unheard.push(...this.#unheardIn(census));
       found.skipped += census.pending.filter((each) => stateOf(each) !== 'ok').length;
       const context: PlanContext = {
         isAlive: (device) => alive.has(device) && !at.silent.has(device),
+        leaving,
         hasLayoutMoved: (await this.#looker.epochOf(at.group)) < at.epoch,
         waitsForAway: isAutomatic,
       };

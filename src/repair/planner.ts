@@ -25,6 +25,8 @@ export interface Step {
 
 export interface PlanContext {
   readonly isAlive: (device: DeviceId) => boolean;
+  /** Devices that are to be emptied. */
+  readonly leaving: ReadonlySet<DeviceId>;
   /** The layout has changed since the group was last whole. */
   readonly hasLayoutMoved: boolean;
   /** Devices that are away, and not yet written off, may come back: what waits for them can. */
@@ -56,7 +58,16 @@ export function planFor(census: StripeCensus, context: PlanContext): Plan {
     return canWait ? 'wait' : step('rebuild');
   }
   if (targets.length > 0) return step(context.hasLayoutMoved ? 'move' : 'hand-off');
-  return hasSurplus(census) ? step('surplus') : 'nothing';
+  return hasSurplus(census) || isOnlyLeaving(census, context) ? step('surplus') : 'nothing';
+}
+
+/** Whether a copy for which there is no place is where things are to leave: then it may go. */
+function isOnlyLeaving({ record, held, wanted }: StripeCensus, { leaving }: PlanContext): boolean {
+  const { kind } = schemeOfNumber(record.schemeNumber);
+  return (
+    kind === 'copy' &&
+    held.some(({ store, shardIndex }) => wanted[shardIndex] === undefined && leaving.has(store.id))
+  );
 }
 
 /** The most urgent first. */

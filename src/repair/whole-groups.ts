@@ -31,13 +31,7 @@ import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
 import type { References, StripeRecord } from '../meta/index.ts';
 import type { ChunkStore } from '../store/index.ts';
-import {
-  contentsText,
-  Holdings,
-  type PlacesOf,
-  placesOf,
-  type SchemeContents,
-} from './holdings.ts';
+import { contentsText, Holdings, type Places, placesOf, type SchemeContents } from './holdings.ts';
 
 /** Groups whose reference slots are asked about at once. */
 const GROUPS_AT_ONCE = 64;
@@ -169,7 +163,7 @@ export class WholeGroups {
 
 function isSame(
   holdings: Holdings,
-  places: PlacesOf,
+  places: Places,
   { group, whole }: { group: number; whole: Survey['whole'] },
 ): boolean {
   const contents = holdings.contentsOf(group, places);

@@ -3,13 +3,20 @@
  * they are. A sealed share's row follows from its number, so a lost one is made again byte by byte.
  * A plain one gets a new row of the same Cauchy matrix, different from those of all shares given.
  */
+import fs from 'node:fs/promises';
 import path from 'node:path';
 import { bytesEqual, HoldfastError, mapBounded } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
-import { assertEnough, type CheckedChunk, checkShares, type CheckOptions } from './check-shares.ts';
+import {
+  assertEnough,
+  assertGapless,
+  type CheckedChunk,
+  checkShares,
+  type CheckOptions,
+} from './check-shares.ts';
 import { decodeChunk, rowsOf } from './decode.ts';
 import { sealOf } from './file-seal.ts';
-import { assertFree, InputFile, type OutputFile } from './files.ts';
+import { assertFree, assertRoom, InputFile, type OutputFile } from './files.ts';
 import { isShareOf } from './same-file.ts';
 import { ShareDigester } from './share-digester.ts';
 import type { ShareField } from './share-field.ts';
@@ -21,6 +28,7 @@ import {
   randomSeed,
   seedOfFile,
 } from './share-points.ts';
+import { fileKey, findShareFiles, inspectShare } from './share-set.ts';
 import type { BadShare, Share, ShareSet } from './share-set.ts';
 import { type NewShare, ShareWriters } from './share-writer.ts';
 import { SHARES_MAX } from './share-plan.ts';
@@ -32,6 +40,12 @@ export interface AddOptions extends CheckOptions {
   readonly file?: string | undefined;
   /** One for each new share, or fewer, used in turn; by default where the first share is. */
   readonly folders?: readonly string[] | undefined;
+  /**
+   * Whether no folder may get a share beside another one of the file. Then, by default, new ones go
+   * to folders of `candidates` that have none; or, where all are in one folder, to that.
+   */
+  readonly isSpread?: boolean | undefined;
+  readonly candidates?: readonly string[] | undefined;
   /** By default one, above those given. */
   readonly shareNumbers?: readonly number[] | undefined;
   readonly count?: number | undefined;
@@ -56,7 +70,9 @@ export async function addShares(options: AddOptions): Promise<AddResult> {
   const checked = await checkShares(options.paths, options);
   const { set, field, chunks } = checked;
   if (options.file === undefined) assertEnough(checked);
-  const plan = await planNew(chunks, options);
+  assertGapless(checked);
+  const folders = options.isSpread ? await spreadFolders(set, options) : options.folders;
+  const plan = await planNew(chunks, { ...options, folders });
   const work = chunks.map((chunk, index) => {
     const points = newPoints(field, { set, chunk, numbers: plan.numbers, options });
     const shares = plan.numbers.map((shareNumber, place) => ({
@@ -68,6 +84,11 @@ export async function addShares(options: AddOptions): Promise<AddResult> {
   });
   const paths = work.flatMap(({ shares }) => shares.map((share) => share.path));
   await mapBounded(paths, CHECKS_MAX, assertFree);
+  await assertRoom(
+    work.flatMap(({ chunk, shares }) =>
+      shares.map((share) => ({ path: share.path, bytes: chunk.shares[0]!.size })),
+    ),
+  );
   const totalBytes = set.sealed ? set.sealed.size * plan.numbers.length : 0;
   await using digester = ShareDigester.open({
     totalBytes: totalBytes / set.k,
@@ -92,6 +113,54 @@ export async function addShares(options: AddOptions): Promise<AddResult> {
     throw error;
   }
   return { paths, isVerified, bad, repeated: checked.repeated };
+}
+
+/** @throws HF_BAD_ARGUMENT when losing one folder would lose several shares. */
+async function spreadFolders(
+  set: ShareSet,
+  { folders, candidates = [], shareNumbers, count = 1 }: AddOptions,
+): Promise<readonly string[]> {
+  const real = (folder: string) => fs.realpath(folder).catch(() => folder);
+  const holders = new Map<string, Set<string>>();
+  for (const { path: file, header } of set.shares) {
+    const folder = await real(path.dirname(file));
+    holders.set(folder, (holders.get(folder) ?? new Set()).add(header.row.join()));
+  }
+  const needed = shareNumbers?.length ?? count;
+  const advice = `name ${needed} other folders with --targets, or add --share-targets`;
+  if (folders !== undefined) {
+    for (const folder of folders) {
+      if (!holders.has(await real(folder)) && !(await holdsShareOf(set, folder))) continue;
+      const message = `${folder} has a share of the file already: losing it would lose several`;
+      throw new HoldfastError('HF_BAD_ARGUMENT', `${message}; ${advice}`);
+    }
+    return folders;
+  }
+  const free: string[] = [];
+  for (const folder of candidates) {
+    if (!holders.has(await real(folder)) && !(await holdsShareOf(set, folder))) free.push(folder);
+  }
+  if (free.length >= needed) return free.slice(0, needed);
+  const [[only, rows] = []] = holders;
+  if (holders.size === 1 && rows!.size > 1 && free.length === 0) return [only!];
+  const message = `each share is in a folder of its own, and new ones need theirs; ${advice}`;
+  throw new HoldfastError('HF_BAD_ARGUMENT', message);
+}
+
+/** Whether one is there, named or not. */
+async function holdsShareOf(set: ShareSet, folder: string): Promise<boolean> {
+  for (const file of await findShareFiles([folder])) {
+    const share = await inspectShare(file).catch(() => undefined);
+    if (share && 'header' in share && fileKey(share) === fileKey(set.shares[0]!)) {
+      if (share.trailer || stemOf(file) === stemOf(set.shares[0]!.path)) return true;
+    }
+  }
+  return false;
+}
+
+/** Of `photos.tar-1-2.sf` as of `photos.tar-2.sf`. */
+function stemOf(file: string): string {
+  return path.basename(file).replace(/(-\d+){1,2}\.sf$/, '');
 }
 
 interface ChunkPart {

@@ -2,7 +2,7 @@
  * What is checked of shares before they are decoded: a sealed share against its own sums, and that
  * no share is counted twice.
  */
-import { assert, bytesEqual, mapBounded } from '../base/index.ts';
+import { assert, bytesEqual, HoldfastError, mapBounded } from '../base/index.ts';
 import { decodeChunk, independentShares, tooFew } from './decode.ts';
 import type { FileSeal } from './file-seal.ts';
 import { faultOf, InputFile, type Reporting } from './files.ts';
@@ -30,6 +30,8 @@ export interface CheckedSet {
 }
 
 export interface CheckedChunk extends ChunkShares {
+  /** Of a sealed one, which has it in its trailers. */
+  readonly chunkNumber: number | undefined;
   /** Independent shares among the good ones. */
   readonly have: number;
 }
@@ -52,7 +54,13 @@ export async function checkShares(
   const chunks: CheckedChunk[] = [];
   for (const chunk of pickChunks(good, bad)) {
     const shares = await distinctShares(chunk.shares, { bad, repeated });
-    chunks.push({ ...chunk, shares, have: independentShares(field, shares).length });
+    const chunkNumber = chunk.shares[0]?.trailer?.chunkNumber;
+    chunks.push({
+      ...chunk,
+      shares,
+      chunkNumber,
+      have: independentShares(field, shares).length,
+    });
   }
   if (chunks.length === 0) throw tooFew({ have: 0, need: set.k, bad });
   return { set, field, chunks, bad, repeated };
@@ -77,11 +85,18 @@ async function withRightSums(
 
 /** @throws HF_TOO_FEW_SHARDS, with the number that is there and the names of the bad ones. */
 export function assertEnough({ set, chunks, bad }: CheckedSet): void {
-  for (const [index, { have }] of chunks.entries()) {
-    if (have >= set.k) continue;
-    const where = chunks.length > 1 ? ` of chunk ${index}` : '';
-    throw tooFew({ have, need: set.k, where, bad });
+  for (const chunk of chunks) {
+    if (chunk.have >= set.k) continue;
+    const where = chunks.length > 1 ? ` of ${rangeName(chunk)}` : '';
+    throw tooFew({ have: chunk.have, need: set.k, where, bad });
   }
+}
+
+/** @throws HF_TOO_FEW_SHARDS when of some part of the file there is no share at all. */
+export function assertGapless(checked: CheckedSet): void {
+  const [missing] = missingRanges(checked);
+  if (!missing) return;
+  throw new HoldfastError('HF_TOO_FEW_SHARDS', `there are no shares of ${rangeName(missing)}`);
 }
 
 /** What is wrong with a sealed share, if anything. */
@@ -128,7 +143,22 @@ async function isSame(share: Share, otherPath: string): Promise<boolean> {
   return input.isSameAs(other) || bytesEqual(await input.digest(), await other.digest());
 }
 
-export interface VerifiedChunk {
+/** A part of the stream. */
+export interface NamedRange {
+  /** Where that is known; of a gap the first, when several chunks may have filled it. */
+  readonly chunkNumber: number | undefined;
+  readonly start: number;
+  /** The byte after it; absent of what goes on to an end that nobody knows. */
+  readonly next: number | undefined;
+}
+
+/** `chunk 1 (bytes 1376592 to 2753184)` */
+export function rangeName({ chunkNumber, start, next }: NamedRange): string {
+  const bytes = next === undefined ? `byte ${start} on` : `bytes ${start} to ${next}`;
+  return chunkNumber === undefined ? `the part from ${bytes}` : `chunk ${chunkNumber} (${bytes})`;
+}
+
+export interface VerifiedChunk extends NamedRange {
   readonly goodCount: number;
   /** Of the good ones, those that no others make superfluous; k are enough. */
   readonly have: number;
@@ -142,6 +172,8 @@ export interface VerifyResult {
   readonly bad: readonly BadShare[];
   readonly repeated: readonly BadShare[];
   readonly chunks: readonly VerifiedChunk[];
+  /** Parts of which there is no share. */
+  readonly missing: readonly NamedRange[];
   /** Whether the file can be restored from these shares. */
   readonly isRestorable: boolean;
 }
@@ -156,9 +188,11 @@ export async function verifyShares(
   const bad = [...checked.bad];
   const chunks: VerifiedChunk[] = [];
   for (const chunk of checked.chunks) {
+    const { chunkNumber, start, next } = chunk;
+    const range = { chunkNumber, start, next };
     if (set.sealed || chunk.have < set.k) {
       const isVerified = set.sealed !== undefined;
-      chunks.push({ goodCount: chunk.shares.length, have: chunk.have, isVerified });
+      chunks.push({ ...range, goodCount: chunk.shares.length, have: chunk.have, isVerified });
       continue;
     }
     const result = await decodeChunk(
@@ -175,26 +209,32 @@ export async function verifyShares(
     );
     bad.push(...result.bad);
     const goodCount = chunk.shares.length - result.bad.length;
-    chunks.push({ goodCount, have: chunk.have, isVerified: result.isVerified });
+    chunks.push({ ...range, goodCount, have: chunk.have, isVerified: result.isVerified });
   }
-  const isRestorable =
-    missingRange(checked) === undefined && chunks.every(({ have }) => have >= set.k);
+  const missing = missingRanges(checked);
+  const isRestorable = missing.length === 0 && chunks.every(({ have }) => have >= set.k);
   return {
     isSealed: set.sealed !== undefined,
     k: set.k,
     bad,
     repeated: checked.repeated,
     chunks,
+    missing,
     isRestorable,
   };
 }
 
-/** The first part of the stream of which there is no share. */
-export function missingRange({ chunks }: CheckedSet): string | undefined {
-  let next = 0;
+/** Parts of the stream of which there is no share. */
+function missingRanges({ chunks }: CheckedSet): NamedRange[] {
+  const missing: NamedRange[] = [];
+  let start = 0;
+  let number: number | undefined = 0;
   for (const chunk of chunks) {
-    if (chunk.start > next) return `from byte ${next} to ${chunk.start}`;
-    next = chunk.next;
+    const chunkNumber: number | undefined = chunk.chunkNumber === undefined ? undefined : number;
+    if (chunk.start > start) missing.push({ chunkNumber, start, next: chunk.start });
+    start = chunk.next;
+    number = chunk.chunkNumber === undefined ? undefined : chunk.chunkNumber + 1;
   }
-  return chunks.at(-1)?.isFinal ? undefined : `from byte ${next} on`;
+  if (!chunks.at(-1)?.isFinal) missing.push({ chunkNumber: number, start, next: undefined });
+  return missing;
 }

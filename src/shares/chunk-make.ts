@@ -13,7 +13,7 @@ import { type ChunkFileScheme, planChunkFileSet } from './chunk-plan.ts';
 import { chunkFileName } from './chunk-set.ts';
 import { ChunkFileWriters } from './chunk-writers.ts';
 import { sealOf } from './file-seal.ts';
-import { assertFree, InputFile, type Reporting } from './files.ts';
+import { assertFree, assertRoom, InputFile, type Reporting } from './files.ts';
 
 const FILES_MAX = 16;
 
@@ -41,6 +41,8 @@ export async function makeChunkFiles(request: ChunkMakeRequest): Promise<string[
   const seal = await sealOf(input, key, { signal });
   const envelope = seal?.envelope ?? new Uint8Array();
   const set = planChunkFileSet({ sizeBytes: input.size, envelope }, scheme);
+  const bytes = chunkFileShape(set).fileBytes;
+  await assertRoom(paths.map((target) => ({ path: target, bytes })));
   await using writers = await ChunkFileWriters.create(
     set,
     [...paths.entries()].map(([index, target]) => ({ index, path: target, replaces: false })),

@@ -11,7 +11,7 @@ import { updateAll } from './chunk-make.ts';
 import { eachStripe, Turns } from './chunk-memory.ts';
 import { ChunkSet } from './chunk-set.ts';
 import { FileSeal } from './file-seal.ts';
-import { OutputFile, type Reporting } from './files.ts';
+import { assertRoom, OutputFile, type Reporting } from './files.ts';
 
 export interface ChunkGetRequest extends Reporting {
   readonly paths: readonly string[];
@@ -22,6 +22,8 @@ export interface ChunkGetRequest extends Reporting {
 }
 
 export interface ChunkGetResult {
+  /** Of the file, as the names of the chunk files have it; `undefined` when they have lost it. */
+  readonly name: string | undefined;
   readonly sizeBytes: number;
   /** What was found wrong on the way; the file is whole all the same. */
   readonly faults: readonly ChunkFault[];
@@ -37,6 +39,8 @@ export async function getFromChunkFiles(request: ChunkGetRequest): Promise<Chunk
   await using set = await ChunkSet.open(paths);
   set.assertEnough();
   const seal = openSeal(set, request.key);
+  const bytes = seal?.plainBytes ?? set.header.contentBytes;
+  await assertRoom([{ path: request.output, bytes }]);
   await using output = await OutputFile.create(request.output, { replaces });
   const digest = await decodeInto(output, set, { ...request, key: seal && request.key });
   const isRight =
@@ -47,7 +51,7 @@ export async function getFromChunkFiles(request: ChunkGetRequest): Promise<Chunk
     throw new HoldfastError('HF_CORRUPT', 'what the chunk files hold is not the file they name');
   }
   await output.commit({ replaces });
-  return { sizeBytes: seal?.plainBytes ?? set.header.contentBytes, faults: set.faults };
+  return { name: set.name, sizeBytes: bytes, faults: set.faults };
 }
 
 function openSeal(set: ChunkSet, key: Uint8Array | undefined): FileSeal | undefined {

@@ -14,7 +14,7 @@ import { blockViews, eachStripe } from './chunk-memory.ts';
 import { checkAll, lackingIndexes } from './chunk-read.ts';
 import { CHUNK_FILE_ENDING, chunkFileName, ChunkSet } from './chunk-set.ts';
 import { type ChunkFileTarget, ChunkFileWriters } from './chunk-writers.ts';
-import type { Reporting } from './files.ts';
+import { assertRoom, type Reporting } from './files.ts';
 
 export interface ChunkRepairRequest extends Reporting {
   readonly paths: readonly string[];
@@ -41,10 +41,12 @@ export async function repairChunkFiles(request: ChunkRepairRequest): Promise<Chu
   const done = { faults: set.faults, repaired: targets.map((target) => target.path) };
   if (targets.length === 0) return done;
   if (goodCount < header.k) {
-    const message = `have ${goodCount}, need ${header.k} of a stripe`;
+    const message = `have ${goodCount}, need ${header.k} in the worst stripe; verify names it`;
     throw new HoldfastError('HF_TOO_FEW_SHARDS', message);
   }
   if (request.isDryRun) return done;
+  const bytes = chunkFileShape(header).fileBytes;
+  await assertRoom(targets.map((target) => ({ path: target.path, bytes })));
   await using writers = await ChunkFileWriters.create(header, targets);
   const wanted = targets.map(({ index }) => index);
   await eachStripe(coder.slab, chunkFileShape(header).stripeCount, async (stripeIndex, slot) => {
@@ -62,11 +64,15 @@ export async function repairChunkFiles(request: ChunkRepairRequest): Promise<Chu
 
 /** What is to be made again, and where: in place of the bad file, or in the emptiest folder. */
 function targetsOf(set: ChunkSet, folders: readonly string[]): ChunkFileTarget[] {
-  const name = commonName(set);
+  const { name } = set;
   const taken = set.files.map((file) => path.dirname(file.path));
   return lackingIndexes(set).map((index) => {
     const bad = set.files.find((file) => file.header.index === index);
     if (bad) return { index, path: bad.path, replaces: true };
+    if (name === undefined) {
+      const message = 'the chunk files have lost their names; call one NAME.000';
+      throw new HoldfastError('HF_BAD_ARGUMENT', message + CHUNK_FILE_ENDING);
+    }
     const named = chunkFileName(name, index);
     const lost = set.lost.find((file) => path.basename(file) === named);
     if (lost !== undefined) return { index, path: lost, replaces: true };
@@ -81,19 +87,4 @@ function emptiest(folders: readonly string[], taken: readonly string[]): string 
   const [best] = folders.toSorted((a, b) => count(a) - count(b));
   if (best === undefined) throw new HoldfastError('HF_BAD_ARGUMENT', 'name folders with -d');
   return best;
-}
-
-/** What the chunk files of the set are called before their index. */
-function commonName({ files }: ChunkSet): string {
-  const names = files.map(({ path: file, header }) => {
-    const ending = chunkFileName('', header.index);
-    const base = path.basename(file);
-    return base.endsWith(ending) ? base.slice(0, -ending.length) : undefined;
-  });
-  const name = names.find((found) => found !== undefined);
-  if (name !== undefined) return name;
-  throw new HoldfastError(
-    'HF_BAD_ARGUMENT',
-    `the chunk files have lost their names; call one NAME.000${CHUNK_FILE_ENDING}`,
-  );
 }

@@ -2,12 +2,13 @@
  * The chunk files that a user names, opened and sorted out: those of one set are read together,
  * everything else is named. Which file is which index is what its header says, not its name.
  */
+import path from 'node:path';
 import { assert, errorCode, HoldfastError, mapBounded, toHex } from '../base/index.ts';
 import type { ChunkCoder } from './chunk-coder.ts';
 import { type ChunkFault, ChunkFile, faultLines } from './chunk-file.ts';
 import { type ChunkFileHeader, chunkFileStripe, shortSetId } from './chunk-format.ts';
 import { blockViews } from './chunk-memory.ts';
-import { faultOf, findFiles } from './files.ts';
+import { faultOf, findFiles, NOT_THERE } from './files.ts';
 
 /** A chunk file's name ends with this, after its index: `photos.tar.007.hfc`. */
 export const CHUNK_FILE_ENDING = '.hfc';
@@ -22,6 +23,54 @@ export function chunkFileName(name: string, index: number): string {
 /** Chunk files that are named, and those of folders that are named, each once. */
 export async function findChunkFiles(places: readonly string[]): Promise<string[]> {
   return await findFiles(places, CHUNK_FILE_ENDING);
+}
+
+/** Whether a chunk file has the name that `make` gives to those of a file. */
+export function isChunkNamedFor(name: string, file: string): boolean {
+  return chunkNameOf(file) === name;
+}
+
+/** `photos.tar` of `photos.tar.007.hfc`. */
+function chunkNameOf(file: string): string {
+  return path.basename(file).replace(/\.\d{3}\.hfc$/, '');
+}
+
+/** Chunk files of one set. */
+export interface ChunkGroup {
+  /** Of the file, as the names of its chunk files have it. */
+  readonly name: string;
+  readonly paths: readonly string[];
+}
+
+/** Each path in one group; what cannot be used goes to those whose name it has. */
+export async function groupChunkFiles(paths: readonly string[]): Promise<ChunkGroup[]> {
+  const groups = new Map<string, { name: string; paths: string[] }>();
+  const unread: string[] = [];
+  const ids = await mapBounded(paths, OPENS_MAX, async (file) => {
+    try {
+      await using chunk = await ChunkFile.open(file);
+      return toHex(chunk.header.setId);
+    } catch (error) {
+      faultOf(error, file);
+      return undefined;
+    }
+  });
+  for (const [index, file] of paths.entries()) {
+    const id = ids[index];
+    if (id === undefined) {
+      unread.push(file);
+      continue;
+    }
+    const group = groups.get(id) ?? { name: chunkNameOf(file), paths: [] };
+    groups.set(id, group);
+    group.paths.push(file);
+  }
+  for (const file of unread) {
+    const owner = [...groups.values()].find(({ name }) => isChunkNamedFor(name, file));
+    if (owner) owner.paths.push(file);
+    else groups.set(file, { name: path.basename(file), paths: [file] });
+  }
+  return [...groups.values()];
 }
 
 export class ChunkSet implements AsyncDisposable {
@@ -75,6 +124,16 @@ export class ChunkSet implements AsyncDisposable {
       await closeAll(files);
       throw error;
     }
+  }
+
+  /** What the chunk files are called before their index, if that can be seen. */
+  get name(): string | undefined {
+    const names = this.files.map(({ path: file, header }) => {
+      const ending = chunkFileName('', header.index);
+      const base = path.basename(file);
+      return base.endsWith(ending) && base !== ending ? base.slice(0, -ending.length) : undefined;
+    });
+    return names.find((name) => name !== undefined);
   }
 
   /** Indexes of which there is a file. */
@@ -175,16 +234,20 @@ function chooseSet(files: readonly ChunkFile[], faults: readonly ChunkFault[]): 
     new Set(set.map(({ header }) => header.index)).size;
   const whole = sets.filter((set) => distinct(set) >= set[0]!.header.k);
   if (whole.length > 1) {
-    const examples = whole.map((set) => set[0]!.path).join(', ');
-    throw new HoldfastError(
-      'HF_BAD_ARGUMENT',
-      `these are chunk files of ${whole.length} files or makes; name those of one: ${examples}`,
-    );
+    const names = [...new Set(whole.map((set) => chunkNameOf(set[0]!.path)))];
+    const which =
+      names.length === whole.length
+        ? `say which with --name: ${names.join(', ')}`
+        : `give the chunk files of one: ${whole.map((set) => set[0]!.path).join(', ')}`;
+    const message = `these are chunk files of ${whole.length} files or makes; ${which}`;
+    throw new HoldfastError('HF_BAD_ARGUMENT', message);
   }
   const [best] = whole.length === 1 ? whole : sets.toSorted((a, b) => distinct(b) - distinct(a));
   if (best) return best;
-  const found = faultLines(faults).join(', ') || 'none was named';
-  throw new HoldfastError('HF_NOT_OURS', `no chunk file can be used: ${found}`);
+  const found = faultLines(faults).join(', ');
+  const message = found ? `no chunk file can be used: ${found}` : 'there are no chunk files (.hfc)';
+  const areThere = faults.some(({ reason }) => reason !== NOT_THERE);
+  throw new HoldfastError(areThere ? 'HF_NOT_OURS' : 'HF_NOT_FOUND', message);
 }
 
 /** Notes what is wrong with files as a whole, and which are there twice. */

@@ -3,15 +3,16 @@ import { createHash } from 'node:crypto';
 import { HoldfastError } from '../base/index.ts';
 import {
   assertEnough,
+  assertGapless,
   type CheckedSet,
   checkShares,
   type CheckOptions,
-  missingRange,
 } from './check-shares.ts';
 import { decodeChunk, rowsOf } from './decode.ts';
 import { type FileSeal, SEALED_SEGMENT_BYTES, SEGMENT_BYTES } from './file-seal.ts';
-import { assertFree, OutputFile } from './files.ts';
+import { assertFree, assertRoom, OutputFile } from './files.ts';
 import { gatherIn } from './ida-coder.ts';
+import { NoiseMeter } from './looks-sealed.ts';
 import type { Strip } from './pipeline.ts';
 import { pointsOfRows } from './share-points.ts';
 import type { BadShare } from './share-set.ts';
@@ -24,6 +25,8 @@ export interface CombineOptions extends CheckOptions {
 export interface CombineResult {
   readonly plainBytes: number;
   readonly isSealed: boolean;
+  /** Not sealed as far as the shares say, but like it: their trailers may have been cut off. */
+  readonly looksSealed: boolean;
   /** Sealed; or of each chunk more than k shares agreed, and the chunks are of one split. */
   readonly isVerified: boolean;
   /** Whether all shares come from one split, as far as can be seen. */
@@ -34,14 +37,17 @@ export interface CombineResult {
 
 /** @throws HF_TOO_FEW_SHARDS, HF_CORRUPT, HF_WRONG_KEY, HF_EXISTS, HF_BAD_ARGUMENT. */
 export async function combineShares(
-  options: CombineOptions & { readonly output: string },
+  options: CombineOptions & { readonly output: string; readonly replaces?: boolean },
 ): Promise<CombineResult> {
-  await assertFree(options.output);
+  const { output, replaces = false } = options;
+  if (!replaces) await assertFree(output);
   const checked = await checkWhole(options);
-  await using target = await OutputFile.create(options.output);
+  const bytes = checked.set.seal?.plainBytes ?? checked.chunks.at(-1)!.next;
+  await assertRoom([{ path: output, bytes }]);
+  await using target = await OutputFile.create(output, { replaces });
   const write: Write = (bytes, offset) => target.write(bytes, offset);
   const result = await restore(checked, { ...options, write });
-  await target.commit();
+  await target.commit({ replaces });
   return result;
 }
 
@@ -58,8 +64,7 @@ export async function digestOfShares(
 async function checkWhole(options: CombineOptions): Promise<CheckedSet> {
   const checked = await checkShares(options.paths, options);
   assertEnough(checked);
-  const missing = missingRange(checked);
-  if (missing) throw new HoldfastError('HF_TOO_FEW_SHARDS', `there are no shares ${missing}`);
+  assertGapless(checked);
   const { seal } = checked.set;
   if (seal && seal.sealedBytes !== checked.chunks.at(-1)!.next) {
     throw new HoldfastError('HF_CORRUPT', 'the shares do not hold as much as was sealed');
@@ -78,7 +83,14 @@ async function restore(
   const { seal } = set;
   const streamBytes = chunks.at(-1)!.next;
   const stripBytes = stripBytesOf(set.k, seal);
-  const sink = new StreamSink(options.write, { seal, stripBytes });
+  // A short file takes short buffers: archives have many of them.
+  const sinkBytes = Math.min(stripBytes, streamBytes);
+  const meter = new NoiseMeter();
+  const write: Write = async (bytes, offset) => {
+    if (!seal) meter.add(bytes);
+    await options.write(bytes, offset);
+  };
+  const sink = new StreamSink(write, { seal, stripBytes: sinkBytes });
   const bad = [...checked.bad];
   let isVerified = true;
   for (const chunk of chunks) {
@@ -104,6 +116,7 @@ async function restore(
   return {
     plainBytes: seal?.plainBytes ?? streamBytes,
     isSealed: seal !== undefined,
+    looksSealed: seal === undefined && meter.looksSealed,
     isVerified: seal !== undefined || (isVerified && (isOne || chunks.length === 1)),
     isOneSplit: isOne,
     bad,

@@ -8,7 +8,7 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { findFiles, InputFile, OutputFile } from './files.ts';
+import { assertRoom, findFiles, InputFile, OutputFile } from './files.ts';
 
 const UNREADABLE = '/proc/self/mem';
 let folder: string;
@@ -51,6 +51,19 @@ describe('an output', () => {
     expect((await fs.lstat(inFolder('mine'))).mode & 0o777).toBe(0o600);
     expect((await fs.readdir(folder)).toSorted()).toEqual(['mine', 'theirs']);
   });
+});
+
+it('more than there is room for is refused beforehand, with the place and the number', async () => {
+  const few = { path: inFolder('few'), bytes: 10 };
+  await assertRoom([few, { path: inFolder('none/x'), bytes: 2 ** 60 }]);
+  const message = expect.stringMatching(
+    new RegExp(`^${folder} has room for \\d+ bytes, and ${2 ** 60} are needed`),
+  );
+  const files = [
+    { path: inFolder('one'), bytes: 2 ** 59 },
+    { path: inFolder('two'), bytes: 2 ** 59 },
+  ];
+  await expect(assertRoom(files)).rejects.toMatchObject({ code: 'HF_NO_SPACE', message });
 });
 
 describe('finding', () => {

@@ -162,9 +162,7 @@ export class OutputFile {
     const part = `${file}.${process.pid}.part`;
     await fs.rm(part, { force: true }).catch(() => {}); // of a process that was killed
     const handle = await fs.open(part, 'wx', mode).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'ENOENT') throw cause;
-      const message = `there is no directory ${path.dirname(file)}`;
-      throw new HoldfastError('HF_NOT_FOUND', message, { cause });
+      throw writeError(cause, file);
     });
     return new OutputFile(file, part, handle);
   }
@@ -174,7 +172,11 @@ export class OutputFile {
     let done = 0;
     while (done < bytes.length) {
       const left = bytes.length - done;
-      const { bytesWritten } = await this.#handle.write(bytes, done, left, offset + done);
+      const { bytesWritten } = await this.#handle
+        .write(bytes, done, left, offset + done)
+        .catch((cause: NodeJS.ErrnoException) => {
+          throw writeError(cause, this.path);
+        });
       done += bytesWritten;
     }
   }
@@ -217,6 +219,53 @@ export class OutputFile {
   }
 }
 
+/** An error of the filesystem, with the folder that it is about. */
+function writeError(cause: NodeJS.ErrnoException, file: string): Error {
+  const folder = path.dirname(file);
+  switch (cause.code ?? '') {
+    case 'ENOENT':
+      return new HoldfastError('HF_NOT_FOUND', `there is no directory ${folder}`, { cause });
+    case 'ENOSPC':
+    case 'EDQUOT': {
+      const message = `${folder} is full: there is no room for ${path.basename(file)}`;
+      return new HoldfastError('HF_NO_SPACE', message, { cause });
+    }
+    case 'EROFS':
+      return new HoldfastError('HF_DENIED', `${folder} is read-only`, { cause });
+    case 'EACCES':
+    case 'EPERM':
+      return new HoldfastError('HF_DENIED', `${folder} may not be written to`, { cause });
+    default:
+      return cause;
+  }
+}
+
+/**
+ * That files of these lengths have room, as far as their filesystems tell beforehand.
+ * @throws HF_NO_SPACE with the folder, and how many bytes are needed there.
+ */
+export async function assertRoom(
+  files: readonly { readonly path: string; readonly bytes: number }[],
+): Promise<void> {
+  const needed = new Map<string, { folder: string; bytes: number }>();
+  for (const file of files) {
+    const folder = path.dirname(file.path);
+    // What is missing is told by whoever makes the file.
+    const stat = await fs.stat(folder).catch(() => undefined);
+    if (!stat) continue;
+    const { bytes } = needed.get(String(stat.dev)) ?? { bytes: 0 };
+    needed.set(String(stat.dev), { folder, bytes: bytes + file.bytes });
+  }
+  for (const { folder, bytes } of needed.values()) {
+    const { bavail, blocks, bsize } = await fs.statfs(folder);
+    const free = bavail * bsize;
+    // Some filesystems of networks do not tell how large they are.
+    if (bytes <= free || blocks === 0) continue;
+    const message = `${folder} has room for ${free} bytes, and ${bytes} are needed on its disk`;
+    throw new HoldfastError('HF_NO_SPACE', message);
+  }
+}
+
 /** @throws HF_EXISTS. */
 export async function assertFree(file: string): Promise<void> {
   const isThere = await fs.lstat(file).then(
@@ -254,13 +303,15 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+export const NOT_THERE = 'it is not there';
+
 /**
  * What is wrong with a file that could not be read: it is named, and the others are used.
  * @throws the error, unless it is about that file.
  */
 export function faultOf(error: unknown, file: string): string {
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT' || code === 'HF_NOT_FOUND') return 'it is not there';
+  if (code === 'ENOENT' || code === 'HF_NOT_FOUND') return NOT_THERE;
   const isAboutFile = errorCode(error) ? code !== 'HF_INTERRUPTED' : syscall && code !== 'EMFILE';
   if (!isAboutFile) throw error;
   return errorMessage(error).replace(`${file} `, 'it ');

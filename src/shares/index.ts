@@ -21,9 +21,15 @@ export {
   type ChunkRepairResult,
   repairChunkFiles,
 } from './chunk-repair.ts';
-export { chunkFileName, findChunkFiles } from './chunk-set.ts';
+export {
+  chunkFileName,
+  type ChunkGroup,
+  findChunkFiles,
+  groupChunkFiles,
+  isChunkNamedFor,
+} from './chunk-set.ts';
 export { addShares, type AddOptions, type AddResult } from './add-shares.ts';
-export { verifyShares, type VerifyResult } from './check-shares.ts';
+export { rangeName, verifyShares, type VerifyResult } from './check-shares.ts';
 export {
   type CombineOptions,
   combineShares,
@@ -42,6 +48,14 @@ export {
 } from './key-file.ts';
 export type { UnitWidth } from './share-field.ts';
 export { type Chunking, planShares, type SharePlan, type ShareScheme } from './share-plan.ts';
-export { type BadShare, findShareFiles, inspectShare, type Share } from './share-set.ts';
+export {
+  type BadShare,
+  findShareFiles,
+  groupShareFiles,
+  inspectShare,
+  isNamedFor,
+  type Share,
+  type ShareGroup,
+} from './share-set.ts';
 export { combineSecret, splitSecret } from './shamir.ts';
 export { splitFile, type SplitOptions, type SplitResult } from './split.ts';

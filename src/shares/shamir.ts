@@ -62,18 +62,24 @@ interface KeyShare {
 
 /**
  * @param lines of share texts; empty ones are passed over, and one that is given twice counts once.
+ * @param names where each line is, for messages.
  * @throws HF_CORRUPT for a mistyped line, HF_BAD_ARGUMENT when they are not of one set,
  *   HF_TOO_FEW_SHARDS.
  */
-export function combineSecret(lines: readonly string[]): Uint8Array {
-  const given = lines.map((line) => line.trim()).filter((line) => line !== '');
-  const shares = given.map((line, index) => parseShare(line, index + 1));
+export function combineSecret(
+  lines: readonly string[],
+  names: readonly string[] = lines.map((_, index) => `line ${index + 1}`),
+): Uint8Array {
+  const shares = lines.flatMap((line, index) => {
+    const text = line.trim();
+    return text === '' ? [] : [{ ...parseShare(text, names[index]!), name: names[index]! }];
+  });
   const [first] = shares;
   if (!first) throw new HoldfastError('HF_BAD_ARGUMENT', 'give the lines of some key shares');
   const { set, k } = first;
   const other = shares.find((share) => share.set !== set || share.k !== k);
   if (other) {
-    const message = `share ${first.number} is of set ${set}, share ${other.number} of ${other.set}`;
+    const message = `${first.name} is of set ${set}, ${other.name} of ${other.set}`;
     throw new HoldfastError('HF_BAD_ARGUMENT', `${message}; give those of one`);
   }
   const distinct = [...new Map(shares.map((share) => [share.number, share])).values()];
@@ -108,14 +114,14 @@ function formatShare({ set, k, number, value }: KeyShare): string {
   return `${text} ${checksumOf(text)}`;
 }
 
-function parseShare(line: string, lineNumber: number): KeyShare {
+function parseShare(line: string, name: string): KeyShare {
   const words = line.split(/\s+/);
   const [title, set = '', k = '', number = '', value = '', checksum] = words;
   if (title !== TITLE) {
-    throw new HoldfastError('HF_BAD_ARGUMENT', `line ${lineNumber} is no key share`);
+    throw new HoldfastError('HF_BAD_ARGUMENT', `${name} is no key share`);
   }
   if (words.length !== 6 || checksum !== checksumOf(words.slice(0, -1).join(' '))) {
-    const message = `the key share in line ${lineNumber} is damaged or mistyped`;
+    const message = `the key share in ${name} is damaged or mistyped`;
     throw new HoldfastError('HF_CORRUPT', message);
   }
   const share = {

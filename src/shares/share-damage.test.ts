@@ -99,6 +99,22 @@ async function forEachDamage(file: string, work: (damage: string) => Promise<voi
   await fs.writeFile(file, whole);
 }
 
+it('sealed shares whose trailers were all cut off combine with a doubt', async () => {
+  const text = Buffer.from('text in lines\n'.repeat(20_000));
+  const paths = await split([3, 4], { bytes: text });
+  for (const file of paths) await fs.truncate(file, (await fs.stat(file)).size - 144);
+  for (const given of [paths, paths.slice(1)]) {
+    const { looksSealed, isSealed, bytes } = await combine(given);
+    expect({ looksSealed, isSealed, isText: bytes.equals(text) }).toEqual({
+      looksSealed: true,
+      isSealed: false,
+      isText: false,
+    });
+  }
+  const whole = await split([3, 4], { name: 'plain', bytes: text, protection: plain });
+  expect(await combine(whole)).toMatchObject({ looksSealed: false, isVerified: true });
+});
+
 describe('a damaged sealed share', () => {
   it('is named, and the others restore the file', async () => {
     const paths = await split([3, 4]);

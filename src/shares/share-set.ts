@@ -2,9 +2,10 @@
  * Share files that somebody has gathered: which of them belong together, and which are bad. What is
  * said of a file here is read from its header and trailer; its content is checked by the callers.
  */
+import path from 'node:path';
 import { errorCode, HoldfastError, mapBounded, toHex } from '../base/index.ts';
 import { type EnvelopeFields, FileSeal, readEnvelope } from './file-seal.ts';
-import { faultOf, findFiles, InputFile } from './files.ts';
+import { faultOf, findFiles, InputFile, NOT_THERE } from './files.ts';
 import {
   decodeHeader,
   decodeTrailer,
@@ -91,8 +92,11 @@ const OTHER_FILE = 'it is a share of another file, or of another split of it';
 
 function noShares(bad: readonly BadShare[]): HoldfastError {
   const [one] = bad;
-  const message = one ? `no good share: ${one.path}: ${one.reason}` : 'name some share files';
-  return new HoldfastError(one ? 'HF_TOO_FEW_SHARDS' : 'HF_BAD_ARGUMENT', message);
+  const message = one
+    ? `no good share: ${one.path}: ${one.reason}`
+    : 'there are no share files (.sf)';
+  const areThere = bad.some(({ reason }) => reason !== NOT_THERE);
+  return new HoldfastError(areThere ? 'HF_TOO_FEW_SHARDS' : 'HF_NOT_FOUND', message);
 }
 
 /**
@@ -149,7 +153,8 @@ function pickFile(shares: readonly Share[]): Share[][] {
   return [chosen, ...files.filter((group) => group !== chosen)];
 }
 
-function fileKey({ header, trailer }: Share): string {
+/** What shares of one file have in common; plain ones of several may have it as well. */
+export function fileKey({ header, trailer }: Share): string {
   const { k, width } = header;
   return `${k}/${width}/${trailer ? toHex(trailer.envelope) : 'plain'}`;
 }
@@ -194,6 +199,51 @@ function isConflict(a: Range, b: Range): boolean {
 }
 
 function mixed(a: Share, b: Share): HoldfastError {
-  const message = `these are shares of different files, ${a.path} and ${b.path}; give those of one`;
+  const message =
+    `these are shares of different files, ${a.path} and ${b.path}; ` +
+    'give those of one, or say which with --name';
   return new HoldfastError('HF_BAD_ARGUMENT', message);
+}
+
+/** Share files of one file, as far as can be seen. */
+export interface ShareGroup {
+  /** Of the file, as the names of its share files have it. */
+  readonly name: string;
+  readonly paths: readonly string[];
+}
+
+/** Whether a share file has the name that `split` gives to those of a file. */
+export function isNamedFor(name: string, file: string): boolean {
+  const rest = path.basename(file).startsWith(name) ? path.basename(file).slice(name.length) : '';
+  return /^(-\d+){1,2}\.sf$/.test(rest);
+}
+
+/** Each path in one group; what cannot be read goes to those whose name it has. */
+export async function groupShareFiles(paths: readonly string[]): Promise<ShareGroup[]> {
+  const groups = new Map<string, { name: string; paths: string[] }>();
+  const unread: string[] = [];
+  const shares = await mapBounded(paths, OPENS_MAX, (file) =>
+    inspectShare(file).catch(() => undefined),
+  );
+  for (const [index, file] of paths.entries()) {
+    const share = shares[index];
+    if (!share || !('header' in share)) {
+      unread.push(file);
+      continue;
+    }
+    const { start, isFinal } = share.header;
+    const isChunk = start > 0 || !isFinal;
+    const ending = isChunk ? /-\d+-\d+\.sf$/ : /-\d+\.sf$/;
+    const name = path.basename(file).replace(ending, '');
+    const key = share.trailer ? fileKey(share) : `${fileKey(share)}/${name}`;
+    const group = groups.get(key) ?? { name, paths: [] };
+    groups.set(key, group);
+    group.paths.push(file);
+  }
+  for (const file of unread) {
+    const owner = [...groups.values()].find(({ name }) => isNamedFor(name, file));
+    if (owner) owner.paths.push(file);
+    else groups.set(file, { name: path.basename(file), paths: [file] });
+  }
+  return [...groups.values()];
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { HoldfastError, mapBounded, MiB } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
 import { type FileSeal, SEALED_SEGMENT_BYTES, sealOf, SEGMENT_BYTES } from './file-seal.ts';
-import { assertFree, InputFile, type OutputFile, type Reporting } from './files.ts';
+import { assertFree, assertRoom, InputFile, type OutputFile, type Reporting } from './files.ts';
 import { dealOut, IdaCoder } from './ida-coder.ts';
 import { runStrips, Strips } from './pipeline.ts';
 import { ShareDigester } from './share-digester.ts';
@@ -75,6 +75,11 @@ export async function splitFile(options: SplitOptions): Promise<SplitResult> {
   }));
   const paths = chunks.flatMap(({ shares }) => shares.map((share) => share.path));
   await mapBounded(paths, CHECKS_MAX, assertFree);
+  await assertRoom(
+    chunks.flatMap(({ chunk, shares }) =>
+      shares.map((share) => ({ path: share.path, bytes: chunk.shareBytes })),
+    ),
+  );
   const totalBytes = isSealed ? plan.totalBytes : 0;
   await using digester = ShareDigester.open({ totalBytes, signal: options.signal });
   const made: OutputFile[] = [];

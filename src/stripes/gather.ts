@@ -1,6 +1,6 @@
 /**
  * Fetches chunks of a stripe from wherever they are. First the devices that the layout names are
- * asked, the fast ones before the slow ones. When that is not enough, stores are asked what they
+ * asked, the fast ones before the slow ones; of copies, those of this node before all. When that is not enough, stores are asked what they
  * have of the stripe: those of the row and of the hand-off order, which is where a writer has put
  * them; then all others alive (one that is being drained, or that an earlier layout named, may hold
  * the only copy). So a shard is found wherever it is, and that there are too few is known after two
@@ -32,6 +32,8 @@ export interface Whereabouts {
   readonly storeOf: StoreOf;
   /** Every store that is alive. */
   readonly stores: () => readonly ChunkStore[];
+  /** Whether a device is of this node. */
+  readonly isNear: (device: DeviceId) => boolean;
 }
 
 export interface FetchOptions {
@@ -82,6 +84,7 @@ export class ShardFinder {
       const store = device && context.storeOf(device);
       return store ? [store] : [];
     });
+    if (scheme.isNear) this.#askNearFirst();
     this.#tried = this.ids.map(() => new Set());
     this.#searches = this.#groupsOfStores();
   }
@@ -220,9 +223,21 @@ export class ShardFinder {
       (index) => this.#untried[index]!.length > 0 && !exclude.includes(index),
     );
     const slow = this.#context.calls.slowOnes(this.#nextStores(indexes), bytes);
-    const isLast = (index: number): boolean =>
-      avoid.includes(index) || slow.has(this.#untried[index]![0]!);
-    return indexes.toSorted((a, b) => Number(isLast(a)) - Number(isLast(b)) || a - b);
+    const rank = (index: number): number => {
+      const store = this.#untried[index]![0]!;
+      if (avoid.includes(index) || slow.has(store)) return 2;
+      // Any copy will do; one of this node needs no way.
+      return this.#scheme.kind === 'copy' && this.#context.isNear(store.id) ? 0 : 1;
+    };
+    return indexes.toSorted((a, b) => rank(a) - rank(b) || a - b);
+  }
+
+  /** The last copy of a near scheme was put on a store of the node that wrote: maybe this one. */
+  #askNearFirst(): void {
+    const { stores, isNear } = this.#context;
+    const others = this.#untried.slice(0, -1).flat();
+    if (others.some(({ id }) => isNear(id))) return;
+    this.#untried.at(-1)!.unshift(...stores().filter(({ id }) => isNear(id)));
   }
 
   /** Asks more stores what they have of the stripe. @returns false when all were asked. */

@@ -7,7 +7,7 @@ import {
   type Scheme,
   type StripeId,
 } from '../base/index.ts';
-import { settledPlaces } from '../placement/index.ts';
+import { leavingDevices, settledPlaces } from '../placement/index.ts';
 import { statChunks } from '../store/index.ts';
 import type { Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
@@ -27,7 +27,10 @@ export async function inspectStripe(
   });
   const holdersOf = (index: number): DeviceId[] =>
     answers.filter(({ entries }) => entries[index]?.isGood).map(({ device }) => device);
-  const wanted = settledPlaces(cluster.place(stripe, scheme), scheme, holdersOf);
+  const wanted = settledPlaces(cluster.place(stripe, scheme), scheme, {
+    holdersOf,
+    leaving: leavingDevices(cluster.topology()),
+  });
   const places = ids.map((_, shardIndex): ShardPlace => {
     const badAt = answers
       .filter(({ entries }) => entries[shardIndex]?.isGood === false)

@@ -4,7 +4,6 @@
  * a verified one.
  */
 import {
-  assert,
   bytesEqual,
   type ChunkId,
   type DeviceId,
@@ -17,6 +16,7 @@ import {
   schemeOfNumber,
   type StripeId,
 } from '../base/index.ts';
+import { leavingDevices } from '../placement/index.ts';
 import {
   checkChunk,
   chunkHeaderBytes,
@@ -274,44 +274,80 @@ function headerOf(stripe: StripeId, bytes: Uint8Array) {
   }
 }
 
-/** Copies outside their place go once the place holds a good one; bad ones once any store does. */
+/**
+ * Copies outside their place go once the place holds a good one; until then what is too many does
+ * no harm, as the place may be back with one of its own. Where no device has the position no better
+ * place will come: one copy is kept. Bad ones go once any store has a good one.
+ */
 async function removeSurplus(
   context: RebuildContext,
   subject: Subject,
-  { places }: StripeHealth,
+  health: StripeHealth,
 ): Promise<boolean> {
+  const leaving = leavingDevices(context.cluster.topology());
   let hasRemoved = false;
-  for (const place of places) {
-    const { wantedAt, foundAt, badAt } = place;
-    if (foundAt.length === 0) continue;
-    const isInPlace = wantedAt !== undefined && foundAt.includes(wantedAt);
-    const surplus = isInPlace ? foundAt.filter((device) => device !== wantedAt) : [];
-    for (const device of [...surplus, ...badAt]) {
-      const keeper = foundAt.find((each) => each === wantedAt) ?? foundAt[0]!;
-      assert(keeper !== device, 'a good copy stays');
-      if (await removeCopy(context, subject, { ...place, device, keeper })) hasRemoved = true;
+  for (const place of health.places) {
+    const { shardIndex, wantedAt, foundAt, badAt } = place;
+    const keeper = keeperOf(place, health, { scheme: subject.scheme, leaving });
+    if (!keeper) continue;
+    const isSettled = wantedAt === undefined || wantedAt === keeper.device;
+    for (const device of isSettled ? [...foundAt, ...badAt] : badAt) {
+      const copy = { shardIndex, device, isBad: badAt.includes(device), keeper };
+      if (device === keeper.device && shardIndex === keeper.shardIndex) continue;
+      if (await removeCopy(context, subject, copy)) hasRemoved = true;
     }
   }
   return hasRemoved;
 }
 
-interface Copy extends Pick<ShardPlace, 'shardIndex' | 'badAt'> {
+interface Keeper {
   readonly device: DeviceId;
-  /** Who has a good copy, by his own word. */
-  readonly keeper: DeviceId;
+  readonly shardIndex: number;
+}
+
+/** Who has a good copy, by his own word, and is to keep it. */
+function keeperOf(
+  { shardIndex, wantedAt, foundAt }: ShardPlace,
+  { places }: StripeHealth,
+  { scheme, leaving }: { readonly scheme: Scheme; readonly leaving: ReadonlySet<DeviceId> },
+): Keeper | undefined {
+  const staying = foundAt.find((device) => !leaving.has(device));
+  const device = foundAt.find((each) => each === wantedAt) ?? staying ?? foundAt[0];
+  const own = device === undefined ? undefined : { device, shardIndex };
+  if (wantedAt !== undefined || staying !== undefined || scheme.kind !== 'copy') return own;
+  // It is only on what is to be emptied. Once each place that there is has a copy, it may go too.
+  const [first, ...others] = places.filter((each) => each.wantedAt !== undefined);
+  if (!first || ![first, ...others].every(isInPlace)) return own;
+  return { device: first.wantedAt!, shardIndex: first.shardIndex };
+}
+
+function isInPlace({ wantedAt, foundAt }: ShardPlace): boolean {
+  return wantedAt !== undefined && foundAt.includes(wantedAt);
+}
+
+interface Copy {
+  readonly shardIndex: number;
+  readonly device: DeviceId;
+  readonly isBad: boolean;
+  readonly keeper: Keeper;
 }
 
 async function removeCopy(
   context: RebuildContext,
   { stripe, scheme, generation, signal }: Subject,
-  { shardIndex, badAt, device, keeper }: Copy,
+  { shardIndex, device, isBad, keeper }: Copy,
 ): Promise<boolean> {
   const { calls, storeOf } = context;
-  const [store, other] = [storeOf(device), storeOf(keeper)];
+  const [store, other] = [storeOf(device), storeOf(keeper.device)];
   if (!store || !other) return false;
-  const id = chunkIds(stripe, scheme)[shardIndex]!;
+  const ids = chunkIds(stripe, scheme);
+  const id = ids[shardIndex]!;
+  const copies = [
+    { store, id },
+    { store: other, id: ids[keeper.shardIndex]! },
+  ] as const;
   // What a store of another node says it has is believed when it gives what the copy gives.
-  if (!badAt.includes(device) && !(await isSameSample(context, id, [store, other]))) return false;
+  if (!isBad && !(await isSameSample(context, copies))) return false;
   const bounds = { ms: answerMs(0), signal };
   const removal = calls.run(store, bounds, (stopped) =>
     store.remove(id, { generationMax: generation, signal: stopped }),
@@ -322,17 +358,21 @@ async function removeCopy(
 /** Whether two stores give the same bytes from a place that neither could foresee. */
 async function isSameSample(
   { calls, random }: RebuildContext,
-  id: ChunkId,
-  stores: readonly [ChunkStore, ChunkStore],
+  copies: readonly [HeldCopy, HeldCopy],
 ): Promise<boolean> {
-  const entry = await stores[0].stat(id).catch(unlessBug);
+  const entry = await copies[0].store.stat(copies[0].id).catch(unlessBug);
   if (!entry) return false;
   const lengthBytes = Math.min(SAMPLE_BYTES, entry.lengthBytes);
   const range = { offset: random.below(entry.lengthBytes - lengthBytes + 1), lengthBytes };
   const bounds = { ms: answerMs(lengthBytes), readBytes: lengthBytes };
-  const [a, b] = await mapBounded(stores, 2, async (store) => {
+  const [a, b] = await mapBounded(copies, 2, async ({ store, id }) => {
     const read = calls.run(store, bounds, (signal) => store.get(id, { ...range, signal }));
     return await read.catch(unlessBug);
   });
   return a !== undefined && b !== undefined && bytesEqual(a, b);
+}
+
+interface HeldCopy {
+  readonly store: ChunkStore;
+  readonly id: ChunkId;
 }

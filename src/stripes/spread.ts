@@ -25,8 +25,6 @@ export interface SpreadOptions {
   readonly generation: number;
   /** Shards that must be left to lose when a put is acknowledged degraded (default 1). */
   readonly minSpare: number;
-  /** Whether a device is of the node that writes. */
-  readonly isNear: (device: DeviceId) => boolean;
   /** What a store gets of a chunk's memory. */
   readonly lend: (chunk: Uint8Array) => LentChunk;
   readonly signal?: AbortSignal | undefined;
@@ -34,9 +32,9 @@ export interface SpreadOptions {
 
 /** Returns when each call of a store has ended, or is late: then `onCall` was told of it. */
 export async function spreadStripe(
-  { cluster, calls, storeOf }: Pick<Whereabouts, 'cluster' | 'calls' | 'storeOf'>,
+  { cluster, calls, storeOf, isNear }: Omit<Whereabouts, 'stores'>,
   { stripe, scheme, chunks }: PreparedStripe,
-  { generation, minSpare, isNear, lend, signal }: SpreadOptions,
+  { generation, minSpare, lend, signal }: SpreadOptions,
 ): Promise<SpreadReport> {
   const ids = chunkIds(stripe, scheme);
   const holders = new Map<number, ChunkStore>();

@@ -47,7 +47,7 @@ export interface StripesOptions {
   readonly slotCount: number;
   /** Ruling 9's minSpare. */
   readonly minSpare?: number;
-  /** Whether a device is of this node: the last copy of `near-N` goes to one. */
+  /** Whether a device is of this node: the last copy of `near-N` goes to one; reads prefer it. */
   readonly isNear?: (device: DeviceId) => boolean;
 }
 
@@ -80,12 +80,13 @@ class Stripes implements StripeStore {
   }
 
   get #context() {
-    const { cluster, stores } = this.#options;
+    const { cluster, stores, isNear = () => false } = this.#options;
     const byId = new Map(stores().map((store) => [store.id, store]));
     const storeOf = byId.get.bind(byId);
-    const { random } = this.#options.env;
     const calls = this.#calls;
-    return { cluster, calls, random, stores, storeOf, slots: this.#slots, coder: this.#coder };
+    const { random } = this.#options.env;
+    const [slots, coder] = [this.#slots, this.#coder];
+    return { cluster, calls, random, stores, storeOf, isNear, slots, coder };
   }
 
   contentBytesFor(scheme: Scheme): number {
@@ -159,10 +160,10 @@ class Stripes implements StripeStore {
     prepared: PreparedStripe,
     { generation, signal }: { generation: number; signal?: AbortSignal | undefined },
   ): Promise<SpreadReport> {
-    const { minSpare = 1, isNear = () => false } = this.#options;
+    const { minSpare = 1 } = this.#options;
     const lease = this.#leases.get(prepared);
     const lend = (chunk: Uint8Array): LentChunk => lease?.lend(chunk) ?? { bytes: chunk };
-    const options = { generation, minSpare, isNear, lend, signal };
+    const options = { generation, minSpare, lend, signal };
     return await spreadStripe(this.#context, prepared, options);
   }
 

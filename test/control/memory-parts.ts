@@ -18,7 +18,7 @@ import {
   type VolumeId,
 } from '../../src/base/index.ts';
 import type { VolumeRecord } from '../../src/meta/index.ts';
-import type { HealthSummary, Repair, RunOptions } from '../../src/repair/index.ts';
+import type { HealthSummary, Repair, RepairStatus, RunOptions } from '../../src/repair/index.ts';
 import type {
   Content,
   ObjectInfo,
@@ -318,26 +318,50 @@ export class MemoryParts implements AdminParts {
     return found;
   }
 
+  repairState: RepairStatus = {
+    activity: 'rest',
+    isWaiting: false,
+    doneCount: 0,
+    totalCount: 0,
+    doneBytes: 0,
+    totalBytes: 0,
+    bytesPerSecond: 0,
+    stripesAtRisk: 0,
+    bytesAtRisk: 0,
+    wholeGroups: 4096,
+    groupCount: 4096,
+  };
+  /** Of the last repair that was asked for. */
+  repairRate: number | undefined;
+
+  async repairStatus() {
+    return this.repairState;
+  }
+
+  /** Contents of clients under way, and those there were. */
+  contentCounts = { now: 0, ever: 0 };
+
+  beginContent(): Disposable {
+    this.contentCounts.now += 1;
+    this.contentCounts.ever += 1;
+    return { [Symbol.dispose]: () => void (this.contentCounts.now -= 1) };
+  }
+
+  metrics() {
+    return { 'net_refused{why="expired"}': 3, net_links: 2 };
+  }
+
   readonly repair: Repair = {
     health: async () => this.healthSummary,
     scrub: async (options = {}) => await this.#scrub(options),
-    repair: async () => ({ repaired: 2, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 4096 }),
+    repair: async ({ rateBytesPerSecond } = {}) => {
+      this.repairRate = rateBytesPerSecond;
+      return { repaired: 2, incomplete: 0, skipped: 0, lost: 0, writtenBytes: 4096 };
+    },
     collect: async () => ({ releases: 0, strays: 0, deletedStripes: 0, deletedChunks: 0 }),
     release: async () => {},
     abandon: async () => {},
-    status: async () => ({
-      activity: 'rest',
-      isWaiting: false,
-      doneCount: 0,
-      totalCount: 0,
-      doneBytes: 0,
-      totalBytes: 0,
-      bytesPerSecond: 0,
-      stripesAtRisk: 0,
-      bytesAtRisk: 0,
-      wholeGroups: 4096,
-      groupCount: 4096,
-    }),
+    status: async () => this.repairState,
   };
 
   async #scrub({ signal, onProgress }: RunOptions) {

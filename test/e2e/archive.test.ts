@@ -179,6 +179,56 @@ describe('with folders', () => {
   });
 });
 
+describe('what protects nothing is not passed over', () => {
+  it('split and scan before init end with 1', async () => {
+    await labelFolders();
+    for (const verb of ['split', 'scan']) {
+      const { exitCode, stderr } = await archive(verb);
+      expect({ verb, exitCode }).toEqual({ verb, exitCode: 1 });
+      expect(stderr).toContain('run "holdfast archive init"');
+    }
+  });
+
+  it('a key that was lost is not replaced by another', async () => {
+    await labelFolders();
+    await bed.ok(['archive', 'init']);
+    await archive('split');
+    await fs.rename(bed.path('data', 'share-key'), bed.path('backup'));
+    expect((await archive('scan')).stderr).toContain('there is no key file');
+    await fs.writeFile(bed.path('main', 'two'), TEXT);
+    const { exitCode, stdout } = await archive('split');
+    expect(exitCode).toBe(1);
+    expect(stdout.toString()).toMatch(/failed +photos:two .*bring it back from its copy/);
+    await expect(fs.stat(bed.path('data', 'share-key'))).rejects.toThrow('ENOENT');
+    await fs.rename(bed.path('backup'), bed.path('data', 'share-key'));
+    await bed.ok(['archive', 'split']);
+  });
+
+  it('a mistyped store is refused, and a dry run says would', async () => {
+    await labelFolders();
+    const dry = await bed.ok(['archive', 'init', '-n']);
+    expect(dry).toContain('would be made  photos/main');
+    await bed.ok(['archive', 'init']);
+    const { exitCode, stderr } = await archive('init', '--adopt', 'photos/mian');
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('there is no such store photos/mian; there are photos/main');
+  });
+
+  it('validate says how much it looked at; config dump knows --json', async () => {
+    await labelFolders();
+    await bed.ok(['archive', 'init']);
+    expect((await archive('validate')).exitCode).toBe(1);
+    await archive('split');
+    const { exitCode, stderr } = await archive('validate', '--part', '1/1');
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 0,
+      stderr: '1 file looked at, those of part 1 of 1\n',
+    });
+    const dumped = await bed.ok(['archive', 'config', 'dump', '--json']);
+    expect(JSON.parse(dumped)).toMatchObject({ schemes: { photos: { quorum: 3 } } });
+  });
+});
+
 /** Why we cannot mount drives here; `undefined`: we can. */
 function mountObstacle(): string | undefined {
   const obstacle = loopObstacle();

@@ -55,11 +55,21 @@ async function checkBooks(
   });
 }
 
+/** Nodes heal by themselves; who does not want to wait for that asks for it. */
+interface Patience {
+  readonly asksForRepair?: boolean;
+}
+
 /** Waits until repair has nothing left to do. */
-async function healed(cluster: LoopbackCluster, name = cluster.home): Promise<HealthView> {
+async function healed(
+  cluster: LoopbackCluster,
+  { asksForRepair = false }: Patience,
+): Promise<HealthView> {
+  const client = cluster.client(cluster.home);
   let health: HealthView | undefined;
   const isHealed = async (): Promise<boolean> => {
-    health = await cluster.client(name).call('health', {});
+    if (asksForRepair) await client.call('repair', {});
+    health = await client.call('health', {});
     const { stripes, misplaced, unnamedChunks } = health;
     return stripes.degraded + stripes.lost + misplaced + unnamedChunks === 0;
   };
@@ -69,7 +79,7 @@ async function healed(cluster: LoopbackCluster, name = cluster.home): Promise<He
   return health!;
 }
 
-export interface NodeKillPlan {
+export interface NodeKillPlan extends Patience {
   readonly seed: number;
   readonly nodeCount: number;
   readonly rounds: number;
@@ -99,7 +109,7 @@ export async function killNodesDuringUse(bed: Bed, plan: NodeKillPlan): Promise<
     await cluster.settle();
   }
   await checkBooks(cluster, books);
-  await healed(cluster);
+  await healed(cluster, plan);
   await checkPowerCut(cluster, books);
   return { residentMiB, books: books.length, ...counts };
 }
@@ -179,7 +189,7 @@ async function checkPowerCut(cluster: LoopbackCluster, books: readonly Book[]): 
   await checkBooks(cluster, books);
 }
 
-export interface RackPlan {
+export interface RackPlan extends Patience {
   readonly bookCount: number;
 }
 
@@ -190,10 +200,10 @@ function inRacks(count: number): MemberPlan[] {
 }
 
 /** Two nodes in each of three racks: any rack may go, that of the home excepted. */
-export async function loseRacks(bed: Bed, { bookCount }: RackPlan): Promise<void> {
+export async function loseRacks(bed: Bed, plan: RackPlan): Promise<void> {
   await using cluster = await LoopbackCluster.start(bed, inRacks(6), { scheme: SCHEME });
   await checkRacks(cluster, {
-    bookCount,
+    ...plan,
     // Of the racks without the home: n2 and n5, n3 and n6.
     racks: [
       ['n2', 'n5'],
@@ -216,14 +226,15 @@ export interface RackCheck extends RackPlan {
 
 export async function checkRacks(
   cluster: LoopbackCluster,
-  { bookCount, racks, switchOff, switchOn }: RackCheck,
+  check: RackCheck,
 ): Promise<void> {
+  const { bookCount, racks, switchOff, switchOn } = check;
   const books = await putBooks(cluster, {
     label: 'racks',
     count: bookCount,
     through: cluster.running,
   });
-  await checkSurvivesRack(cluster, books);
+  await checkSurvivesRack(cluster, books, check);
   for (const rack of racks) {
     const left = cluster.running.filter((name) => !rack.includes(name));
     await switchOff(rack);
@@ -235,12 +246,16 @@ export async function checkRacks(
     await cluster.settle();
   }
   await checkBooks(cluster, books);
-  await healed(cluster);
+  await healed(cluster, check);
 }
 
 /** `where` shows two shards in each rack, `health` says that one rack may go. */
-async function checkSurvivesRack(cluster: LoopbackCluster, books: readonly Book[]): Promise<void> {
-  const health = await healed(cluster);
+async function checkSurvivesRack(
+  cluster: LoopbackCluster,
+  books: readonly Book[],
+  patience: Patience,
+): Promise<void> {
+  const health = await healed(cluster, patience);
   assert.ok(health.survives.some(({ level, count }) => level === 'rack' && count === 1));
   for (const book of books) {
     const places = await placesOf(cluster, book);
@@ -262,7 +277,7 @@ async function placesOf(cluster: LoopbackCluster, { id }: Book): Promise<PlaceVi
   return places;
 }
 
-export interface ChangePlan {
+export interface ChangePlan extends Patience {
   readonly bookCount: number;
   /** Largest less smallest number of shards on a store, as part of the mean. */
   readonly spreadMax: number;
@@ -281,23 +296,23 @@ export async function changeNodes(bed: Bed, plan: ChangePlan): Promise<object> {
   await cluster.join({ name: 'n7' });
   await whileReading(cluster, books, async () => {
     await cluster.settle();
-    await healed(cluster);
+    await healed(cluster, plan);
   });
   const spread = await spreadOf(cluster, books);
   assert.ok(spread < plan.spreadMax, `use of the stores differs by ${spread} of the mean`);
 
-  const kept = await checkDeletesWhileAway(cluster, books, 'n4');
+  const kept = await checkDeletesWhileAway(cluster, { books, away: 'n4', ...plan });
 
   await whileReading(cluster, kept, () => cluster.leave('n5'));
   await cluster.settle();
   await checkBooks(cluster, kept);
-  const { stripes } = await healed(cluster);
+  const { stripes } = await healed(cluster, plan);
   assert.equal(stripes.degraded + stripes.lost, 0);
 
   await cluster.join({ name: 'n8' });
   await cluster.settle();
-  await healed(cluster);
-  await loseForGood(cluster, kept, 'n3');
+  await healed(cluster, plan);
+  await loseForGood(cluster, { books: kept, lost: 'n3', ...plan });
   return { books: books.length, spread: Number(spread.toFixed(3)) };
 }
 
@@ -339,8 +354,7 @@ async function spreadOf(cluster: LoopbackCluster, books: readonly Book[]): Promi
 /** Every second book goes while a node is away. @returns the others. */
 async function checkDeletesWhileAway(
   cluster: LoopbackCluster,
-  books: readonly Book[],
-  away: string,
+  { books, away, ...patience }: { books: readonly Book[]; away: string } & Patience,
 ): Promise<Book[]> {
   const chunksBefore = await chunkCount(cluster, away);
   await cluster.kill(away);
@@ -354,7 +368,7 @@ async function checkDeletesWhileAway(
   await checkBooks(cluster, kept);
   await cluster.restart(away);
   await cluster.settle();
-  await healed(cluster);
+  await healed(cluster, patience);
   const chunksAfter = await chunkCount(cluster, away);
   assert.ok(
     chunksAfter < chunksBefore * 0.7,
@@ -382,8 +396,7 @@ async function chunkCount(cluster: LoopbackCluster, name: string): Promise<numbe
 /** Killed, its disk gone, taken out of the cluster: what it held is made again. */
 async function loseForGood(
   cluster: LoopbackCluster,
-  books: readonly Book[],
-  name: string,
+  { books, lost: name, ...patience }: { books: readonly Book[]; lost: string } & Patience,
 ): Promise<void> {
   const { bed, home } = cluster;
   await cluster.kill(name);
@@ -396,6 +409,6 @@ async function loseForGood(
   });
   await cluster.remove(name);
   await cluster.settle();
-  await healed(cluster);
+  await healed(cluster, patience);
   await checkBooks(cluster, books);
 }

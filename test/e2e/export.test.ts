@@ -15,7 +15,8 @@ import { Bed } from './harness.ts';
 const RESTORER = path.resolve(import.meta.dirname, '../../bin/restore.mjs');
 /** Of the bed, in its folder. */
 const DATA = 'data';
-const SCHEME = ['--data-count', '4', '--parity', '2'];
+/** As the help has it: a number after `--data` is a count. */
+const SCHEME = ['--data', '4', '--parity', '2'];
 const run = promisify(execFile);
 
 let bed: Bed;
@@ -69,6 +70,37 @@ describe('export', () => {
       entry.startsWith('passing-'),
     );
     expect(passing, 'nothing in plain is left behind').toEqual([]);
+  });
+
+  it('comes back by the name of its chunk files, out of folders with others', async () => {
+    const names = ['first.bin', 'second.bin'];
+    const folders = Array.from({ length: 6 }, (_, index) => bed.path(`two-${index}`));
+    for (const folder of folders) await fs.mkdir(folder);
+    for (const name of names) {
+      const input = await seededBytes(name, 50_000);
+      const put = ['put', '-', '--name', `two/${name}`];
+      const { object } = await bed.json<PutAnswer>(put, { input });
+      await bed.ok(['export', object.id, '--shares', folders.join(','), ...SCHEME]);
+    }
+    const both = await bed.run(['import', ...folders]);
+    expect(both.stderr.toString()).toContain('first.bin, second.bin');
+    const one = await bed.json<PutAnswer>(['import', ...folders, '--file', 'second.bin']);
+    const query = await bed.ok(['query', one.object.id]);
+    expect(query, 'its name is kept').toContain('second.bin');
+  });
+
+  it('restore.mjs has help, takes folders, and says which key file is missing', async () => {
+    const help = await run(process.execPath, [RESTORER, '--help']);
+    expect(help.stdout).toContain('usage: node restore.mjs');
+    const { object } = await bed.json<PutAnswer>(['put', '-'], { input: Buffer.alloc(9999, 'x') });
+    const folder = bed.path('in-one');
+    await fs.mkdir(folder);
+    await bed.ok(['export', object.id, '--shares', folder, '--share-targets', ...SCHEME]);
+    const out = bed.path('from-folder');
+    const without = run(process.execPath, [RESTORER, out, folder, '--key', bed.path('no-key')]);
+    await expect(without).rejects.toThrow(`there is no key file ${bed.path('no-key')}`);
+    await run(process.execPath, [RESTORER, out, folder, '--key', bed.path(DATA, 'share-key')]);
+    expect((await fs.readFile(out)).equals(Buffer.alloc(9999, 'x'))).toBe(true);
   });
 
   it('shows strangers nothing of a sealed object', async () => {

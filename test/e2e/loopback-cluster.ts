@@ -81,6 +81,9 @@ export class LoopbackCluster implements AsyncDisposable {
     return [...this.#members.values()].filter(({ process }) => process).map(({ plan }) => plan.name);
   }
 
+  /** Where a node listens. */
+  readonly addresses = (name: string): readonly string[] => this.#need(name).listen;
+
   /** A node with an invitation of the home's. */
   async join(plan: MemberPlan): Promise<void> {
     const { token } = await this.client(this.home).call('cluster.invite', {});
@@ -133,9 +136,8 @@ export class LoopbackCluster implements AsyncDisposable {
 
   /** The end that nobody can prepare for. */
   async kill(name: string): Promise<void> {
-    const { process } = this;
     const member = this.#need(name);
-    const running = process.call(this, name);
+    const running = this.process(name);
     member.client?.[Symbol.dispose]();
     member.process = undefined;
     member.client = undefined;

@@ -1,7 +1,7 @@
 /**
  * The drills of test/e2e at full size: a gibibyte and a thousand files, a thousand flipped bytes,
- * fifty kills of a node and of a writer to a loop device, five gigabytes through 512 MiB. Takes the
- * better part of an hour and 20 GB of disk.
+ * fifty kills of a node and of a writer to a loop device, five gigabytes through 512 MiB, twelve
+ * nodes of which two are killed again and again. Takes the better part of an hour and 20 GB of disk.
  *
  *     npm run test:large                 all of them
  *     npm run test:large -- damage kill  these
@@ -17,6 +17,7 @@ import { flipBytes } from '../e2e/drill-damage.ts';
 import { killDeviceWriter } from '../e2e/drill-device.ts';
 import { killDuringPuts } from '../e2e/drill-kill.ts';
 import { loseEveryStoreInPairs, recoverFromStores } from '../e2e/drill-losses.ts';
+import { changeNodes, killNodesDuringUse, loseRacks } from '../e2e/drill-nodes.ts';
 import { putGetDeleteInParallel } from '../e2e/drill-parallel.ts';
 import { streamThrough } from '../e2e/drill-stream.ts';
 
@@ -51,6 +52,11 @@ const DRILLS: Readonly<Record<string, Drill>> = {
   chunks: (bed, seed) => cutAndRestore(bed, { seed, sizeBytes: 5e9, residentBytesMax: 640 * MiB }),
   'wire-stream': (_bed, _seed, sizeBytes) =>
     streamToSlowReader({ sizeBytes, pauseMsPerMb: 1, residentBytesMax: 200 * MiB }),
+  nodes: async (bed, seed) => {
+    const killed = await killNodesDuringUse(bed, { seed, nodeCount: 12, rounds: 6, lifeMsMax: 2000 });
+    await loseRacks(bed, { bookCount: 60 });
+    return { killed, changed: await changeNodes(bed, { bookCount: 1500, spreadMax: 0.1 }) };
+  },
   parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
 };
 

@@ -104,14 +104,20 @@ export interface StripesBed extends AsyncDisposable {
 }
 
 export async function openStripesBed(
-  options: { storeCount?: number; width?: number; threadCount?: number; sizeBytes?: number } = {},
+  options: {
+    storeCount?: number;
+    width?: number;
+    threadCount?: number;
+    sizeBytes?: number;
+    isNear?: (device: DeviceId) => boolean;
+  } = {},
 ): Promise<StripesBed> {
-  const { storeCount = 8, threadCount = 0, sizeBytes } = options;
+  const { storeCount = 8, threadCount = 0, sizeBytes, isNear = () => false } = options;
   const slotCount = 3;
   const bed = new StoreBed(storeCount, sizeBytes);
   const cluster = await bed.openCluster(options.width ?? Math.min(6, storeCount));
   const { env, alive: stores } = bed;
-  const stripes = openStripes({ env, cluster, stores, threadCount, slotCount });
+  const stripes = openStripes({ env, cluster, stores, threadCount, slotCount, isNear });
   return {
     bed,
     cluster,
