@@ -4,10 +4,10 @@
  * stores.
  */
 import { execFileSync } from 'node:child_process';
-import { randomFillSync } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { GiB, MiB } from '../src/base/index.ts';
+import { GiB } from '../src/base/index.ts';
+import { stamp, writeRandom } from './content-file.ts';
 import { BenchDaemon, dropCaches } from './daemon.ts';
 import { type Bench, interleave, seconds, timeRow } from './harness.ts';
 
@@ -58,20 +58,3 @@ export const bench: Bench = async () => {
     timeRow({ ...row, name: GET_NAME, value: get, peer: 'cat', peerValue: cat }),
   ];
 };
-
-function writeRandom(file: string, sizeBytes: number): void {
-  const part = Buffer.allocUnsafe(MiB);
-  const descriptor = fs.openSync(file, 'w');
-  for (let written = 0; written < sizeBytes; written += part.length) {
-    fs.writeSync(descriptor, randomFillSync(part));
-  }
-  fs.closeSync(descriptor);
-}
-
-/** Changes a few bytes in each MiB, so that no stripe is the same as before. */
-function stamp(file: string): void {
-  const descriptor = fs.openSync(file, 'r+');
-  const mark = Buffer.allocUnsafe(16);
-  for (let at = 0; at < GiB; at += MiB) fs.writeSync(descriptor, randomFillSync(mark), 0, 16, at);
-  fs.closeSync(descriptor);
-}

@@ -20,6 +20,7 @@ const BENCHES: readonly string[] = [
   'stripes',
   'small-objects',
   'end-to-end',
+  'cluster',
   'shares',
 ];
 

@@ -1,6 +1,6 @@
 /**
- * The other process of bench/remote-store.ts and bench/stripes.ts: serves a store in memory over TLS. Tells its address
- * and the store's id over IPC.
+ * The other process of bench/remote-store.ts and bench/stripes.ts: serves a store in memory over
+ * TLS. Tells its address and the store's id over IPC.
  */
 import { realEnv } from '../src/env/index.ts';
 import { NodeKey } from '../src/crypto/index.ts';
@@ -16,6 +16,7 @@ const store = await openBenchStore(env);
 const network = await openBenchNetwork(env, new NodeKey(new Uint8Array(32).fill(number)));
 serveStores(network, () => [store], {
   clock: env.clock,
+  mayPut: () => true,
   mayRemove: () => true,
   oldestEpoch: () => 0,
 });

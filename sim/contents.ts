@@ -4,7 +4,10 @@
  * are wrong bytes.
  */
 import { type Address, bytesEqual, KiB, MiB, xxh64 } from '../src/base/index.ts';
+import type { ObjectInfo } from '../src/volume/index.ts';
+import { ABSENT } from './model.ts';
 import type { SeededRandom } from './random.ts';
+import { Violation } from './violation.ts';
 
 /** Sizes at which something changes: nothing, padding, copies and shards. */
 const EDGE_SIZES = [0, 1, 4095, 4096, 64 * KiB - 1, 64 * KiB, 64 * KiB + 1] as const;
@@ -42,6 +45,32 @@ export class Contents {
     const number = this.#byHash.get(xxh64(bytes));
     const isSame = number !== undefined && bytesEqual(bytes, this.bytesOf(number));
     return isSame ? number : undefined;
+  }
+
+  /** Learns the address of a content from the answer to a put. */
+  learn({ address, sizeBytes }: ObjectInfo, content: number): void {
+    const known = this.addresses.get(content);
+    if (sizeBytes !== this.bytesOf(content).length) {
+      throw new Violation(`a put of ${sizeBytes} bytes is said to have other ones`);
+    }
+    if (known !== undefined && known !== address) {
+      throw new Violation('the same content has two addresses');
+    }
+    this.addresses.set(content, address);
+  }
+
+  /**
+   * Which content an entry of a list stands for, by its address.
+   * @param possible what may be under its name: the address of a put without answer is not known.
+   */
+  ofEntry({ address, sizeBytes, key, id }: ObjectInfo, possible: ReadonlySet<number>): number {
+    if (sizeBytes === 0) return EMPTY_CONTENT;
+    for (const [content, known] of this.addresses) if (known === address) return content;
+    const isOfSize = (value: number): boolean =>
+      value !== ABSENT && this.bytesOf(value).length === sizeBytes;
+    const content = [...possible].find(isOfSize);
+    if (content === undefined) throw new Violation(`${key ?? id}: nothing of this size was put`);
+    return content;
   }
 
   /** A number that stands for these bytes. */

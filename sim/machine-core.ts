@@ -21,10 +21,11 @@ import {
 } from '../src/node/index.ts';
 import type { Repair } from '../src/repair/index.ts';
 import { EpochWatch } from './epoch-watch.ts';
-import { eachStore } from './planted.ts';
+import { eachStore } from './planting.ts';
 import { watchRemoves } from './remove-watch.ts';
-import { aliveStores, type Life, type Machine, type Site } from './machine.ts';
+
 import { textOf } from './sim-env.ts';
+import { aliveStores, type Host, type Life, type Site } from './site.ts';
 import { TOLERANCE } from './violation.ts';
 
 export interface Opened {
@@ -42,7 +43,7 @@ const HOME_AWAY: readonly (ErrorCode | undefined)[] = [
   'HF_UNKNOWN_OUTCOME',
 ];
 
-export async function openAlone(site: Site, machine: Machine, life: Life): Promise<Opened> {
+export async function openAlone(site: Site, machine: Host, life: Life): Promise<Opened> {
   const { planted, metadataKey } = site;
   const { env } = life.process;
   const core = await openHomeCore({
@@ -63,7 +64,7 @@ export async function openAlone(site: Site, machine: Machine, life: Life): Promi
 }
 
 /** Tries until the home answers. */
-export async function openAmongOthers(site: Site, machine: Machine, life: Life): Promise<Opened> {
+export async function openAmongOthers(site: Site, machine: Host, life: Life): Promise<Opened> {
   const { env } = life.process;
   const open = new AsyncDisposableStack();
   const network = open.use(await openNetwork(site, machine, life));
@@ -97,7 +98,7 @@ export async function openAmongOthers(site: Site, machine: Machine, life: Life):
   }
 }
 
-async function openNetwork(site: Site, machine: Machine, life: Life): Promise<Network> {
+async function openNetwork(site: Site, machine: Host, life: Life): Promise<Network> {
   const { identities, addresses } = site.others!;
   const { admission } = identities;
   return await Network.open({
@@ -111,13 +112,13 @@ async function openNetwork(site: Site, machine: Machine, life: Life): Promise<Ne
   });
 }
 
-export function addressOf({ name }: Pick<Machine, 'name'>): string {
+export function addressOf({ name }: Pick<Host, 'name'>): string {
   return `memory://${name}:1`;
 }
 
 interface Parts {
   readonly site: Site;
-  readonly machine: Machine;
+  readonly machine: Host;
   readonly life: Life;
   readonly network: Network;
   readonly serving: Serving;

@@ -1,6 +1,6 @@
 /** What goes wrong between machines, and how they come and go. */
 import type { Machine } from './machine.ts';
-import { type ActOptions, mayDisturb } from './nemesis.ts';
+import { type ActOptions, mayDisturb } from './limits.ts';
 import type { SeededRandom } from './random.ts';
 import * as upkeep from './upkeep.ts';
 import { TOLERANCE } from './violation.ts';

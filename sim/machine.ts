@@ -11,74 +11,20 @@ import {
   LIMITS,
   MiB,
   Mutex,
-  type ClusterId,
   type NodeId,
   type VolumeId,
 } from '../src/base/index.ts';
 import type { Keyring } from '../src/crypto/index.ts';
 import { MemoryDb } from '../src/db/index.ts';
-import type { References } from '../src/meta/index.ts';
 import type { Core } from '../src/node/index.ts';
 import type { Repair } from '../src/repair/index.ts';
-import { type ChunkStore, type ExtentStore, formatStore, openStore } from '../src/store/index.ts';
+import { type ExtentStore, formatStore, openStore } from '../src/store/index.ts';
 import { SimDisk } from './disk.ts';
-import type { Identities } from './identities.ts';
 import { openAlone, openAmongOthers } from './machine-core.ts';
-import type { Planted } from './planted.ts';
 import type { SeededRandom } from './random.ts';
-import { Process, textOf, type VirtualTime } from './sim-env.ts';
-import type { LifeLine, SimNet } from './sim-net.ts';
-import type { Trace } from './trace.ts';
+import { Process, textOf } from './sim-env.ts';
+import { aliveStores, type Host, type Life, type Site } from './site.ts';
 import { type Outcome, Violation } from './violation.ts';
-
-export interface AllThereIs {
-  /** `undefined` while the home is not up. */
-  readonly references: References | undefined;
-  readonly stores: readonly ChunkStore[];
-}
-
-/** What the machines of a run have in common. */
-export interface Site {
-  readonly time: VirtualTime;
-  readonly random: SeededRandom;
-  readonly trace: Trace;
-  readonly planted: Planted;
-  readonly clusterId: ClusterId;
-  readonly metadataKey: Uint8Array;
-  /** `undefined` where there is one machine, which knows no others. */
-  readonly others:
-    | {
-        readonly net: SimNet;
-        readonly identities: Identities;
-        readonly home: () => NodeId;
-        readonly addresses: () => readonly string[];
-        /** What an observer sees who sees everything. */
-        readonly all: () => AllThereIs;
-        /** How long a node may be away before it is written off. */
-        readonly nodeGraceMs: number;
-      }
-    | undefined;
-  readonly isImpaired: (disk: SimDisk) => boolean;
-  /** Told whenever a node has come up, or is no more. */
-  readonly onChange: () => void;
-  /** A promise does not hold: the run ends. */
-  readonly report: (violation: string) => void;
-}
-
-/** A life of a node, from start to end. */
-export interface Life {
-  readonly process: Process;
-  readonly stores: Map<SimDisk, ExtentStore>;
-  readonly ended: Promise<void>;
-  readonly end: () => void;
-  readonly reopening: Mutex;
-  /** Rises whenever a store comes or goes. */
-  storeChanges: number;
-  line: LifeLine | undefined;
-  core: Core | undefined;
-  repair: Repair | undefined;
-  resources: AsyncDisposable | undefined;
-}
 
 export interface MachineOptions {
   readonly index: number;
@@ -88,7 +34,7 @@ export interface MachineOptions {
   readonly keyring?: Keyring | undefined;
 }
 
-export class Machine {
+export class Machine implements Host {
   readonly index: number;
   readonly id: NodeId;
   readonly name: string;
@@ -316,6 +262,7 @@ export class Machine {
     if (!life?.core) return;
     this.note('stop');
     life.core = undefined; // nobody asks any more
+    this.#site.onChange();
     while (this.#underWay > 0) {
       await this.#site.time.sleep(1);
       if (life.process.isDead) return;
@@ -346,6 +293,7 @@ export class Machine {
       if (isGood || disk.state !== 'here') return;
       life.stores.delete(disk);
       if (before) await closeQuietly(before);
+      if (disk.state !== 'here' || life.process.isDead) return; // it has gone meanwhile
       disk.cutPower();
       await this.#openDisk(life, disk);
     });
@@ -353,7 +301,8 @@ export class Machine {
 
   /** What a node does again and again for disks that are back. */
   async reopenFailed(life: Life): Promise<void> {
-    for (const [disk, { state }] of [...life.stores]) {
+    const stores = [...life.stores];
+    for (const [disk, { state }] of stores) {
       if (state === 'failed' || !disk.isPowered) await this.reopen(life, disk);
     }
   }
@@ -371,11 +320,6 @@ async function limit(store: ExtentStore, disk: SimDisk): Promise<void> {
   const hardMaxBytes = disk.isFull ? LIMITS.blockBytes : 0;
   if (limits.hardMaxBytes === hardMaxBytes) return;
   await store.setLimits({ minBytes: 0, maxBytes: 0, hardMaxBytes });
-}
-
-export function aliveStores({ stores, process }: Life): ExtentStore[] {
-  if (process.isDead) return [];
-  return [...stores.values()].filter(({ state }) => state !== 'failed');
 }
 
 /** A store that has failed has nothing left to lose by not closing well. */

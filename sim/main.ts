@@ -1,6 +1,6 @@
 /** npm run sim -- [--seed N | --seeds N | --minutes M] [--from N] [--nodes N] [--planted NAME] */
 import { parseArgs } from 'node:util';
-import { PLANTED_IN_CLUSTER, PLANTED_NAMES, type PlantedName } from './planted.ts';
+import { BORNE, PLANTED_IN_CLUSTER, PLANTED_NAMES } from './planting.ts';
 import { regressions } from './regressions.ts';
 import { type RunOptions, runSeed, type RunResult } from './run.ts';
 
@@ -15,7 +15,7 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
   },
 });
-const names: readonly PlantedName[] = [...PLANTED_NAMES, ...PLANTED_IN_CLUSTER];
+const names = [...PLANTED_NAMES, ...PLANTED_IN_CLUSTER, ...BORNE];
 const planted = names.find((name) => name === values.planted);
 if (values.planted !== undefined && !planted) {
   throw new Error(`--planted is one of ${names.join(', ')}`);

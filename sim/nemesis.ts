@@ -4,6 +4,13 @@
  */
 import { actOnMachines, MACHINE_ACTIONS, type MachineAction } from './machine-nemesis.ts';
 import type { SimDisk } from './disk.ts';
+import {
+  type ActOptions,
+  mayDisturb,
+  mayImpair,
+  metadataHasRoomWithout,
+  type NemesisOptions,
+} from './limits.ts';
 import type { SeededRandom } from './random.ts';
 import * as upkeep from './upkeep.ts';
 import type { Machine } from './machine.ts';
@@ -29,23 +36,10 @@ type Action = keyof typeof MEANS_MS;
 
 const HOUR_MS = 3_600_000;
 
-/** Fewer of six, and metadata could not be written at all. */
-const ALIVE_MIN = 4;
 const DISKS_MAX = 12;
 const CRASHES_MAX = 12;
 /** Nodes wait for each other; what happens between them takes longer. */
 const CLUSTER_PACE = 6;
-
-export interface NemesisOptions {
-  readonly world: World;
-  readonly random: SeededRandom;
-  readonly sleep: (ms: number) => Promise<void>;
-  readonly signal: AbortSignal;
-}
-
-export interface ActOptions extends NemesisOptions {
-  readonly collectGraceMs: number;
-}
 
 /** Runs until `signal` is aborted, and leaves the nodes up. */
 export async function runNemesis(options: NemesisOptions): Promise<void> {
@@ -168,7 +162,7 @@ async function fill(
   victim: SimDisk,
   { world, random, sleep }: Pick<NemesisOptions, 'world' | 'random' | 'sleep'>,
 ): Promise<void> {
-  if (!mayImpair(world, victim)) return;
+  if (!mayImpair(world, victim) || !metadataHasRoomWithout(world, victim)) return;
   world.impair(victim, true);
   await upkeep.setFull(world, victim, true);
   await sleep(random.exponential(2000));
@@ -189,27 +183,4 @@ async function stop(world: World, random: SeededRandom): Promise<void> {
   if (up.length === 0 || !mayDisturb(world)) return;
   world.counts.restarts += 1;
   await (world.net ? random.pick(up) : world.home).stop();
-}
-
-/** What is put while machines do not reach each other may have one shard to spare. */
-export function mayDisturb(world: World): boolean {
-  return !world.net || (world.impaired.size <= 1 && !world.isResting);
-}
-
-/** Whether chunks of so many disks more may be lost. */
-function mayImpair(world: World, victim: SimDisk): boolean {
-  const machine = world.machineOf(victim);
-  if (!machine.isUp || victim.state !== 'here' || victim.id === undefined) return false;
-  if (!world.impaired.has(victim)) {
-    if (world.impaired.size >= world.impairedMax) return false;
-    if (world.net && machine.isHome && !homeBears(world)) return false;
-  }
-  return world.impaired.has(victim) || world.aliveCount > ALIVE_MIN;
-}
-
-/** Metadata stands on the disks of the home alone; see quorum.ts. */
-function homeBears({ home, impaired }: World): boolean {
-  const members = home.disks.filter(({ isWrittenOff }) => !isWrittenOff);
-  const bears = Math.min(2, Math.ceil(members.length / 2) - 1);
-  return members.filter((disk) => impaired.has(disk) || disk.state !== 'here').length < bears;
 }

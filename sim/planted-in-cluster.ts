@@ -26,7 +26,7 @@ import {
   type Stated,
   type Stores,
   type StripesParts,
-} from './planted.ts';
+} from './planting.ts';
 
 export function plantInCluster(
   name: (typeof PLANTED_IN_CLUSTER)[number] | 'rogue-member' | 'lagging-member',

@@ -4,7 +4,7 @@
  */
 import { type ChunkId, chunkIdParts, METADATA_SCHEME_NUMBER, toHex } from '../src/base/index.ts';
 import type { ChunkStore } from '../src/store/index.ts';
-import type { Site } from './machine.ts';
+import type { Site } from './site.ts';
 
 export function watchRemoves(store: ChunkStore, site: Site): Partial<ChunkStore> {
   return {

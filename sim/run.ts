@@ -2,7 +2,8 @@
 import { checkAtEnd } from './checks.ts';
 import { Contents } from './contents.ts';
 import { runNemesis } from './nemesis.ts';
-import { plant, type Planted } from './planted.ts';
+import { plant } from './planted.ts';
+import type { Planted } from './planting.ts';
 import { SeededRandom } from './random.ts';
 import { textOf, VirtualTime } from './sim-env.ts';
 import { Trace } from './trace.ts';

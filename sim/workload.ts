@@ -5,31 +5,21 @@
  */
 import { concatBytes, errorCode, type ObjectId } from '../src/base/index.ts';
 import type { ObjectInfo } from '../src/volume/index.ts';
-import type { Contents } from './contents.ts';
-import { EMPTY_CONTENT } from './contents.ts';
+import { type Contents, EMPTY_CONTENT } from './contents.ts';
 import { ABSENT, type Operation, Register } from './model.ts';
+import {
+  checkOrder,
+  KEYS,
+  nameOf,
+  type OperationName,
+  OPERATIONS,
+  pickWeighted,
+  PREFIXES,
+} from './operations.ts';
 import type { SeededRandom } from './random.ts';
 import { textOf } from './sim-env.ts';
 import { type Outcome, TOLERANCE, Violation } from './violation.ts';
 import type { World } from './world.ts';
-
-const KEYS = ['a', 'b', 'a/b', 'd/1', 'd/2', 'd/e/1', 'd/e/f/g', 'x/y', 'x/y/z'] as const;
-const PREFIXES = ['', 'd/', 'd/e', 'a', 'x/y/'] as const;
-
-const OPERATIONS = {
-  put: 6,
-  putKeyless: 2,
-  putById: 1,
-  get: 6,
-  getRange: 1,
-  getById: 2,
-  getByAddress: 1,
-  remove: 3,
-  removeById: 2,
-  list: 1,
-} as const;
-
-type OperationName = keyof typeof OPERATIONS;
 
 /** An object that was answered for: under which name, by which put. */
 interface Known {
@@ -119,7 +109,7 @@ export class Workload {
     register.done(write, this.#now, degradedTo ?? TOLERANCE);
     if (key === undefined) this.byId.set(info.id, register);
     this.#known.push({ id: info.id, content, register, write });
-    this.#checkInfo(info, content);
+    this.#contents.learn(info, content);
     if (isKnownBefore) {
       await this.#checkDurable(info, degradedTo ?? TOLERANCE, impairmentsBefore);
     }
@@ -347,8 +337,7 @@ export class Workload {
     const write = register.begin(ABSENT, this.#now);
     const outcome = await this.#call(`remove ${reference}`, (objects) => objects.remove(reference));
     if (outcome.kind === 'done') {
-      const size = outcome.value.sizeBytes;
-      if (size < 0) throw new Violation('a size is not negative');
+      if (outcome.value.sizeBytes < 0) throw new Violation('a size is not negative');
       return register.done(write, this.#now);
     }
     if (outcome.kind === 'failed' && errorCode(outcome.error) === 'HF_NOT_FOUND') {
@@ -390,29 +379,9 @@ export class Workload {
     }
   }
 
-  /** Which content an entry stands for, by its address. */
-  #contentOf({ address, sizeBytes, key, id }: ObjectInfo): number {
-    if (sizeBytes === 0) return EMPTY_CONTENT;
-    for (const [content, known] of this.#contents.addresses) if (known === address) return content;
-    // An object whose put was not answered: its address was not learned yet.
-    const register = key === undefined ? this.byId.get(id) : this.byKey.get(key);
-    const values = [...(register?.possible(0, this.#now) ?? [])];
-    const isOfSize = (value: number): boolean =>
-      value !== ABSENT && this.#contents.bytesOf(value).length === sizeBytes;
-    const content = values.find(isOfSize);
-    if (content === undefined) throw new Violation(`${key ?? id}: nothing of this size was put`);
-    return content;
-  }
-
-  #checkInfo({ address, sizeBytes }: ObjectInfo, content: number): void {
-    const known = this.#contents.addresses.get(content);
-    if (sizeBytes !== this.#contents.bytesOf(content).length) {
-      throw new Violation(`a put of ${sizeBytes} bytes is said to have other ones`);
-    }
-    if (known !== undefined && known !== address) {
-      throw new Violation('the same content has two addresses');
-    }
-    this.#contents.addresses.set(content, address);
+  #contentOf(info: ObjectInfo): number {
+    const register = info.key === undefined ? this.byId.get(info.id) : this.byKey.get(info.key);
+    return this.#contents.ofEntry(info, register?.possible(0, this.#now) ?? new Set());
   }
 
   async #call<Result>(
@@ -428,28 +397,4 @@ export class Workload {
   get #now(): number {
     return this.#world.nowMs;
   }
-}
-
-function nameOf(value: number): string {
-  return value === ABSENT ? 'nothing' : `#${value}`;
-}
-
-function checkOrder(keys: readonly string[]): void {
-  for (const [i, key] of keys.entries()) {
-    const next = keys[i + 1];
-    if (next === undefined || Buffer.compare(Buffer.from(key), Buffer.from(next)) < 0) continue;
-    throw new Violation(`a listing has ${next} after ${key}`);
-  }
-}
-
-function pickWeighted<Item>(
-  random: SeededRandom,
-  weights: readonly (readonly [Item, number])[],
-): Item {
-  let left = random.fraction() * weights.reduce((sum, [, weight]) => sum + weight, 0);
-  for (const [item, weight] of weights) {
-    left -= weight;
-    if (left < 0) return item;
-  }
-  return weights.at(-1)![0];
 }

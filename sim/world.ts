@@ -14,10 +14,12 @@ import type { Core } from '../src/node/index.ts';
 import type { ExtentStore } from '../src/store/index.ts';
 import type { ObjectStore } from '../src/volume/index.ts';
 import type { SimDisk } from './disk.ts';
+import { gather } from './gathering.ts';
 import { Identities } from './identities.ts';
-import { Machine, type Site } from './machine.ts';
+import { Machine } from './machine.ts';
+import type { Site } from './site.ts';
 import { addressOf } from './machine-core.ts';
-import type { Planted } from './planted.ts';
+import type { Planted } from './planting.ts';
 import type { SeededRandom } from './random.ts';
 import { Process, textOf, type VirtualTime } from './sim-env.ts';
 import { SimNet } from './sim-net.ts';
@@ -28,7 +30,6 @@ import { type Outcome, TOLERANCE, Violation, VOLUME } from './violation.ts';
 const SHARDS_MAX = 6;
 /** After this nothing is left of a time of trouble: suspicions, pauses, stores left alone. */
 const RECOVERY_MS = 90_000;
-const LOOK_MS = 250;
 
 export interface WorldOptions {
   readonly time: VirtualTime;
@@ -50,7 +51,9 @@ export class World {
   readonly impaired = new Map<SimDisk, Impairment>();
   readonly counts = { crashes: 0, restarts: 0, heals: 0, lost: 0, rot: 0, partitions: 0 };
   readonly net: SimNet | undefined;
-  /** Said by the nemesis: the network is parted; nothing may go wrong between machines for a while. */
+  /**
+   * Said by the nemesis: the network is parted; nothing may go wrong between machines for a while.
+   */
   isParted = false;
   isResting = false;
   /** Rejects when a promise does not hold that nobody asked about. */
@@ -68,6 +71,7 @@ export class World {
   /** Troubles of the network and of machines that are going on. */
   #troubleCount = 0;
   #troubleEndedMs = -Infinity;
+  #troubles = 0;
   /** Whether something may have been put with less to spare since all was whole. */
   #mayBeDegraded = false;
   /** When the calls that are under way began. */
@@ -220,34 +224,8 @@ export class World {
   }
 
   /** Waits until every machine is up and sees all stores. */
-  async together(patienceMs = 300_000): Promise<void> {
-    const untilMs = this.nowMs + patienceMs;
-    for (;;) {
-      const lack = this.#lack();
-      if (lack === undefined) return;
-      if (this.nowMs > untilMs) throw new Violation(`the machines do not come together: ${lack}`);
-      await this.sleep(LOOK_MS);
-    }
-  }
-
-  /** What is not yet as it should be when nothing is wrong. */
-  #lack(): string | undefined {
-    const all = this.disks.filter(({ state }) => state === 'here').map(({ id }) => id!);
-    const volumeCount = this.home.upLife?.core.volumes.ids().length;
-    for (const { name, upLife } of this.standing) {
-      if (!upLife) return `${name} is not up`;
-      const { cluster, stores, volumes } = upLife.core;
-      if (volumes.ids().length !== volumeCount) return `${name} does not serve the volume`;
-      const seen = new Set(stores().map(({ id }) => id));
-      const out = cluster
-        .topology()
-        .devices.flatMap(({ id, state }) => (state === 'out' ? [id] : []));
-      for (const id of all) {
-        if (!seen.has(id)) return `${name} does not see store ${id}`;
-        if (out.includes(id)) return `${name} takes store ${id} for out`;
-      }
-    }
-    return undefined;
+  async together(): Promise<void> {
+    await gather(this);
   }
 
   get isUp(): boolean {
@@ -261,6 +239,7 @@ export class World {
     if (!this.net) return;
     const isTroubled = this.#troubleCount > 0 || this.standing.some(({ isUp }) => !isUp);
     if (isTroubled) {
+      this.#troubles += 1;
       this.#troubleEndedMs = Infinity;
       this.#mayBeDegraded = true;
     } else if (this.#troubleEndedMs === Infinity) this.#troubleEndedMs = this.nowMs;
@@ -290,7 +269,7 @@ export class World {
   get peace(): number | undefined {
     const isPeace = this.impaired.size === 0 && this.aliveCount >= SHARDS_MAX;
     const isExpected = isPeace && this.wasSettled(this.nowMs) && this.planted.name === 'none';
-    return isExpected ? this.#impairments : undefined;
+    return isExpected ? this.#impairments + this.#troubles : undefined;
   }
 
   /** Whether all nodes have noticed what was done, and nothing more can come of it. */
@@ -333,9 +312,9 @@ export class World {
   // Asking.
 
   /** A node of these that is up and serves the volume; waits for it. */
-  async #up(machines: readonly Machine[]): Promise<Machine> {
+  async #up(candidates: () => readonly Machine[]): Promise<Machine> {
     for (;;) {
-      const up = machines.filter(({ isUp }) => isUp);
+      const up = candidates().filter(({ isUp }) => isUp);
       if (up.length > 0) return this.#routing.pick(up);
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
@@ -344,9 +323,9 @@ export class World {
   /** Asks one of these nodes for something; a crash of it ends that. */
   async call<Result>(
     work: (core: Core, objects: ObjectStore, life: UpLife) => Promise<Result>,
-    machines: readonly Machine[] = this.#serving(),
+    machines?: readonly Machine[],
   ): Promise<Outcome<Result>> {
-    const machine = await this.#up(machines);
+    const machine = await this.#up(() => machines ?? this.#serving());
     const life = machine.upLife!;
     const call = { sinceMs: this.nowMs };
     this.#underWay.add(call);
@@ -359,8 +338,7 @@ export class World {
 
   /** A new one does not know the volume for a while. */
   #serving(): readonly Machine[] {
-    const serving = this.standing.filter(({ upLife }) => upLife?.core.volumes.ids().length);
-    return serving.length > 0 ? serving : this.standing;
+    return this.standing.filter(({ upLife }) => upLife?.core.volumes.ids().length);
   }
 
   /** Ends and begins all nodes anew, with a pause between. */
@@ -377,8 +355,10 @@ export class World {
     for (const machine of this.standing) if (machine.isDown) await machine.start();
   }
 
+  /** Stores that work, whatever their nodes have noticed. */
   get aliveCount(): number {
-    return this.stores().length;
+    const all = this.standing.flatMap(({ life }) => [...(life?.stores ?? [])]);
+    return all.filter(([disk, { state }]) => disk.state === 'here' && state !== 'failed').length;
   }
 
   /** The stores of all machines, those that serve before their core is open included. */

@@ -42,9 +42,15 @@ async function main(): Promise<void> {
 
     await fs.rm(file);
     await cluster.kill(BEN);
-    say('', `6. The local copy is deleted again, and node ${BEN} is killed, with all that it holds.`);
+    say(
+      '',
+      `6. The local copy is deleted again, and node ${BEN} is killed, with all that it holds.`,
+    );
     await fetchAndCompare(bed, { node: ANNA, id, digest, step: 7 });
-    say('', 'Both times the PDF came back byte for byte. The nodes are stopped, their folder removed.');
+    say(
+      '',
+      'Both times the PDF came back byte for byte. The nodes are stopped, their folder removed.',
+    );
   });
 }
 
@@ -73,7 +79,7 @@ async function whereLines(cluster: LoopbackCluster, id: string): Promise<string[
     }
   };
   await cluster.client(ANNA).call('object.where', { reference: id }, { onItem: count });
-  const held = [...counts].toSorted().map(([node, shards]) => `${node} ${shards}`);
+  const held = DEV_NODES.map((node) => `${node} ${counts.get(node) ?? 0}`);
   return [
     `   Sealed, and cut into pieces of which any four restore it: ${held.join(', ')}.`,
     '   No node sees what is in them: not the content, nor its name, nor its type.',

@@ -51,22 +51,23 @@ async function main(): Promise<void> {
 function usage(cluster: LoopbackCluster): string[] {
   const { bed } = cluster;
   const [first, , third] = DEV_NODES;
+  const at = (name: string): string => `--data ${bed.path(name)}`;
   return [
     '',
     ...describeNodes(cluster),
     '',
     'They are one cluster. Try, in another terminal:',
     '',
-    `  bin/holdfast.js peers --data ${bed.path(first)}`,
-    `  bin/holdfast.js put README.md --name readme --data ${bed.path(first)}`,
-    `  bin/holdfast.js get readme -o - --data ${bed.path(third)}`,
-    `  bin/holdfast.js where readme --data ${bed.path(first)}`,
-    `  bin/holdfast.js health --data ${bed.path(first)}`,
+    `  bin/holdfast.js peers ${at(first)}`,
+    `  bin/holdfast.js put README.md --name readme ${at(first)}`,
+    `  bin/holdfast.js get readme -o - ${at(third)}`,
+    `  bin/holdfast.js where readme ${at(first)}`,
+    `  bin/holdfast.js health ${at(first)}`,
     '',
     'A fourth node:',
     '',
-    `  bin/holdfast.js invite --data ${bed.path(first)} > token`,
-    `  bin/holdfast.js join token --data ${bed.path('dora')} --listen tls://127.0.0.1:0 --name dora`,
+    `  bin/holdfast.js invite ${at(first)} > token`,
+    `  bin/holdfast.js join token --name dora --listen tls://127.0.0.1:0 ${at('dora')}`,
     '',
     'Ctrl-C stops all of them; what they hold is gone then.',
   ];

@@ -1,7 +1,7 @@
 /** The nodes of a cluster as the control interface shows them. */
 
-/** `self` is the node that was asked. */
-export type NodeStateView = 'self' | 'alive' | 'suspect' | 'dead' | 'left' | 'unknown';
+/** `self` is the node that was asked; `replaced` was home before another one recovered it. */
+export type NodeStateView = 'self' | 'alive' | 'suspect' | 'dead' | 'left' | 'unknown' | 'replaced';
 
 export interface NodeView {
   readonly id: string;

@@ -1,8 +1,8 @@
 /**
  * How a file stands. Marks of shares: `*` all are there, `!` enough to restore it, `X` bad or too
- * few or sealed with another key than the one at hand, `-` none, `?` their stores are offline. Marks
- * of replicas: `1` the master, `*` another of the same length, `X` of another length than what was
- * split, `-` none, `?` offline. Folders: `D` in the master store
+ * few or sealed with another key than the one at hand, `-` none, `?` their stores are offline.
+ * Marks of replicas: `1` the master, `*` another of the same length, `X` of another length than
+ * what was split, `-` none, `?` offline. Folders: `D` in the master store
  * or in every share store, `d` in others.
  *
  * Redundancy in percent: 100 for each replica, and 100 · good shares / quorum.

@@ -109,7 +109,9 @@ async function resplit(work: Work, file: string, record: FileRecord): Promise<Ou
   return await rehash(work, file, wanted);
 }
 
-/** Its path. @throws HF_CORRUPT when none is what was split: the shares are not to blame for that. */
+/**
+ * Its path. @throws HF_CORRUPT when none is what was split: the shares are not to blame for that.
+ */
 async function firstWhatWasSplit(
   work: Work,
   replicas: ReturnType<typeof replicasOf>,

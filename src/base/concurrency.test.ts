@@ -11,6 +11,7 @@ import {
   Mutex,
   Semaphore,
   throwIfAborted,
+  UnderWay,
 } from './concurrency.ts';
 
 /** Lets other work go on `times` times. */
@@ -125,6 +126,21 @@ describe('KeyedLock', () => {
     using _second = await second;
     expect(order).toEqual(['other key', 'second']);
   });
+});
+
+it('UnderWay waits for what began before, and for nothing else', async () => {
+  const underWay = new UnderWay();
+  const [good, bad, later] = [1, 2, 3].map(() => Promise.withResolvers<number>());
+  const works = [good!, bad!].map(({ promise }) => underWay.run(() => promise));
+  let isSettled = false;
+  const settled = underWay.settled().then(() => (isSettled = true));
+  void underWay.run(() => later!.promise);
+  good!.resolve(1);
+  await pause(20);
+  expect(isSettled).toBe(false);
+  bad!.reject(new Error('bad'));
+  await settled;
+  expect(await Promise.allSettled(works)).toMatchObject([{ value: 1 }, { status: 'rejected' }]);
 });
 
 it('batchesOf cuts a list and loses nothing', () => {

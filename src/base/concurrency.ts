@@ -115,6 +115,26 @@ class HeldKey implements Disposable {
   }
 }
 
+/** Work of many callers, so that somebody can wait until what began before has ended. */
+export class UnderWay {
+  readonly #running = new Set<Promise<unknown>>();
+
+  async run<Result>(work: () => Promise<Result>): Promise<Result> {
+    const running = work();
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  /** Resolves when all that is under way now has ended, well or not. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+}
+
 /** @throws HF_INTERRUPTED when the caller of `signal` has given up. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {

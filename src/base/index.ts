@@ -21,6 +21,7 @@ export {
   Mutex,
   Semaphore,
   throwIfAborted,
+  UnderWay,
 } from './concurrency.ts';
 export { ByteReader, ByteWriter } from './encoding.ts';
 export { ERROR_CODES, type ErrorCode, type ErrorEntry, type Retry } from './error-codes.ts';

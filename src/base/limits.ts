@@ -68,8 +68,8 @@ export const LIMITS = {
   messageBytesMax: 1 * MiB,
   /** Payload of one piece of a stream between nodes: the grain of fairness on a connection. */
   dataFrameBytesMax: 256 * KiB,
-  /** Bytes of a stream that may be under way unread: 2 MiB fill 1 GB/s at 2 ms. */
-  streamWindowBytes: 2 * MiB,
+  /** Bytes of a stream that may be under way unread: 1 MiB fills 1 GB/s at 1 ms. */
+  streamWindowBytes: 1 * MiB,
   /** Requests of one peer that are being answered on one connection. */
   requestsPerConnectionMax: 1024,
   /** Streams among them; each may hold a window of memory. */
@@ -158,9 +158,16 @@ export const LIMITS = {
   /** Time for another node to do a small thing; moving bytes may take so much longer. */
   remoteCallMs: 10_000,
   remoteBytesPerSecondMin: 1_000_000,
+  /** Chunk operations that are asked of one peer at once, and of each of its stores. */
+  callsPerPeerMax: 96,
+  callsPerStoreMax: 64,
+  /** Time during which a store may refuse a call because it is busy; then it counts as hanging. */
+  storeBusyMs: 60_000,
   /** Chunk operations of one peer that are served at once, and of all peers on one store. */
   servedPerPeerMax: 256,
   servedPerStoreMax: 1024,
+  /** Runs of repair (scrub, health, ...) that one peer may have under way at the home. */
+  servedRunsPerPeerMax: 4,
   /** Memory for chunks that are on their way to or from peers: of one peer, and of all. */
   servedBytesPerPeerMax: 64 * MiB,
   servedBytesMax: 256 * MiB,

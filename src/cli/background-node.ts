@@ -33,6 +33,9 @@ export async function startInBackground(
   const { processId, ended } = await io.startDetached(up, outputPath);
   let hasEnded = false;
   void ended.finally(() => (hasEnded = true));
+  using _slow = session.sayWhenSlow(
+    'the node starts: it opens its stores, and looks for its home …',
+  );
   while (!(await isAnswering(session, processId))) {
     if (hasEnded) throw await failureOf(outputPath, from);
     await io.clock.sleep(LOOK_MS, session);

@@ -378,29 +378,6 @@ describe('care', () => {
     expect(await run('repair')).toContain('repaired 2 stripes, wrote 4 KiB');
   });
 
-  it('repair keeps to the rate that is given', async () => {
-    await run('repair');
-    expect(parts.repairRate).toBeUndefined();
-    await run('repair', '--rate', '50M');
-    expect(parts.repairRate).toBe(50 * 2 ** 20);
-    for (const rate of ['0', 'fast']) {
-      expect((await holdfast(['repair', '--rate', rate])).code).toBe(2);
-    }
-  });
-
-  it('status and health say what repair does', async () => {
-    const work = { doneBytes: 2 ** 20, totalBytes: 2 ** 21, bytesPerSecond: 2 ** 20 };
-    const counts = { doneCount: 1, totalCount: 2, stripesAtRisk: 1, bytesAtRisk: 4096 };
-    parts.repairState = { ...parts.repairState, activity: 'repair', ...work, ...counts };
-    for (const verb of ['status', 'health']) {
-      expect((await holdfast([verb])).out).toMatch(/^repair +: making shards again: 1 of 2 /m);
-      expect((await holdfast([verb])).out).toMatch(/^at risk +: 4 KiB in 1 stripe lacking/m);
-    }
-    expect(JSON.parse(await run('status', '--json'))).toMatchObject({
-      repair: { activity: 'repair', leftMs: null, ...work, ...counts },
-    });
-  });
-
   it('doctor looks at what there is, and fails when something fails', async () => {
     const fine = await holdfast(['doctor']);
     expect(fine.code).toBe(0);
@@ -446,12 +423,6 @@ describe('the node', () => {
     expect(text).toMatch(/^data +: .*\/data$/m);
     expect(text).toMatch(/^default +rs-4\+2 /m);
     expect(text).toContain('warning: no kit was exported');
-  });
-
-  it('prints what it has counted', async () => {
-    expect(await run('metrics')).toBe('net_links 2\nnet_refused{why="expired"} 3\n');
-    const counted = JSON.parse(await run('metrics', '--json'));
-    expect(counted).toEqual({ 'net_refused{why="expired"}': 3, net_links: 2 });
   });
 
   it('is stopped, and waited for', async () => {

@@ -1,6 +1,6 @@
 /**
- * Aim: what the verbs about many nodes print, ask and refuse. Method: the command line in this
- * process against the control server over parts in memory.
+ * Aim: what the verbs about many nodes, and about repair, print, ask and refuse. Method: the
+ * command line in this process against the control server over parts in memory.
  */
 import fs from 'node:fs/promises';
 import os from 'node:os';
@@ -106,6 +106,10 @@ describe('peers', () => {
     expect(ddfs.out).toContain(`node : ${NODE.id}\nname : berlin-2\nstate : suspect\n`);
   });
 
+  it('are listed by node list as well', async () => {
+    expect((await holdfast(['node', 'list'])).out).toBe((await holdfast(['peers'])).out);
+  });
+
   it('are none on a node that is alone', async () => {
     parts.nodes.length = 0;
     expect((await holdfast(['peers'])).out).toContain('alone');
@@ -176,6 +180,16 @@ describe('join', () => {
     expect(await join([])).toMatchObject([{ token: ' hfj1_x\n' }, {}]);
   });
 
+  it('says which file is not there, and shows no token that stands in its place', async () => {
+    const { code, error } = await holdfast(['join', 'nosuch']);
+    expect(code).toBe(3);
+    expect(error).toBe(
+      'holdfast: there is no file "nosuch"; name the file with what invite printed\n',
+    );
+    const token = `hfj1_${'x'.repeat(200)}`;
+    expect((await holdfast(['join', token])).error).not.toContain('x'.repeat(100));
+  });
+
   it('without a token or with half an address is refused with one line', async () => {
     const cases: readonly (readonly string[])[] = [
       [],
@@ -190,8 +204,96 @@ describe('join', () => {
   });
 });
 
+describe('volume grant', () => {
+  it('grants one volume, or all that there are', async () => {
+    const granted: unknown[] = [];
+    parts.peers.grant = async (volume, node) => {
+      granted.push([volume, node]);
+      return { volume, holders: [NODE.id, 'a'.repeat(32)] };
+    };
+    const one = await holdfast(['volume', 'grant', 'default', 'berlin-2']);
+    expect(one).toMatchObject({ code: 0, out: 'volume default is served by 2 nodes\n' });
+    await holdfast(['volume', 'create', 'photos']);
+    const all = await holdfast(['volume', 'grant', '--all', 'berlin-2']);
+    expect(all.out).toBe(
+      'volume default is served by 2 nodes\nvolume photos is served by 2 nodes\n',
+    );
+    const pairs = [['default'], ['default'], ['photos']].map(([name]) => [name, 'berlin-2']);
+    expect(granted).toEqual(pairs);
+    for (const argv of [['berlin-2'], ['--all', 'default', 'berlin-2']]) {
+      expect((await holdfast(['volume', 'grant', ...argv])).code).toBe(2);
+    }
+  });
+});
+
+describe('what takes long', () => {
+  /** Where any time has passed at once. */
+  const io = { clock: { ...realEnv().clock, sleep: async () => {} } };
+
+  it('is not left without a word, but for programs', async () => {
+    parts.peers.leave = async () => {
+      await realEnv().clock.sleep(5);
+      return { movedChunks: 0, movedBytes: 0 };
+    };
+    const slow = await holdfast(['leave'], { io });
+    expect(slow.error).toBe('holdfast: what this node holds is moved to the others …\n');
+    expect((await holdfast(['leave', '--json'], { io })).error).toBe('');
+    expect((await holdfast(['leave'])).error).toBe('');
+  });
+});
+
+describe('up --recover --detach', () => {
+  it('hands the kit and all else to the node in the background', async () => {
+    await fs.writeFile(path.join(folder, 'kit.txt'), 'kit');
+    const asked: unknown[] = [];
+    const startDetached: Io['startDetached'] = async (flags) => {
+      asked.push(...flags);
+      return { processId: process.pid, ended: new Promise(() => {}) };
+    };
+    const flags = ['--accept-loss', '--store', 's', '--detach'];
+    const up = await holdfast(['up', '--recover', 'kit.txt', ...flags], { io: { startDetached } });
+    expect(up).toMatchObject({ code: 0, error: '' });
+    const kit = ['--recover', path.join(folder, 'kit.txt'), '--accept-loss'];
+    expect(asked.slice(4)).toEqual([...kit, '--store', path.join(folder, 's')]);
+    expect((await holdfast(['up', '--recover', '-', '--detach'])).code).toBe(2);
+    // What is not there is found here, where it is seen.
+    expect((await holdfast(['up', '--recover', 'none', '--detach'])).code).toBe(3);
+  });
+});
+
 it('times are read with their unit', () => {
   expect(['30s', '10m', '1.5h', '7d'].map(parseDuration)).toEqual([
     30_000, 600_000, 5_400_000, 604_800_000,
   ]);
+});
+
+describe('what goes on', () => {
+  it('repair keeps to the rate that is given', async () => {
+    await holdfast(['repair']);
+    expect(parts.repairRate).toBeUndefined();
+    await holdfast(['repair', '--rate', '50M']);
+    expect(parts.repairRate).toBe(50 * 2 ** 20);
+    for (const rate of ['0', 'fast']) {
+      expect((await holdfast(['repair', '--rate', rate])).code).toBe(2);
+    }
+  });
+
+  it('status and health say what repair does', async () => {
+    const work = { doneBytes: 2 ** 20, totalBytes: 2 ** 21, bytesPerSecond: 2 ** 20 };
+    const counts = { doneCount: 1, totalCount: 2, stripesAtRisk: 1, bytesAtRisk: 4096 };
+    parts.repairState = { ...parts.repairState, activity: 'repair', ...work, ...counts };
+    for (const verb of ['status', 'health']) {
+      expect((await holdfast([verb])).out).toMatch(/^repair +: making shards again: 1 of 2 /m);
+      expect((await holdfast([verb])).out).toMatch(/^at risk +: 4 KiB in 1 stripe lacking/m);
+    }
+    expect(JSON.parse((await holdfast(['status', '--json'])).out)).toMatchObject({
+      repair: { activity: 'repair', leftMs: null, ...work, ...counts },
+    });
+  });
+
+  it('prints what it has counted', async () => {
+    expect((await holdfast(['metrics'])).out).toBe('net_links 2\nnet_refused{why="expired"} 3\n');
+    const counted = JSON.parse((await holdfast(['metrics', '--json'])).out) as object;
+    expect(counted).toEqual({ 'net_refused{why="expired"}': 3, net_links: 2 });
+  });
 });

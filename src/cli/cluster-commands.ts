@@ -1,5 +1,5 @@
 /** Verbs about many nodes: invite, join, peers, leave, node remove. */
-import type { NodeView } from '../api/index.ts';
+import type { NodeView, ProgressView } from '../api/index.ts';
 import { HoldfastError, LIMITS } from '../base/index.ts';
 import { parseDuration } from './durations.ts';
 import { isoDate, plural, shortId, table } from './output.ts';
@@ -37,16 +37,18 @@ export function addClusterCommands(verbs: Verbs): void {
     summary: 'list the nodes of the cluster: state, round trip, stores, addresses',
     details: 'The node marked "home" carries the names: while it is away, nothing can be opened.',
     examples: ['holdfast peers', 'holdfast peers --json'],
-    action: async (session: Session) => {
-      const nodes = await session.client.call('peers.list', {}, session);
-      session.show(nodes, () =>
-        nodes.length === 0
-          ? ['this node is alone; others can come with: holdfast invite']
-          : peerTable(nodes),
-      );
-    },
+    action: listNodes,
   });
   addGoingVerbs(verbs);
+}
+
+async function listNodes(session: Session): Promise<void> {
+  const nodes = await session.client.call('peers.list', {}, session);
+  session.show(nodes, () =>
+    nodes.length === 0
+      ? ['this node is alone; others can come with: holdfast invite']
+      : peerTable(nodes),
+  );
 }
 
 function addGoingVerbs(verbs: Verbs): void {
@@ -58,22 +60,26 @@ function addGoingVerbs(verbs: Verbs): void {
     examples: ['holdfast leave'],
     action: async (session: Session) => {
       using bar = new ProgressBar(session.io, 'leave');
-      const left = await session.client.call(
-        'cluster.leave',
-        {},
-        {
-          signal: session.signal,
-          onProgress: ({ doneCount, totalCount, bytes }) =>
-            bar.update({ done: doneCount, total: totalCount, bytes }),
-        },
-      );
+      using slow = session.sayWhenSlow('what this node holds is moved to the others …');
+      const onProgress = ({ doneCount, totalCount, bytes }: ProgressView): void => {
+        if (session.io.stderr.isTTY) slow[Symbol.dispose]();
+        bar.update({ done: doneCount, total: totalCount, bytes });
+      };
+      const { signal } = session;
+      const left = await session.client.call('cluster.leave', {}, { signal, onProgress });
       session.show(left, () => [
         `moved ${plural('chunk', left.movedChunks)}, ${formatSize(left.movedBytes)}; ` +
           'this node has left the cluster and stops',
       ]);
     },
   });
-  addVerb(addGroup(verbs, 'node', 'nodes of the cluster'), 'remove', {
+  const group = addGroup(verbs, 'node', 'nodes of the cluster');
+  addVerb(group, 'list', {
+    summary: 'the same as peers',
+    examples: ['holdfast node list'],
+    action: listNodes,
+  });
+  addVerb(group, 'remove', {
     summary: 'take a dead node out of the cluster: its shards are made again elsewhere',
     details:
       'It comes back only with a new invitation. A node that is alive leaves by itself: run ' +

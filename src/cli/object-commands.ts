@@ -139,6 +139,7 @@ function addWhereVerb(verbs: Verbs): void {
       const { client, signal } = session;
       const stripes: PlaceView[] = [];
       const onItem = (stripe: PlaceView) => void stripes.push(stripe);
+      using _slow = session.sayWhenSlow('asking the stores what they hold of it …');
       await client.call('object.where', { volume, reference }, { signal, onItem });
       session.show(stripes, () => whereLines(stripes));
     },

@@ -10,6 +10,9 @@ import { connect, type HoldfastClient, type NodeAddress } from '../client/index.
 import { type Address, addressText } from './address.ts';
 import type { Io, Output, Signal } from './io.ts';
 
+/** What takes longer is not left without a word. */
+const SLOW_MS = 1500;
+
 export interface GlobalOptions {
   readonly data?: string;
   readonly json?: boolean;
@@ -97,6 +100,16 @@ export class Session implements Disposable {
   /** For people: what is no result. */
   note(...lines: readonly string[]): void {
     this.io.stderr.write(lines.map((line) => `${line}\n`).join(''));
+  }
+
+  /** For people: what is under way, once that takes a while; until the result is disposed. */
+  sayWhenSlow(text: string): Disposable {
+    const over = new AbortController();
+    const say = (): void => {
+      if (!over.signal.aborted && !this.isJson) this.note(`holdfast: ${text}`);
+    };
+    this.io.clock.sleep(SLOW_MS, over).then(say, () => {});
+    return { [Symbol.dispose]: () => over.abort() };
   }
 
   /** The value as JSON when that is asked for, else the lines. */

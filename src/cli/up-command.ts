@@ -83,12 +83,15 @@ export function addUpVerb(verbs: Verbs): void {
       'holdfast up',
       'holdfast up --data /srv/holdfast --store /mnt/a /mnt/b /dev/sdc',
       'holdfast up --listen tls://0.0.0.0:7450 --rack r1 --detach',
-      'holdfast up --recover kit.txt --store /mnt/*/holdfast',
+      'holdfast up --recover kit.txt --store /mnt/*/holdfast --detach',
     ],
     action: async (session: Session, options: UpOptions) => {
       const { recover, acceptLoss } = options;
       if (acceptLoss && recover === undefined) {
         throw new HoldfastError('HF_BAD_ARGUMENT', '--accept-loss goes with --recover');
+      }
+      if (recover === '-' && options.detach) {
+        throw new HoldfastError('HF_BAD_ARGUMENT', 'with --detach the kit is to be in a file');
       }
       const recoverKitText = recover === undefined ? undefined : await readKit(session, recover);
       await runNode(session, options, { recoverKitText, acceptsLoss: acceptLoss });
@@ -137,9 +140,6 @@ async function runNode(
   const storePaths = chosenStores(session, options, beginning);
   const threadCount = threads === undefined ? undefined : parseCount(threads, { min: 1 });
   if (detach) {
-    if (beginning.recoverKitText !== undefined) {
-      throw new HoldfastError('HF_BAD_ARGUMENT', '--recover does not go with --detach');
-    }
     return await detachNode(session, options, beginning);
   }
   const stop = Promise.withResolvers<void>();
@@ -183,8 +183,8 @@ async function detachNode(
 }
 
 /** The same flags, for a process that stands in another folder. */
-function flagsOf(session: Session, options: StartOptions): string[] {
-  const { store, stores, threads, listen, advertise, beacon } = options;
+function flagsOf(session: Session, options: UpOptions): string[] {
+  const { recover, acceptLoss, store, stores, threads, listen, advertise, beacon } = options;
   const single = ['name', 'rack', 'zone', 'region', 'datacenter', 'server', 'awayGrace'] as const;
   const places = store?.map((place) => session.resolve(place)) ?? [];
   const named = single.flatMap((name) => {
@@ -193,6 +193,8 @@ function flagsOf(session: Session, options: StartOptions): string[] {
     return value === undefined ? [] : [`--${flag}`, value];
   });
   return [
+    ...(recover === undefined ? [] : ['--recover', session.resolve(recover)]),
+    ...(acceptLoss ? ['--accept-loss'] : []),
     ...(places.length > 0 ? ['--store', ...places] : []),
     ...(stores === false ? ['--no-stores'] : []),
     ...(threads === undefined ? [] : ['--threads', threads]),

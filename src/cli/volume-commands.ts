@@ -1,5 +1,5 @@
 /** Verbs about volumes and how they store: volume create, list, policy, grant, revoke; reencode. */
-import type { ProgressView, ReencodeView, VolumeView, WormView } from '../api/index.ts';
+import type { GrantView, ProgressView, ReencodeView, VolumeView, WormView } from '../api/index.ts';
 import { errorCode, HoldfastError } from '../base/index.ts';
 import { formatDuration, parseDuration } from './durations.ts';
 import { plural, table } from './output.ts';
@@ -182,14 +182,10 @@ function addGrantVerbs(group: Verbs): void {
   addVerb(group, 'grant', {
     summary: 'give a node the keys of a volume, to serve it',
     details: 'The first three nodes of a cluster have the keys of every volume.',
-    args,
-    examples: ['holdfast volume grant photos berlin-2'],
-    action: async (session: Session, _: object, name: string, node: string) => {
-      const { holders } = await session.client.call('volume.grant', { name, node }, session);
-      session.show({ volume: name, holders }, () => [
-        `volume ${name} is served by ${plural('node', holders.length)}`,
-      ]);
-    },
+    args: { '<names...>': 'the volume, and the node: its name, its id or the beginning of it' },
+    options: { '--all': 'all volumes that are served here: name the node alone' },
+    examples: ['holdfast volume grant photos berlin-2', 'holdfast volume grant --all berlin-2'],
+    action: grantVolumes,
   });
   addVerb(group, 'revoke', {
     summary: 'keep a node from getting the keys of a volume again',
@@ -203,6 +199,29 @@ function addGrantVerbs(group: Verbs): void {
       ]);
     },
   });
+}
+
+/** @throws HF_BAD_ARGUMENT. */
+async function grantVolumes(
+  session: Session,
+  { all = false }: { readonly all?: boolean },
+  names: readonly string[],
+): Promise<void> {
+  const wanted = all ? 'with --all name the node alone' : 'name the volume and the node';
+  if (names.length !== (all ? 1 : 2)) throw new HoldfastError('HF_BAD_ARGUMENT', wanted);
+  const [node, volume] = [names.at(-1)!, names[0]!];
+  const { client } = session;
+  const served = all ? await client.call('volume.list', {}, session) : [{ name: volume }];
+  const grants: GrantView[] = [];
+  for (const { name } of served) {
+    grants.push(await client.call('volume.grant', { name, node }, session));
+  }
+  session.show(all ? grants : grants[0], () =>
+    grants.map(
+      ({ volume: name, holders }) =>
+        `volume ${name} is served by ${plural('node', holders.length)}`,
+    ),
+  );
 }
 
 export function volumeTable(volumes: readonly VolumeView[]): string[] {

@@ -41,6 +41,8 @@ import {
 
 const CALL = { deadlineMs: 10_000 };
 const WISHES = { name: 'node', labels: {} };
+/** No node here has one. */
+const endSession = async (): Promise<void> => {};
 
 let env: Env;
 let metrics: MetricsTable;
@@ -91,7 +93,7 @@ async function remove(keyring: Keyring, number: number): Promise<void> {
   const { registry } = bed;
   const cluster = await clusterOf(1);
   const [members, grants] = [bed.members(keyring), bed.grants(keyring)];
-  await removeNode({ env, registry, cluster, members, grants }, nodeIdOfNumber(number));
+  await removeNode({ env, registry, cluster, members, grants, endSession }, nodeIdOfNumber(number));
 }
 
 describe('a node is judged', () => {
@@ -256,7 +258,9 @@ describe('removing', () => {
     await (await clusterOf(2)).setDevices([device]);
     const { registry } = bed;
     const parts = { members: bed.members(keyring), grants: bed.grants(keyring) };
-    const options = { env, registry, cluster: await clusterOf(1), ...parts };
+    const ended: NodeId[] = [];
+    const endSession = async (id: NodeId): Promise<void> => void ended.push(id);
+    const options = { env, registry, cluster: await clusterOf(1), endSession, ...parts };
     const node = nodeIdOfNumber(2);
     await drainNode(options, node);
     expect((await clusterOf(1)).topology().devices[0]?.state).toBe('draining');
@@ -280,6 +284,7 @@ describe('removing', () => {
     expect(await parts.grants.holders(VOLUME)).toEqual([nodeIdOfNumber(1)]);
     expect((await registry.list(`member/${node}`)).length).toBe(0);
     expect((await readRevocations(registry)).floors).toEqual(new Map([[node, 2]]));
+    expect(new Set(ended)).toEqual(new Set([node]));
   });
 
   it('refuses who was never there, and the last admin node', async () => {
@@ -333,7 +338,7 @@ describe('leaving', () => {
     for (const number of [2, 3]) await bed.add(number, await bed.invite(keyring, 1));
     const cluster = await clusterOf(2);
     const [members, grants] = [bed.members(keyring), bed.grants(keyring)];
-    const options = { env, registry, cluster, members, grants };
+    const options = { env, registry, cluster, members, grants, endSession };
     const [one, two, three] = [1, 2, 3].map(nodeIdOfNumber) as [NodeId, NodeId, NodeId];
     expect(await codeOf(leaveCluster(options, one))).toBe('HF_DENIED'); // the last admin
     const original = registry.compareAndSet.bind(registry);

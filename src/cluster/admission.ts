@@ -6,7 +6,7 @@
  * The list of revocations is followed, not asked at each connection. It only grows here: a list
  * that lacks a revocation seen before does not take it back.
  */
-import { errorCode, LIMITS, type NodeId } from '../base/index.ts';
+import { errorCode, errorMessage, LIMITS, type NodeId } from '../base/index.ts';
 import { type Certificate, type Keyring, readCertificate } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
@@ -113,6 +113,8 @@ export class RevocationFollower {
   readonly #options: FollowOptions;
   #current: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
+  /** Said once, however long it lasts. */
+  #isFailing = false;
 
   /** Registers its method at the network. */
   constructor(options: FollowOptions) {
@@ -165,8 +167,16 @@ export class RevocationFollower {
   /** Without the registry what is known stays in force. */
   async #lookPatiently(): Promise<void> {
     const { env } = this.#options;
-    await this.look().catch((error: unknown) => {
-      env.log.warn('the list of revocations cannot be read', { reason: errorCode(error) });
-    });
+    try {
+      await this.look();
+      if (this.#isFailing) env.log.info('the list of revocations can be read again');
+      this.#isFailing = false;
+    } catch (error) {
+      const level = this.#isFailing ? 'debug' : 'warn';
+      this.#isFailing = true;
+      env.log[level]('the list of revocations cannot be read; what is known stays in force', {
+        reason: errorMessage(error),
+      });
+    }
   }
 }

@@ -8,8 +8,12 @@ export interface Cluster {
 
   /** The device of each shard index, by the layout; `undefined` where it has none. */
   place(stripe: StripeId, scheme: Scheme): readonly (DeviceId | undefined)[];
-  /** Where a shard goes when its device does not answer: tried in this order (ruling 9). */
-  handOff(stripe: StripeId, scheme: Scheme): readonly DeviceId[];
+  /**
+   * Where a shard goes when its device does not answer: tried in this order (ruling 9).
+   * @param taken devices that have shards of the stripe, or are about to; those of the row when
+   *   left out. The order keeps away from their failure domains.
+   */
+  handOff(stripe: StripeId, scheme: Scheme, taken?: Iterable<DeviceId>): readonly DeviceId[];
 
   /** The node that has a device. */
   nodeOf(device: DeviceId): NodeId | undefined;

@@ -105,7 +105,8 @@ function isSame(known: TopologyDevice, device: TopologyDevice): boolean {
   );
 }
 
-function checkStated(stated: readonly StatedDevice[], levels: readonly string[]): void {
+/** @throws HF_BAD_ARGUMENT. */
+export function checkStated(stated: readonly StatedDevice[], levels: readonly string[]): void {
   const ids = new Set<string>();
   for (const { id, weightBytes, labels } of stated) {
     const refuse = (reason: string) =>

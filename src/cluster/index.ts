@@ -30,5 +30,6 @@ export {
 export { openCluster, type ClusterOptions } from './open-cluster.ts';
 export { DEFAULT_LABEL, labelsOn, LEVELS } from './levels.ts';
 export { drainNode, leaveCluster, type RemovalOptions, removeNode } from './removal.ts';
+export { mayChangeTopology, type TopologyRules } from './topology-rules.ts';
 export { decodeRevocations, encodeRevocations, type Revocations } from './revocations.ts';
 export { VolumeGrants } from './volume-secrets.ts';

@@ -77,7 +77,9 @@ async function removeFrom(keyring: Keyring, number: number): Promise<void> {
   const node = nodeIdOfNumber(1);
   const cluster = await openCluster({ env, registry, node, tolerance: 2 });
   const [members, grants] = [bed.members(keyring), bed.grants(keyring)];
-  await removeNode({ env, registry, cluster, members, grants }, nodeIdOfNumber(number));
+  const endSession = async (): Promise<void> => {};
+  const options = { env, registry, cluster, members, grants, endSession };
+  await removeNode(options, nodeIdOfNumber(number));
 }
 
 describe('a node that was invited', () => {

@@ -110,8 +110,9 @@ class RegistryCluster implements Cluster {
     return placeStripe({ layout: this.layout(), topology: this.#topology }, stripe, scheme);
   }
 
-  handOff(stripe: StripeId, scheme: Scheme): readonly DeviceId[] {
-    return handOffOrder({ layout: this.layout(), topology: this.#topology }, stripe, scheme);
+  handOff(stripe: StripeId, scheme: Scheme, taken?: Iterable<DeviceId>): readonly DeviceId[] {
+    const at = { layout: this.layout(), topology: this.#topology };
+    return handOffOrder(at, { stripe, scheme, taken });
   }
 
   nodeOf(device: DeviceId): NodeId | undefined {

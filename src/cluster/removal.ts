@@ -18,6 +18,8 @@ export interface RemovalOptions {
   readonly cluster: Cluster;
   readonly members: Members;
   readonly grants: VolumeGrants;
+  /** What the node was about to store when it went counts as given up from now on. */
+  readonly endSession: (node: NodeId) => Promise<void>;
 }
 
 /** Lets no more shards come to the devices of a node: the first step of leaving. */
@@ -37,6 +39,7 @@ export async function removeNode(options: RemovalOptions, node: NodeId): Promise
   const serial = await serialOf(options, node);
   await assertNotLastAdmin(options, node);
   await revokeUpTo(options, node, serial);
+  await options.endSession(node);
   await options.cluster.setNodeDevices(node, 'out');
   await options.grants.revokeAll(node);
   await options.members.forget(node, serial);
@@ -45,7 +48,7 @@ export async function removeNode(options: RemovalOptions, node: NodeId): Promise
 /**
  * Takes this node out of the cluster, once its devices have been drained. It is a stranger then.
  * @throws HF_NOT_FOUND when it is no member; HF_DENIED when it is the last admin node, or a volume
- *   is granted to it alone.
+ *   is granted to it alone; HF_BUSY when it has changed its mind, and its devices take shards.
  */
 export async function leaveCluster(options: RemovalOptions, self: NodeId): Promise<void> {
   const { env, members, grants } = options;
@@ -56,8 +59,13 @@ export async function leaveCluster(options: RemovalOptions, self: NodeId): Promi
     const text = `volume ${volume} is granted to this node alone; grant it to another one first`;
     throw new HoldfastError('HF_DENIED', text);
   }
+  await options.cluster.refresh();
+  if (options.cluster.devicesOf(self).some(({ state }) => state === 'in')) {
+    throw new HoldfastError('HF_BUSY', 'stores of this node take shards: drain them first');
+  }
   await options.cluster.setNodeDevices(self, 'out');
   await grants.revokeAll(self);
+  await options.endSession(self);
   await revokeUpTo(options, self, serial);
   // By now the others may refuse this node; a record that is left counts for nothing.
   await members.forget(self, serial).catch((error: unknown) => {

@@ -18,7 +18,7 @@ import {
 import { labelsBetween } from './levels.ts';
 import { decodeRoot, encodeRoot, type Root } from './root-record.ts';
 
-const ROOT_KEY = 'topology/epoch';
+export const ROOT_KEY = 'topology/epoch';
 const LAYOUT_PREFIX = 'layout/';
 /** Epochs whose layouts stay: for who reads the root and then, late, what it names. */
 const LAYOUTS_KEPT = 4;
@@ -67,9 +67,9 @@ function emptySnapshot(levels: readonly string[]): Snapshot {
   return { rootVersion: 0, root, layout, devices: new Map() };
 }
 
-/** `undefined` when a record is gone. */
-async function readNamed(
-  registry: Registry,
+/** `undefined` when a record is gone. @throws HF_CORRUPT, HF_UNSUPPORTED. */
+export async function readNamed(
+  registry: Pick<Registry, 'get'>,
   root: Root,
   rootVersion: number,
 ): Promise<Snapshot | undefined> {

@@ -1,7 +1,7 @@
 /**
  * The one seam of agreement. A cell is a state machine; its log orders what the cell's steward
  * decided, and a fence (the *cell epoch*) keeps older stewards from appending. Engines: `memory`,
- * `local` (this machine), later `etcd`. Every engine passes test/suites/fenced-log.ts.
+ * `local` (this machine), `etcd` (several nodes). Every engine passes test/suites/fenced-log.ts.
  *
  * Contract:
  * 1. `append` resolving with `ok` ⇒ the entry is durable, and so are all entries before it.

@@ -131,12 +131,10 @@ async function readCells(shared: LocalLogShared): Promise<Map<CellId, StoredReco
   return cells;
 }
 
-/** @throws HF_CORRUPT, HF_FORGED. */
+/** Opens it, whatever its kind: its header counts as well. @throws HF_CORRUPT, HF_FORGED. */
 function readRecord({ id, bytes }: MirrorRef & MirrorRecord, shared: LocalLogShared): StoredRecord {
+  const body = shared.sealer.open(bytes);
   const header = readHeader(bytes);
   const record: StoredRecord = { header, hash: hashOf(bytes), ref: { id } };
-  // Parts are long and need no look: their snapshot names their hashes.
-  if (header.kind === 'snapshot part') return record;
-  const body = shared.sealer.open(bytes);
   return header.kind === 'snapshot' ? { ...record, partHashes: decodePartHashes(body) } : record;
 }

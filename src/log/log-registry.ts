@@ -94,7 +94,7 @@ export class LogRegistry implements Registry {
       const held = await this.#hold();
       if (held.state.versionOf(key) !== expected) return undefined;
       await this.#append(held, encodeChange(change));
-      const version = held.state.apply(change);
+      const version = held.state.apply(change, held.epoch);
       await this.#saveSnapshotIfDue(held);
       return version;
     });
@@ -134,8 +134,8 @@ async function readState(log: FencedLog): Promise<Pick<Held, 'state' | 'bytesSin
   const parts = snapshot ? await Array.fromAsync(snapshot.parts) : [];
   const state = snapshot ? RegistryState.decode(concatBytes(...parts)) : new RegistryState();
   let bytesSinceSnapshot = 0;
-  for await (const { bytes } of log.read(REGISTRY_CELL, (snapshot?.lsn ?? 0) + 1)) {
-    state.apply(decodeChange(bytes));
+  for await (const { epoch, bytes } of log.read(REGISTRY_CELL, (snapshot?.lsn ?? 0) + 1)) {
+    state.apply(decodeChange(bytes), epoch);
     bytesSinceSnapshot += storedEntryBytes(bytes.length);
   }
   return { state, bytesSinceSnapshot };

@@ -30,7 +30,7 @@ export class MemoryRegistry implements Registry {
     const change = { key, value: value && new Uint8Array(value) };
     return await this.#wire.change(() => {
       if (this.#state.versionOf(key) !== expected) return undefined;
-      return this.#state.apply(change);
+      return this.#state.apply(change, 0);
     });
   }
 

@@ -1,6 +1,9 @@
 /**
  * The state machine of a registry: keys, values, and one version that rises with each change of any
  * key. It is rebuilt by applying the same changes in the same order.
+ *
+ * A version is never below the epoch of its entry, and epochs go by the clock: so where a recovery
+ * goes on from a log that lost its end, versions that were given out are not given again.
  */
 import { ByteReader, ByteWriter } from '../base/index.ts';
 import type { Versioned } from './fenced-log.ts';
@@ -49,9 +52,9 @@ export class RegistryState {
       .map((key) => this.get(key)!);
   }
 
-  /** @returns the new version. */
-  apply({ key, value }: RegistryChange): number {
-    this.#version += 1;
+  /** @param epoch of the entry. @returns the new version. */
+  apply({ key, value }: RegistryChange, epoch: number): number {
+    this.#version = Math.max(this.#version + 1, epoch);
     if (value) this.#rows.set(key, { key, version: this.#version, value });
     else this.#rows.delete(key);
     return this.#version;

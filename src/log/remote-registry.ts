@@ -9,6 +9,7 @@ import {
   ByteWriter,
   errorCode,
   HoldfastError,
+  Mutex,
   type NodeId,
 } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
@@ -91,10 +92,18 @@ export class RemoteRegistry implements Registry {
   }
 }
 
+/** As another node asks for it: see {@link Registry.compareAndSet}. */
+export interface ProposedChange {
+  readonly key: string;
+  readonly expected: number;
+  readonly value: Uint8Array | undefined;
+}
+
 export interface ServeRegistryOptions {
   /** Whether a node may read keys that begin so. */
   readonly mayRead: (from: NodeId, key: string) => boolean;
-  readonly mayChange: (from: NodeId, key: string) => boolean;
+  /** Asked about one change at a time: before it is answered and made, no other node changes. */
+  readonly mayChange: (from: NodeId, change: ProposedChange) => boolean | Promise<boolean>;
 }
 
 export function serveRegistry(
@@ -102,6 +111,7 @@ export function serveRegistry(
   registry: Registry,
   { mayRead, mayChange }: ServeRegistryOptions,
 ): void {
+  const changes = new Mutex();
   answerCalls(network, SERVICE, {
     async get(arg, from) {
       const reader = new ByteReader(arg, 'request');
@@ -128,8 +138,10 @@ export function serveRegistry(
       const [key, expected] = [reader.text(), reader.u64()];
       const value = reader.u8() === 1 ? new Uint8Array(reader.bytes()) : undefined;
       reader.end();
-      permit(mayChange(from, key));
-      const version = await registry.compareAndSet(key, expected, value);
+      const version = await changes.run(async () => {
+        permit(await mayChange(from, { key, expected, value }));
+        return await registry.compareAndSet(key, expected, value);
+      });
       return new ByteWriter().u64(version ?? 0).finish();
     },
   });

@@ -36,6 +36,7 @@ export {
 export type { CellParts } from './steward.ts';
 export {
   checkVolumeName,
+  decodeVolume,
   openVolumes,
   type VolumeChange,
   type VolumeRecord,

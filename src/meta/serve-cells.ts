@@ -87,5 +87,5 @@ function answerCell(
 }
 
 function denied(): HoldfastError {
-  return new HoldfastError('HF_DENIED', 'the volume is not open to this node');
+  return new HoldfastError('HF_DENIED', 'the volume is not granted to this node');
 }

@@ -125,8 +125,8 @@ function encodeVolume(record: VolumeRecord): Uint8Array {
   return writer.finish();
 }
 
-/** @throws HF_CORRUPT. */
-function decodeVolume(bytes: Uint8Array): VolumeRecord {
+/** A record as the registry has it. @throws HF_CORRUPT. */
+export function decodeVolume(bytes: Uint8Array): VolumeRecord {
   const reader = new ByteReader(bytes, 'volume record');
   const version = reader.u8();
   if (version !== 1 && version !== RECORD_VERSION) {

@@ -15,7 +15,7 @@ import { makeRecord } from './member-record.ts';
 const NODE_COUNT = 1024;
 const TABLE_SIZE = 80;
 /** Tables are full after four. */
-const ROUNDS = 6;
+const ROUNDS = 5;
 const SEEDS = 3;
 const LOOKUP_COUNT = 300;
 

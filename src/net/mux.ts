@@ -247,7 +247,7 @@ export class Mux implements StreamCarrier {
       (withStream && this.#remoteStreamCount >= LIMITS.streamsPerConnectionMax);
     if (isTooMany) {
       this.#count('net_requests_refused');
-      return this.#sendError(id, new HoldfastError('HF_UNAVAILABLE', 'too many requests at once'));
+      return this.#sendError(id, new HoldfastError('HF_BUSY', 'too many requests at once'));
     }
     const nowMs = this.#env.clock.monotonic();
     const call = new IncomingCall({ id, deadlineMs, nowMs, method, arg });

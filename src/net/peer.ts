@@ -20,6 +20,7 @@ export class Peer {
   #said: readonly NetAddress[] = [];
   #lastGood: NetAddress | undefined;
   #failureCount = 0;
+  #isRefused = false;
   #dialAgainAtMs = 0;
 
   constructor(node: NodeId, env: Env) {
@@ -99,8 +100,14 @@ export class Peer {
     this.#lastGood = address;
   }
 
+  /** Whether the other end would not talk when it was last dialled in vain. */
+  get isRefused(): boolean {
+    return this.#isRefused;
+  }
+
   /** Waits longer each time, and never as long as others who failed at the same moment. */
-  onDialFailed(): void {
+  onDialFailed({ isRefused }: { readonly isRefused: boolean }): void {
+    this.#isRefused = isRefused;
     const doubledMs = LIMITS.dialPauseMsMin * 2 ** Math.min(this.#failureCount, 20);
     const pauseMs = Math.min(doubledMs, LIMITS.dialPauseMsMax);
     this.#failureCount += 1;

@@ -8,6 +8,7 @@
  */
 import {
   assert,
+  errorCode,
   errorMessage,
   HoldfastError,
   LIMITS,
@@ -250,9 +251,11 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
       throw new HoldfastError('HF_UNAVAILABLE', `no address of ${node} is known`);
     }
     if (!peer.mayDial) {
-      throw new HoldfastError('HF_UNAVAILABLE', `${node} did not answer a moment ago`);
+      const details = { isRefused: peer.isRefused };
+      throw new HoldfastError('HF_UNAVAILABLE', `${node} did not answer a moment ago`, { details });
     }
     const failures: string[] = [];
+    let isRefused = false;
     for (const address of addresses) {
       try {
         await this.#dialAddress(address, { purpose, expect: node, signal: undefined });
@@ -260,11 +263,13 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
         return;
       } catch (error) {
         failures.push(`${formatAddress(address)}: ${errorMessage(error)}`);
+        isRefused ||= errorCode(error) === 'HF_DENIED';
       }
     }
-    peer.onDialFailed();
+    peer.onDialFailed({ isRefused });
     this.env.metrics.add('net_dials_failed', 1);
-    throw new HoldfastError('HF_UNAVAILABLE', `${node} cannot be reached: ${failures.join('; ')}`);
+    const text = `${node} cannot be reached: ${failures.join('; ')}`;
+    throw new HoldfastError('HF_UNAVAILABLE', text, { details: { isRefused } });
   }
 
   async #dialAddress(

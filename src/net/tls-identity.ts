@@ -151,8 +151,11 @@ function connected(socket: TLSSocket, signal: AbortSignal): Promise<void> {
 function listening(server: Server, { host, port }: NetAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
-      const text = `cannot listen on ${host}:${port}: ${errorMessage(error)}`;
-      reject(new HoldfastError('HF_UNAVAILABLE', text, { cause: error }));
+      const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      const why = isTaken ? 'the port is taken' : errorMessage(error);
+      const text = `cannot listen on ${host}:${port}: ${why}`;
+      const code = isTaken ? 'HF_BUSY' : 'HF_UNAVAILABLE';
+      reject(new HoldfastError(code, text, { cause: error }));
     });
     server.listen(port, host, () => resolve());
   });

@@ -4,10 +4,12 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { expect, it } from 'vitest';
 import { keyOf } from '../../test/suites/net-bed.ts';
 import { describeTransport } from '../../test/suites/transport.ts';
 import { errorMessage, HoldfastError, type NodeId } from '../base/index.ts';
 import type { NodeKey } from '../crypto/index.ts';
+import { realEnv } from '../env/index.ts';
 import { MemoryNet } from './memory-net.ts';
 import { tlsTransport } from './tls-transport.ts';
 import type { Transport } from './types.ts';
@@ -87,3 +89,20 @@ describeTransport({
   listen: 'trusting://127.0.0.1:0',
   nobody: 'trusting://127.0.0.1:1',
 });
+
+it.each([tlsTransport, wssTransport])(
+  'a port that is taken is said to be ($name)',
+  async (make) => {
+    const taker = createServer().listen(0, '127.0.0.1');
+    await once(taker, 'listening');
+    const { port } = taker.address() as AddressInfo;
+    const transport = make({ env: realEnv(), key: keyOf(1) });
+    const address = { scheme: transport.scheme, host: '127.0.0.1', port, path: '' };
+    const listening = transport.listen(address, () => {});
+    await expect(listening).rejects.toMatchObject({
+      code: 'HF_BUSY',
+      message: `cannot listen on 127.0.0.1:${port}: the port is taken`,
+    });
+    taker.close();
+  },
+);

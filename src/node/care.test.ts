@@ -117,7 +117,9 @@ describe('care', () => {
     // The last one was done; then once an hour, for what nobody has told.
     const [done, ...later] = runsAt.filter((at) => at > 3000);
     expect(done).toBe(3040);
-    expect(later.map((at, i) => Math.round((at - done!) / (i + 1) / 100))).toEqual([36, 36, 36, 36]);
+    expect(later.map((at, i) => Math.round((at - done!) / (i + 1) / 100))).toEqual([
+      36, 36, 36, 36,
+    ]);
   });
 
   it('looks again at once when the stores change', async () => {

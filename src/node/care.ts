@@ -183,7 +183,8 @@ async function watchStores({ env, core, stores }: CareOptions, signal: AbortSign
         const hasRoom = isWorthIt(core, core.stores().length);
         if (hasRoom || !stores.isDetached(id)) stores.setState(id, 'out');
       }
-      const devices = stores.devices();
+      const elsewhere = aliveElsewhere(core);
+      const devices = stores.devices().filter(({ id }) => !elsewhere.has(id));
       const now = JSON.stringify(devices);
       if (now === stated && areTaken({ core, stores })) continue;
       await core.cluster.setDevices(devices);
@@ -195,10 +196,20 @@ async function watchStores({ env, core, stores }: CareOptions, signal: AbortSign
   }
 }
 
+/**
+ * Devices that another node has and answers for. One that is here as well is a copy: if both were
+ * to claim it, each second would have an epoch of its own.
+ */
+function aliveElsewhere({ peers }: Pick<CareOptions['core'], 'peers'>): ReadonlySet<DeviceId> {
+  return new Set((peers()?.alive() ?? []).map(({ id }) => id));
+}
+
 /** Whether no store that is alive here was written off, or taken for another node's. */
 function areTaken({ core, stores }: Pick<CareOptions, 'core' | 'stores'>): boolean {
   const { cluster, nodeId } = core;
-  const alive = new Set<string>(stores.alive().map(({ id }) => id));
+  const elsewhere = aliveElsewhere(core);
+  const here = stores.alive().filter(({ id }) => !elsewhere.has(id));
+  const alive = new Set<string>(here.map(({ id }) => id));
   const out = new Set(stores.devices().flatMap(({ id, state }) => (state === 'out' ? [id] : [])));
   return cluster
     .topology()

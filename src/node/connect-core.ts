@@ -3,7 +3,7 @@
  * followed, and the home answers. A node that is alone does none of this; it may begin any time,
  * without a restart.
  */
-import type { NodeId, VolumeId } from '../base/index.ts';
+import type { DeviceId, NodeId, VolumeId } from '../base/index.ts';
 import { Members, type MembersOptions, VolumeGrants } from '../cluster/index.ts';
 import { BoxKey, type Keyring } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
@@ -30,10 +30,17 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
   const { env, core, network, serving, identity } = options;
   const { metadata, cluster, registry, repair } = core;
   await using stack = new AsyncDisposableStack();
+  // Closed last: what the home does for others uses them.
+  const peers = stack.use(new PeerStores({ env, network, cluster }));
   if (metadata instanceof LocalMetadata) {
     const members = new Members({ env, registry, ...identity });
     const grants = new VolumeGrants({ env, registry, members });
-    const rights = await Rights.open({ env, registry: metadata.registry, members, grants });
+    const topology = {
+      tolerance: metadata.tolerance,
+      isAlive: (device: DeviceId) => core.stores().some(({ id }) => id === device),
+    };
+    const about = { env, registry: metadata.registry, members, grants, topology };
+    const rights = await Rights.open(about);
     stack.use(
       whileOpen(
         (signal) => rights.follow({ signal }),
@@ -42,7 +49,6 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
     );
     stack.use(serving.serveHome({ self: core.nodeId, metadata, repair, rights }));
   }
-  const peers = stack.use(new PeerStores({ env, network, cluster }));
   core.connect(peers, async (groups, epoch) => {
     serving.wholeEpochs.raise(groups, epoch);
     const nodes = new Set(peers.alive().map(({ id }) => cluster.nodeOf(id)));

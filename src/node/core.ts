@@ -12,6 +12,7 @@ import type { ChunkStore } from '../store/index.ts';
 import { openStripes, type StripeStore } from '../stripes/index.ts';
 import { LocalMetadata, type LocalMetadataOptions } from './local-metadata.ts';
 import type { Metadata, RepairParts } from './metadata.ts';
+import { OwnSession } from './own-session.ts';
 import type { PeerStores } from './peer-stores.ts';
 import { type GrantedSecrets, type VolumeSecrets, VolumeSet } from './volume-set.ts';
 
@@ -51,6 +52,8 @@ export interface Core extends AsyncDisposable {
    * @param onWhole called by the home's repair with groups that are whole.
    */
   connect(peers: Peers, onWhole?: RepairParts['onWhole']): void;
+  /** Whether another node runs with this node's identity: see own-session.ts. */
+  isContested(): boolean;
   /** The stores of other nodes; `undefined` while the node is alone. */
   peers(): Peers | undefined;
 }
@@ -69,7 +72,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     const ids = new Set(own.map(({ id }) => id));
     return [...own, ...peers.alive().filter(({ id }) => !ids.has(id))];
   };
-  const session = await references.openSession(nodeId);
+  const session = await OwnSession.open({ env, nodeId, references });
   const { threadCount, slotCount } = options;
   const isNear = (device: DeviceId): boolean => cluster.nodeOf(device) === nodeId;
   const stripes = stack.use(openStripes({ env, cluster, stores, threadCount, slotCount, isNear }));
@@ -85,9 +88,11 @@ export async function openCore(options: CoreOptions): Promise<Core> {
       volumes: openVolumes(registry),
       secrets,
       grants,
-      references,
-      session,
+      self: nodeId,
+      references: session.references,
+      session: session.current,
       stripes,
+      stores,
       cluster,
       repair,
       openNamespace: (volume) => metadata.openNamespace(volume),
@@ -105,6 +110,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
     volumes,
     repair: mendingRepair(repair, volumes),
     stores,
+    isContested: () => session.isContested,
     peers: () => peers,
     connect(others, onWhole) {
       assert(!peers, 'a core is connected once');

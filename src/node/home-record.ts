@@ -1,7 +1,7 @@
 /**
- * Which node carries the metadata, as the registry has it: `home` → u8 2 | node 16 | u32 generation.
- * The home writes it when it opens. Whoever finds another node there has that node's log, and must
- * not go on from it unless its user recovers the cluster with the kit.
+ * Which node carries the metadata, as the registry has it: `home` → u8 2 | node 16 | generation
+ * u32. The home writes it when it opens. Whoever finds another node there has that node's log, and
+ * must not go on from it unless its user recovers the cluster with the kit.
  *
  * The *generation* of a home counts recoveries: 1 for the node that began the cluster, one more for
  * each that took over. Records of version 1 have none and are of generation 1.

@@ -55,6 +55,7 @@ interface Parts {
   readonly registry: ObservedRegistry;
   readonly cluster: Cluster;
   readonly cells: Cells;
+  readonly tolerance: number;
   readonly references: References;
   readonly stack: AsyncDisposableStack;
 }
@@ -64,6 +65,8 @@ export class LocalMetadata implements Metadata {
   readonly registry: ObservedRegistry;
   readonly references: References;
   readonly cluster: Cluster;
+  /** As in `ClusterOptions`. */
+  readonly tolerance: number;
   readonly #parts: Parts;
   readonly #opening = new Mutex();
   readonly #namespaces = new Map<string, Namespace>();
@@ -72,6 +75,7 @@ export class LocalMetadata implements Metadata {
     this.registry = parts.registry;
     this.references = parts.references;
     this.cluster = parts.cluster;
+    this.tolerance = parts.tolerance;
     this.#parts = parts;
   }
 
@@ -112,7 +116,7 @@ export class LocalMetadata implements Metadata {
       await openReferences({ env, log, ...(await cells.open(REFERENCES_CELL, stack)) }),
     );
     const references = given.wrapReferences?.(opened) ?? opened;
-    const parts = { env, log, mirror, registry, cluster, cells, references };
+    const parts = { env, log, mirror, registry, cluster, cells, tolerance, references };
     const metadata = new LocalMetadata({ ...parts, stack: stack.move() });
     return await metadata.#opened();
   }

@@ -260,6 +260,7 @@ describe('the registry', () => {
       'revocations',
       `member/${other}x`,
       'invitation/x',
+      'home',
       'home2',
       `volume-secret/${id}/${bed.node(4).id}`,
     ]) {

@@ -113,7 +113,7 @@ function withSetDevices(cluster: Cluster, setDevices: Cluster['setDevices']): Cl
     topology: () => cluster.topology(),
     layout: () => cluster.layout(),
     place: (stripe, scheme) => cluster.place(stripe, scheme),
-    handOff: (stripe, scheme) => cluster.handOff(stripe, scheme),
+    handOff: (...stripe) => cluster.handOff(...stripe),
     nodeOf: (device) => cluster.nodeOf(device),
     devicesOf: (node) => cluster.devicesOf(node),
     ensureWidth: (width, neededCount) => cluster.ensureWidth(width, neededCount),

@@ -21,6 +21,7 @@ export type LabelLevel = (typeof LABEL_LEVELS)[number];
 export const DEFAULT_LISTEN = 'tls://0.0.0.0:7450';
 
 const AWAY_GRACE_MS = 10 * 60_000;
+const SCHEMES_ON_TCP: readonly string[] = ['tls', 'wss'];
 const LABEL = /^[\w.:-]+$/;
 
 const label = v.optional(v.string());
@@ -183,6 +184,16 @@ export async function withPorts(
   return addresses;
 }
 
+/**
+ * Before addresses are kept: whether this node can listen there.
+ * @throws HF_BUSY when another program has a port, HF_UNAVAILABLE when a host is not this machine.
+ */
+export async function assertFree(listen: readonly string[]): Promise<void> {
+  for (const { scheme, host, port } of listen.map(parseAddress)) {
+    if (SCHEMES_ON_TCP.includes(scheme)) await freePort(host, port);
+  }
+}
+
 async function isFree({ host, port }: NetAddress): Promise<boolean> {
   return await freePort(host, port).then(
     () => true,
@@ -193,8 +204,12 @@ async function isFree({ host, port }: NetAddress): Promise<boolean> {
 function freePort(host: string, wanted = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = net.createServer();
-    server.once('error', (cause) => {
-      reject(new HoldfastError('HF_UNAVAILABLE', `cannot listen on ${host}`, { cause }));
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const isTaken = cause.code === 'EADDRINUSE';
+      const text = `cannot listen on ${host}:${wanted}: `;
+      const why = isTaken ? 'the port is taken; choose another with --listen' : cause.message;
+      const code = isTaken ? 'HF_BUSY' : 'HF_UNAVAILABLE';
+      reject(new HoldfastError(code, text + why, { cause }));
     });
     server.listen({ host, port: wanted, exclusive: true }, () => {
       const { port } = server.address() as net.AddressInfo;

@@ -1,6 +1,7 @@
 /** Builds the core of a running node: on its own metadata, or on that of the home. */
 import os from 'node:os';
 import { SqliteDb, type SqliteThread } from '../db/index.ts';
+import type { NodeId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { repairClearingDamage } from './care.ts';
 import type { ClientWork } from './client-work.ts';
@@ -11,6 +12,7 @@ import { finishRecovery, type Start } from './first-run.ts';
 import type { Keeper } from './keeper.ts';
 import { LocalMetadata } from './local-metadata.ts';
 import type { Metadata } from './metadata.ts';
+import { tellNode } from './node-names.ts';
 import type { Others } from './others.ts';
 import { RemoteMetadata } from './remote-metadata.ts';
 import type { StoreSet } from './store-set.ts';
@@ -60,6 +62,7 @@ export async function openNodeCore(options: NodeCoreOptions): Promise<Core> {
   opened.use(core);
   stores.recall(core.cluster.topology().devices);
   await finishRecovery({ stores, data }, start);
+  if (start.kit) await others.succeed(core);
   await others.attach(core);
   const repair = repairClearingDamage(core.repair, stores);
   const resources = opened.move();
@@ -78,7 +81,9 @@ async function openMetadata(options: NodeCoreOptions): Promise<Metadata> {
   };
   if (!others.isHome) {
     const part = others.needPart();
-    return await RemoteMetadata.open({ ...about, network: part.network, home: () => part.home });
+    const { network } = part;
+    const tell = (node: NodeId): string => tellNode(node, network.members());
+    return await RemoteMetadata.open({ ...about, network, home: () => part.home, tell });
   }
   return await LocalMetadata.open({
     ...about,

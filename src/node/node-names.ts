@@ -15,6 +15,8 @@ import type { Others } from './others.ts';
 
 /** A store that takes longer to say how full it is counts as silent. */
 const USAGE_MS = 1500;
+/** Nodes that are listed when a name fits several. */
+const IDS_MAX = 8;
 
 export interface NodeSources {
   readonly network: Pick<Network, 'self' | 'members'>;
@@ -34,7 +36,9 @@ export async function nodeViews(sources: NodeSources): Promise<readonly NodeView
   const ids = new Set([network.self, ...members.keys(), ...nodesOfDevices(core), ...remembered]);
   const views = [...ids].map((id) => viewOf(sources, { id, member: members.get(id), freeBytes }));
   const [self, ...others] = views;
-  const shown = others.filter(({ state, storeCount }) => state !== 'left' || storeCount > 0);
+  const isGone = ({ id, state }: NodeView): boolean =>
+    state === 'left' || (state === 'replaced' && members.get(id as NodeId)?.health !== 'alive');
+  const shown = others.filter((view) => !isGone(view) || view.storeCount > 0);
   return [self!, ...shown.toSorted((a, b) => (a.name < b.name ? -1 : 1))];
 }
 
@@ -54,7 +58,7 @@ function viewOf(
   return {
     id,
     name: isSelf ? self.name : nameOf(id, member),
-    state: isSelf ? 'self' : (member?.health ?? 'unknown'),
+    state: isSelf ? 'self' : stateOf(member, home),
     addresses: isSelf ? addresses : (member?.addresses ?? []).map(formatAddress),
     rttMs: member?.rttMs ?? null,
     heardMsAgo: member?.heardAtMs === undefined ? null : clock.monotonic() - member.heardAtMs,
@@ -64,6 +68,13 @@ function viewOf(
     sizeBytes: sumOf(devices),
     freeBytes: answering.length > 0 ? free : null,
   };
+}
+
+/** Who says that it is home, and is it not, was replaced by a recovery; see home-claims.ts. */
+function stateOf(member: MemberView | undefined, home: NodeId | undefined): NodeView['state'] {
+  if (!member) return 'unknown';
+  const isHome = home === undefined || member.node === home;
+  return member.labels['home'] === undefined || isHome ? member.health : 'replaced';
 }
 
 function nodesOfDevices(core: NodeSources['core']): readonly NodeId[] {
@@ -128,21 +139,36 @@ async function freeBytesByStore(
   return found;
 }
 
+function idsOf(nodes: readonly { readonly id: string; readonly name: string }[]): string {
+  const told = nodes.slice(0, IDS_MAX).map(({ id, name }) => `${id.slice(0, 12)} (${name})`);
+  return `${told.join(', ')}${nodes.length > IDS_MAX ? ', …' : ''}`;
+}
+
+/** A node as lines for people name it. */
+export function tellNode(id: NodeId, members: readonly MemberView[]): string {
+  const member = members.find(({ node }) => node === id);
+  const name = member?.labels['name'];
+  return name === undefined ? id.slice(0, 8) : `${name} (${id.slice(0, 8)})`;
+}
+
 /**
  * The node that a user means.
  * @throws HF_NOT_FOUND when it is none, or more than one.
  */
-export function findNode<Known extends { readonly id: string; readonly name: string }>(
+export function findNode<Known extends Pick<NodeView, 'id' | 'name'> & Partial<NodeView>>(
   nodes: readonly Known[],
   wanted: string,
 ): Known {
-  const named = nodes.filter(({ name, id }) => name === wanted || id === wanted);
+  const called = nodes.filter(({ name, id }) => name === wanted || id === wanted);
+  // The name of a node that was replaced is its successor's.
+  const current = called.filter(({ state }) => state !== 'replaced');
+  const named = current.length > 0 ? current : called;
   const found = named.length > 0 ? named : nodes.filter(({ id }) => id.startsWith(wanted));
   if (found.length === 1 && wanted !== '') return found[0]!;
   throw new HoldfastError(
     'HF_NOT_FOUND',
     found.length === 0
       ? `"${wanted}" is no node of this cluster; see: holdfast peers`
-      : `"${wanted}" fits ${found.length} nodes; write more of the id`,
+      : `"${wanted}" fits ${found.length} nodes; write one of the ids: ${idsOf(found)}`,
   );
 }

@@ -17,7 +17,13 @@ import { joinFrom } from './join-part.ts';
 import type { Keeper } from './keeper.ts';
 import { fileLog } from './log.ts';
 import type { MakeTransport } from './network-part.ts';
-import { changedConfig, type ConfigChanges, defaultConfig, deviceLabels } from './node-config.ts';
+import {
+  assertFree,
+  changedConfig,
+  type ConfigChanges,
+  defaultConfig,
+  deviceLabels,
+} from './node-config.ts';
 import { openNodeCore } from './node-core.ts';
 import { storePlaces } from './node-names.ts';
 import { Others } from './others.ts';
@@ -91,7 +97,17 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const { awayGraceMs: nodeGraceMs } = config;
   const work = new ClientWork();
   const others = stack.use(
-    new Others({ env, data, keeper, stores, config, work, isFirstRun, transports }),
+    new Others({
+      env,
+      data,
+      keeper,
+      stores,
+      config,
+      said: options.config,
+      work,
+      isFirstRun,
+      transports,
+    }),
   );
   await others.open();
   const foundation = { env, data, keeper, stores, others, work };
@@ -134,7 +150,8 @@ function memoryBytes(): number {
 
 /**
  * What the node is to others, as said before and now.
- * @throws HF_DENIED in the data directory of a node that has left; HF_BAD_ARGUMENT, HF_CORRUPT.
+ * @throws HF_DENIED in the data directory of a node that has left; HF_BUSY when a port is taken;
+ *   HF_BAD_ARGUMENT, HF_CORRUPT.
  */
 async function configOf(data: DataDirectory, changes: ConfigChanges = {}) {
   if ((await data.readCluster()).hasLeft) {
@@ -143,6 +160,7 @@ async function configOf(data: DataDirectory, changes: ConfigChanges = {}) {
   }
   const before = await data.readConfig();
   const config = changedConfig(before ?? defaultConfig(), changes);
+  if (changes.listen) await assertFree(changes.listen);
   if (JSON.stringify(config) === JSON.stringify(before ?? defaultConfig())) return config;
   await data.writeConfig(config);
   return config;

@@ -52,13 +52,13 @@ it('the old home is refused while the new one is there, and ever after', async (
   expect(await nodes.start('a').catch(errorCode)).toBe('HF_FENCED');
 }, 60_000);
 
-it('the old home is nobody’s while the new one is away, and stops when it hears of it', async () => {
+it('the old home has no followers while the new one is away, and stops when it hears', async () => {
   await recoverElsewhere();
   await nodes.stop('c');
   await nodes.start('a');
   await vi.waitFor(async () => {
     const seen = await nodes.on('b').call('peers.list', {});
-    expect(seen.find(({ name }) => name === 'a')?.state).toBe('alive');
+    expect(seen.find(({ name }) => name === 'a')?.state).toBe('replaced');
   }, PATIENCE);
   expect(await put('b', 'meanwhile')).toBe('HF_UNAVAILABLE');
   expect(await homeSeenBy('b')).not.toBe('a');

@@ -20,9 +20,17 @@ import type { DataDirectory } from './data-directory.ts';
 import type { Keeper } from './keeper.ts';
 import { readHomeRecord } from './home-record.ts';
 import { type MakeTransport, NetworkPart, supersededBy } from './network-part.ts';
-import { DEFAULT_LISTEN, type NodeConfig, wishesOf, withPorts } from './node-config.ts';
+import {
+  type ConfigChanges,
+  DEFAULT_LISTEN,
+  deviceLabels,
+  type NodeConfig,
+  wishesOf,
+  withPorts,
+} from './node-config.ts';
 import { Serving } from './serving.ts';
 import type { StoreSet } from './store-set.ts';
+import { succeeding, type Succession, successionOf } from './succession.ts';
 
 /** A node that has been drained asks the home to take it out. */
 const LEAVE_METHOD = 'node.leave';
@@ -34,6 +42,8 @@ export interface OthersOptions {
   readonly keeper: Keeper;
   readonly stores: StoreSet;
   readonly config: NodeConfig;
+  /** What of it was said with this start. */
+  readonly said?: ConfigChanges | undefined;
   readonly work: ClientWork;
   /** Whether this start begins a cluster. */
   readonly isFirstRun: boolean;
@@ -49,6 +59,7 @@ export class Others implements AsyncDisposable {
   #serving: Serving | undefined;
   #core: Core | undefined;
   #connection: AsyncDisposable | undefined;
+  #succession: Succession | undefined;
   readonly #fence = new AbortController();
 
   constructor(options: OthersOptions) {
@@ -154,6 +165,25 @@ export class Others implements AsyncDisposable {
     throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
   }
 
+  /** What this start has taken over of the node that was home before; see `succeed`. */
+  get succession(): Succession | undefined {
+    return this.#succession;
+  }
+
+  /** After a recovery, before `attach`: takes the place of the node that was home before. */
+  async succeed(core: Core): Promise<void> {
+    const { env, data, keeper, stores, said = {} } = this.#options;
+    const { nodeId, keyring } = keeper;
+    const { clusterId, clusterPublicKey } = keyring;
+    const { registry } = core;
+    const members = new Members({ env, registry, clusterId, clusterPublicKey });
+    this.#succession = await successionOf(members, nodeId);
+    this.#config = await succeeding(this.#config, this.#succession, said);
+    await data.writeConfig(this.#config);
+    stores.relabel(deviceLabels(this.#config, nodeId));
+    await core.cluster.setDevices(stores.devices());
+  }
+
   /** The core is open, and is to be one among many where there is a network. */
   async attach(core: Core): Promise<void> {
     await this.#changing.run(async () => {
@@ -189,11 +219,19 @@ export class Others implements AsyncDisposable {
   removal(): RemovalOptions {
     if (!this.#core) throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
     const { env, keeper } = this.#options;
-    const { cluster, registry } = this.#core;
+    const { cluster, registry, references } = this.#core;
     const { clusterId, clusterPublicKey } = keeper.keyring;
     const members = new Members({ env, registry, clusterId, clusterPublicKey });
     const grants = new VolumeGrants({ env, registry, members });
-    return { env, registry, cluster, members, grants };
+    const endSession = async (node: NodeId): Promise<void> => {
+      await references.openSession(node);
+    };
+    return { env, registry, cluster, members, grants, endSession };
+  }
+
+  /** See Serving; nobody puts by way of a network that is not there. */
+  async refusePutsBefore(epoch: number): Promise<void> {
+    await this.#serving?.refusePutsBefore(epoch);
   }
 
   /**

@@ -7,7 +7,13 @@ import type {
   LeaveView,
   NodeView,
 } from '../api/index.ts';
-import { errorCode, HoldfastError, type NodeId, type VolumeId } from '../base/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  type NodeId,
+  type VolumeId,
+} from '../base/index.ts';
 import { Invitations, removeNode } from '../cluster/index.ts';
 import { decodeInvitation, ROLES, SigningKey } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
@@ -17,11 +23,12 @@ import type { RunOptions } from '../repair/index.ts';
 import type { Core } from './core.ts';
 import type { Heart } from './heart.ts';
 import type { Keeper } from './keeper.ts';
-import { drainOwnStores } from './leaving.ts';
+import { leave } from './leaving.ts';
 import { namedLevels } from './node-config.ts';
 import { findNode, nodeViews } from './node-names.ts';
 import type { Others } from './others.ts';
 import type { StoreSet } from './store-set.ts';
+import { isReplaced } from './succession.ts';
 
 export interface LocalPeersOptions {
   readonly env: Env;
@@ -54,7 +61,13 @@ export class LocalPeers implements PeerManager {
 
   async connect(address: string): Promise<NodeView> {
     const { network } = await this.#options.others.listen();
-    const { node, verdict } = await network.connect(parseAddress(address));
+    const { node, verdict } = await network
+      .connect(parseAddress(address))
+      .catch((error: unknown) => {
+        if (errorCode(error) !== 'HF_UNAVAILABLE') throw error;
+        const message = `nobody answers at ${address}: ${errorMessage(error)}`;
+        throw new HoldfastError('HF_UNAVAILABLE', message, { cause: error });
+      });
     if (verdict !== 'member') {
       const message = `${address} is no member of this cluster; it joins with a token: invite`;
       throw new HoldfastError('HF_DENIED', message);
@@ -106,27 +119,21 @@ export class LocalPeers implements PeerManager {
       const message = `this node alone has the keys of volume "${name}": ${grant}`;
       throw new HoldfastError('HF_DENIED', message);
     }
-    const left = await drainOwnStores({ env, core: heart.needCore(), self, stores }, run);
-    await others.leave();
-    return left;
+    const options = {
+      env,
+      core: heart.needCore(),
+      self,
+      stores,
+      refusePutsBefore: (epoch: number) => others.refusePutsBefore(epoch),
+      takeOut: () => others.leave(),
+    };
+    return await leave(options, run);
   }
 
   async remove({ node, isForced }: ControlRequest<'node.remove'>): Promise<NodeView> {
     const { others } = this.#options;
     const view = findNode(await this.#allNodes(), node);
-    if (view.state === 'self') {
-      throw new HoldfastError('HF_BAD_ARGUMENT', 'this is the node itself: holdfast leave');
-    }
-    if (view.isHome) {
-      const message = `${view.name} carries the names: without it nothing could be opened`;
-      throw new HoldfastError('HF_DENIED', message);
-    }
-    if (!isForced && (view.state === 'alive' || view.state === 'suspect')) {
-      const message =
-        `${view.name} is ${view.state}: run holdfast leave there, so that nothing is lost; ` +
-        'or cut it off with --force';
-      throw new HoldfastError('HF_BUSY', message);
-    }
+    assertMayRemove(view, { isForced });
     if (!this.#options.keeper.keyring.clusterKey) {
       throw new HoldfastError(
         'HF_DENIED',
@@ -172,7 +179,11 @@ export class LocalPeers implements PeerManager {
     const records = await others.removal().members.list();
     const absent = records
       .filter(({ certificate }) => !ids.has(certificate.nodeId))
-      .map(({ certificate, name, labels }) => absentView(certificate.nodeId, name, labels));
+      .map((record) => {
+        const view = absentView(record.certificate.nodeId, record.name, record.labels);
+        const { home } = others;
+        return home && isReplaced(record, home) ? { ...view, state: 'replaced' as const } : view;
+      });
     const names = new Map(records.map(({ certificate, name }) => [certificate.nodeId, name]));
     const isNameless = ({ name, id }: NodeView) => id.startsWith(name);
     const named = listed.map((view) =>
@@ -180,6 +191,27 @@ export class LocalPeers implements PeerManager {
     );
     return [...named, ...absent];
   }
+}
+
+/** @throws HF_BAD_ARGUMENT for the node itself, HF_DENIED for the home, HF_BUSY if it may run. */
+export function assertMayRemove(
+  { state, isHome, name }: NodeView,
+  { isForced }: { readonly isForced?: boolean | undefined },
+): void {
+  if (state === 'self') {
+    throw new HoldfastError('HF_BAD_ARGUMENT', 'this is the node itself: holdfast leave');
+  }
+  if (isHome) {
+    const message = `${name} carries the names: without it nothing could be opened`;
+    throw new HoldfastError('HF_DENIED', message);
+  }
+  if (isForced || (state !== 'alive' && state !== 'suspect')) return;
+  const advice =
+    state === 'suspect'
+      ? 'try again in a quarter of a minute, when it is known to be dead'
+      : 'run holdfast leave there, so that nothing is lost';
+  const message = `${name} is ${state}: ${advice}; or cut it off with --force`;
+  throw new HoldfastError('HF_BUSY', message);
 }
 
 function absentView(id: NodeId, name: string, labels: NodeView['labels']): NodeView {

@@ -26,7 +26,13 @@ it('counts a change when a node is back that nobody has missed', async () => {
     }
   }
   const unanswered = () => new Promise<never>(() => {});
-  const network = { self: self!, call: unanswered, open: unanswered, members: () => [member(1)], watch };
+  const network = {
+    self: self!,
+    call: unanswered,
+    open: unanswered,
+    members: () => [member(1)],
+    watch,
+  };
   const devices = [{ id: device, number: 1, weightBytes: 1, state: 'in' as const, labels: [] }];
   const topology = { epoch: 1, levels: [], devices };
   const cluster = { topology: () => topology, nodeOf: () => other };

@@ -11,7 +11,7 @@ import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
 import type { MemberChange, MemberView, Network } from '../net/index.ts';
 import type { Topology } from '../placement/index.ts';
-import { RemoteChunkStore } from '../store/index.ts';
+import { PeerTurns, RemoteChunkStore } from '../store/index.ts';
 
 export interface PeerStoresOptions {
   readonly env: Env;
@@ -26,6 +26,7 @@ const LOOKS_AT_ONCE = 16;
 export class PeerStores implements AsyncDisposable {
   readonly #options: PeerStoresOptions;
   readonly #stores = new Map<DeviceId, RemoteChunkStore>();
+  readonly #turns = new Map<NodeId, PeerTurns>();
   /** Stores that gave no answer when they were looked for. */
   readonly #silent = new Set<DeviceId>();
   readonly #closing = new Set<Promise<void>>();
@@ -80,7 +81,9 @@ export class PeerStores implements AsyncDisposable {
       if (this.#stores.has(id)) continue;
       const epoch = (): number => cluster.topology().epoch;
       const { clock } = env;
-      this.#stores.set(id, new RemoteChunkStore({ clock, network, node, id, epoch }));
+      const turns = this.#turns.get(node) ?? new PeerTurns();
+      this.#turns.set(node, turns);
+      this.#stores.set(id, new RemoteChunkStore({ clock, network, node, id, epoch, turns }));
       gone.delete(id);
     }
     for (const id of gone) this.#drop(id);
@@ -148,7 +151,10 @@ export class PeerStores implements AsyncDisposable {
       await store.usage();
       if (store.state !== 'failed') return void this.#silent.delete(store.id);
     } catch (error) {
-      if (errorCode(error) === undefined) throw error;
+      const code = errorCode(error);
+      if (code === undefined) throw error;
+      // Who says that it is busy is there.
+      if (code === 'HF_BUSY') return void this.#silent.delete(store.id);
     }
     // Its node may have gone meanwhile, or the device.
     if (this.#stores.get(store.id) === store) this.#silent.add(store.id);

@@ -5,6 +5,7 @@
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { type DeviceId, errorCode, type NodeId, parsePolicy } from '../base/index.ts';
+import { openVolumes } from '../meta/index.ts';
 import { ClusterBed } from '../../test/suites/cluster-bed.ts';
 import { bytesOf, streamOf } from '../../test/suites/store-bed.ts';
 import type { Core } from './index.ts';
@@ -109,6 +110,7 @@ describe('a policy', () => {
       const i = 1 + (reads % 5);
       const content = Buffer.from(bytesOf(70_000 * i, 70_000 * i));
       expect(Buffer.compare(await get(maker, `${i}`), content)).toBe(0);
+      await bed.sleep(1); // what is near is read in no time
     }
     expect(await applied).toEqual({ reencoded: 5, kept: 0, failed: 0 });
     for await (const info of maker.volumes.objects('v').list()) expect(info.policy).toEqual(policy);
@@ -116,5 +118,46 @@ describe('a policy', () => {
       expect(await codeOf(volumes.objects('v').remove('1'))).toBe('HF_WORM');
     }
     expect(await codeOf(put(other, '1', 5))).toBe('HF_WORM');
+  });
+
+  it('goes on after a restart only when the other nodes are there', async () => {
+    const bed = await open({ nodes: 4 });
+    const { home } = bed;
+    await home.up.volumes.create({ ...cas, policy: parsePolicy('copy-3') });
+    for (let i = 1; i <= 20; i++) await put(home.up, `${i}`, 300_000 + i);
+    const policy = parsePolicy('copy-4');
+    await home.up.volumes.setPolicy('v', { policy });
+    await openVolumes(home.up.registry).change('v', { reencodedBy: home.id });
+    await bed.kill(home);
+    await bed.start(home);
+    await bed.eventually(async () => {
+      expect((await home.up.volumes.list())[0]!.record.reencodedBy).toBeUndefined();
+    });
+    for (let i = 1; i <= 20; i++) {
+      const nodes = await holders(home.up, `${i}`);
+      expect([nodes.length, new Set(nodes).size]).toEqual([4, 4]);
+    }
+  });
+
+  it('is not applied while some objects withstand, and is tried again', async () => {
+    const bed = await open({ nodes: 3 });
+    const core = bed.home.up;
+    await core.volumes.create({ ...cas, policy: parsePolicy('copy-3') });
+    for (let i = 1; i <= 3; i++) await put(core, `${i}`, 300_000 + i);
+    const policy = parsePolicy('rs-4+2');
+    await core.volumes.setPolicy('v', { policy });
+    const { stores, away } = bed.node(3);
+    away.add(stores[0]!);
+    await bed.sleep(10_000);
+    expect(await core.volumes.applyPolicy('v', {})).toMatchObject({ reencoded: 0, failed: 3 });
+    expect((await core.volumes.list())[0]!.record.reencodedBy).toBe(bed.home.id);
+    for await (const info of core.volumes.objects('v').list()) {
+      expect(info.policy).toEqual(parsePolicy('copy-3'));
+    }
+    away.clear();
+    await bed.eventually(async () => {
+      expect((await core.volumes.list())[0]!.record.reencodedBy).toBeUndefined();
+    });
+    for await (const info of core.volumes.objects('v').list()) expect(info.policy).toEqual(policy);
   });
 });

@@ -10,7 +10,7 @@ import {
 } from '../meta/index.ts';
 import type { Network } from '../net/index.ts';
 import { type Repair, remoteRepair } from '../repair/index.ts';
-import { statedDevices } from './core-log.ts';
+import { type LocalDevice, statedDevices } from './core-log.ts';
 import { HOME, HomeLink } from './home-link.ts';
 import { statingCluster } from './membership.ts';
 import type { Metadata, MetadataOptions } from './metadata.ts';
@@ -19,6 +19,8 @@ export interface RemoteMetadataOptions extends MetadataOptions {
   readonly network: Pick<Network, 'call' | 'open' | 'links'>;
   /** Who carries the metadata, as of the call; it changes when the cluster is recovered. */
   readonly home: () => NodeId | undefined;
+  /** How a node is called in lines for people. */
+  readonly tell?: ((node: NodeId) => string) | undefined;
 }
 
 export class RemoteMetadata implements Metadata {
@@ -48,15 +50,18 @@ export class RemoteMetadata implements Metadata {
 
   /** @throws HF_UNAVAILABLE while the home does not answer. */
   static async open(options: RemoteMetadataOptions): Promise<RemoteMetadata> {
-    const { env, nodeId, tolerance, network, home } = options;
+    const { env, nodeId, tolerance, network, home, tell } = options;
     await using stack = new AsyncDisposableStack();
-    const link = new HomeLink(network, home);
+    const link = new HomeLink(network, { clock: env.clock, home, tell });
     const where = { network: link, node: HOME };
     const registry = stack.use(new RemoteRegistry(where));
     const references = stack.use(remoteReferences(where));
     const about = { env, registry, node: nodeId, tolerance };
     const cluster = statingCluster(await openCluster(about), options);
-    await cluster.setDevices(statedDevices(options, cluster.devicesOf(nodeId)));
+    // What another node has may be a disk that moved here: see care.ts, once the others are seen.
+    const isOwn = ({ id }: LocalDevice): boolean => (cluster.nodeOf(id) ?? nodeId) === nodeId;
+    const stated = statedDevices(options, cluster.devicesOf(nodeId));
+    await cluster.setDevices(stated.filter(isOwn));
     const parts = { registry, references, cluster, link };
     return new RemoteMetadata(options, { ...parts, stack: stack.move() });
   }
@@ -71,8 +76,8 @@ export class RemoteMetadata implements Metadata {
 
   /** Where the home is, the stripes and stores for it are as well. */
   openRepair(): Repair {
-    const { network, home } = this.#options;
-    return remoteRepair({ network, steward: home });
+    const { network, home, tell } = this.#options;
+    return remoteRepair({ network, steward: home, tell });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

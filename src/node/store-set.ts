@@ -56,7 +56,7 @@ export interface StoreSetOptions {
 }
 
 export class StoreSet implements AsyncDisposable {
-  readonly #options: StoreSetOptions;
+  #options: StoreSetOptions;
   readonly #slots = new Map<DeviceId, Slot>();
   /**
    * Two that open the same store would find it busy. Each path and each id has its own lock, so
@@ -92,6 +92,11 @@ export class StoreSet implements AsyncDisposable {
       path: where,
       ...(isDetached ? { isDetached } : {}),
     }));
+  }
+
+  /** From now on they stand elsewhere; see {@link StoreSetOptions}. */
+  relabel(labels: readonly string[]): void {
+    this.#options = { ...this.#options, labels };
   }
 
   /** The devices as the topology has them. */

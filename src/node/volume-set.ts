@@ -27,6 +27,7 @@ import {
   type Volumes,
 } from '../meta/index.ts';
 import type { Repair } from '../repair/index.ts';
+import type { ChunkStore } from '../store/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
 import {
   ensureFits,
@@ -35,7 +36,7 @@ import {
   type ReencodeReport,
   type RunOptions,
 } from '../volume/index.ts';
-import { PolicyRuns } from './policy-runs.ts';
+import { PolicyRuns, type PolicyWork } from './policy-runs.ts';
 
 /** Secrets by volume; `add` is durable when it resolves. */
 export interface VolumeSecrets {
@@ -56,9 +57,13 @@ export interface VolumeSetOptions {
   readonly volumes: Volumes;
   readonly secrets: VolumeSecrets;
   readonly grants?: GrantedSecrets | undefined;
+  readonly self: NodeId;
   readonly references: References;
-  readonly session: Session;
+  /** As of the call. */
+  readonly session: () => Session;
   readonly stripes: StripeStore;
+  /** All stores that can be asked now. */
+  readonly stores: () => readonly Pick<ChunkStore, 'id'>[];
   readonly cluster: Cluster;
   readonly repair: Pick<Repair, 'release' | 'abandon'>;
   /** It stays the caller's. */
@@ -67,11 +72,15 @@ export interface VolumeSetOptions {
 
 /** How often volumes are looked for that others have made, changed or granted. */
 const FOLLOW_MS = 2000;
+/** As much of a node's id as commands need. */
+const ID_CHARS = 8;
 
 interface OpenVolume {
   record: VolumeRecord;
   readonly namespace: Namespace;
   readonly objects: ObjectStore;
+  /** Its grant was taken back: the home answers no questions about it. */
+  isRefused: boolean;
 }
 
 /** What a new volume gets when nothing is said: bears the loss of two stores, where it can. */
@@ -86,7 +95,8 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   readonly #open = new Map<VolumeId, OpenVolume>();
   readonly #opening = new Mutex();
   readonly #stack = new AsyncDisposableStack();
-  #locked: readonly string[] = [];
+  /** All that there are, as last seen. */
+  #known: readonly VolumeRecord[] = [];
   readonly #runs: PolicyRuns;
   #degradedPuts = 0;
 
@@ -106,8 +116,9 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
         const secret = secrets.get(record.id);
         if (volume) volume.record = record;
         else if (secret) await this.#openVolume(record, secret);
+        if (volume?.isRefused) await this.#begin(volume);
       }
-      this.#locked = records.filter(({ id }) => !this.#open.has(id)).map(({ name }) => name);
+      this.#known = records;
     });
   }
 
@@ -129,15 +140,24 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     }
   }
 
-  /** Names of the volumes whose secret is not here. */
+  /** Names of the volumes whose secret is not here, or whose grant was taken back. */
   get locked(): readonly string[] {
-    return this.#locked;
+    return this.#known
+      .filter(({ id }) => this.#open.get(id)?.isRefused ?? true)
+      .map(({ name }) => name);
+  }
+
+  get #served(): readonly OpenVolume[] {
+    return [...this.#open.values()].filter(({ isRefused }) => !isRefused);
   }
 
   async #openVolume(record: VolumeRecord, secret: Uint8Array): Promise<OpenVolume> {
     const namespace = await this.#options.openNamespace(record.id);
-    if (record.retention) await namespace.protect(record.retention);
-    const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = { record, namespace };
+    const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = {
+      record,
+      namespace,
+      isRefused: false,
+    };
     const objects = openObjects({
       ...this.#options,
       volume: () => open.record,
@@ -146,9 +166,22 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       onDegraded: () => (this.#degradedPuts += 1),
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
+    await this.#begin(volume);
     this.#open.set(record.id, volume);
-    if (record.reencodedBy === this.#self) this.#apply(volume);
     return volume;
+  }
+
+  /** Who holds a secret may have no grant any more: then the volume stays locked. */
+  async #begin(volume: OpenVolume): Promise<void> {
+    const { record, namespace } = volume;
+    const usage = await granted(async () => {
+      if (record.retention) await namespace.protect(record.retention);
+      return await namespace.usage();
+    });
+    volume.isRefused = usage === undefined;
+    if (usage && record.reencodedBy === this.#self) {
+      this.#runs.resume(record.name, this.#workOf(volume));
+    }
   }
 
   /** Puts since the start that were acknowledged with fewer shards than they should have. */
@@ -158,7 +191,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
 
   /** Of the volumes that are open. */
   get records(): readonly VolumeRecord[] {
-    return [...this.#open.values()].map(({ record }) => record);
+    return this.#served.map(({ record }) => record);
   }
 
   /** Ids of the volumes that are open. */
@@ -171,7 +204,13 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   async list(): Promise<readonly VolumeStatus[]> {
-    return await Promise.all([...this.#open.values()].map(statusOf));
+    await this.refresh();
+    const found = this.#served.map(async (volume) => {
+      const status = await granted(() => statusOf(volume));
+      volume.isRefused = status === undefined;
+      return status;
+    });
+    return (await Promise.all(found)).filter((status) => status !== undefined);
   }
 
   async create(request: Parameters<VolumeManager['create']>[0]): Promise<VolumeStatus> {
@@ -220,24 +259,32 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     if (!this.#runs.has(name)) {
       const reencodedBy = this.#self;
       volume.record = await this.#options.volumes.change(name, { reencodedBy });
-      this.#apply(volume);
+      this.#runs.start(name, this.#workOf(volume));
     }
     return await this.#runs.follow(name, options);
   }
 
   get #self(): NodeId {
-    return this.#options.session.id as NodeId;
+    return this.#options.self;
   }
 
-  #apply(volume: OpenVolume): void {
+  #workOf(volume: OpenVolume): PolicyWork {
     const { name } = volume.record;
-    this.#runs.start(name, {
+    return {
       objects: volume.objects,
       policy: () => volume.record.policy,
+      isDue: () => volume.record.reencodedBy === this.#self,
+      hasAllStores: () => this.#hasAllStores(),
       finish: async () => {
         volume.record = await this.#options.volumes.change(name, { reencodedBy: undefined });
       },
-    });
+    };
+  }
+
+  #hasAllStores(): boolean {
+    const here = new Set(this.#options.stores().map(({ id }) => id));
+    const { devices } = this.#options.cluster.topology();
+    return devices.every(({ id, state }) => state !== 'in' || here.has(id));
   }
 
   /**
@@ -246,7 +293,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
    */
   async mend({ signal }: Pick<RunOptions, 'signal'>): Promise<number> {
     let count = 0;
-    for (const { objects } of this.#open.values()) {
+    for (const { objects } of this.#served) {
       count += (await objects.mendAll({ signal })).mended;
     }
     return count;
@@ -257,10 +304,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   #named(name: string): OpenVolume {
-    for (const volume of this.#open.values()) if (volume.record.name === name) return volume;
-    if (this.#locked.includes(name)) {
-      const message = `this node does not hold the keys of volume "${name}"; see: holdfast status`;
-      throw new HoldfastError('HF_WRONG_KEY', message);
+    for (const volume of this.#served) if (volume.record.name === name) return volume;
+    if (this.locked.includes(name)) {
+      const grant = `holdfast volume grant ${name} ${this.#self.slice(0, ID_CHARS)}`;
+      const message = `this node does not hold the keys of volume "${name}"; on one that serves it`;
+      throw new HoldfastError('HF_WRONG_KEY', `${message}: ${grant}`);
     }
     throw new HoldfastError('HF_NOT_FOUND', `there is no volume "${name}"`);
   }
@@ -268,6 +316,16 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#runs[Symbol.asyncDispose]();
     await this.#stack[Symbol.asyncDispose]();
+  }
+}
+
+/** @returns `undefined` when the home refuses it: the volume is not granted to this node. */
+async function granted<Result>(ask: () => Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (errorCode(error) === 'HF_DENIED') return undefined;
+    throw error;
   }
 }
 

@@ -17,6 +17,11 @@ import type { StoreSet } from './store-set.ts';
 /** Losses that metadata bears: those of the default scheme. */
 export const METADATA_TOLERANCE = 2;
 
+/** Volumes that a line names. */
+const NAMES_MAX = 4;
+/** As much of a node's id as commands need. */
+const ID_CHARS = 8;
+
 export async function nodeWarnings(about: {
   heart: Heart;
   stores: StoreSet;
@@ -43,9 +48,13 @@ export async function nodeWarnings(about: {
     lines.push(`store ${path} was found damaged, and may lack shards: holdfast repair`);
   }
   if (heart.core) {
-    for (const name of heart.core.volumes.locked) {
-      lines.push(lockedLine(name, about.others));
+    if (heart.core.isContested()) {
+      lines.push(
+        "another node runs with this node's identity, a copy of its data directory: each ends " +
+          "the other's puts; stop one of them, and have its machine join anew",
+      );
     }
+    lines.push(...lockedLines(heart.core.volumes.locked, about.others));
     lines.push(...machineReport(heart.core).relaxed, ...frailVolumes(heart.core));
     lines.push(...thinVolumes(heart.core));
   }
@@ -60,12 +69,35 @@ export async function nodeWarnings(about: {
   return lines;
 }
 
-/** Why a volume cannot be opened here, and what to do. */
-export function lockedLine(volume: string, { isHome, config }: Others): string {
-  if (isHome)
-    return `volume "${volume}" cannot be opened: recover with a kit saved after it was made`;
-  const grant = `holdfast volume grant ${volume} ${config.name}`;
-  return `volume "${volume}" is not served here; on a node that serves it: ${grant}`;
+/** Why volumes cannot be opened here, and what to do. */
+export function lockedLines(volumes: readonly string[], others: Others): string[] {
+  if (others.isHome) {
+    const reason = 'cannot be opened: recover with a kit saved after it was made';
+    return volumes.map((volume) => `volume "${volume}" ${reason}`);
+  }
+  const why = 'this node holds shards, and has no grant; on one that has';
+  const node = ownWord(others);
+  const [volume] = volumes;
+  if (volume === undefined) return [];
+  if (volumes.length === 1) {
+    return [`volume "${volume}" is locked: ${why}: holdfast volume grant ${volume} ${node}`];
+  }
+  return [`${namesOf(volumes)} are locked: ${why}: holdfast volume grant --all ${node}`];
+}
+
+/** What to call this node in a command: its name, unless another one has that as well. */
+function ownWord({ config: { name }, part }: Others): string {
+  const members = part?.network.members() ?? [];
+  const self = part?.network.self;
+  const isTaken = members.some((member) => member.node !== self && member.labels['name'] === name);
+  return isTaken && self !== undefined ? self.slice(0, ID_CHARS) : name;
+}
+
+/** Of two volumes or more. */
+function namesOf(volumes: readonly string[]): string {
+  const told = volumes.slice(0, NAMES_MAX).map((name) => `"${name}"`);
+  const more = volumes.length - told.length;
+  return `volumes ${told.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** Also after it was stopped in the midst of it. */
@@ -82,7 +114,7 @@ function isCutOff({ others }: { others: Others }): boolean {
   );
 }
 
-/** Volumes whose keys one node alone holds though there are others, one line each. */
+/** Volumes whose keys one node alone holds though there are others, in a line. */
 async function volumesHeldByOne(about: { heart: Heart; others: Others }): Promise<string[]> {
   const { core } = about.heart;
   if (!core || !about.others.part) return [];
@@ -90,15 +122,18 @@ async function volumesHeldByOne(about: { heart: Heart; others: Others }): Promis
     const { members, grants } = about.others.removal();
     if ((await members.list()).length < 2) return [];
     const holders = await grants.allHolders();
-    return core.volumes.records
+    const names = core.volumes.records
       .filter(({ id }) => (holders.get(id)?.size ?? 0) < 2)
-      .map(
-        ({ name }) =>
-          `one node alone has the keys of volume "${name}": holdfast volume grant ${name} NODE`,
-      );
+      .map(({ name }) => name);
+    const [name] = names;
+    if (name === undefined) return [];
+    const why = 'one node alone has the keys of';
+    return names.length === 1
+      ? [`${why} volume "${name}": holdfast volume grant ${name} NODE`]
+      : [`${why} ${namesOf(names)}: holdfast volume grant --all NODE`];
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
-    return [`the home does not answer: ${errorMessage(error)}`];
+    return [errorMessage(error)];
   }
 }
 

@@ -1,10 +1,11 @@
 /** What `up` tells the user who started the node. */
 import { formatPolicy, GiB } from '../base/index.ts';
+import { formatAddress } from '../net/index.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { Heart } from './heart.ts';
 import type { Others } from './others.ts';
 import type { StoreSet } from './store-set.ts';
-import { lockedLine, machineReport, SAVE_KIT } from './warnings.ts';
+import { lockedLines, machineReport, SAVE_KIT } from './warnings.ts';
 
 export async function welcomeLines(about: {
   heart: Heart;
@@ -20,6 +21,7 @@ export async function welcomeLines(about: {
   const place = [
     `Holdfast is up. Data: ${data.path}`,
     ...(address === undefined ? [] : [`It listens on ${address}, for who has its token.`]),
+    ...successionLines(others),
   ];
   if (!core) return [...place, `It waits: ${heart.waitsFor}`];
   const alive = stores.alive();
@@ -29,7 +31,7 @@ export async function welcomeLines(about: {
   const lines = [
     ...place,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
-    ...core.volumes.locked.map((name) => `Note: ${lockedLine(name, others)}`),
+    ...lockedLines(core.volumes.locked, others).map((line) => `Note: ${line}`),
     ...machineReport(core).relaxed.map((line) => `Note: ${line}`),
   ];
   if (!isFirstRun) return lines;
@@ -43,5 +45,20 @@ export async function welcomeLines(about: {
     '  holdfast put FILE        stores a file and prints its id',
     '  holdfast get ID          brings it back',
     `  ${SAVE_KIT}   saves the recovery kit: keep it apart from the stores`,
+  ];
+}
+
+/** After a recovery: what this node is now, and where the others find it. */
+function successionLines({ succession, config, part }: Others): string[] {
+  if (!succession) return [];
+  const { former, hasFollowers } = succession;
+  const levels = Object.entries(config.labels).map(([level, name]) => `${level} ${name}`);
+  const who = [config.name, ...levels].join(', ');
+  const where = (part?.reachable ?? []).map(formatAddress).join(' ');
+  return [
+    ...(former ? [`It takes the place of the node ${former.name}, as: ${who}.`] : []),
+    ...(hasFollowers && where !== ''
+      ? [`It listens for the other nodes on ${where}; one that does not find it: neigh_add there.`]
+      : []),
   ];
 }

@@ -8,6 +8,7 @@ export {
   type Topology,
   type TopologyDevice,
 } from './layout.ts';
+export { countApart, matchShards } from './matching.ts';
 export { nextLayout, type LayoutOptions } from './next-layout.ts';
 export {
   handOffOrder,
@@ -16,5 +17,6 @@ export {
   nearPlaces,
   placeStripe,
   settledPlaces,
+  standingApart,
 } from './place.ts';
 export { reportLayout } from './report.ts';

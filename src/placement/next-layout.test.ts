@@ -112,6 +112,41 @@ const anyCase: fc.Arbitrary<Case> = fc
     ),
   }));
 
+/**
+ * Most positions that the first ones of a row may have in a domain: the fewest that will do on a
+ * server, then, with that, in a rack. By length, at most `tolerance + 1`.
+ */
+function prefixRooms({ devices }: Topology, length: number): number[][] {
+  const takers = devices.filter(({ state }) => state === 'in');
+  const racks = Object.values(Object.groupBy(takers, (each) => domainsOf(each)[0]!)).map((rack) =>
+    countBy(rack!, (each) => domainsOf(each)[1]!),
+  );
+  const sum = (counts: readonly number[], most: number) =>
+    counts.reduce((total, count) => total + Math.min(count, most), 0);
+  const least = (count: number, fits: (room: number) => number) => {
+    let room = 1;
+    while (fits(room) < count) room += 1;
+    return room;
+  };
+  const rooms: number[][] = [];
+  for (let count = 1; count <= Math.min(length, takers.length); count++) {
+    const server = least(count, (room) => sum(racks.flat(), room));
+    const sizes = racks.map((servers) => sum(servers, server));
+    const rack = least(count, (room) => sum(sizes, room));
+    rooms.push([rack, server].map((room, level) => Math.max(room, rooms.at(-1)?.[level] ?? 1)));
+  }
+  return rooms;
+}
+
+/** Where a row breaks the rule for its first positions. */
+function unspread(row: readonly number[], { devices }: Topology, rooms: number[][]): number {
+  const byNumber = new Map(devices.map((each) => [each.number, domainsOf(each)]));
+  return rooms.findIndex((most, i) => {
+    const held = row.slice(0, i + 1).map((number) => byNumber.get(number)!);
+    return most.some((room, level) => Math.max(...countBy(held, (each) => each[level]!)) > room);
+  });
+}
+
 /** The largest room with which the report's promise for a level would still be kept. */
 function promisedRooms({ topologies, width, tolerance }: Case, layout: Layout): number[] {
   const last = topologies.at(-1)!;
@@ -135,10 +170,11 @@ function layoutsOf({ topologies, width, tolerance }: Case): Layout[] {
 
 /** A swap in one row that takes from the fullest device and leaves the taker less full still. */
 function findBetterSwap(
-  { devices }: Topology,
+  at: Topology,
   layout: Layout,
-  rooms: number[],
+  { rooms, prefixes }: { readonly rooms: number[]; readonly prefixes: number[][] },
 ): string | undefined {
+  const { devices } = at;
   const takers = devices.filter(({ state }) => state === 'in');
   const loads = loadsOf(layout);
   const fullness = ({ number, weightBytes }: TopologyDevice, more = 0) =>
@@ -153,6 +189,11 @@ function findBetterSwap(
     const others = numbers.flatMap((n) => (n === fullest.number ? [] : (byNumber.get(n) ?? [])));
     const isLegal = (taker: TopologyDevice) =>
       !others.includes(taker) &&
+      unspread(
+        numbers.map((n) => (n === fullest.number ? taker.number : n)),
+        at,
+        prefixes,
+      ) === -1 &&
       rooms.every((room, level) => {
         const domain = domainsOf(taker)[level];
         return others.filter((each) => domainsOf(each)[level] === domain).length < room;
@@ -176,13 +217,16 @@ describe('any topology, any history', () => {
         for (const row of rowsOf(layout)) {
           const held = row.filter((number) => number !== NO_DEVICE);
           expect(held.length).toBe(Math.min(width, takers.size));
+          expect(row.slice(0, held.length)).toEqual(held);
           expect(new Set(held).size).toBe(held.length);
           expect(held.every((number) => takers.has(number))).toBe(true);
         }
         const rooms = promisedRooms(example, layout);
         const crowded = crowding(layout, last);
         expect(crowded.every((worst, level) => worst <= rooms[level]!)).toBe(true);
-        expect(findBetterSwap(last, layout, rooms)).toBeUndefined();
+        const prefixes = prefixRooms(last, Math.min(width, example.tolerance + 1));
+        expect(rowsOf(layout).find((row) => unspread(row, last, prefixes) !== -1)).toBeUndefined();
+        expect(findBetterSwap(last, layout, { rooms, prefixes })).toBeUndefined();
       }),
       { numRuns: 15 },
     );
@@ -235,7 +279,7 @@ describe('moves', () => {
     expect(report.movedPositions).toBe(loadsOf(layout).get(900));
   });
 
-  // Chains of moves: at most 1 % on top where rooms leave a row few choices.
+  // Chains of moves, and exchanges in a row for its first positions: at most 5 % on top.
   it.each([
     { name: 'flat', devices: grid(12, 12, 1) },
     { name: '4 racks of 3 servers', devices: grid(24, 4, 3) },
@@ -250,7 +294,7 @@ describe('moves', () => {
     const lost = loadsOf(before).get(5)!;
     expect(demandedMoves(before, layout)).toBe(lost);
     expect(report.movedPositions).toBeGreaterThanOrEqual(lost);
-    expect(report.movedPositions).toBeLessThanOrEqual(lost * 1.01);
+    expect(report.movedPositions).toBeLessThanOrEqual(lost * 1.05);
   });
 
   it('fill a new rack with what each other rack gives up', () => {
@@ -260,8 +304,9 @@ describe('moves', () => {
       device(50 + i, ['rack-new', `server-${i % 2}`]),
     );
     const { layout, report } = nextLayout(before, topology(2, [...devices, ...rack]), options);
-    expect(report.movedPositions).toBe(demandedMoves(before, layout));
-    expect(report.movedPositions).toBe(GROUP_COUNT);
+    expect(demandedMoves(before, layout)).toBe(GROUP_COUNT);
+    expect(report.movedPositions).toBeGreaterThanOrEqual(GROUP_COUNT);
+    expect(report.movedPositions).toBeLessThanOrEqual(GROUP_COUNT * 1.01);
     // One in each rack would be the most even; two are in the room, where one more would cost
     // moves.
     expect(crowding(layout, topology(2, [...devices, ...rack]))[0]).toBeLessThanOrEqual(2);
@@ -306,6 +351,34 @@ describe('prefixes', () => {
       [2, 1],
       [3, 1],
     ]);
+  });
+
+  // What stood on one machine first: three copies of which two have other places now.
+  it('come to stand on a server that has joined, at few moves beside those of its share', () => {
+    const before = [0, 1, 2, 3, 4, 5].map((i) => device(i, ['a', `${i % 2}`]));
+    const options = { width: 4, tolerance: 2 };
+    let { layout } = nextLayout(undefined, topology(1, before), options);
+    const joined = [6, 7, 8].map((i) => device(i, ['a', '2']));
+    const now = topology(2, [...before, ...joined]);
+    const { report, ...next } = nextLayout(layout, now, options);
+    const rooms = prefixRooms(now, 3);
+    expect(rooms).toEqual([
+      [1, 1],
+      [2, 1],
+      [3, 1],
+    ]);
+    expect(rowsOf(next.layout).filter((row) => unspread(row, now, rooms) !== -1)).toEqual([]);
+    expect(report.movedPositions).toBeLessThanOrEqual(1.3 * demandedMoves(layout, next.layout));
+    // One of two that goes takes at most two of three with it, and all there are come first.
+    layout = next.layout;
+    const gone = topology(
+      3,
+      now.devices.map((each) => ({ ...each, state: each.labels[1] === '0' ? 'out' : 'in' })),
+    );
+    layout = nextLayout(layout, gone, options).layout;
+    const two = prefixRooms(gone, 3);
+    expect(two.at(-1)![1]).toBe(2);
+    expect(rowsOf(layout).filter((row) => unspread(row, gone, two) !== -1)).toEqual([]);
   });
 
   it('stay fair as devices join and leave', () => {

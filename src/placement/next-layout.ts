@@ -1,20 +1,24 @@
 /**
  * The next layout from the previous one and the topology. Rules, in this order: at most one
  * position of a row on a device; at most *room* positions of a row in a domain; shares proportional
- * to weight as far as the rooms allow; the fewest moves; a hash. Every prefix of a row is well
- * spread and loads the devices fairly as far as that costs no moves.
+ * to weight as far as the rooms allow; the fewest moves; a hash. The first positions of a row, of
+ * which copies are made, are spread by a rule of their own (prefix-rule.ts); longer prefixes are
+ * well spread, and all load the devices fairly, as far as that costs no moves.
  *
  * Steps: keep what may stay, work out the shares, take away what breaks a room, fill and move
- * (`Sweep`), then settle the few positions that need a chain of moves.
+ * (`Sweep`), settle the few positions that need a chain of moves, then mend the rows whose first
+ * positions that has crowded.
  */
 import { assert, GROUP_COUNT, SHARDS_MAX } from '../base/index.ts';
 import { arrange } from './arrange.ts';
 import { domainTree, type DomainTree, roomsOf } from './domain-tree.ts';
 import { type Layout, type LayoutReport, NO_DEVICE, type Topology } from './layout.ts';
 import { reportLayout } from './report.ts';
+import { prefixRoomsOf } from './prefix-rule.ts';
 import { EMPTY, Rows } from './rows.ts';
 import { settle } from './settle.ts';
 import { fairShares } from './shares.ts';
+import { isSpread, spreadPrefixes } from './spread-prefixes.ts';
 import { Sweep } from './sweep.ts';
 
 export interface LayoutOptions {
@@ -35,22 +39,39 @@ export function nextLayout(
   assert(tolerance >= 0, 'the tolerance is not negative');
   const tree = domainTree(topology);
   const kept = keptTable(previous, tree, width);
-  const rooms = roomsOf(tree, Math.min(width, tree.devices.length), tolerance);
-  const shares = fairShares(tree, rooms, loadsOf(kept, tree));
-  const rows = new Rows(tree, { width, shares, rooms });
+  const filled = Math.min(width, tree.devices.length);
+  const ruleLength = Math.min(filled, tolerance + 1);
+  const prefixRooms = prefixRoomsOf(tree, ruleLength);
+  const rooms = filled === ruleLength ? prefixRoomsOf(tree, filled).at(-1) ?? roomsOf(tree, 0, 0)
+    : roomsOf(tree, filled, tolerance);
+  const shares = fairShares(tree, { rooms, prefixRooms }, loadsOf(kept, tree));
+  const rows = new Rows(tree, { width, shares, rooms, prefixRooms });
   for (const [slot, device] of kept.entries()) if (device !== EMPTY) rows.set(slot, device);
-  rows.evict();
-  for (const care of ['prefix', 'even', 'share', 'rest'] as const) {
-    if (!rows.isMet()) new Sweep(rows, care).run();
-  }
-  const isFree = (slot: number) => rows.table[slot] !== kept[slot];
-  settle(rows, isFree);
-  arrange(rows, isFree);
+  if (!isGoodEnough(rows)) remake(rows, kept);
 
   const numbers = Uint16Array.from(tree.devices, ({ number }) => number);
   const table = rows.table.map((device) => (device === EMPTY ? NO_DEVICE : numbers[device]!));
   const layout: Layout = { epoch: topology.epoch, width, table };
   return { layout, report: reportLayout(layout, topology, { tolerance, previous }) };
+}
+
+function remake(rows: Rows, kept: Uint16Array): void {
+  rows.evict();
+  for (const care of ['rule', 'prefix', 'even', 'share', 'any', 'rest'] as const) {
+    if (!rows.isMet()) new Sweep(rows, care).run();
+  }
+  const isFree = (slot: number) => rows.table[slot] !== kept[slot];
+  settle(rows, isFree);
+  arrange(rows, isFree);
+  spreadPrefixes(rows, kept);
+}
+
+/**
+ * Whether rows keep all rules, and every device has its share but for what the prefix rule left
+ * over: then nothing moves.
+ */
+function isGoodEnough(rows: Rows): boolean {
+  return rows.hasRoom() && rows.isNearlyMet() && isSpread(rows);
 }
 
 /** The previous table as device indexes; EMPTY where there was none or it takes shards no more. */

@@ -11,10 +11,15 @@
  */
 import { assert, GROUP_COUNT } from '../base/index.ts';
 import type { DomainTree } from './domain-tree.ts';
+import type { PrefixRooms } from './prefix-rule.ts';
 import { sumOverNodes } from './shares.ts';
 
 /** In place of a device index. */
 export const EMPTY = 0xffff;
+
+/** Positions, and part of a share, that a device may be off it before anything moves for that. */
+const LEFT_OVER_MAX = 2;
+const LEFT_OVER_PART_MAX = 0.005;
 
 export interface RowsOptions {
   readonly width: number;
@@ -22,6 +27,8 @@ export interface RowsOptions {
   readonly shares: Int32Array;
   /** Room of each level. */
   readonly rooms: Int32Array;
+  /** See prefix-rule.ts. */
+  readonly prefixRooms: PrefixRooms;
 }
 
 export class Rows {
@@ -35,15 +42,19 @@ export class Rows {
   readonly table: Uint16Array;
   /** row × nodes + node → positions of the row in the node. */
   readonly counts: Uint8Array;
+  /** Positions of a row that have a device. */
+  readonly filled: number;
   /** column × nodes + node → most positions of the row up to the column in the node: ⌈n X / F⌉. */
   readonly prefixMost: Uint8Array;
+  /** As `prefixMost`, by the prefix rule alone: for as many columns as the rule is long. */
+  readonly ruleMost: Uint8Array;
   /** node → ⌈X⌉. */
   readonly evenMost: Uint8Array;
   /** node → the room of its level, never passed. */
   readonly roomMost: Uint8Array;
   readonly #least: Uint8Array;
 
-  constructor(tree: DomainTree, { width, shares, rooms }: RowsOptions) {
+  constructor(tree: DomainTree, { width, shares, rooms, prefixRooms }: RowsOptions) {
     this.tree = tree;
     this.width = width;
     this.shares = shares;
@@ -51,6 +62,8 @@ export class Rows {
     this.table = new Uint16Array(GROUP_COUNT * width).fill(EMPTY);
     this.counts = new Uint8Array(GROUP_COUNT * tree.parents.length);
     this.nodeShares = sumOverNodes(tree, shares);
+    this.filled = rooms[0]!;
+    this.ruleMost = Uint8Array.from(prefixRooms.flatMap((most) => [...tree.levels].map((level) => most[level]!)));
     this.prefixMost = prefixMost(this);
     this.roomMost = Uint8Array.from(tree.levels, (level) => rooms[level]!);
     this.evenMost = Uint8Array.from(this.nodeShares, (share) => Math.ceil(share / GROUP_COUNT));
@@ -78,9 +91,28 @@ export class Rows {
     for (let l = 0; l < tree.depth; l++) this.counts[base + tree.paths[path + l]!]! += 1;
   }
 
+  /** Columns that the prefix rule is about. */
+  get ruleLength(): number {
+    return this.ruleMost.length / this.tree.parents.length;
+  }
+
   /** Whether every device has its share; then every row has all its positions. */
   isMet(): boolean {
     return this.loads.every((load, device) => load === this.shares[device]);
+  }
+
+  /** As far as chains of moves that heed prefixes too can bring it. */
+  isNearlyMet(): boolean {
+    return this.loads.every((load, device) => {
+      const share = this.shares[device]!;
+      return Math.abs(load - share) <= Math.max(LEFT_OVER_MAX, share * LEFT_OVER_PART_MAX);
+    });
+  }
+
+  /** Whether no row has more positions in a node than its room. */
+  hasRoom(): boolean {
+    const nodes = this.tree.parents.length;
+    return this.counts.every((count, at) => count <= this.roomMost[at % nodes]!);
   }
 
   isOver(device: number): boolean {
@@ -150,7 +182,7 @@ export class Rows {
   }
 }
 
-function prefixMost({ tree, width, nodeShares }: Rows): Uint8Array {
+function prefixMost({ tree, width, nodeShares, ruleMost }: Rows): Uint8Array {
   const nodes = tree.parents.length;
   const most = new Uint8Array(width * nodes);
   const deviceCounts = sumOverNodes(tree, new Int32Array(tree.devices.length).fill(1));
@@ -160,7 +192,8 @@ function prefixMost({ tree, width, nodeShares }: Rows): Uint8Array {
     for (let node = 0; node < nodes; node++) {
       // Shares are whole numbers: up to one position per device is rounding, not a right to more.
       const share = (nodeShares[node]! - deviceCounts[node]!) * part;
-      most[column * nodes + node] = Math.max(1, Math.ceil(share / positions));
+      const at = column * nodes + node;
+      most[at] = Math.min(Math.max(1, Math.ceil(share / positions)), ruleMost[at] ?? width);
     }
     most[column * nodes] = part; // the root
   }

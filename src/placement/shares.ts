@@ -7,17 +7,28 @@
  */
 import { assert, GROUP_COUNT } from '../base/index.ts';
 import type { DomainTree } from './domain-tree.ts';
+import { PrefixBudget, type PrefixRooms } from './prefix-rule.ts';
+
+interface RowRooms {
+  /** Of each level; see `roomsOf`. */
+  readonly rooms: Int32Array;
+  readonly prefixRooms: PrefixRooms;
+}
 
 /**
- * @param rooms of each level; see `roomsOf`.
  * @param loads positions that each device has now; between equals the one that has more keeps it.
  * @returns positions by device index; their sum fills every row.
  */
-export function fairShares(tree: DomainTree, rooms: Int32Array, loads: Int32Array): Int32Array {
+export function fairShares(
+  tree: DomainTree,
+  { rooms, prefixRooms }: RowRooms,
+  loads: Int32Array,
+): Int32Array {
   const limits = tree.levels.map((level) => rooms[level]! * GROUP_COUNT);
-  const shares = pour(tree, limits, loads);
+  const budget = () => new PrefixBudget(tree, prefixRooms, rooms[0]!);
+  const shares = pour({ tree, limits, loads, budget: budget() });
   assert(shares, 'the rooms let every row be filled');
-  return pour(tree, trimmed(tree, limits, shares), loads) ?? shares;
+  return pour({ tree, limits: trimmed(tree, limits, shares), loads, budget: budget() }) ?? shares;
 }
 
 /**
@@ -41,8 +52,15 @@ export function sumOverNodes(tree: DomainTree, figures: Int32Array): Int32Array 
   return sums;
 }
 
+interface Pouring {
+  readonly tree: DomainTree;
+  readonly limits: Int32Array;
+  readonly loads: Int32Array;
+  readonly budget: PrefixBudget;
+}
+
 /** @returns `undefined` when the limits do not let every row be filled. */
-function pour(tree: DomainTree, limits: Int32Array, loads: Int32Array): Int32Array | undefined {
+function pour({ tree, limits, loads, budget }: Pouring): Int32Array | undefined {
   const shares = new Int32Array(tree.devices.length);
   // A weight of 0 is not "nothing": such a device takes what the others must not take.
   const weights = Float64Array.from(tree.devices, ({ weightBytes }) => Math.max(weightBytes, 1));
@@ -51,11 +69,12 @@ function pour(tree: DomainTree, limits: Int32Array, loads: Int32Array): Int32Arr
   while (left[0]! > 0) {
     const index = leastFull(fullness, shares, loads);
     if (fullness[index] === Infinity) return undefined;
-    if (isFull(tree, left, index)) {
+    if (isFull(tree, left, index) || !budget.mayTake(index)) {
       fullness[index] = Infinity;
       continue;
     }
     shares[index]! += 1;
+    budget.take(index);
     fullness[index] = (shares[index]! + 1) / weights[index]!;
     for (let level = 0; level < tree.depth; level++) {
       left[tree.paths[index * tree.depth + level]!]! -= 1;

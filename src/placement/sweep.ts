@@ -14,6 +14,8 @@ import { EMPTY, type Rows } from './rows.ts';
 /** What a device must be to get a position. */
 interface Wish {
   readonly isShort: boolean;
+  /** Leaves out the prefix rule only where nothing else is left. */
+  readonly fitsRule: boolean;
   readonly fitsPrefix: boolean;
   readonly keepsEven: boolean;
 }
@@ -22,21 +24,27 @@ interface Wish {
 interface Care {
   readonly fill: readonly Wish[];
   readonly move?: Wish;
+  /** Moves only positions that break the prefix rule. */
+  readonly movesBreaches?: boolean;
 }
 
-const SHORT: Wish = { isShort: true, fitsPrefix: false, keepsEven: false };
+const SHORT: Wish = { isShort: true, fitsRule: true, fitsPrefix: false, keepsEven: false };
 const CARES = {
+  /** The prefix rule, where a domain has come. */
+  rule: { fill: [], move: SHORT, movesBreaches: true },
   /** Fair prefixes and even rows. */
   prefix: {
     fill: [{ ...SHORT, fitsPrefix: true }, SHORT],
-    move: { isShort: true, fitsPrefix: true, keepsEven: true },
+    move: { ...SHORT, fitsPrefix: true, keepsEven: true },
   },
   /** Even rows. */
   even: { fill: [], move: { ...SHORT, keepsEven: true } },
   /** Shares alone. */
   share: { fill: [], move: SHORT },
+  /** Shares, whatever becomes of prefixes: they are set right afterwards. */
+  any: { fill: [{ ...SHORT, fitsRule: false }], move: { ...SHORT, fitsRule: false } },
   /** What no device that is short could take: any other that the row may have. */
-  rest: { fill: [{ ...SHORT, isShort: false }] },
+  rest: { fill: [{ ...SHORT, isShort: false, fitsRule: false }] },
 } as const satisfies Record<string, Care>;
 
 export class Sweep {
@@ -104,11 +112,24 @@ export class Sweep {
   }
 
   #replacement(row: number, device: number): number {
-    const { move } = this.#care;
+    const { move, movesBreaches } = this.#care;
     if (!move || !this.#rows.isOver(device)) return device;
+    if (movesBreaches && !this.#breaksRule(row, device)) return device;
     if (move.fitsPrefix && !this.#isPrefixOver(device)) return device;
     const other = this.#pick(row, device, move);
     return other === EMPTY ? device : other;
+  }
+
+  #breaksRule(row: number, device: number): boolean {
+    const { tree, ruleMost } = this.#rows;
+    const { depth, paths, parents } = tree;
+    for (let level = 0; level < depth; level++) {
+      const node = paths[device * depth + level]!;
+      const most = ruleMost[this.#column * parents.length + node];
+      if (most === undefined) return false;
+      if (this.#prefixCounts[row * parents.length + node]! >= most) return true;
+    }
+    return false;
   }
 
   #isPrefixOver(device: number): boolean {
@@ -143,28 +164,39 @@ export class Sweep {
     const rows = this.#rows;
     if (!rows.mayEnter(row, [leaving, device], rows.evenMost)) return false;
     if (wish.keepsEven && !rows.mayLeave(row, leaving, device)) return false;
-    if (!wish.fitsPrefix) return true;
+    const { prefixMost, ruleMost } = rows;
+    if (!wish.fitsPrefix) return !wish.fitsRule || this.#fitsAll(row, device, ruleMost);
     if (leaving !== EMPTY && this.#isPrefixOver(device)) return false;
-    for (let level = 0; level < rows.tree.depth; level++) {
-      if (!this.#fitsPrefixes(row, device, level)) return false;
+    return this.#fitsAll(row, device, prefixMost);
+  }
+
+  #fitsAll(row: number, device: number, most: Uint8Array): boolean {
+    if (this.#column * this.#rows.tree.parents.length >= most.length) return true;
+    for (let level = 0; level < this.#rows.tree.depth; level++) {
+      if (!this.#fitsPrefixes(row, device, { level, most })) return false;
     }
     return true;
   }
 
   /** With `device` in this column, is every prefix of the row spread well at this level? */
-  #fitsPrefixes(row: number, device: number, level: number): boolean {
-    const { table, width, counts, prefixMost, tree } = this.#rows;
+  #fitsPrefixes(
+    row: number,
+    device: number,
+    { level, most }: { readonly level: number; readonly most: Uint8Array },
+  ): boolean {
+    const { table, width, counts, tree } = this.#rows;
     const { depth, paths, parents } = tree;
     const node = paths[device * depth + level]!;
     const at = row * parents.length + node;
     let count = this.#prefixCounts[at]! + 1;
-    if (count > prefixMost[this.#column * parents.length + node]!) return false;
+    if (count > most[this.#column * parents.length + node]!) return false;
     if (counts[at] === this.#prefixCounts[at]) return true; // nothing of the node comes later
-    for (let column = this.#column + 1; column < width; column++) {
+    const end = Math.min(width, most.length / parents.length);
+    for (let column = this.#column + 1; column < end; column++) {
       const later = table[row * width + column]!;
       if (later === EMPTY || paths[later * depth + level] !== node) continue;
       count += 1;
-      if (count > prefixMost[column * parents.length + node]!) return false;
+      if (count > most[column * parents.length + node]!) return false;
     }
     return true;
   }

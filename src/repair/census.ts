@@ -18,7 +18,7 @@ import {
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Holder, Namespace, References, StripeRecord } from '../meta/index.ts';
-import { leavingDevices, settledPlaces } from '../placement/index.ts';
+import { countApart, settledPlaces } from '../placement/index.ts';
 import type { ChunkEntry, ChunkStore } from '../store/index.ts';
 import { knownScheme } from './holdings.ts';
 import { recordsOf } from './whole-groups.ts';
@@ -34,8 +34,8 @@ export interface StripeCensus {
   readonly held: readonly HeldChunk[];
   /** Distinct shard indexes with a good chunk somewhere. */
   readonly goodCount: number;
-  /** Distinct devices that hold a good chunk. */
-  readonly goodDevices: number;
+  /** How many of them are on a device that need not stand for another one. */
+  readonly apartCount: number;
   /** Where the layout wants each shard; `undefined` where it has no device. */
   readonly wanted: readonly (DeviceId | undefined)[];
   readonly isInPlace: boolean;
@@ -88,14 +88,13 @@ export async function takeCensus(
     }
   });
   const held = byStripe(chunks.flat());
-  const leaving = leavingDevices(context.cluster.topology());
   const stripes: StripeCensus[] = [];
   const pending: StripeCensus[] = [];
   const unconfirmed: Unconfirmed[] = [];
   for await (const record of recordsOf(context.references, group)) {
     const key = stripeKey(record.stripe, record.schemeNumber);
     const together = held.get(key) ?? [];
-    const wanted = wantedPlaces(context.cluster, record, { chunks: together, leaving });
+    const wanted = wantedPlaces(context.cluster, record, together);
     const census = censusOf(record, together, wanted);
     held.delete(key);
     const holder = record.isStored ? undefined : await committedHolder(context, record);
@@ -111,14 +110,19 @@ export async function takeCensus(
 function wantedPlaces(
   cluster: Cluster,
   { stripe, schemeNumber }: StripeRecord,
-  { chunks, leaving }: { chunks: readonly HeldChunk[]; leaving: ReadonlySet<DeviceId> },
+  chunks: readonly HeldChunk[],
 ): readonly (DeviceId | undefined)[] {
   const scheme = schemeOfNumber(schemeNumber);
   const holdersOf = (index: number): DeviceId[] =>
     chunks
       .filter(({ entry, shardIndex }) => entry.isGood && shardIndex === index)
       .map(({ store }) => store.id);
-  return settledPlaces(cluster.place(stripe, scheme), scheme, { holdersOf, leaving });
+  const at = {
+    places: cluster.place(stripe, scheme),
+    order: () => cluster.handOff(stripe, scheme),
+    topology: cluster.topology(),
+  };
+  return settledPlaces(at, scheme, holdersOf);
 }
 
 /** Who names the stripe in a manifest that is committed; asking changes nothing. */
@@ -174,11 +178,14 @@ export function censusOf(
   wanted: readonly (DeviceId | undefined)[],
 ): StripeCensus {
   const good = held.filter(({ entry }) => entry.isGood);
+  const holders = wanted.map((_, index) =>
+    good.filter(({ shardIndex }) => shardIndex === index).map(({ store }) => store.id),
+  );
   return {
     record,
     held,
     goodCount: new Set(good.map(({ shardIndex }) => shardIndex)).size,
-    goodDevices: new Set(good.map(({ store }) => store.id)).size,
+    apartCount: countApart(holders),
     wanted,
     isInPlace: wanted.every((device, index) => isAt({ held }, index, device)),
   };
@@ -213,5 +220,5 @@ export function stateOf(census: StripeCensus): 'ok' | 'degraded' | 'lost' {
   const { n } = schemeOfNumber(census.record.schemeNumber);
   if (spareCount(census) < 0) return 'lost';
   // Two shards on one device are lost together, so they count as one.
-  return Math.min(census.goodCount, census.goodDevices) >= n ? 'ok' : 'degraded';
+  return census.apartCount >= n ? 'ok' : 'degraded';
 }

@@ -21,7 +21,7 @@ const near = parseScheme('near-3');
 const DEVICES = Array.from({ length: 9 }, (_, i) => `device ${i}` as DeviceId);
 const places: Places = {
   of: (_, { n }) => DEVICES.slice(0, n),
-  leaving: new Set(),
+  standingApart: (others) => (device) => !others.includes(device),
 };
 /** Of one group. */
 const STRIPES = [0x1230, 0x1231, 0x1232].map(stripeOf);
@@ -99,9 +99,9 @@ describe('holdings', () => {
     expect(lookAt(moved, near)).toBe(lookAt(all, near));
     const together = all.map((shard) => (isLast(near)(shard) ? { ...shard, device: 0 } : shard));
     expect(lookAt(together, near)).toBeUndefined();
-    const leaving = new Set([DEVICES[5]!]); // it is to be emptied
-    expect(lookAt(moved, near, { ...places, leaving })).toBe(undefined);
-    expect(lookAt(all, near, { ...places, leaving })).toBe(lookAt(all, near));
+    const standingApart = () => (device: DeviceId) => device !== DEVICES[5]; // to be emptied
+    expect(lookAt(moved, near, { ...places, standingApart })).toBe(undefined);
+    expect(lookAt(all, near, { ...places, standingApart })).toBe(lookAt(all, near));
   });
 
   it('heed neither metadata nor what makes no sense', () => {

@@ -18,14 +18,16 @@ import {
   schemeOfNumber,
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
-import { leavingDevices, NO_DEVICE } from '../placement/index.ts';
+import { NO_DEVICE, standingApart } from '../placement/index.ts';
 import type { ChunkStore, GroupDigest } from '../store/index.ts';
 
 export interface Places {
   /** The device of each shard index of a group. */
   readonly of: (group: number, scheme: Scheme) => readonly (DeviceId | undefined)[];
-  /** Devices on which nothing is at its place. */
-  readonly leaving: ReadonlySet<DeviceId>;
+  /** See `standingApart`. */
+  readonly standingApart: (
+    others: readonly (DeviceId | undefined)[],
+  ) => (device: DeviceId) => boolean;
 }
 
 export interface SchemeContents {
@@ -47,7 +49,8 @@ export function placesOf(cluster: Pick<Cluster, 'layout' | 'topology'>): Places 
       const number = index < width ? table[group * width + index]! : NO_DEVICE;
       return number === NO_DEVICE ? undefined : byNumber.get(number);
     });
-  return { of, leaving: leavingDevices(cluster.topology()) };
+  const topology = cluster.topology();
+  return { of, standingApart: (others) => standingApart(topology, others) };
 }
 
 export class Holdings {
@@ -104,13 +107,14 @@ function evenContents(
   { group, places }: { readonly group: number; readonly places: Places },
 ): Sums | undefined {
   const { count, digest } = held.find(({ shardIndex }) => shardIndex === 0) ?? { count: 0 };
-  // The last copy of a near scheme may stand anywhere but where the others are (settledPlaces).
+  // The last copy of a near scheme may stand anywhere apart from the others (settledPlaces).
   const row = places.of(group, scheme);
   const fixed = scheme.isNear ? row.slice(0, -1) : row;
+  const isApart = scheme.isNear ? places.standingApart(fixed) : () => false;
   const isAtPlace = ({ device, shardIndex }: Held): boolean =>
     shardIndex < fixed.length
       ? fixed[shardIndex] === device
-      : shardIndex < scheme.n && !fixed.includes(device) && !places.leaving.has(device);
+      : shardIndex < scheme.n && isApart(device);
   if (digest === undefined || !held.every(isAtPlace)) return undefined;
   for (let index = 0; index < scheme.n; index++) {
     const sums = sumsOf(held.filter(({ shardIndex }) => shardIndex === index));

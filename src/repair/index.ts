@@ -3,7 +3,7 @@ export { openRepair, type RepairOptions } from './open-repair.ts';
 export { AUTOMATIC_RATES, type PaceRates } from './pace.ts';
 export { runHealer, type HealerOptions } from './healer.ts';
 export { remoteRepair, type RemoteRepairOptions } from './remote-repair.ts';
-export { serveRepair, type ServeRepairOptions } from './serve-repair.ts';
+export { type ServedRepair, serveRepair, type ServeRepairOptions } from './serve-repair.ts';
 export { serveWholeEpochs, tellWhole, WholeEpochs } from './whole-epochs.ts';
 export type {
   CollectOptions,

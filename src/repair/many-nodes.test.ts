@@ -141,7 +141,7 @@ describe('a look', () => {
         }
         expect(await bed.repair.health()).toEqual(await thorough.health());
       }),
-      { numRuns: 10 },
+      { numRuns: 4 },
     );
   }, 30_000);
 });

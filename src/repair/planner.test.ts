@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chunkId, type DeviceId, parseScheme, schemeNumber } from '../base/index.ts';
+import { chunkId, type DeviceId, parseScheme, type Scheme, schemeNumber } from '../base/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import { stripeOf } from '../../test/suites/meta-makers.ts';
 import { censusOf, type HeldChunk, stateOf, type StripeCensus } from './census.ts';
@@ -24,7 +24,10 @@ const record = {
 const DEVICES = Array.from({ length: 9 }, (_, i) => `device ${i}` as DeviceId);
 
 /** The layout wants shard i at device i. */
-function censusFrom(held: readonly { index: number; device: number; isGood: boolean }[]) {
+function censusFrom(
+  held: readonly { index: number; device: number; isGood: boolean }[],
+  { scheme: of, placeCount }: { scheme: Scheme; placeCount: number } = { scheme, placeCount: 6 },
+) {
   const chunks = held.map(({ index, device, isGood }): HeldChunk => ({
     store: { id: DEVICES[device]! } as ChunkStore,
     entry: {
@@ -36,7 +39,8 @@ function censusFrom(held: readonly { index: number; device: number; isGood: bool
     },
     shardIndex: index,
   }));
-  return censusOf(record, chunks, DEVICES.slice(0, scheme.n));
+  const places = Array.from({ length: of.n }, (_, i) => (i < placeCount ? DEVICES[i] : undefined));
+  return censusOf({ ...record, schemeNumber: schemeNumber(of) }, chunks, places);
 }
 
 const WHOLE = Array.from({ length: scheme.n }, (_, i) => ({ index: i, device: i, isGood: true }));
@@ -51,13 +55,17 @@ const anyContext = fc.record({
   waitsForAway: fc.boolean(),
 });
 
-function contextOf({ alive, ...rest }: { alive: number[] } & Omit<PlanContext, 'isAlive'>) {
+function contextOf({
+  alive,
+  ...rest
+}: { alive: number[] } & Omit<PlanContext, 'isAlive' | 'leaving'>): PlanContext {
   const ids = new Set(alive.map((device) => DEVICES[device]));
-  return { ...rest, isAlive: (device: DeviceId) => ids.has(device) };
+  return { ...rest, leaving: new Set(), isAlive: (device: DeviceId) => ids.has(device) };
 }
 
 const everybody: PlanContext = {
   isAlive: () => true,
+  leaving: new Set(),
   hasLayoutMoved: false,
   waitsForAway: false,
 };
@@ -79,7 +87,7 @@ describe('a plan', () => {
         expect(plan === 'lost').toBe(state === 'lost');
         if (plan === 'nothing') expect(state).toBe('ok');
         if (plan === 'wait') {
-          expect(context.waitsForAway && census.goodDevices > scheme.k).toBe(true);
+          expect(context.waitsForAway && census.apartCount > scheme.k).toBe(true);
         }
         if (typeof plan === 'string') return;
         expect(plan.kind === 'rebuild').toBe(state === 'degraded');
@@ -127,6 +135,16 @@ describe('a plan', () => {
     // What stands elsewhere because its device is away has nowhere to go.
     const elsewhere = censusFrom([{ index: 0, device: 7, isGood: true }, ...WHOLE.slice(1)]);
     expect(planFor(elsewhere, patient)).toBe('nothing');
+  });
+
+  it('empties a device of copies for which there is no place', () => {
+    const copies = censusFrom(WHOLE.slice(0, 3), { scheme: parseScheme('copy-3'), placeCount: 2 });
+    expect(planFor(copies, everybody)).toBe('nothing');
+    const emptying = { ...everybody, leaving: new Set([DEVICES[2]!]) };
+    expect(stepOf(copies, emptying)).toMatchObject({ kind: 'surplus', targets: [] });
+    // Another place for a piece may yet come.
+    const pieces = censusFrom(WHOLE, { scheme, placeCount: 2 });
+    expect(planFor(pieces, emptying)).toBe('nothing');
   });
 
   it('orders by what may still be lost, then hand-offs, moves, surplus', () => {

@@ -40,7 +40,7 @@ export function planFor(census: StripeCensus, context: PlanContext): Plan {
   const { record, wanted } = census;
   if (spareCount(census) < 0) return 'lost';
   const { n, k } = schemeOfNumber(record.schemeNumber);
-  const spare = Math.min(census.goodCount, census.goodDevices) - k;
+  const spare = census.apartCount - k;
   const isReachable = (device: DeviceId | undefined): device is DeviceId =>
     device !== undefined && context.isAlive(device);
   const unfilled = Array.from({ length: n }, (_, index) => ({ index, device: wanted[index] }));

@@ -13,6 +13,7 @@ import {
   remoteRepair,
   type RepairStatus,
   type RunOptions,
+  type ServedRepair,
   serveRepair,
 } from './index.ts';
 
@@ -74,10 +75,11 @@ describe('repair on another node', () => {
   let isSteward: boolean;
   let mayAsk: boolean;
   let remote: Repair;
+  let serving: ServedRepair;
 
   function serve(server: Network, { env }: RemoteBed): void {
     const options = { clock: env.clock, mayAsk: () => mayAsk };
-    serveRepair(server, () => (isSteward ? served : undefined), options);
+    serving = serveRepair(server, () => (isSteward ? served : undefined), options);
   }
 
   beforeEach(async () => {
@@ -206,6 +208,22 @@ describe('repair on another node', () => {
       ['release', 'v', 9n],
       ['release', 'v', 9n],
     ]);
+  });
+
+  it('does a few runs of a node at once, and ends them when it is told to', async () => {
+    served.before = async ({ signal }) => await bed.env.clock.sleep(DAY_MS, { signal });
+    const runs = Array.from({ length: 6 }, () => remote.scrub().catch(errorCode));
+    const quick = async (): Promise<unknown> => {
+      const codes = await Promise.all([runs[4], runs[5]]);
+      served.before = async () => {};
+      return [codes, await remote.release('v', { inode: 1n })];
+    };
+    expect(await quick()).toEqual([['HF_BUSY', 'HF_BUSY'], undefined]);
+    const startMs = bed.env.clock.monotonic();
+    await serving.endRuns();
+    expect(new Set(await Promise.all(runs.slice(0, 4)))).toEqual(new Set(['HF_UNAVAILABLE']));
+    expect(bed.env.clock.monotonic() - startMs).toBeLessThan(60_000);
+    expect(await remote.health()).toEqual(HEALTH);
   });
 
   it('refuses who may not ask, and what makes no sense', async () => {

@@ -36,6 +36,8 @@ export interface RemoteRepairOptions {
   readonly network: Pick<Network, 'open'>;
   /** Who repairs; `undefined` while that is not known. */
   readonly steward: () => NodeId | undefined;
+  /** How a node is called in lines for people. */
+  readonly tell?: ((node: NodeId) => string) | undefined;
 }
 
 type Answer<Method extends RepairMethod> = v.InferOutput<(typeof REPAIR_ANSWERS)[Method]>;
@@ -81,7 +83,7 @@ export function remoteRepair(options: RemoteRepairOptions): Repair {
 
 /** @returns what was answered, unchecked. */
 async function exchange(
-  { network, steward }: RemoteRepairOptions,
+  { network, steward, tell }: RemoteRepairOptions,
   { method, arg, run }: { method: RepairMethod; arg: object; run: RunOptions },
 ): Promise<unknown> {
   const { signal, onProgress } = run;
@@ -108,14 +110,14 @@ async function exchange(
       stream.destroy();
     }
   } catch (error) {
-    throw translated(error, { node, signal });
+    throw translated(error, { node: tell?.(node) ?? node, signal });
   }
 }
 
 /** What an error of the exchange means to the caller. */
 function translated(
   error: unknown,
-  { node, signal }: { node: NodeId; signal: AbortSignal | undefined },
+  { node, signal }: { node: string; signal: AbortSignal | undefined },
 ): unknown {
   const code = errorCode(error);
   if (signal?.aborted && code !== undefined) {

@@ -1,11 +1,11 @@
 /**
  * Answers other nodes that ask for scrub, health, repair or collection, or let go of what they have
- * removed: this node is the steward and does the work. A caller that goes away ends its run; a
- * release or an undone write goes on to its end.
+ * removed: this node is the steward and does the work. A caller that goes away ends its run,
+ * of which each node may have a few; a release or an undone write goes on to its end.
  */
 import type { Duplex } from 'node:stream';
 import type * as v from 'valibot';
-import { errorCode, HoldfastError, type NodeId } from '../base/index.ts';
+import { errorCode, HoldfastError, LIMITS, type NodeId, UnderWay } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 import type { CallContext, Network } from '../net/index.ts';
 import type { Progress, Repair, RunOptions } from './repair.ts';
@@ -38,17 +38,25 @@ const WORK: {
   status: (repair) => repair.status(),
   repair: (repair, arg, run) => repair.repair({ ...arg, ...run }),
   collect: (repair, arg, run) => repair.collect({ ...arg, ...run }),
-  // These two go on without their caller.
   release: (repair, { volume, inode }) => repair.release(volume, { inode }),
   abandon: (repair, { volume, inode, stripes }) => repair.abandon(volume, inode, stripes),
 };
+
+/** The last two go on without their caller. */
+const NO_RUNS: readonly RepairMethod[] = ['status', 'release', 'abandon'];
+
+export interface ServedRepair {
+  /** Ends the runs that others have asked for, and waits for them. */
+  endRuns(): Promise<void>;
+}
 
 /** @param repair `undefined` while this node is not, or not yet, the steward. */
 export function serveRepair(
   network: Pick<Network, 'handle'>,
   repair: () => Repair | undefined,
   { clock, mayAsk }: ServeRepairOptions,
-): void {
+): ServedRepair {
+  const runs = new ServedRuns();
   function answer<Method extends RepairMethod>(method: Method): void {
     const handler = async (arg: Arg<Method>, context: CallContext): Promise<unknown> => {
       const { volume } = arg as { volume?: string };
@@ -57,17 +65,54 @@ export function serveRepair(
       }
       const working = repair();
       if (!working) throw new HoldfastError('HF_UNAVAILABLE', 'this node does not repair now');
-      return await withNews(clock, context, (run) => WORK[method](working, arg, run));
+      const { stream } = context;
+      const work = async ({ signal }: Pick<CallContext, 'signal'>): Promise<unknown> =>
+        await withNews(clock, { stream, signal }, (run) => WORK[method](working, arg, run));
+      return NO_RUNS.includes(method) ? await work(context) : await runs.run(context, work);
     };
     network.handle<Arg<Method>>(methodName(method), { schema: REPAIR_ARGS[method] }, handler);
   }
   for (const method of Object.keys(REPAIR_ARGS)) answer(method as RepairMethod);
+  return { endRuns: () => runs.end() };
+}
+
+/** Runs for other nodes that are under way. */
+class ServedRuns {
+  readonly #counts = new Map<NodeId, number>();
+  readonly #underWay = new UnderWay();
+  #end = new AbortController();
+
+  /** @throws HF_BUSY when the node has its share already. */
+  async run<Result>(
+    { from, signal }: Pick<CallContext, 'from' | 'signal'>,
+    work: (run: Pick<CallContext, 'signal'>) => Promise<Result>,
+  ): Promise<Result> {
+    const count = this.#counts.get(from) ?? 0;
+    if (count >= LIMITS.servedRunsPerPeerMax) {
+      throw new HoldfastError('HF_BUSY', `${count} runs of repair for this node are under way`);
+    }
+    this.#counts.set(from, count + 1);
+    try {
+      const until = AbortSignal.any([signal, this.#end.signal]);
+      return await this.#underWay.run(() => work({ signal: until }));
+    } finally {
+      const left = this.#counts.get(from)! - 1;
+      if (left > 0) this.#counts.set(from, left);
+      else this.#counts.delete(from);
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#end.abort();
+    this.#end = new AbortController();
+    await this.#underWay.settled();
+  }
 }
 
 /** Tells the caller of the progress, so that silence means that this node is gone. */
 async function withNews<Result>(
   clock: Clock,
-  { signal, stream }: CallContext,
+  { signal, stream }: Pick<CallContext, 'signal' | 'stream'>,
   work: (run: RunOptions) => Promise<Result>,
 ): Promise<Result> {
   if (!stream) throw new HoldfastError('HF_BAD_ARGUMENT', 'this is asked for with a stream');

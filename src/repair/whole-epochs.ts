@@ -28,6 +28,11 @@ export class WholeEpochs {
     return this.#epochs.get(group) ?? 0;
   }
 
+  /** What a steward said counts no longer than it is one: the epochs of the next may be lower. */
+  forget(): void {
+    this.#epochs.clear();
+  }
+
   /** Never goes back. */
   raise(groups: Iterable<number>, epoch: number): void {
     for (const group of groups) {

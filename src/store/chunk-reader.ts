@@ -4,8 +4,16 @@
  * Invariants: (1) the extents of a chunk stay as they are while it is read; (2) a mark is made only
  * on what was read: not when other bytes have taken its place meanwhile.
  */
-import { type ChunkId, errorMessage, HoldfastError, type KeyedLock, toHex } from '../base/index.ts';
+import {
+  type ChunkId,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  type KeyedLock,
+  toHex,
+} from '../base/index.ts';
 import type { Log } from '../env/index.ts';
+import { checkChunk } from './chunk-format.ts';
 import type { ChunkEntry, GetOptions } from './chunk-store.ts';
 import type { Committer } from './committer.ts';
 import type { ExtentIo } from './extent-io.ts';
@@ -64,6 +72,18 @@ export class ChunkReader {
     }
     await this.mark(record, 'bad');
     throw badChunk(id, errorMessage(reason), reason);
+  }
+
+  /** Reads the chunk and compares it with its id. @returns whether it is bad: then it is marked. */
+  async dispute(record: ChunkRecord, { signal }: Pick<GetOptions, 'signal'>): Promise<boolean> {
+    try {
+      checkChunk(record.id, await this.read(record, { signal }));
+      return false;
+    } catch (error) {
+      if (errorCode(error) !== 'HF_CORRUPT') throw error;
+      await this.mark(record, 'bad');
+      return true;
+    }
   }
 
   /** Marks a chunk as known bad, or as good, unless other bytes have taken its place meanwhile. */

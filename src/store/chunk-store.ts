@@ -115,6 +115,14 @@ export interface ChunkStore extends AsyncDisposable {
    */
   get(id: ChunkId, options?: GetOptions): Promise<Uint8Array | undefined>;
 
+  /**
+   * A turn among what the store serves at once, until it is disposed. Who takes one before it asks
+   * waits no longer than what it asks for takes: waiting for it is no sign that the store hangs. A
+   * store without turns serves all who come.
+   * @throws HF_INTERRUPTED.
+   */
+  turn?(options?: Cancel): Promise<Disposable>;
+
   /** What is known of the chunk without reading it. */
   stat(id: ChunkId): Promise<ChunkEntry | undefined>;
 
@@ -129,6 +137,15 @@ export interface ChunkStore extends AsyncDisposable {
    * @returns whether a chunk was deleted.
    */
   remove(id: ChunkId, options: { generationMax: number } & Cancel): Promise<boolean>;
+
+  /**
+   * The caller has got bytes of the chunk that are not what its id names. The store reads it and
+   * sees for itself: a chunk that is bad is marked so, a good one is never lost by what others say.
+   * A store of another node that stands by it, although other bytes came from there, is not
+   * believed: from now on the chunk counts as bad here.
+   * @returns whether the chunk is, or counts as, bad now.
+   */
+  dispute?(id: ChunkId, options?: Cancel): Promise<boolean>;
 
   /** All chunks, good and bad, of one placement group or of the store; order is not defined. */
   list(options?: { group?: number } & Cancel): AsyncIterable<ChunkEntry>;

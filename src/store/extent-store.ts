@@ -15,7 +15,6 @@ import {
   type ChunkId,
   type ClusterId,
   type DeviceId,
-  groupOf,
   HoldfastError,
   KeyedLock,
   throwIfAborted,
@@ -269,20 +268,21 @@ export class ExtentStore implements ChunkStore {
     return true;
   }
 
-  async *list(
-    options: { group?: number; signal?: AbortSignal | undefined } = {},
-  ): AsyncIterable<ChunkEntry> {
-    const { index } = this.#inventory;
-    const { group, signal } = options;
-    if (group !== undefined && !this.#inventory.hasGroup(group)) return;
-    const numbers =
-      group === undefined ? index.partitions.keys() : [index.partitionOf(Math.floor(group / 16))];
-    for (const number of numbers) {
+  async dispute(id: ChunkId, options: Pick<GetOptions, 'signal'> = {}): Promise<boolean> {
+    using _ = this.#operations.begin();
+    this.#health.check();
+    const record = this.#inventory.index.find(id);
+    return record !== undefined && (await this.#reader.dispute(record, options));
+  }
+
+  async *list({
+    group,
+    signal,
+  }: { group?: number; signal?: AbortSignal | undefined } = {}): AsyncIterable<ChunkEntry> {
+    for (const records of this.#inventory.recordsOf(group)) {
       throwIfAborted(signal);
       this.#operations.check();
-      for (const record of index.recordsOf(number)) {
-        if (group === undefined || groupOf(record.id) === group) yield entryOf(record);
-      }
+      for (const record of records) yield entryOf(record);
     }
   }
 

@@ -13,7 +13,15 @@ import type { GroupDigest } from './chunk-store.ts';
 import { GroupDigests } from './group-digests.ts';
 import { type IndexTable, recordAt } from './index-table.ts';
 import { recordsOf } from './journal.ts';
-import { groupAt, isMetadataAt, kindOf, readExtent, SLOT_KINDS, WORD_EXTENT } from './slot.ts';
+import {
+  type ChunkRecord,
+  groupAt,
+  isMetadataAt,
+  kindOf,
+  readExtent,
+  SLOT_KINDS,
+  WORD_EXTENT,
+} from './slot.ts';
 import type { Space } from './space.ts';
 
 export class Inventory {
@@ -41,8 +49,15 @@ export class Inventory {
     return this.#badChunkCount;
   }
 
-  hasGroup(group: number): boolean {
-    return this.#groupCounts[group]! > 0;
+  /** Records of one group, or of all, part by part. */
+  *recordsOf(group: number | undefined): Iterable<readonly ChunkRecord[]> {
+    const { index } = this;
+    if (group === undefined) {
+      for (const number of index.partitions.keys()) yield index.recordsOf(number);
+    } else if (this.#groupCounts[group]! > 0) {
+      const records = index.recordsOf(index.partitionOf(Math.floor(group / 16)));
+      yield records.filter(({ id }) => groupOf(id) === group);
+    }
   }
 
   /** Counts all chunks that are in the index already: the mount derives the rest from it. */

@@ -46,6 +46,7 @@ function serving(stores: readonly ChunkStore[], options: Partial<ServeStoresOpti
   return (server: Network, { env }: RemoteBed): void =>
     serveStores(server, () => stores, {
       clock: env.clock,
+      mayPut: () => true,
       mayRemove: () => true,
       oldestEpoch: () => 0,
       ...options,
@@ -115,7 +116,11 @@ describe('store of another node', () => {
   let remote: RemoteChunkStore;
   let mayRemove: boolean;
   let oldestEpoch: number;
-  const options = { mayRemove: () => mayRemove, oldestEpoch: () => oldestEpoch };
+  const options = {
+    mayPut: () => true,
+    mayRemove: () => mayRemove,
+    oldestEpoch: () => oldestEpoch,
+  };
 
   beforeEach(async () => {
     mayRemove = true;
@@ -500,7 +505,7 @@ describe('store of another node', () => {
         await stuck.promise;
         return undefined;
       };
-      const calls = Array.from({ length: LIMITS.servedPerPeerMax + 20 }, () =>
+      const calls = Array.from({ length: LIMITS.servedPerPeerMax / 2 + 20 }, () =>
         asker
           .call(server.self, 'store/stat', { device: id, id: SMALL.id }, deadline)
           .then(() => 'answered', errorCode),
@@ -508,8 +513,33 @@ describe('store of another node', () => {
       await bed.env.clock.sleep(1000);
       stuck.resolve();
       const answers = await Promise.all(calls);
-      const refused = answers.filter((answer) => answer === 'HF_UNAVAILABLE');
+      const refused = answers.filter((answer) => answer === 'HF_BUSY');
       expect(refused.length).toBe(20);
+    });
+
+    it('which lists wait for, and looks that come once in a while', async () => {
+      const { asker, server, env } = bed;
+      await put(SMALL);
+      const stuck = Promise.withResolvers<void>();
+      store.stat = async () => {
+        await stuck.promise;
+        return undefined;
+      };
+      const calls = Array.from({ length: LIMITS.servedPerPeerMax / 2 }, () =>
+        asker.call(server.self, 'store/stat', { device: id, id: SMALL.id }, deadline),
+      );
+      await env.clock.sleep(100);
+      expect(await put(LARGE).catch(errorCode)).toBe('HF_BUSY');
+      const waiting = Promise.all([
+        remote.usage(),
+        remote.digests(),
+        Array.fromAsync(remote.list()),
+      ]);
+      await env.clock.sleep(3000);
+      stuck.resolve();
+      const [usage, digests, entries] = await waiting;
+      expect([usage.chunkCount, digests.length, entries.length]).toEqual([1, 1, 1]);
+      await Promise.all(calls);
     });
   });
 });

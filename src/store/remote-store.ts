@@ -1,6 +1,7 @@
 /**
  * A store of another node, as a {@link ChunkStore}: callers cannot tell it from a local one. Every
- * operation ends: with an answer, or with HF_UNAVAILABLE when none came in time.
+ * operation ends: with an answer, with HF_UNAVAILABLE when none came in time, or with HF_BUSY when
+ * the other node serves too many already.
  *
  * What is checked here, and what is not: the network's frames have checksums, so bytes change only
  * by the will of the other node. A metadata chunk is compared with its id. Of a whole shard the
@@ -16,6 +17,7 @@ import {
   type ChunkId,
   chunkIdParts,
   type DeviceId,
+  type ErrorCode,
   errorCode,
   errorMessage,
   groupOf,
@@ -39,14 +41,19 @@ import type {
   StoreState,
   StoreUsage,
 } from './chunk-store.ts';
+import { DisputedChunks } from './disputed.ts';
 import { Operations } from './operations.ts';
+import { PeerTurns } from './peer-turns.ts';
 import { parsed, StoreLink, type StoreLinkOptions } from './store-link.ts';
 import { badAnswer, readChunk } from './store-streams.ts';
 import * as wire from './store-wire.ts';
+import { whileBusy } from './while-busy.ts';
 
 export interface RemoteStoreOptions extends StoreLinkOptions {
   /** The topology epoch that this node goes by; puts carry it (ruling 11). */
   readonly epoch: () => number;
+  /** Shared by all stores of the node. */
+  readonly turns?: PeerTurns;
 }
 
 /** An answer about usage is good for so long, unless this node changes something. */
@@ -61,14 +68,17 @@ export class RemoteChunkStore implements ChunkStore {
   readonly #options: RemoteStoreOptions;
   readonly #link: StoreLink;
   readonly #operations: Operations;
+  readonly #turns: PeerTurns;
   /** Puts and removes of one chunk keep their order, though they travel on two connections. */
   readonly #locks = new KeyedLock();
+  readonly #disputed = new DisputedChunks();
   #usage: { readonly answer: Promise<StoreUsage>; readonly untilMs: number } | undefined;
 
   constructor(options: RemoteStoreOptions) {
     this.id = options.id;
     this.node = options.node;
     this.#options = options;
+    this.#turns = options.turns ?? new PeerTurns();
     this.#link = new StoreLink(options, () => (this.#usage = undefined));
     this.#operations = new Operations(`the connection to store ${options.id}`);
   }
@@ -78,10 +88,15 @@ export class RemoteChunkStore implements ChunkStore {
     return this.#link.state;
   }
 
+  async turn({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<Disposable> {
+    return await this.#turns.take(this.id, signal);
+  }
+
   async put(id: ChunkId, chunk: Uint8Array, options: PutOptions): Promise<void> {
     if (chunk.length === 0) throw new HoldfastError('HF_BAD_ARGUMENT', 'a chunk has bytes');
     if (chunk.length > LIMITS.chunkBytesMax) throw new HoldfastError('HF_TOO_LARGE');
     using _operation = this.#begin(options.signal);
+    this.#checkUndisputed(id, 'HF_IO');
     using _lock = await this.#locks.acquire(id);
     this.#usage = undefined;
     const { generation, signal } = options;
@@ -100,6 +115,7 @@ export class RemoteChunkStore implements ChunkStore {
   async get(id: ChunkId, options: GetOptions = {}): Promise<Uint8Array | undefined> {
     using _operation = this.#begin(options.signal);
     checkRange(options.offset, options.lengthBytes);
+    this.#checkUndisputed(id, 'HF_CORRUPT');
     return await twice(options.signal, () => this.#get(id, options));
   }
 
@@ -127,7 +143,7 @@ export class RemoteChunkStore implements ChunkStore {
     using _operation = this.#begin();
     const arg = { device: this.id, id };
     const { entry } = await twice(undefined, () => this.#link.call('stat', arg, wire.STAT_ANSWER));
-    return entry && { id: new Uint8Array(id) as ChunkId, ...entry };
+    return entry && this.#disputed.judged({ id: new Uint8Array(id) as ChunkId, ...entry });
   }
 
   async statMany(
@@ -141,7 +157,9 @@ export class RemoteChunkStore implements ChunkStore {
     );
     if (entries.length !== ids.length) throw badAnswer('another number of chunks than asked for');
     return entries.map((entry, index) =>
-      entry === null ? undefined : { id: new Uint8Array(ids[index]!) as ChunkId, ...entry },
+      entry === null
+        ? undefined
+        : this.#disputed.judged({ id: new Uint8Array(ids[index]!) as ChunkId, ...entry }),
     );
   }
 
@@ -154,7 +172,27 @@ export class RemoteChunkStore implements ChunkStore {
     this.#usage = undefined;
     const arg = { device: this.id, id, generationMax };
     const { isRemoved } = await this.#link.call('remove', arg, wire.REMOVE_ANSWER, signal);
+    if (isRemoved) this.#disputed.removed(id);
     return isRemoved;
+  }
+
+  async dispute(
+    id: ChunkId,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<boolean> {
+    using _operation = this.#begin(signal);
+    this.#usage = undefined;
+    const arg = { device: this.id, id };
+    try {
+      const answer = await this.#link.call('dispute', arg, wire.DISPUTE_ANSWER, signal);
+      if (answer.isBad || !answer.isThere) return answer.isBad;
+    } catch (error) {
+      const code = errorCode(error);
+      // Nothing was heard: it may own up another time.
+      if (!code || code === 'HF_UNAVAILABLE' || code === 'HF_INTERRUPTED') throw error;
+    }
+    this.#disputed.add(id);
+    return true;
   }
 
   /**
@@ -173,7 +211,7 @@ export class RemoteChunkStore implements ChunkStore {
       signal,
     })) {
       for (const entry of entries) {
-        if (group === undefined || groupOf(entry.id) === group) yield entry;
+        if (group === undefined || groupOf(entry.id) === group) yield this.#disputed.judged(entry);
       }
     }
   }
@@ -186,15 +224,21 @@ export class RemoteChunkStore implements ChunkStore {
       found.push(...digests);
       if (found.length > DIGESTS_MAX) throw badAnswer('more digests than can be');
     }
-    return found;
+    return this.#disputed.judgedDigests(found);
   }
 
   async usage(): Promise<StoreUsage> {
     using _operation = this.#begin();
     const nowMs = this.#options.clock.monotonic();
     if (this.#usage && nowMs < this.#usage.untilMs) return await this.#usage.answer;
-    const asked = this.#link.call('usage', { device: this.id }, wire.USAGE_ANSWER);
-    const answer = asked.then(({ usage }) => usage);
+    const { clock } = this.#options;
+    const asked = whileBusy(clock, { ms: LIMITS.remoteCallMs }, () =>
+      this.#link.call('usage', { device: this.id }, wire.USAGE_ANSWER),
+    );
+    const answer = asked.then(({ usage }) => {
+      const badChunkCount = usage.badChunkCount + this.#disputed.heldCount;
+      return { ...usage, badChunkCount };
+    });
     answer.catch(() => (this.#usage = undefined));
     this.#usage = { answer, untilMs: nowMs + USAGE_MS };
     return await answer;
@@ -226,6 +270,11 @@ export class RemoteChunkStore implements ChunkStore {
   /** Waits for what is under way; the store itself stays open where it is. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#operations.close();
+  }
+
+  #checkUndisputed(id: ChunkId, code: ErrorCode): void {
+    if (!this.#disputed.has(id)) return;
+    throw new HoldfastError(code, `store ${this.id} stands by other bytes of ${toHex(id)}`);
   }
 
   #begin(signal?: AbortSignal): Disposable {

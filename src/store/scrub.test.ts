@@ -213,3 +213,24 @@ describe('scrub and the bitmap', () => {
     expect((await store.scrub()).findings).toEqual([]);
   });
 });
+
+describe('a chunk whose bytes are disputed', () => {
+  it('is marked when they are not what its id names, whatever its checksum says', async () => {
+    const { store } = await newBed([1000, 200_000]);
+    const [good, wrong] = [testChunk(1, 200_000), testChunk(2, 200_000)];
+    const bytes = wrong.bytes.slice();
+    bytes[100_000]! ^= 1;
+    await store.put(wrong.id, bytes, { generation: 3, isVerified: true });
+    expect(await store.dispute(good.id)).toBe(false);
+    expect(await store.dispute(testChunk(9, 10).id)).toBe(false); // it is not there
+    expect(await store.get(wrong.id)).toBeDefined();
+    expect(await store.dispute(wrong.id)).toBe(true);
+    await store.scrub(); // which finds nothing by the checksum
+    expect(await store.stat(wrong.id)).toMatchObject({ isGood: false, generation: 3 });
+    expect((await store.usage()).badChunkCount).toBe(1);
+    await store.put(wrong.id, wrong.bytes, { generation: 3 });
+    expect(await store.get(wrong.id)).toEqual(wrong.bytes);
+    expect(await store.get(good.id)).toEqual(good.bytes);
+    await store[Symbol.asyncDispose]();
+  });
+});

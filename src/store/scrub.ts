@@ -12,6 +12,7 @@
 import { errorCode, errorMessage, GiB, HoldfastError, throwIfAborted } from '../base/index.ts';
 import type { BlockDevice } from '../device/index.ts';
 import type { Env } from '../env/index.ts';
+import { checkChunk } from './chunk-format.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { ScrubFinding, ScrubOptions, ScrubReport } from './chunk-store.ts';
 import { nextPortion, type PlacedChunk } from './device-order.ts';
@@ -167,7 +168,9 @@ class ScrubPass {
     const { id, extents, lengthBytes, kind } = record;
     inventory.space.pin(extents);
     try {
-      await io.read(record, { offset: 0, lengthBytes }, undefined);
+      const bytes = await io.read(record, { offset: 0, lengthBytes }, undefined);
+      // It may have been put wrong: then its checksum says nothing.
+      if (kind === 'bad') checkChunk(id, bytes);
     } catch (error) {
       const code = errorCode(error);
       if (code !== 'HF_IO' && code !== 'HF_CORRUPT') throw error;

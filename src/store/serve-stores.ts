@@ -28,6 +28,8 @@ import * as wire from './store-wire.ts';
 
 export interface ServeStoresOptions {
   readonly clock: Clock;
+  /** Whether a node may put a chunk under this name. */
+  readonly mayPut: (from: NodeId, id: ChunkId) => boolean;
   /** Whether a node may delete: it is the steward that the registry names. */
   readonly mayRemove: (from: NodeId, id: ChunkId) => boolean | Promise<boolean>;
   /**
@@ -62,6 +64,7 @@ export function serveStores(
   answer(stat, wire.STAT, (arg, context) => server.stat(arg, context));
   answer(others.statMany, wire.STAT_MANY, (arg, context) => server.statMany(arg, context));
   answer(remove, wire.REMOVE, (arg, context) => server.remove(arg, context));
+  answer(others.dispute, wire.STAT, (arg, context) => server.dispute(arg, context));
   answer(list, wire.LIST, (arg, context) => server.list(arg, context));
   answer(others.digests, wire.STORE, (arg, context) => server.digests(arg, context));
   answer(others.usage, wire.STORE, (arg, context) => server.usage(arg, context));
@@ -87,6 +90,7 @@ class StoreServer {
     const { id, generation, bytes } = arg;
     const store = this.#storeOf(arg.device);
     using _slot = this.#gate.enter(from, store.id);
+    this.#checkMayPut(from, id);
     this.#checkEpoch(arg);
     await store.put(id, bytes, { generation, signal });
     return { state: store.state };
@@ -100,6 +104,7 @@ class StoreServer {
     const source = given(stream);
     const store = this.#storeOf(arg.device);
     using _slot = this.#gate.enter(from, store.id);
+    this.#checkMayPut(from, id);
     this.#checkEpoch(arg);
     await this.#within(lengthBytes, signal, async (within) => {
       using lent = await this.#memory.lend(from, lengthBytes, within);
@@ -176,6 +181,18 @@ class StoreServer {
     }
     const isRemoved = await store.remove(id, { generationMax, signal });
     return { state: store.state, isRemoved };
+  }
+
+  /** Costs what a read costs and does no more harm, so everybody may ask. */
+  async dispute(
+    arg: Arg<typeof wire.STAT>,
+    { from, signal }: CallContext,
+  ): Answer<typeof wire.DISPUTE_ANSWER> {
+    const store = this.#storeOf(arg.device);
+    using _slot = this.#gate.enter(from, store.id);
+    using _memory = await this.#memory.reserve(from, await lengthOf(store, arg), signal);
+    const isBad = (await store.dispute?.(arg.id, { signal })) ?? false;
+    return { state: store.state, isThere: (await store.stat(arg.id)) !== undefined, isBad };
   }
 
   async list(
@@ -270,6 +287,12 @@ class StoreServer {
     throw new HoldfastError('HF_UNAVAILABLE', `there is no store ${device} on this node now`);
   }
 
+  /** @throws HF_DENIED. */
+  #checkMayPut(from: NodeId, id: ChunkId): void {
+    if (this.#options.mayPut(from, id)) return;
+    throw new HoldfastError('HF_DENIED', 'metadata is put by the node that has the store');
+  }
+
   /** @throws HF_OLD_EPOCH. */
   #checkEpoch({ device, id, epoch }: { device: DeviceId; id: ChunkId; epoch: number }): void {
     const oldest = this.#options.oldestEpoch(device, groupOf(id));
@@ -317,7 +340,7 @@ function destroyedWith(stream: Duplex, signal: AbortSignal): Disposable {
 /** Bytes from the offset to the end; 0 when the store does not have the chunk. */
 async function lengthOf(
   store: ChunkStore,
-  { id, offset = 0 }: Arg<typeof wire.GET>,
+  { id, offset = 0 }: Pick<Arg<typeof wire.GET>, 'id' | 'offset'>,
 ): Promise<number> {
   const entry = await store.stat(id);
   return Math.max(0, (entry?.lengthBytes ?? 0) - offset);

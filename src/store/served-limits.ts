@@ -1,6 +1,8 @@
 /**
  * How much peers may ask of this node's stores at once. Operations beyond the limits are refused
- * and may be tried again; memory is waited for, in order, but nobody waits behind a peer that has
+ * with HF_BUSY, untouched: who asked waits and tries again, and takes the store for no less alive.
+ * One peer's operations on one store, which may hang, leave half of its share to the other stores.
+ * Memory is waited for, in order, but nobody waits behind a peer that has
  * its share already.
  */
 import { assert, HoldfastError, LIMITS, type NodeId, throwIfAborted } from '../base/index.ts';
@@ -26,13 +28,16 @@ class Tally {
 export class OperationGate {
   readonly #tally = new Tally();
 
-  /** Under way until it is disposed. @throws HF_UNAVAILABLE. */
+  /** Under way until it is disposed. @throws HF_BUSY. */
   enter(from: NodeId, store: string): Disposable {
-    const isFull =
-      this.#tally.of(`from ${from}`) >= LIMITS.servedPerPeerMax ||
-      this.#tally.of(`on ${store}`) >= LIMITS.servedPerStoreMax;
-    if (isFull) throw new HoldfastError('HF_UNAVAILABLE', 'too many operations at once; try again');
-    return this.#take([`from ${from}`, `on ${store}`]);
+    const limits = [
+      [`from ${from}`, LIMITS.servedPerPeerMax],
+      [`on ${store}`, LIMITS.servedPerStoreMax],
+      [`from ${from} on ${store}`, LIMITS.servedPerPeerMax / 2],
+    ] as const;
+    const isFull = limits.some(([key, max]) => this.#tally.of(key) >= max);
+    if (isFull) throw new HoldfastError('HF_BUSY', 'too many operations at once; try again');
+    return this.#take(limits.map(([key]) => key));
   }
 
   /** The one operation of its kind. @throws HF_UNAVAILABLE. */

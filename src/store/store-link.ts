@@ -17,6 +17,7 @@ import type { Network, OpenedStream } from '../net/index.ts';
 import type { StoreState } from './chunk-store.ts';
 import { badAnswer, readBatches, withinMs } from './store-streams.ts';
 import * as wire from './store-wire.ts';
+import { whileBusy } from './while-busy.ts';
 
 export interface StoreLinkOptions {
   readonly clock: Clock;
@@ -27,6 +28,14 @@ export interface StoreLinkOptions {
 }
 
 type Method = keyof typeof wire.STORE_METHODS;
+
+interface BatchesRequest<Item> {
+  readonly arg: unknown;
+  readonly readItem: Parameters<typeof readBatches<Item>>[1];
+  readonly signal?: AbortSignal | undefined;
+  readonly silenceMs?: number;
+  readonly onReply?: (reply: unknown) => void;
+}
 
 export class StoreLink {
   /** As of the last answer. */
@@ -75,17 +84,25 @@ export class StoreLink {
     });
   }
 
-  /** The batches of a list, each in good time. */
-  async *batches<Item>(
-    name: Method,
-    request: {
-      arg: unknown;
-      readItem: Parameters<typeof readBatches<Item>>[1];
-      signal?: AbortSignal | undefined;
-      silenceMs?: number;
-      onReply?: (reply: unknown) => void;
-    },
-  ): AsyncGenerator<Item[]> {
+  /** The batches of a list, each in good time. Before the first one a busy store is waited for. */
+  async *batches<Item>(name: Method, request: BatchesRequest<Item>): AsyncGenerator<Item[]> {
+    const { clock } = this.#options;
+    const { signal } = request;
+    const ask = async () => {
+      const batches = this.#askForBatches(name, request);
+      return { batches, first: await batches.next() };
+    };
+    const { batches, first } = await whileBusy(clock, { ms: LIMITS.remoteCallMs, signal }, ask);
+    if (first.done) return;
+    try {
+      yield first.value;
+      yield* batches;
+    } finally {
+      await batches.return(undefined);
+    }
+  }
+
+  async *#askForBatches<Item>(name: Method, request: BatchesRequest<Item>): AsyncGenerator<Item[]> {
     const { network, node, clock } = this.#options;
     const { signal, silenceMs: ms = LIMITS.remoteCallMs } = request;
     let stream: Duplex | undefined;

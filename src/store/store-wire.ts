@@ -26,6 +26,7 @@ export const STORE_METHODS = {
   stat: 'store/stat',
   statMany: 'store/stat-many',
   remove: 'store/remove',
+  dispute: 'store/dispute',
   list: 'store/list',
   digests: 'store/digests',
   usage: 'store/usage',
@@ -94,6 +95,8 @@ export const STAT_MANY_ANSWER = v.object({
   entries: v.pipe(v.array(v.nullable(entry)), v.maxLength(SHARDS_MAX)),
 });
 export const REMOVE_ANSWER = v.object({ state, isRemoved: v.boolean() });
+/** What the store itself finds; it may not have the chunk any more. */
+export const DISPUTE_ANSWER = v.object({ state, isThere: v.boolean(), isBad: v.boolean() });
 export const USAGE_ANSWER = v.object({
   state,
   usage: v.object({

@@ -377,7 +377,7 @@ describe('a get', () => {
   it('is right whatever any two stores do', async () => {
     const step = fc.integer({ min: 1, max: 5 });
     const property = fc.asyncProperty(fc.array(faults, { maxLength: 2 }), fc.nat(5), step, isRight);
-    await fc.assert(property, { numRuns: 40 });
+    await fc.assert(property, { numRuns: 15 });
   });
 
   async function isRight(two: readonly Fault[], first: number, step: number): Promise<void> {
@@ -397,7 +397,7 @@ describe('a put', () => {
   const faults = fc.constantFrom<Fault>('hangs', 'lags', 'dies');
   it('acknowledged with d shards survives the loss of d − k, whatever stores do', async () => {
     const property = fc.asyncProperty(fc.array(faults, { maxLength: 4 }), fc.nat(7), isKept);
-    await fc.assert(property, { numRuns: 40 });
+    await fc.assert(property, { numRuns: 15 });
   });
 
   async function isKept(some: readonly Fault[], first: number): Promise<void> {

@@ -1,10 +1,10 @@
 /**
  * Fetches chunks of a stripe from wherever they are. First the devices that the layout names are
- * asked, the fast ones before the slow ones; of copies, those of this node before all. When that is not enough, stores are asked what they
- * have of the stripe: those of the row and of the hand-off order, which is where a writer has put
- * them; then all others alive (one that is being drained, or that an earlier layout named, may hold
- * the only copy). So a shard is found wherever it is, and that there are too few is known after two
- * rounds of questions.
+ * asked, the fast ones before the slow ones; of copies, those of this node before all. When that is
+ * not enough, stores are asked what they have of the stripe: those of the row and of the hand-off
+ * order, which is where a writer has most likely put them; then all others alive (one that is being
+ * drained, or that an earlier layout named, may hold the only copy). So a shard is found wherever
+ * it is, and that there are too few is known after two rounds of questions.
  */
 import {
   type ChunkId,
@@ -162,13 +162,18 @@ export class ShardFinder {
     return this.#context.calls.hedgeMs(this.#nextStores(indexes), all, bytes);
   }
 
-  /** Counts shards that were not what their ids say, by who gave them. */
-  report(indexes: readonly number[]): void {
+  /**
+   * Counts shards that were not what their ids say, by who gave them, and disputes them there. Who
+   * reads does not wait for that.
+   */
+  async report(indexes: readonly number[]): Promise<void> {
     const { calls, cluster } = this.#context;
-    for (const index of indexes) {
-      const device = this.#sources.get(index)?.id;
-      if (device) calls.countBad(device, cluster.nodeOf(device));
-    }
+    await mapBounded(indexes, LIMITS.deviceOperationsMax, async (index) => {
+      const store = this.#sources.get(index);
+      if (!store) return;
+      calls.countBad(store.id, cluster.nodeOf(store.id));
+      await calls.dispute(store, this.ids[index]!);
+    });
   }
 
   /** From stores that may have it by what is known now. @throws HF_INTERRUPTED. */
@@ -265,7 +270,10 @@ export class ShardFinder {
     const { cluster, storeOf, stores } = this.#context;
     const { stripe } = this;
     const inRow = cluster.place(stripe, this.#scheme);
-    const handOff = cluster.handOff(stripe, this.#scheme).slice(0, 2 * this.#scheme.n);
+    // As a writer went by who missed the same devices; who missed others has put them elsewhere.
+    const alive = inRow.flatMap((device) => (device && storeOf(device) ? device : []));
+    const order = cluster.handOff(stripe, this.#scheme, alive);
+    const handOff = order.slice(0, 2 * this.#scheme.n);
     const likely = new Set(
       [...inRow, ...handOff].map((device) => device && storeOf(device)).filter(Boolean),
     );

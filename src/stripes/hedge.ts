@@ -1,7 +1,7 @@
 /**
  * The first few of several that may answer: as many are asked as are needed, another one for each
- * that fails, and one more whenever the answers take long (a *hedge*). Who is not needed any more is
- * told so by its signal.
+ * that fails, and one more whenever the answers take long (a *hedge*). Who is not needed any more
+ * is told so by its signal.
  *
  * Hedging after a delay, not one more from the start: measured by bench/stripes.ts on nodes of even
  * speed, one more costs 4+2 a fifth of its throughput and more (five shards move for four), while a

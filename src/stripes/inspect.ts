@@ -7,7 +7,7 @@ import {
   type Scheme,
   type StripeId,
 } from '../base/index.ts';
-import { leavingDevices, settledPlaces } from '../placement/index.ts';
+import { countApart, settledPlaces } from '../placement/index.ts';
 import { statChunks } from '../store/index.ts';
 import type { Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
@@ -27,10 +27,12 @@ export async function inspectStripe(
   });
   const holdersOf = (index: number): DeviceId[] =>
     answers.filter(({ entries }) => entries[index]?.isGood).map(({ device }) => device);
-  const wanted = settledPlaces(cluster.place(stripe, scheme), scheme, {
-    holdersOf,
-    leaving: leavingDevices(cluster.topology()),
-  });
+  const at = {
+    places: cluster.place(stripe, scheme),
+    order: () => cluster.handOff(stripe, scheme),
+    topology: cluster.topology(),
+  };
+  const wanted = settledPlaces(at, scheme, holdersOf);
   const places = ids.map((_, shardIndex): ShardPlace => {
     const badAt = answers
       .filter(({ entries }) => entries[shardIndex]?.isGood === false)
@@ -38,8 +40,8 @@ export async function inspectStripe(
     return { shardIndex, wantedAt: wanted[shardIndex], foundAt: holdersOf(shardIndex), badAt };
   });
   const found = places.filter((place) => place.foundAt.length > 0).length;
-  const devices = new Set(places.flatMap(({ foundAt }) => foundAt)).size;
-  const isWhole = found === scheme.n && devices >= Math.min(scheme.n, alive.length);
+  const apart = countApart(places.map(({ foundAt }) => foundAt));
+  const isWhole = found === scheme.n && apart >= Math.min(scheme.n, alive.length);
   return { places, spareCount: found - scheme.k, isWhole };
 }
 

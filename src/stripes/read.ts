@@ -86,7 +86,7 @@ async function readShort(
       const opened = openShort(shape, key, chunk);
       content ??= opened;
       if (opened) return true;
-      finder.report([index]);
+      void finder.report([index]);
     }
   };
   await finder.takeSome(1, { bytes, signal, extraMax: 1, ask });
@@ -227,7 +227,7 @@ async function readWhole(
       // Every shard is what its id names: then the key or the record is wrong.
       if (good.length === present.length) throw error;
       const forged = present.filter((index) => !good.includes(index));
-      finder.report(forged);
+      void finder.report(forged);
       bad.push(...forged);
     }
   }

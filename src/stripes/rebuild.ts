@@ -6,36 +6,29 @@
 import {
   bytesEqual,
   type ChunkId,
-  type DeviceId,
   formatScheme,
   HoldfastError,
-  KiB,
   LIMITS,
   mapBounded,
   type Scheme,
   schemeOfNumber,
   type StripeId,
 } from '../base/index.ts';
-import { leavingDevices } from '../placement/index.ts';
-import {
-  checkChunk,
-  chunkHeaderBytes,
-  type ChunkStore,
-  decodeChunkHeader,
-  stripeIdOf,
-} from '../store/index.ts';
+import { checkChunk, chunkHeaderBytes, decodeChunkHeader, stripeIdOf } from '../store/index.ts';
 import type { Random } from '../env/index.ts';
 import type { StripeCoder } from './coder.ts';
-import { ShardFinder, type StoreOf, type Whereabouts } from './gather.ts';
+import { ShardFinder, type Whereabouts } from './gather.ts';
 import { inspectStripe, unlessBug } from './inspect.ts';
 import { chunkIds } from './shape.ts';
 import { fitsSlot, type LentChunk, type SlotLease, type SlotPool } from './slab.ts';
-import { aliveOf, putWithHandOff } from './spread.ts';
-import { answerMs } from './store-calls.ts';
-import type { RebuildReport, ShardPlace, StripeHealth, WantedShards } from './stripe-store.ts';
+import { type Plan, planSteps, type Step } from './plan-steps.ts';
+import { NO_SPARES } from './spares.ts';
+import { putWithHandOff } from './spread.ts';
+import { removeSurplus, type Subject } from './surplus.ts';
+import type { RebuildReport, StripeHealth, WantedShards } from './stripe-store.ts';
 
-/** Of a copy that is compared with another one. */
-const SAMPLE_BYTES = 16 * KiB;
+/** Each finds another holder that forges: more than a code bears would be in vain. */
+const ROUNDS_MAX = 4;
 
 export interface RebuildContext extends Whereabouts {
   readonly random: Random;
@@ -43,12 +36,9 @@ export interface RebuildContext extends Whereabouts {
   readonly coder: StripeCoder;
 }
 
-/** A stripe that is being looked at. */
-interface Subject {
-  readonly stripe: StripeId;
-  readonly scheme: Scheme;
-  readonly generation: number;
-  readonly signal: AbortSignal | undefined;
+interface WorkContext extends RebuildContext {
+  /** Told that a shard was not what its id names. */
+  readonly onForged: () => void;
 }
 
 export async function rebuildStripe(
@@ -57,14 +47,20 @@ export async function rebuildStripe(
   signal: AbortSignal | undefined,
 ): Promise<RebuildReport> {
   const subject = { stripe, scheme: schemeOfNumber(schemeNumber), generation, signal };
-  const before = await inspectStripe(context, subject);
-  const plan = planSteps(context, subject, before);
-  const failures: unknown[] = [];
-  const writtenBytes =
-    plan.steps.length === 0
-      ? 0
-      : await carryOut(context, { ...subject, ...plan, health: before, failures });
-  const after = await inspectStripe(context, subject);
+  let writtenBytes = 0;
+  let failures: unknown[] = [];
+  let after = await inspectStripe(context, subject);
+  for (let round = 0, hasMore = true; hasMore && round < ROUNDS_MAX; round++) {
+    const plan = planSteps(context, subject, after);
+    if (plan.steps.length === 0) break;
+    failures = [];
+    // What turned out to be forged on the way is missing too.
+    hasMore = false;
+    const onForged = (): unknown => (hasMore = true);
+    const work = { ...subject, ...plan, health: after, failures };
+    writtenBytes += await carryOut({ ...context, onForged }, work);
+    after = await inspectStripe(context, subject);
+  }
   const hasRemoved = await removeSurplus(context, subject, after);
   const health = hasRemoved ? await inspectStripe(context, subject) : after;
   const isComplete = health.places.every(({ foundAt }) => foundAt.length > 0);
@@ -72,50 +68,9 @@ export async function rebuildStripe(
   return { writtenBytes, health };
 }
 
-/** A shard that must be written, and where to. */
-interface Step {
-  readonly shardIndex: number;
-  readonly target: ChunkStore;
-  /** No store has it good: any place is better than none. */
-  readonly isMissing: boolean;
-}
-
-interface Plan {
-  readonly steps: readonly Step[];
-  /** Stores without a shard of the stripe, in hand-off order; each is taken once. */
-  readonly spares: ArrayIterator<ChunkStore>;
-}
-
-/**
- * Each shard belongs at its device; where that is dead, or hung a while ago, at a store without a
- * shard of the stripe.
- */
-function planSteps(
-  { cluster, calls, storeOf }: Whereabouts,
-  { stripe, scheme }: Subject,
-  { places }: StripeHealth,
-): Plan {
-  const wellStoreOf: StoreOf = (device) => {
-    const store = storeOf(device);
-    return store && !calls.isShunned(store) ? store : undefined;
-  };
-  const taken = new Set(places.flatMap(({ wantedAt, foundAt }) => [wantedAt, ...foundAt]));
-  const free = cluster.handOff(stripe, scheme).filter((device) => !taken.has(device));
-  const spares = aliveOf(free, wellStoreOf).values();
-  const steps: Step[] = [];
-  for (const { shardIndex, wantedAt, foundAt } of places) {
-    const own = wantedAt && wellStoreOf(wantedAt);
-    const isMissing = foundAt.length === 0;
-    if (wantedAt && foundAt.includes(wantedAt)) continue;
-    const target = own ?? (isMissing ? spares.next().value : undefined);
-    if (target) steps.push({ shardIndex, target, isMissing });
-  }
-  return { steps, spares };
-}
-
 /** @returns bytes written. */
 async function carryOut(
-  context: RebuildContext,
+  context: WorkContext,
   work: Subject & Plan & { readonly health: StripeHealth; readonly failures: unknown[] },
 ): Promise<number> {
   const { steps } = work;
@@ -132,7 +87,7 @@ async function carryOut(
  * @returns bytes written; `undefined` when nobody has a good copy after all.
  */
 async function moveShard(
-  context: RebuildContext,
+  context: WorkContext,
   {
     stripe,
     scheme,
@@ -153,11 +108,12 @@ async function moveShard(
     const chunk = await finder.fetchKnown(shardIndex, { bytes, signal });
     if (!chunk) return undefined;
     if (!isGood(id, chunk)) {
-      finder.report([shardIndex]);
+      await finder.report([shardIndex]);
+      context.onForged();
       continue;
     }
     const put = { id, chunk, generation, signal, lend: notFromASlot };
-    const store = await putWithHandOff(context.calls, put, { own, spares: [].values(), failures });
+    const store = await putWithHandOff(context.calls, put, { own, spares: NO_SPARES, failures });
     return store ? chunk.length : 0;
   }
 }
@@ -178,7 +134,7 @@ function notFromASlot(bytes: Uint8Array): LentChunk {
 
 /** Makes shards again from any k others. @returns bytes written. */
 async function makeShards(
-  context: RebuildContext,
+  context: WorkContext,
   work: Subject & Plan & { readonly health: StripeHealth; readonly failures: unknown[] },
 ): Promise<number> {
   const { stripe, scheme, steps, generation, signal, failures } = work;
@@ -187,7 +143,7 @@ async function makeShards(
   const ids = chunkIds(stripe, scheme);
   const written = await mapBounded(steps, steps.length, async (step) => {
     const { shardIndex, target: own, isMissing } = step;
-    const spares = isMissing ? work.spares : [].values();
+    const spares = isMissing ? work.spares : NO_SPARES;
     const chunk = chunks[shardIndex]!;
     const lend = lease.lend.bind(lease);
     const put = { id: ids[shardIndex]!, chunk, generation, signal, lend };
@@ -199,7 +155,7 @@ async function makeShards(
 
 /** @returns chunks by index, in the slot's memory; those of the steps are verified. */
 async function makeChunks(
-  context: RebuildContext,
+  context: WorkContext,
   work: Subject & Pick<Plan, 'steps'> & { readonly health: StripeHealth },
   lease: SlotLease,
 ): Promise<readonly Uint8Array[]> {
@@ -218,7 +174,8 @@ async function makeChunks(
     if (good.length + more.length < scheme.k) throw lost(scheme, good.length + more.length);
     const checked = await context.coder.check(raw, more);
     const forged = more.filter((index) => !checked.includes(index));
-    finder.report(forged);
+    await finder.report(forged);
+    if (forged.length > 0) context.onForged();
     bad.push(...forged);
     good = [...good, ...checked];
   }
@@ -272,107 +229,4 @@ function headerOf(stripe: StripeId, bytes: Uint8Array) {
   } catch (error) {
     return unlessBug(error);
   }
-}
-
-/**
- * Copies outside their place go once the place holds a good one; until then what is too many does
- * no harm, as the place may be back with one of its own. Where no device has the position no better
- * place will come: one copy is kept. Bad ones go once any store has a good one.
- */
-async function removeSurplus(
-  context: RebuildContext,
-  subject: Subject,
-  health: StripeHealth,
-): Promise<boolean> {
-  const leaving = leavingDevices(context.cluster.topology());
-  let hasRemoved = false;
-  for (const place of health.places) {
-    const { shardIndex, wantedAt, foundAt, badAt } = place;
-    const keeper = keeperOf(place, health, { scheme: subject.scheme, leaving });
-    if (!keeper) continue;
-    const isSettled = wantedAt === undefined || wantedAt === keeper.device;
-    for (const device of isSettled ? [...foundAt, ...badAt] : badAt) {
-      const copy = { shardIndex, device, isBad: badAt.includes(device), keeper };
-      if (device === keeper.device && shardIndex === keeper.shardIndex) continue;
-      if (await removeCopy(context, subject, copy)) hasRemoved = true;
-    }
-  }
-  return hasRemoved;
-}
-
-interface Keeper {
-  readonly device: DeviceId;
-  readonly shardIndex: number;
-}
-
-/** Who has a good copy, by his own word, and is to keep it. */
-function keeperOf(
-  { shardIndex, wantedAt, foundAt }: ShardPlace,
-  { places }: StripeHealth,
-  { scheme, leaving }: { readonly scheme: Scheme; readonly leaving: ReadonlySet<DeviceId> },
-): Keeper | undefined {
-  const staying = foundAt.find((device) => !leaving.has(device));
-  const device = foundAt.find((each) => each === wantedAt) ?? staying ?? foundAt[0];
-  const own = device === undefined ? undefined : { device, shardIndex };
-  if (wantedAt !== undefined || staying !== undefined || scheme.kind !== 'copy') return own;
-  // It is only on what is to be emptied. Once each place that there is has a copy, it may go too.
-  const [first, ...others] = places.filter((each) => each.wantedAt !== undefined);
-  if (!first || ![first, ...others].every(isInPlace)) return own;
-  return { device: first.wantedAt!, shardIndex: first.shardIndex };
-}
-
-function isInPlace({ wantedAt, foundAt }: ShardPlace): boolean {
-  return wantedAt !== undefined && foundAt.includes(wantedAt);
-}
-
-interface Copy {
-  readonly shardIndex: number;
-  readonly device: DeviceId;
-  readonly isBad: boolean;
-  readonly keeper: Keeper;
-}
-
-async function removeCopy(
-  context: RebuildContext,
-  { stripe, scheme, generation, signal }: Subject,
-  { shardIndex, device, isBad, keeper }: Copy,
-): Promise<boolean> {
-  const { calls, storeOf } = context;
-  const [store, other] = [storeOf(device), storeOf(keeper.device)];
-  if (!store || !other) return false;
-  const ids = chunkIds(stripe, scheme);
-  const id = ids[shardIndex]!;
-  const copies = [
-    { store, id },
-    { store: other, id: ids[keeper.shardIndex]! },
-  ] as const;
-  // What a store of another node says it has is believed when it gives what the copy gives.
-  if (!isBad && !(await isSameSample(context, copies))) return false;
-  const bounds = { ms: answerMs(0), signal };
-  const removal = calls.run(store, bounds, (stopped) =>
-    store.remove(id, { generationMax: generation, signal: stopped }),
-  );
-  return (await removal.catch(unlessBug)) ?? false;
-}
-
-/** Whether two stores give the same bytes from a place that neither could foresee. */
-async function isSameSample(
-  { calls, random }: RebuildContext,
-  copies: readonly [HeldCopy, HeldCopy],
-): Promise<boolean> {
-  const entry = await copies[0].store.stat(copies[0].id).catch(unlessBug);
-  if (!entry) return false;
-  const lengthBytes = Math.min(SAMPLE_BYTES, entry.lengthBytes);
-  const range = { offset: random.below(entry.lengthBytes - lengthBytes + 1), lengthBytes };
-  const bounds = { ms: answerMs(lengthBytes), readBytes: lengthBytes };
-  const [a, b] = await mapBounded(copies, 2, async ({ store, id }) => {
-    const read = calls.run(store, bounds, (signal) => store.get(id, { ...range, signal }));
-    return await read.catch(unlessBug);
-  });
-  return a !== undefined && b !== undefined && bytesEqual(a, b);
-}
-
-interface HeldCopy {
-  readonly store: ChunkStore;
-  readonly id: ChunkId;
 }

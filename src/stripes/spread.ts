@@ -1,12 +1,11 @@
 /**
  * Puts the n chunks of a stripe on n stores (ruling 9). Each goes to the device that the layout
- * names; a device that does not take it is replaced by the next in hand-off order that holds no
- * shard of this stripe. All n are durable before the put is acknowledged; only when fewer than n
+ * names; a device that does not take it is replaced by another that holds no shard of this stripe
+ * (spares.ts). All n are durable before the put is acknowledged; only when fewer than n
  * stores are alive may d < n do, d ≥ k + minSpare, which is reported.
  */
 import {
   type ChunkId,
-  type DeviceId,
   errorCode,
   formatScheme,
   HoldfastError,
@@ -18,6 +17,7 @@ import type { ChunkStore } from '../store/index.ts';
 import type { StoreOf, Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
 import type { LentChunk } from './slab.ts';
+import { Spares } from './spares.ts';
 import { answerMs, type StoreCalls } from './store-calls.ts';
 import type { PreparedStripe, SpreadReport } from './stripe-store.ts';
 
@@ -51,15 +51,21 @@ export async function spreadStripe(
       const store = storeOf(device);
       return store && !taken.has(store) && isAllowed(store) ? store : undefined;
     };
-    const { places, handOff } = nearPlaces(
-      { places: cluster.place(stripe, scheme), handOff: cluster.handOff(stripe, scheme) },
+    const row = cluster.place(stripe, scheme);
+    const places = nearPlaces(
+      {
+        places: row,
+        order: () => cluster.handOff(stripe, scheme),
+        topology: cluster.topology(),
+      },
       scheme,
       (device) => isNear(device) && storeOf(device) !== undefined,
     );
-    const own = places.map((device) => device && allowed(device));
-    const spares = aliveOf(handOff, allowed)
-      .filter((store) => !own.includes(store))
-      .values();
+    const own = places.map((device, index) =>
+      device === undefined || holders.has(index) ? undefined : allowed(device),
+    );
+    const busy = [...taken, ...own].flatMap((store) => store?.id ?? []);
+    const spares = new Spares({ cluster, storeOf: allowed, stripe, scheme, taken: busy });
     await mapBounded(ids, ids.length, async (id, index) => {
       if (holders.has(index)) return;
       const put = { id, chunk: chunks[index]!, generation, signal, lend };
@@ -108,10 +114,6 @@ interface SpreadOutcome {
   readonly failures: readonly unknown[];
 }
 
-export function aliveOf(devices: readonly DeviceId[], storeOf: StoreOf): ChunkStore[] {
-  return devices.map(storeOf).filter((store) => store !== undefined);
-}
-
 /** A chunk to be put somewhere. */
 export interface ChunkToPut {
   readonly id: ChunkId;
@@ -136,11 +138,11 @@ export async function putWithHandOff(
     failures,
   }: {
     readonly own: ChunkStore | undefined;
-    readonly spares: Iterator<ChunkStore, undefined>;
+    readonly spares: Pick<Spares, 'next'>;
     readonly failures: unknown[];
   },
 ): Promise<ChunkStore | undefined> {
-  for (let store = own ?? spares.next().value; store; store = spares.next().value) {
+  for (let store = own ?? spares.next(); store; store = spares.next(store)) {
     try {
       const { bytes, onCall } = lend(chunk);
       const bounds = { ms: answerMs(bytes.length), signal, onCall };

@@ -9,15 +9,17 @@
  * the store takes at least so long: else one that always loses would never be known as slow.
  */
 import {
+  type ChunkId,
   type DeviceId,
   errorCode,
+  errorMessage,
   HoldfastError,
   KiB,
   LIMITS,
   throwIfAborted,
 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { ChunkStore } from '../store/index.ts';
+import { type ChunkStore, whileBusy } from '../store/index.ts';
 import type { HedgeOptions } from './hedge.ts';
 
 export interface CallBounds {
@@ -64,13 +66,53 @@ export function answerMs(bytes: number): number {
 export class StoreCalls {
   readonly env: Pick<Env, 'clock' | 'metrics'>;
   readonly #records = new WeakMap<ChunkStore, StoreRecord>();
+  readonly #disputes = new Set<Promise<void>>();
 
   constructor(env: Pick<Env, 'clock' | 'metrics'>) {
     this.env = env;
   }
 
-  /** @throws HF_UNAVAILABLE when no answer came in time; HF_INTERRUPTED; what the store throws. */
+  /**
+   * Its time begins when the store is asked: waiting for a turn is no part of it, and a store that
+   * is busy is asked again.
+   * @throws HF_UNAVAILABLE when no answer came in time; HF_INTERRUPTED; what the store throws.
+   */
   async run<Result>(
+    store: ChunkStore,
+    bounds: CallBounds,
+    work: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const startMs = this.env.clock.monotonic();
+    const { isLook, signal } = bounds;
+    const ms = isLook ? bounds.ms : LIMITS.storeBusyMs;
+    const record = this.#recordOf(store);
+    record.underWay += 1;
+    try {
+      return await whileBusy(this.env.clock, { ms, signal }, async () => {
+        using _turn = isLook ? undefined : await this.#turnAt(store, signal);
+        return await this.#runNow(store, bounds, work);
+      });
+    } catch (error) {
+      if (errorCode(error) !== 'HF_BUSY') throw error;
+      const cause = new HoldfastError('HF_TIMEOUT', errorMessage(error), { cause: error });
+      const late = new HoldfastError('HF_UNAVAILABLE', `store ${store.id} is busy`, { cause });
+      this.#judge(store, bounds, { error: late, startMs, hasEnded: true });
+      throw late;
+    } finally {
+      record.underWay -= 1;
+    }
+  }
+
+  /** @throws HF_UNAVAILABLE when another call was late while this one waited; HF_INTERRUPTED. */
+  async #turnAt(store: ChunkStore, signal?: AbortSignal): Promise<Disposable | undefined> {
+    const { lateCount } = this.#recordOf(store);
+    const turn = await store.turn?.({ signal });
+    if (this.#recordOf(store).lateCount <= lateCount) return turn;
+    turn?.[Symbol.dispose]();
+    throw new HoldfastError('HF_UNAVAILABLE', `store ${store.id} did not answer others in time`);
+  }
+
+  async #runNow<Result>(
     store: ChunkStore,
     bounds: CallBounds,
     work: (signal: AbortSignal) => Promise<Result>,
@@ -84,7 +126,6 @@ export class StoreCalls {
     let hasEnded = false;
     const end = (): unknown => (hasEnded = true);
     call.then(end, end);
-    record.underWay += 1;
     try {
       const result = await this.#inTime(store, call, bounds);
       if (!bounds.isLook) record.lateCount = 0;
@@ -94,8 +135,6 @@ export class StoreCalls {
       this.#judge(store, bounds, { error, startMs, hasEnded });
       if (!hasEnded) stop.abort(error);
       throw error;
-    } finally {
-      record.underWay -= 1;
     }
   }
 
@@ -143,6 +182,23 @@ export class StoreCalls {
     this.env.metrics.add('stripes_bad_shards', 1, { store: device, node: node ?? 'none' });
   }
 
+  /** Has a store look at a chunk that it gave wrongly. One that does not answer is asked again. */
+  async dispute(store: ChunkStore, id: ChunkId): Promise<void> {
+    const disputing = this.run(store, { ms: LIMITS.remoteCallMs }, async (signal) => {
+      await store.dispute?.(id, { signal });
+    }).catch((error: unknown) => {
+      if (errorCode(error) === undefined) throw error;
+    });
+    const ended = disputing.finally(() => this.#disputes.delete(ended));
+    this.#disputes.add(ended);
+    await ended;
+  }
+
+  /** Waits for what nobody waited for. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#disputes);
+  }
+
   async #inTime<Result>(
     store: ChunkStore,
     call: Promise<Result>,
@@ -173,7 +229,8 @@ export class StoreCalls {
     if (bounds.isLook || bounds.signal?.aborted) return;
     const isLate = errorCode((error as Error).cause) === 'HF_TIMEOUT';
     if (!isLate) {
-      if (errorCode(error) !== 'HF_UNAVAILABLE') record.lateCount = 0;
+      const isAnswer = !['HF_UNAVAILABLE', 'HF_BUSY'].includes(errorCode(error) ?? '');
+      if (isAnswer) record.lateCount = 0;
       return;
     }
     this.env.metrics.add('stripes_late_calls', 1, { store: store.id });

@@ -54,7 +54,10 @@ export interface StripeHealth {
   readonly places: readonly ShardPlace[];
   /** Distinct good shards found, minus k; below 0 the stripe is lost. */
   readonly spareCount: number;
-  /** Every shard is found, on n devices or on all that are alive: one loss takes one shard. */
+  /**
+   * Every shard is found, each on a device that need not stand for another one: one loss takes one
+   * shard. Where fewer than n are alive, so many shards as there are devices are apart.
+   */
   readonly isWhole: boolean;
 }
 
@@ -112,7 +115,7 @@ export interface StripeStore extends AsyncDisposable {
 
   /**
    * Puts all shards; resolves when all n are durable. A store that does not take its shard is
-   * replaced by the next in hand-off order; only when fewer than n stores are alive may fewer be
+   * replaced by a spare one (spares.ts); only when fewer than n stores are alive may fewer be
    * durable, at least k + minSpare (ruling 9).
    * @throws HF_TOO_FEW_STORES, HF_NO_SPACE: what was put is collected later.
    */
@@ -120,6 +123,8 @@ export interface StripeStore extends AsyncDisposable {
     prepared: PreparedStripe,
     options: { readonly generation: number } & Cancel,
   ): Promise<SpreadReport>;
+  /** Resolves when the spreads that are under way, perhaps by an older layout, have ended. */
+  spreadsSettled(): Promise<void>;
 
   /**
    * Content of a stripe, authenticated, from any k good shards. Bad shards met on the way are

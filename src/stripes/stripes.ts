@@ -8,6 +8,7 @@ import {
   schemeNumber,
   schemeOfNumber,
   throwIfAborted,
+  UnderWay,
   type DeviceId,
   type Scheme,
   type StripeId,
@@ -67,6 +68,7 @@ class Stripes implements StripeStore {
   readonly #slots: SlotPool;
   readonly #coder: StripeCoder;
   readonly #calls: StoreCalls;
+  readonly #spreads = new UnderWay();
   /** Where the chunks of a prepared stripe lie, when not in memory of their own. */
   readonly #leases = new WeakMap<PreparedStripe, SlotLease>();
   /** Two rebuilds under different layouts would each take the other's copy for a surplus one. */
@@ -164,7 +166,11 @@ class Stripes implements StripeStore {
     const lease = this.#leases.get(prepared);
     const lend = (chunk: Uint8Array): LentChunk => lease?.lend(chunk) ?? { bytes: chunk };
     const options = { generation, minSpare, lend, signal };
-    return await spreadStripe(this.#context, prepared, options);
+    return await this.#spreads.run(() => spreadStripe(this.#context, prepared, options));
+  }
+
+  async spreadsSettled(): Promise<void> {
+    await this.#spreads.settled();
   }
 
   async read(ref: StripeRef, range?: ByteRange, options: ReadOptions = {}): Promise<Uint8Array> {
@@ -204,6 +210,7 @@ class Stripes implements StripeStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#calls[Symbol.asyncDispose]();
     await this.#coder[Symbol.asyncDispose]();
   }
 }

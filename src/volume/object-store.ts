@@ -128,7 +128,8 @@ export interface ObjectStore extends AsyncDisposable {
 
   /**
    * Stores an object by another policy, under the same id, key, time and address; it can be read
-   * all the while. @throws HF_NOT_FOUND; HF_BAD_SCHEME; as {@link put}.
+   * all the while. It takes the new encodings only in full.
+   * @throws HF_NOT_FOUND; HF_BAD_SCHEME; HF_TOO_FEW_STORES; as {@link put}.
    */
   reencode(
     reference: string,

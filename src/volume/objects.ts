@@ -14,7 +14,8 @@ import {
   throwIfAborted,
 } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
-import type { Inode, InodeRecord, VolumeRecord } from '../meta/index.ts';
+import type { Inode, InodeRecord, Session, VolumeRecord } from '../meta/index.ts';
+import { AbandonedPuts } from './abandoned-puts.ts';
 import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
 import { parseKey } from './keys.ts';
@@ -47,8 +48,10 @@ const GET_TRIES = 8;
 
 export interface ObjectsOptions extends Pick<
   PutContext,
-  'env' | 'namespace' | 'references' | 'session' | 'stripes' | 'cluster' | 'repair' | 'onDegraded'
+  'env' | 'namespace' | 'references' | 'stripes' | 'cluster' | 'repair' | 'onDegraded'
 > {
+  /** As it is now: it may be opened anew. What was begun keeps the one that it was begun with. */
+  readonly session: () => Session;
   /** The volume as it is now: its scheme may change. */
   readonly volume: () => VolumeRecord;
   readonly keys: VolumeKeys;
@@ -63,16 +66,18 @@ class Objects implements ObjectStore {
   readonly #tree: SealedTree;
   readonly #stripeKeys: StripeKeys;
   readonly #background: Background;
+  readonly #abandoned: AbandonedPuts;
   readonly #inodes: Inode[] = [];
   #refill: Promise<void> | undefined;
 
   constructor(options: ObjectsOptions) {
-    const { env, keys, namespace } = options;
+    const { env, keys, namespace, repair } = options;
     const volume = options.volume().id;
     this.#options = options;
     this.#tree = new SealedTree({ env, volume, keys, namespace });
     this.#stripeKeys = new StripeKeys({ env, volume, keys });
     this.#background = new Background(env.log);
+    this.#abandoned = new AbandonedPuts({ env, volume, repair });
   }
 
   async create(): Promise<ObjectInfo> {
@@ -92,9 +97,11 @@ class Objects implements ObjectStore {
     return {
       ...this.#options,
       volume: this.#options.volume(),
+      session: this.#options.session(),
       tree: this.#tree,
       stripeKeys: this.#stripeKeys,
       background: this.#background,
+      abandoned: this.#abandoned,
     };
   }
 
@@ -351,6 +358,7 @@ class Objects implements ObjectStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#background.settle();
+    await this.#abandoned[Symbol.asyncDispose]();
   }
 }
 

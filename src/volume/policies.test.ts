@@ -211,6 +211,26 @@ describe('re-encoding', () => {
     await eventually(async () => expect(await lose(bed, 'near-4')).toBe(0));
   });
 
+  it('never takes less than all shards for an object that is whole', async () => {
+    const { bed, core, objects } = await open('copy-3', { bed: new CoreBed(6) });
+    const content = bytesOf(300_000);
+    await put(objects, content, { key: 'k' });
+    const [stripe] = await Array.fromAsync(objects.where('k'));
+    const holders = stripe!.shards.flatMap(({ foundAt }) => foundAt);
+    const idle = bed.bed.stores.find(({ id }) => !holders.includes(id))!;
+    bed.bed.away.add(idle);
+    const policy = parsePolicy('rs-4+2');
+    expect(await codeOf(objects.reencode('k', policy))).toBe('HF_TOO_FEW_STORES');
+    expect(await objects.reencodeAll(policy)).toEqual({ reencoded: 0, kept: 0, failed: 1 });
+    expect(formatPolicy((await objects.query('k')).policy)).toBe('copy-3');
+    expect((await Array.fromAsync(objects.where('k')))[0]!.spareCount).toBe(2);
+    expect(await lose(bed, 'rs-4+2')).toBe(0);
+    bed.bed.away.clear();
+    expect(await objects.reencodeAll(policy)).toEqual({ reencoded: 1, kept: 0, failed: 0 });
+    await expectContent(objects, 'k', content);
+    expect((await core.repair.health()).stripes).toMatchObject({ ok: 1, degraded: 0 });
+  });
+
   it('that loses against a put or a removal leaves what they made', async () => {
     const { bed, core } = await open('copy-2');
     const [status] = await core.volumes.list();
@@ -322,7 +342,7 @@ async function racingObjects(
     env: bed.env,
     namespace: { ...namespace, ...namespaceParts },
     references: { ...core.references, ...referenceParts },
-    session,
+    session: () => session,
     stripes: core.stripes,
     cluster: core.cluster,
     repair: { ...core.repair, ...repairParts },

@@ -33,13 +33,14 @@ import type {
 } from '../meta/index.ts';
 import type { Repair } from '../repair/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
+import type { AbandonedPuts } from './abandoned-puts.ts';
 import type { Background } from './background.ts';
 import type { Content } from './content-source.ts';
 import { type KeyPath, parseKey } from './keys.ts';
 import type { ObjectInfo, PutOptions, PutReport } from './object-store.ts';
 import type { SealedTree } from './sealed-tree.ts';
 import type { StripeKeys } from './stripe-keys.ts';
-import { ContentWriter, type WrittenContent } from './write-content.ts';
+import { ContentWriter, type WriteContext, type WrittenContent } from './write-content.ts';
 
 /** Tries of a commit whose directory vanished meanwhile with its last entry. */
 const COMMIT_TRIES = 8;
@@ -54,6 +55,7 @@ export interface PutContext {
   readonly stripes: StripeStore;
   readonly cluster: Pick<Cluster, 'ensureWidth'>;
   readonly repair: Pick<Repair, 'release' | 'abandon'>;
+  readonly abandoned: AbandonedPuts;
   readonly tree: SealedTree;
   readonly stripeKeys: StripeKeys;
   readonly background: Background;
@@ -73,7 +75,8 @@ export async function putObject(
   // The volume's own policy was looked at when it was set: losing stores since then makes puts
   // degraded, not wrong.
   if (options.policy) await ensureFits(cluster, policy);
-  const writer = writerOf(context, inode, { policy, signal: options.signal });
+  const { signal } = options;
+  const writer = writerOf(context, inode, { policy, signal, mayDegrade: true });
   try {
     const written = await writer.write(content);
     const address = contentAddress(written.contentDigests, written.sizeBytes);
@@ -94,7 +97,7 @@ export async function putObject(
     const stripeCount = writer.named.length;
     return { info, knownStripes, stripeCount, degradedTo };
   } catch (error) {
-    await abandon(context, inode, writer);
+    await context.abandoned.undo(inode, writer.named);
     throw error;
   }
 }
@@ -107,7 +110,7 @@ export async function ensureFits(cluster: PutContext['cluster'], policy: Policy)
 function writerOf(
   context: PutContext,
   inode: Inode,
-  options: { readonly policy: Policy; readonly signal: AbortSignal | undefined },
+  options: Pick<WriteContext, 'policy' | 'signal' | 'mayDegrade'>,
 ): ContentWriter {
   const { volume, keys } = context;
   const holder = { volume: volume.id, inode };
@@ -130,7 +133,8 @@ function finish(
  * Stores an object by another policy. Until the commit the old encodings are there, from then on
  * the new ones, under the same id, key, time and content address.
  * @param again its content, as it is read from the old ones.
- * @throws HF_NOT_FOUND when the object was replaced or removed meanwhile.
+ * @throws HF_NOT_FOUND when the object was replaced or removed meanwhile; HF_TOO_FEW_STORES when it
+ *   could not be stored in full, now that stores are away.
  */
 export async function reencodeObject(
   context: PutContext,
@@ -145,7 +149,8 @@ export async function reencodeObject(
 ): Promise<void> {
   const { namespace, tree } = context;
   const { record, info, content, policy } = again;
-  const writer = writerOf(context, inode, again);
+  // What it would replace may be whole.
+  const writer = writerOf(context, inode, { ...again, mayDegrade: false });
   try {
     const written = await writer.write(content);
     const release = await namespace.reencodeObject({
@@ -160,7 +165,7 @@ export async function reencodeObject(
     releaseAfterwards(context, [release]);
     finish(context, inode, { writer, written });
   } catch (error) {
-    await abandon(context, inode, writer);
+    await context.abandoned.undo(inode, writer.named);
     throw error;
   }
 }
@@ -247,19 +252,5 @@ function releaseAfterwards(
 ): void {
   for (const release of releases) {
     background.start('freeing what was replaced', repair.release(volume.id, release));
-  }
-}
-
-/** Also where the outcome of the commit is not known: what was committed stays. */
-async function abandon(
-  { repair, volume, env }: PutContext,
-  inode: Inode,
-  { named }: ContentWriter,
-): Promise<void> {
-  try {
-    await repair.abandon(volume.id, inode, named);
-  } catch (error) {
-    // The put's own failure is what the caller must see.
-    env.log.warn('a failed put left something for the collector', { error });
   }
 }

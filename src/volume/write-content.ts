@@ -4,7 +4,14 @@
  * Each stripe's reference is durable before its first shard is written (ruling 13), and its extent
  * is recorded only when all its shards are durable.
  */
-import { LIMITS, type Policy, type Scheme, type StripeId, throwIfAborted } from '../base/index.ts';
+import {
+  HoldfastError,
+  LIMITS,
+  type Policy,
+  type Scheme,
+  type StripeId,
+  throwIfAborted,
+} from '../base/index.ts';
 import type { Extent, Holder, Namespace, References, Session } from '../meta/index.ts';
 import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
 import { type Content, type ContentSource, sourceOf } from './content-source.ts';
@@ -19,6 +26,8 @@ export interface WriteContext {
   readonly session: Session;
   readonly holder: Holder;
   readonly policy: Policy;
+  /** Whether to be content, where stores are away, with fewer shards than the policy says. */
+  readonly mayDegrade: boolean;
   /** For keys that follow from the content; without it they are random. */
   readonly secret: Uint8Array | undefined;
   readonly signal: AbortSignal | undefined;
@@ -51,7 +60,10 @@ export class ContentWriter {
     this.#context = context;
   }
 
-  /** Takes it whole. When it throws nothing is under way any more. */
+  /**
+   * Takes it whole. When it throws nothing is under way any more.
+   * @throws HF_TOO_FEW_STORES, also when a stripe is degraded and may not be; as the stores throw.
+   */
   async write(content: Content): Promise<WrittenContent> {
     const { signal, policy } = this.#context;
     // The cuts of a hybrid are in memory besides its stripes.
@@ -125,7 +137,7 @@ export class ContentWriter {
   }
 
   async #nameAndSpread(prepared: PreparedStripe): Promise<void> {
-    const { references, stripes, session, holder, signal } = this.#context;
+    const { references, stripes, session, holder, signal, mayDegrade } = this.#context;
     this.named.push(prepared.stripe);
     // No more than this: the rest of what was prepared, its key too, must not leave the node.
     const { stripe, schemeNumber, chunkBytes } = prepared;
@@ -138,6 +150,10 @@ export class ContentWriter {
     const { generation } = answer!;
     const { durableCount, isDegraded } = await stripes.spread(prepared, { generation, signal });
     if (!isDegraded) return;
+    if (!mayDegrade) {
+      const text = `only ${durableCount} of ${prepared.scheme.n} shards could be stored`;
+      throw new HoldfastError('HF_TOO_FEW_STORES', text);
+    }
     const spare = durableCount - prepared.scheme.k;
     this.#degradedTo = Math.min(spare, this.#degradedTo ?? spare);
   }

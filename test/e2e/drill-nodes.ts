@@ -28,7 +28,7 @@ function plans(count: number, flagsOf: (number: number) => readonly string[] = (
 }
 
 /** Puts books through several nodes in turns. */
-async function putBooks(
+export async function putBooks(
   cluster: LoopbackCluster,
   { label, count, through }: { label: string; count: number; through: readonly string[] },
 ): Promise<Book[]> {
@@ -41,7 +41,7 @@ async function putBooks(
 }
 
 /** Every book from some node, byte for byte. */
-async function checkBooks(
+export async function checkBooks(
   cluster: LoopbackCluster,
   books: readonly Book[],
   through: readonly string[] = cluster.running,
@@ -56,12 +56,12 @@ async function checkBooks(
 }
 
 /** Nodes heal by themselves; who does not want to wait for that asks for it. */
-interface Patience {
+export interface Patience {
   readonly asksForRepair?: boolean;
 }
 
 /** Waits until repair has nothing left to do. */
-async function healed(
+export async function healed(
   cluster: LoopbackCluster,
   { asksForRepair = false }: Patience,
 ): Promise<HealthView> {
@@ -220,14 +220,11 @@ export async function loseRacks(bed: Bed, plan: RackPlan): Promise<void> {
 
 export interface RackCheck extends RackPlan {
   readonly racks: readonly (readonly string[])[];
-  switchOff(names: readonly string[]): Promise<void>;
-  switchOn(names: readonly string[]): Promise<void>;
+  readonly switchOff: (names: readonly string[]) => Promise<void>;
+  readonly switchOn: (names: readonly string[]) => Promise<void>;
 }
 
-export async function checkRacks(
-  cluster: LoopbackCluster,
-  check: RackCheck,
-): Promise<void> {
+export async function checkRacks(cluster: LoopbackCluster, check: RackCheck): Promise<void> {
   const { bookCount, racks, switchOff, switchOn } = check;
   const books = await putBooks(cluster, {
     label: 'racks',
@@ -239,7 +236,7 @@ export async function checkRacks(
     const left = cluster.running.filter((name) => !rack.includes(name));
     await switchOff(rack);
     await checkBooks(cluster, books, left);
-    const put = putBooks(cluster, { label: `refused/${rack}`, count: 1, through: left });
+    const put = putBooks(cluster, { label: `refused/${rack.join()}`, count: 1, through: left });
     assert.equal(await put.then(() => 'stored', errorCode), 'HF_TOO_FEW_STORES', 'no spare shard');
     await checkBooks(cluster, books, left);
     await switchOn(rack);
@@ -260,7 +257,7 @@ async function checkSurvivesRack(
   for (const book of books) {
     const places = await placesOf(cluster, book);
     for (const { shards, stores, relaxed } of places) {
-      const racks = shards.map(({ foundAt }) => stores[foundAt[0]!]!.domains['rack']);
+      const racks = shards.map(({ foundAt }) => stores[foundAt[0]!]!.domains['rack']!);
       assert.deepEqual(racks.toSorted(), ['r1', 'r1', 'r2', 'r2', 'r3', 'r3']);
       assert.deepEqual(relaxed, []);
     }
@@ -269,11 +266,9 @@ async function checkSurvivesRack(
 
 async function placesOf(cluster: LoopbackCluster, { id }: Book): Promise<PlaceView[]> {
   const places: PlaceView[] = [];
-  await cluster.client(cluster.home).call(
-    'object.where',
-    { reference: id },
-    { onItem: (place) => void places.push(place) },
-  );
+  await cluster
+    .client(cluster.home)
+    .call('object.where', { reference: id }, { onItem: (place) => void places.push(place) });
   return places;
 }
 

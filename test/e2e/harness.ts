@@ -343,7 +343,9 @@ function statusBytes({ pid }: ChildProcess, name: 'VmRSS' | 'VmHWM'): number {
 /** Of user and kernel; proc(5) counts them in hundredths. */
 function processorSeconds({ pid }: ChildProcess): number {
   // The second field, the program's name, may have spaces; it ends with the last parenthesis.
-  const fields = readProcess(pid, 'stat').replace(/^.*\) /s, '').split(' ');
+  const fields = readProcess(pid, 'stat')
+    .replace(/^.*\) /s, '')
+    .split(' ');
   return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / 100;
 }
 

@@ -3,8 +3,7 @@
  * the others join it. Each has its data directory in the bed, under its name, and small stores
  * beside it; it keeps its port when it is started again.
  *
- * A node is *expected* from its start until it is killed or has left: {@link LoopbackCluster.settle}
- * waits until all that are expected see each other and no others alive.
+ * {@link LoopbackCluster.settle} waits until all nodes that run see each other and no others.
  */
 import assert from 'node:assert/strict';
 import { errorCode, mapBounded } from '../../src/base/index.ts';
@@ -68,7 +67,8 @@ export class LoopbackCluster implements AsyncDisposable {
   /** Others hear of it from the home, a moment later. */
   async #setScheme(scheme: string): Promise<void> {
     await this.client(this.home).call('volume.policy', { name: 'default', scheme });
-    await mapBounded(this.running, STARTS_AT_ONCE, async (name) => {
+    const openers = this.running.filter((name) => this.#need(name).plan.isGranted !== false);
+    await mapBounded(openers, STARTS_AT_ONCE, async (name) => {
       await until(`${name} knows the scheme`, async () => {
         const [volume] = await this.client(name).call('volume.list', {});
         return volume?.scheme === scheme;
@@ -78,7 +78,9 @@ export class LoopbackCluster implements AsyncDisposable {
 
   /** Names of the nodes that run. */
   get running(): string[] {
-    return [...this.#members.values()].filter(({ process }) => process).map(({ plan }) => plan.name);
+    return [...this.#members.values()]
+      .filter(({ process }) => process)
+      .map(({ plan }) => plan.name);
   }
 
   /** Where a node listens. */
@@ -144,12 +146,12 @@ export class LoopbackCluster implements AsyncDisposable {
     await running.kill();
   }
 
-  /** Starts a node again that was killed. */
-  async restart(name: string): Promise<void> {
+  /** Starts a node again that was killed; flags change what was said before. */
+  async restart(name: string, flags: readonly string[] = []): Promise<void> {
     const member = this.#need(name);
     const { namespace } = member.plan;
     const place = namespace === undefined ? {} : { namespace };
-    member.process = await this.bed.up({ data: name, ...place });
+    member.process = await this.bed.up({ data: name, flags, ...place });
     member.client = member.process.connect();
   }
 
@@ -177,7 +179,10 @@ export class LoopbackCluster implements AsyncDisposable {
   async settle(): Promise<void> {
     const expected = this.running.toSorted();
     for (const name of expected) {
-      await until(`${name} sees ${expected.join(' ')}`, async () => await this.#sees(name, expected));
+      await until(
+        `${name} sees ${expected.join(' ')}`,
+        async () => await this.#sees(name, expected),
+      );
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * The drills of test/e2e at full size: a gibibyte and a thousand files, a thousand flipped bytes,
  * fifty kills of a node and of a writer to a loop device, five gigabytes through 512 MiB, twelve
- * nodes of which two are killed again and again. Takes the better part of an hour and 20 GB of disk.
+ * nodes of which two are killed again and again. Takes an hour and 20 GB of disk.
  *
  *     npm run test:large                 all of them
  *     npm run test:large -- damage kill  these
@@ -53,9 +53,16 @@ const DRILLS: Readonly<Record<string, Drill>> = {
   'wire-stream': (_bed, _seed, sizeBytes) =>
     streamToSlowReader({ sizeBytes, pauseMsPerMb: 1, residentBytesMax: 200 * MiB }),
   nodes: async (bed, seed) => {
-    const killed = await killNodesDuringUse(bed, { seed, nodeCount: 12, rounds: 6, lifeMsMax: 2000 });
-    await loseRacks(bed, { bookCount: 60 });
-    return { killed, changed: await changeNodes(bed, { bookCount: 1500, spreadMax: 0.1 }) };
+    const killed = await killNodesDuringUse(bed, {
+      seed,
+      nodeCount: 12,
+      rounds: 6,
+      lifeMsMax: 2000,
+    });
+    await using racks = await Bed.open();
+    await loseRacks(racks, { bookCount: 60 });
+    await using changes = await Bed.open();
+    return { killed, changed: await changeNodes(changes, { bookCount: 1500, spreadMax: 0.1 }) };
   },
   parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
 };

@@ -66,6 +66,7 @@ export class BedNode {
   readonly away = new Set<ChunkStore>();
   keyring: Keyring;
   network: Network | undefined;
+  serving: Serving | undefined;
   /** Of the life that it has; `undefined` while it is down, or waits. */
   core: Core | undefined;
   life: AsyncDisposableStack | undefined;
@@ -226,6 +227,7 @@ export class ClusterBed implements AsyncDisposable {
     const home = (): NodeId => this.home.id;
     const about = { env, network, stores: node.alive, home, ...this.#options.serving };
     const serving = new Serving(about);
+    node.serving = serving;
     const core = life.use(await this.#openCore(node, { network, life, recovery }));
     const { registry } = core;
     const { keyring } = node;

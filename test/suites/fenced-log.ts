@@ -8,7 +8,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode, fromUtf8, HoldfastError, LIMITS, utf8 } from '../../src/base/index.ts';
 import type { Env } from '../../src/env/index.ts';
-import type { FencedLog, LogEntry, Lsn, Registry } from '../../src/log/index.ts';
+import type { FencedLog, Lsn, Registry } from '../../src/log/index.ts';
 import { virtualEnv } from './virtual-env.ts';
 
 /** How the next messages go wrong. */

@@ -6,11 +6,19 @@ import { CONTROL_SOCKET } from '../../src/api/index.ts';
 import { connect, type HoldfastClient } from '../../src/client/index.ts';
 import { realEnv, silentLog } from '../../src/env/index.ts';
 import { MemoryNet } from '../../src/net/index.ts';
-import { joinNode, type MakeTransport, openNode, type RunningNode } from '../../src/node/index.ts';
+import {
+  joinNode,
+  type MakeTransport,
+  type NodeOptions,
+  openNode,
+  type RunningNode,
+} from '../../src/node/index.ts';
 
 interface StartOptions {
   readonly recoverKitText?: string;
   readonly storePaths?: readonly string[];
+  /** What is said of the node, in place of an address, its name and no beacon. */
+  readonly config?: NodeOptions['config'];
 }
 
 export class WholeNodes implements AsyncDisposable {
@@ -42,7 +50,7 @@ export class WholeNodes implements AsyncDisposable {
   }
 
   /** With three stores, unless others are named. @throws as openNode. */
-  async start(name: string, options: StartOptions = {}): Promise<void> {
+  async start(name: string, options: StartOptions = {}): Promise<RunningNode> {
     const config = { listen: [`memory://${name}:1`], name, beacon: false };
     const storePaths = [1, 2, 3].map((number) => this.at(name, `disk-${number}`));
     const about = { dataPath: this.at(name), config, transports: this.#transports, storePaths };
@@ -50,6 +58,7 @@ export class WholeNodes implements AsyncDisposable {
     const node = await openNode({ ...about, ...rest });
     const client = connect({ socketPath: this.at(name, CONTROL_SOCKET) });
     this.#running.set(name, { node, client });
+    return node;
   }
 
   /** A new member by an invitation of another, started. */

@@ -1,0 +1,153 @@
+/**
+ * The registry in etcd: a row for each key, its value sealed, its version etcd's revision. No other
+ * bytes are the same as those of a value that was sealed once, so an outcome that was in doubt is
+ * found out by reading.
+ */
+import { assert, bytesEqual, errorCode, fromUtf8, HoldfastError, utf8 } from '../base/index.ts';
+import { deriveKey, NONCE_BYTES, openRecord, sealRecord } from '../crypto/index.ts';
+import type { Env } from '../env/index.ts';
+import { changedAt } from './etcd-keys.ts';
+import { EtcdCalls, type EtcdKv } from './etcd-kv.ts';
+import type { EtcdPlace } from './etcd-log.ts';
+import { endOfPrefix, type EtcdRow } from './etcd-messages.ts';
+import type { Registry, Versioned } from './fenced-log.ts';
+
+const PAGE_ROWS = 200;
+/** A watch is asked anew after this, whatever it says: a connection may hang unnoticed. */
+const WATCH_MS = 10_000;
+/** Between looks at a watched key while etcd does not answer, or keeps breaking off. */
+const WATCH_PAUSE_MS = 100;
+
+export class EtcdRegistry implements Registry {
+  readonly #calls: EtcdCalls;
+  readonly #kv: EtcdKv;
+  readonly #env: Env;
+  readonly #prefix: string;
+  readonly #key: Uint8Array;
+
+  constructor({ kv, prefix, metadataKey, generation, env, patienceMs }: EtcdPlace) {
+    this.#calls = new EtcdCalls({ kv, clock: env.clock, patienceMs });
+    this.#kv = kv;
+    this.#env = env;
+    this.#prefix = `${prefix}registry/`;
+    this.#key = deriveKey(metadataKey, `holdfast/1 registry ${generation}`);
+  }
+
+  #rowKey(key: string): Uint8Array {
+    return utf8(this.#prefix + key);
+  }
+
+  /** @throws HF_FORGED when the value was not sealed for this key. */
+  #opened(row: EtcdRow): Versioned {
+    const value = openRecord({ key: this.#key, aad: row.key, sealed: row.value });
+    const key = fromUtf8(row.key).slice(this.#prefix.length);
+    return { key, version: row.changedRevision, value };
+  }
+
+  async get(key: string): Promise<Versioned | undefined> {
+    const [answer] = await this.#calls.ask([{ do: 'get', key: this.#rowKey(key) }]);
+    const row = answer?.rows[0];
+    return row && this.#opened(row);
+  }
+
+  /** As of one moment. */
+  async list(prefix: string): Promise<readonly Versioned[]> {
+    for (;;) {
+      try {
+        return await this.#listOnce(prefix);
+      } catch (error) {
+        // So much was changed meanwhile that etcd has let go of that moment.
+        if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
+      }
+    }
+  }
+
+  async #listOnce(prefix: string): Promise<Versioned[]> {
+    const end = endOfPrefix(this.#rowKey(prefix));
+    const found: Versioned[] = [];
+    let atRevision: number | undefined;
+    for (let key = this.#rowKey(prefix); ;) {
+      const page = { do: 'get', key, end, limit: PAGE_ROWS, atRevision: atRevision ?? 0 } as const;
+      const { answers, revision } = await this.#calls.question([page]);
+      atRevision ??= revision;
+      const rows = answers[0]?.rows ?? [];
+      found.push(...rows.map((row) => this.#opened(row)));
+      const last = rows.at(-1);
+      if (!last || rows.length < PAGE_ROWS) return found;
+      key = keyAfter(last.key);
+    }
+  }
+
+  async compareAndSet(
+    key: string,
+    expected: number,
+    value: Uint8Array | undefined,
+  ): Promise<number | undefined> {
+    assert(expected >= 0, 'a version is not negative');
+    const rowKey = this.#rowKey(key);
+    const sealed = value && this.#sealed(rowKey, value);
+    const outcome = await this.#calls.change({
+      conditions: [changedAt(rowKey, expected)],
+      ifMet: [sealed ? { do: 'put', key: rowKey, value: sealed } : { do: 'delete', key: rowKey }],
+      ifNot: [{ do: 'get', key: rowKey }],
+    });
+    if (outcome.areMet) return outcome.revision;
+    const now = outcome.answers[0]?.rows[0];
+    if (now && sealed && bytesEqual(now.value, sealed)) return now.changedRevision;
+    if (!outcome.isAfterDoubt) return undefined;
+    throw new HoldfastError('HF_UNKNOWN_OUTCOME', `whether ${key} was set is not known: read it`);
+  }
+
+  #sealed(rowKey: Uint8Array, value: Uint8Array): Uint8Array {
+    const nonce = this.#env.random.bytes(NONCE_BYTES);
+    return sealRecord({ key: this.#key, nonce, aad: rowKey, record: value });
+  }
+
+  /**
+   * The state of a key, at first and after each change; a change that is followed by another at
+   * once may not be seen. While etcd does not answer nothing is seen. Ends when `signal` is
+   * aborted.
+   */
+  async *watch(key: string, signal: AbortSignal): AsyncGenerator<Versioned | undefined> {
+    let seen: number | undefined;
+    while (!signal.aborted) {
+      let looked: { readonly row: Versioned | undefined; readonly revision: number } | undefined;
+      try {
+        looked = await this.#look(key);
+      } catch (error) {
+        if (errorCode(error) !== 'HF_UNAVAILABLE') throw error;
+      }
+      const version = looked && (looked.row?.version ?? 0);
+      if (looked && version !== seen) {
+        seen = version;
+        yield looked.row;
+      }
+      if (looked) await this.#changeOf(key, looked.revision, signal);
+      await this.#env.clock.sleep(WATCH_PAUSE_MS, { signal }).catch(() => {}); // the loop looks
+    }
+  }
+
+  async #look(key: string): Promise<{ row: Versioned | undefined; revision: number }> {
+    const get = { do: 'get', key: this.#rowKey(key) } as const;
+    const { answers, revision } = await this.#calls.question([get]);
+    const row = answers[0]?.rows[0];
+    return { row: row && this.#opened(row), revision };
+  }
+
+  async #changeOf(key: string, since: number, signal: AbortSignal): Promise<void> {
+    const looking = new AbortController();
+    const until = AbortSignal.any([signal, looking.signal]);
+    const late = this.#env.clock.sleep(WATCH_MS, { signal: until }).catch(() => {});
+    void late.then(() => looking.abort());
+    await this.#kv.change({ key: this.#rowKey(key) }, since, until);
+    looking.abort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+function keyAfter(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}

@@ -1,0 +1,157 @@
+/**
+ * Snapshots of a cell of the engine `etcd`. Parts are sealed and stored outside, where large things
+ * are; etcd has the list of the newest snapshot's parts, which makes them valid. Setting the list
+ * is the commit, under the cell's fence.
+ */
+import {
+  assert,
+  bytesEqual,
+  errorMessage,
+  fromHex,
+  HoldfastError,
+  Mutex,
+  toHex,
+} from '../base/index.ts';
+import type { EtcdLogShared } from './etcd-cell.ts';
+import { type CellKeys, changedAt, exists } from './etcd-keys.ts';
+import { type CellId, type Lsn, type Snapshot, SNAPSHOT_PART_BYTES_MAX } from './fenced-log.ts';
+import { decodePartHashes, encodePartHashes, NO_RECORD, readHeader } from './local-record.ts';
+import type { MirrorRef } from './mirror.ts';
+
+/** Where a snapshot is saved, and under which fence. */
+interface SnapshotPosition {
+  readonly epoch: number;
+  /** Of the epoch key, as the epoch's seizure left it. */
+  readonly revision: number;
+  readonly lsn: Lsn;
+}
+
+interface ListedSnapshot {
+  readonly lsn: Lsn;
+  readonly parts: readonly MirrorRef[];
+  /** Of the list. */
+  readonly revision: number;
+}
+
+export class EtcdSnapshots {
+  readonly #cell: CellId;
+  readonly #keys: CellKeys;
+  readonly #shared: EtcdLogShared;
+  readonly #saving = new Mutex();
+  /** Parts that nothing lists and that could not be removed yet. */
+  #garbage: MirrorRef[] = [];
+
+  constructor(cell: CellId, keys: CellKeys, shared: EtcdLogShared) {
+    this.#cell = cell;
+    this.#keys = keys;
+    this.#shared = shared;
+  }
+
+  /** @throws HF_CORRUPT, HF_FORGED when the list cannot be read. */
+  async newest(): Promise<ListedSnapshot | undefined> {
+    const [answer] = await this.#shared.calls.ask([{ do: 'get', key: this.#keys.snapshot }]);
+    const row = answer?.rows[0];
+    if (!row) return undefined;
+    const header = readHeader(row.value);
+    if (header.kind !== 'snapshot' || header.cell !== this.#cell) {
+      throw new HoldfastError('HF_CORRUPT', `cell ${this.#cell}: the list is no snapshot's`);
+    }
+    const parts = decodePartHashes(this.#shared.sealer.open(row.value));
+    const refs = parts.map((hash) => ({ id: fromHex(hash) }));
+    return { lsn: header.lsn, parts: refs, revision: row.changedRevision };
+  }
+
+  async save(position: SnapshotPosition, parts: AsyncIterable<Uint8Array>): Promise<void> {
+    await this.#saving.run(async () => {
+      const older = await this.newest();
+      if (position.lsn <= (older?.lsn ?? 0)) return;
+      const saved: MirrorRef[] = [];
+      try {
+        for await (const part of parts) {
+          assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
+          saved.push(await this.#shared.parts.put(this.#seal('snapshot part', position, part)));
+        }
+        const body = encodePartHashes(saved.map(({ id }) => toHex(id)));
+        await this.#list(position, this.#seal('snapshot', position, body), older?.revision ?? 0);
+      } catch (error) {
+        // While it is in doubt whether the parts are listed, they stay.
+        if ((error as { code?: unknown }).code !== 'HF_UNKNOWN_OUTCOME') await this.#collect(saved);
+        throw error;
+      }
+      await this.#collect(older?.parts ?? []);
+    });
+  }
+
+  #seal(
+    kind: 'snapshot' | 'snapshot part',
+    { epoch, lsn }: SnapshotPosition,
+    body: Uint8Array,
+  ): Uint8Array {
+    const { generation, sealer } = this.#shared;
+    const header = { kind, generation, cell: this.#cell, epoch, lsn };
+    const rest = { acknowledged: lsn, snapshotLsn: 0, link: NO_RECORD };
+    return sealer.seal({ ...header, ...rest }, body).bytes;
+  }
+
+  /** @throws HF_FENCED, HF_UNKNOWN_OUTCOME. */
+  async #list(
+    { lsn, revision }: SnapshotPosition,
+    value: Uint8Array,
+    olderRevision: number,
+  ): Promise<void> {
+    const { epoch, snapshot: key } = this.#keys;
+    const { areMet, isAfterDoubt, answers } = await this.#shared.calls.change({
+      conditions: [
+        changedAt(epoch, revision),
+        changedAt(key, olderRevision),
+        exists(this.#keys.entry(lsn)),
+      ],
+      ifMet: [{ do: 'put', key, value }],
+      ifNot: [{ do: 'get', key }],
+    });
+    if (areMet) return;
+    const listed = answers[0]?.rows[0];
+    if (listed && bytesEqual(listed.value, value)) return; // by an attempt whose answer was lost
+    if (!isAfterDoubt) {
+      const message = `cell ${this.#cell}: the epoch may no longer save snapshots`;
+      throw new HoldfastError('HF_FENCED', message);
+    }
+    throw new HoldfastError('HF_UNKNOWN_OUTCOME', `cell ${this.#cell}: a snapshot is in doubt`);
+  }
+
+  async load(): Promise<Snapshot | undefined> {
+    const snapshot = await this.newest();
+    return snapshot && { lsn: snapshot.lsn, parts: this.#readParts(snapshot) };
+  }
+
+  async *#readParts({ lsn, parts }: ListedSnapshot): AsyncGenerator<Uint8Array> {
+    for (const ref of parts) {
+      const bytes = await this.#shared.parts.get(ref);
+      const header = bytes && readHeader(bytes);
+      if (!bytes || header?.kind !== 'snapshot part' || header.cell !== this.#cell) {
+        const message = `log of cell ${this.#cell}: a part of snapshot ${lsn} cannot be read`;
+        throw new HoldfastError('HF_CORRUPT', message);
+      }
+      yield this.#shared.sealer.open(bytes);
+    }
+  }
+
+  /** Removes parts, and those that could not be removed before. What stays now goes later. */
+  async #collect(parts: readonly MirrorRef[]): Promise<void> {
+    const refs = [...this.#garbage, ...parts];
+    this.#garbage = [];
+    if (refs.length === 0) return;
+    try {
+      await this.#shared.parts.remove(refs);
+    } catch (error) {
+      this.#garbage.push(...refs);
+      const fields = { cell: this.#cell, count: refs.length, reason: errorMessage(error) };
+      this.#shared.env.log.warn('parts of old snapshots could not be removed yet', fields);
+    }
+  }
+
+  /** Resolves when nothing is being saved. */
+  async settled(): Promise<void> {
+    await this.#saving.run(async () => {});
+  }
+}
