@@ -101,8 +101,9 @@ export async function openAmongOthers(site: Site, machine: Host, life: Life): Pr
 async function openNetwork(site: Site, machine: Host, life: Life): Promise<Network> {
   const { identities, addresses } = site.others!;
   const { admission } = identities;
+  const { env } = life.process;
   return await Network.open({
-    env: life.process.env,
+    env,
     key: new NodeKey(machine.keyring!.nodeSeed),
     admission,
     transports: [life.line!.transport],

@@ -5,6 +5,7 @@
  * A {@link Process} is one life of a node: its own Env over the shared clock. When it is killed its
  * timers never wake, so whatever it was doing stays where it is for ever, as in a crash.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { assert, errorMessage, HoldfastError } from '../src/base/index.ts';
 import {
   type Clock,
@@ -110,8 +111,9 @@ function isBefore(a: Timer, b: Timer): boolean {
  * Resolves with `ask()` when nothing can go on any more: node runs what was set for its next turn
  * only once the queues of promises and of ticks, which streams use, are empty.
  */
-function quiet<Answer>(ask: () => Answer): Promise<Answer> {
-  return new Promise((resolve) => setImmediate(() => resolve(ask())));
+async function quiet<Answer>(ask: () => Answer): Promise<Answer> {
+  await nextTurn();
+  return ask();
 }
 
 export interface ProcessOptions {

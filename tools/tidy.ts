@@ -136,7 +136,7 @@ const BANS: readonly Ban[] = [
   {
     pattern: /(?<![.\w])set(Timeout|Interval|Immediate)\(|['"]node:timers/,
     instead: 'env.clock.sleep() or env.clock.every()',
-    homes: ['env'],
+    homes: ['env', 'sim/sim-env.ts'],
     areas: SIMULATED,
   },
   {

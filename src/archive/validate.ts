@@ -121,6 +121,7 @@ async function firstWhatWasSplit(
     if ((await digestOf(fact.path, work).catch(unlessForAll)) === record.digest) return fact.path;
   }
   const [first] = replicas;
-  const message = `${first!.fact.path} is not what was split; without --resplit its shares are checked`;
+  const { path } = first!.fact;
+  const message = `${path} is not what was split; without --resplit its shares are checked`;
   throw new HoldfastError('HF_CORRUPT', message);
 }

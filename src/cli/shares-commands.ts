@@ -167,8 +167,8 @@ function addAdd(group: Verbs): void {
     summary: 'make more shares; those that are there stay as they are',
     details:
       'From k shares, or with --file from the file itself. A sealed share that is made again ' +
-      'under its number is the same, byte by byte. No folder gets a second share of the file: new ' +
-      'ones go to folders that are named and have none, or to --targets. Prints the paths.',
+      'under its number is the same, byte by byte. No folder gets a second share of the file: ' +
+      'new ones go to folders that are named and have none, or to --targets. Prints the paths.',
     args: SHARES_ARG,
     options: {
       '--file <file>': 'the file, where it is at hand',

@@ -5,7 +5,7 @@
  *
  * Only devices of this node count for the log (quorum.ts): it stands on no other.
  */
-import { errorMessage, HoldfastError, Mutex, type NodeId, type VolumeId } from '../base/index.ts';
+import { type DeviceId, errorMessage, HoldfastError, Mutex, type NodeId, type VolumeId } from '../base/index.ts';
 import { type Cluster, labelsOn, LEVELS, openCluster } from '../cluster/index.ts';
 import type { LocalDb } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
@@ -132,6 +132,10 @@ export class LocalMetadata implements Metadata {
       if (key.startsWith('volume/')) await this.#openCellsPatiently();
     });
     return this;
+  }
+
+  fullStores(): ReadonlySet<DeviceId> {
+    return this.#parts.mirror.fullStores;
   }
 
   /** Ids of all volumes whose cells are open. */

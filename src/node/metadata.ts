@@ -24,6 +24,8 @@ export interface Metadata extends AsyncDisposable {
   readonly cluster: Cluster;
   /** Of a volume that the registry knows; closed with the metadata. */
   openNamespace(volume: VolumeId): Promise<Namespace>;
+  /** Stores of this node that have no room for the metadata which they are to carry. */
+  fullStores?(): ReadonlySet<DeviceId>;
   /** The home's repair, here or there. */
   openRepair(parts: RepairParts): Repair;
 }

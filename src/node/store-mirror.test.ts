@@ -62,8 +62,24 @@ describe('StoreMirror', () => {
 
   it('says that stores are full', async () => {
     const { bed, mirror } = openMirror(4);
-    for (const store of bed.stores.slice(0, 2)) store.fault = () => 'HF_NO_SPACE';
+    for (const store of bed.stores.slice(0, 3)) store.fault = () => 'HF_NO_SPACE';
     await expect(mirror.put(RECORDS[0]!)).rejects.toMatchObject({ code: 'HF_NO_SPACE' });
+  });
+
+  it('goes on without a full store as without one that is away', async () => {
+    const { bed, mirror, holdersOf } = openMirror(3);
+    const [full] = bed.stores;
+    full!.fault = (what) => (what === 'put' ? 'HF_NO_SPACE' : undefined);
+    const { id } = await mirror.put(RECORDS[0]!);
+    expect(await holdersOf(id)).toHaveLength(2);
+    expect([...mirror.fullStores]).toEqual([full!.id]);
+    bed.away.add(bed.stores[1]!);
+    await expect(mirror.put(RECORDS[1]!)).rejects.toMatchObject({ code: 'HF_NO_SPACE' });
+    bed.away.clear();
+    full!.fault = undefined;
+    expect(await mirror.repair()).toBeGreaterThan(0);
+    expect(await holdersOf(id)).toHaveLength(3);
+    expect([...mirror.fullStores]).toEqual([]);
   });
 
   it('leaves out records whose every copy is bad', async () => {

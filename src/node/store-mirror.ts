@@ -45,6 +45,7 @@ export class StoreMirror implements Mirror {
   /** All that a record must satisfy: two while the members change. */
   #quorums: readonly Quorum[];
   readonly #puts = new Set<Promise<unknown>>();
+  readonly #full = new Set<DeviceId>();
 
   constructor(options: StoreMirrorOptions) {
     this.#options = options;
@@ -65,6 +66,11 @@ export class StoreMirror implements Mirror {
   /** `quorum` is in force, and nothing else. */
   settle(quorum: Quorum): void {
     this.#quorums = [quorum];
+  }
+
+  /** Stores that had no room for the last record that was to go there. */
+  get fullStores(): ReadonlySet<DeviceId> {
+    return this.#full;
   }
 
   async put(bytes: Uint8Array): Promise<MirrorRef> {
@@ -105,7 +111,11 @@ export class StoreMirror implements Mirror {
     return Math.min(this.#options.tolerance + 1, staying.length);
   }
 
-  /** Puts copies on the first stores of the record's order that take it. @returns which did. */
+  /**
+   * Puts copies on the first stores of the record's order that take it. One that is full is passed
+   * over like one that is away, as long as the record counts without it (quorum.ts, rule 1).
+   * @returns which did. @throws HF_NO_SPACE.
+   */
   async #putCopies(
     id: ChunkId,
     bytes: Uint8Array,
@@ -120,10 +130,13 @@ export class StoreMirror implements Mirror {
         try {
           await store.put(id, bytes, { generation: GENERATION, isVerified });
           holders.push(store.id);
+          this.#full.delete(store.id);
           return true;
         } catch (error) {
-          if (errorCode(error) === 'HF_NO_SPACE') full = error;
-          else if (errorCode(error) === undefined) throw error;
+          if (errorCode(error) === undefined) throw error;
+          if (errorCode(error) !== 'HF_NO_SPACE') continue;
+          full = error;
+          this.#full.add(store.id);
         }
       }
       return false;
@@ -132,7 +145,7 @@ export class StoreMirror implements Mirror {
     await mapBounded(copies, LIMITS.deviceOperationsMax, putOne);
     // Some may be on stores that do not count, or too many on one disk.
     while (!this.#isKept(holders) && (await putOne()));
-    if ((holders.length < wanted || !this.#isKept(holders)) && full) throw full;
+    if (!this.#isKept(holders) && full) throw full;
     return holders;
   }
 

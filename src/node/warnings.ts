@@ -47,6 +47,12 @@ export async function nodeWarnings(about: {
   for (const { path } of await stores.damaged()) {
     lines.push(`store ${path} was found damaged, and may lack shards: holdfast repair`);
   }
+  const full = heart.core?.metadata.fullStores?.();
+  for (const { id, path } of stores.slots) {
+    if (!id || !full?.has(id)) continue;
+    const why = 'what is needed to find content again has a copy less: make room, or add stores';
+    lines.push(`store ${path} is full, and takes no metadata: ${why}`);
+  }
   if (heart.core) {
     if (heart.core.isContested()) {
       lines.push(

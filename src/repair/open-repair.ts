@@ -33,10 +33,10 @@ import {
   finishRelease,
   settleStray,
 } from './collector.ts';
-import { type Found, Looker } from './looker.ts';
+import { type Found, type LookedAt, Looker } from './looker.ts';
 import { leavingDevices } from '../placement/index.ts';
 import { AUTOMATIC_RATES, Pacer, type PaceRates } from './pace.ts';
-import { planFor, type PlanContext, type Step } from './planner.ts';
+import { type Plan, planFor, type PlanContext, type Step } from './planner.ts';
 import type {
   CollectOptions,
   CollectSummary,
@@ -163,13 +163,14 @@ class RepairRunner implements Repair {
     let badChunks = 0;
     const { whole } = await this.#looker.look(
       { ...options, meter },
-      ({ stripes: found, unnamed }) => {
+      async ({ stripes: found, unnamed }, at) => {
+        const context = await this.#planContext(at, false);
         unnamedChunks += unnamed.flat().length;
         for (const census of found) {
           const state = stateOf(census);
           stripes[state] += 1;
           badChunks += census.held.filter(({ entry }) => !entry.isGood).length;
-          if (state === 'ok' && !census.isInPlace) misplaced += 1;
+          if (state === 'ok' && isToMove(planFor(census, context))) misplaced += 1;
           if (state === 'ok') continue;
           const spare = String(Math.max(-1, spareCount(census)));
           bySpare[spare] = (bySpare[spare] ?? 0) + 1;
@@ -184,8 +185,10 @@ class RepairRunner implements Repair {
 
   async repair(options: RepairRunOptions = {}): Promise<RepairSummary> {
     const { signal, onProgress } = options;
-    const { env, stripes } = this.#context;
+    const { env, stripes, cluster } = this.#context;
     using meter = this.#board.begin('look');
+    // Nobody shall be told of an older layout, or have things moved by it.
+    await cluster.refresh();
     const { steps, ...found } = await this.#findWork(options, meter);
     this.#board.stripesAtRisk = found.stripesAtRisk;
     this.#board.bytesAtRisk = found.bytesAtRisk;
@@ -216,17 +219,10 @@ class RepairRunner implements Repair {
       stripesAtRisk: 0,
       bytesAtRisk: 0,
     };
-    const alive = new Set(this.#context.stores().map(({ id }) => id));
-    const leaving = leavingDevices(this.#context.cluster.topology());
     found.groups = await this.#looker.look({ signal, meter }, async (census, at) => {
       found.unheard.push(...this.#unheardIn(census));
       found.skipped += census.pending.filter((each) => stateOf(each) !== 'ok').length;
-      const context: PlanContext = {
-        isAlive: (device) => alive.has(device) && !at.silent.has(device),
-        leaving,
-        hasLayoutMoved: (await this.#looker.epochOf(at.group)) < at.epoch,
-        waitsForAway: isAutomatic,
-      };
+      const context = await this.#planContext(at, isAutomatic);
       for (const each of census.stripes) {
         const plan = planFor(each, context);
         if (plan === 'lost') found.lost += 1;
@@ -238,6 +234,20 @@ class RepairRunner implements Repair {
       }
     });
     return found;
+  }
+
+  async #planContext(
+    { group, epoch, silent }: LookedAt,
+    waitsForAway: boolean,
+  ): Promise<PlanContext> {
+    const { stores, cluster } = this.#context;
+    const alive = new Set(stores().map(({ id }) => id));
+    return {
+      isAlive: (device) => alive.has(device) && !silent.has(device),
+      leaving: leavingDevices(cluster.topology()),
+      hasLayoutMoved: (await this.#looker.epochOf(group)) < epoch,
+      waitsForAway,
+    };
   }
 
   #pacerFor({ isAutomatic, rateBytesPerSecond }: RepairRunOptions): Pacer {
@@ -338,6 +348,11 @@ class RepairRunner implements Repair {
     await dropReferences(this.#collector, { volume, inode }, stripes);
     await finishRelease(this.#collector, volume, { inode });
   }
+}
+
+/** Whether a repair would bring shards of a stripe to another place. */
+function isToMove(plan: Plan): boolean {
+  return typeof plan === 'object' && (plan.kind === 'move' || plan.kind === 'hand-off');
 }
 
 function wantedOf([first]: readonly HeldChunk[]): WantedStripe {

@@ -51,7 +51,7 @@ export interface HealthSummary {
   readonly stripes: { readonly ok: number; readonly degraded: number; readonly lost: number };
   /** Degraded stripes by the number of shards that may still be lost. */
   readonly bySpare: Readonly<Record<string, number>>;
-  /** Stripes with all shards, of which some stand elsewhere than the layout wants. */
+  /** Stripes with all shards, of which a repair would bring some to another place now. */
   readonly misplaced: number;
   /** Chunks that nothing names. */
   readonly unnamedChunks: number;
