@@ -241,7 +241,8 @@ function checkBans({ path, area, module, isTest, code }: SourceFile): Finding[] 
     ({ areas, homes, inTests }) =>
       areas.includes(area) &&
       (!isTest || inTests === true) &&
-      !(area === 'src' && homes.some((home) => home === module || path === `src/${home}`)),
+      !(area === 'src' && homes.includes(module)) &&
+      !homes.some((home) => path === home || path === `src/${home}`),
   ).flatMap(({ pattern, instead }) =>
     code.flatMap((text, index) => {
       const found = pattern.exec(text)?.[0];

@@ -21,10 +21,9 @@ export interface Cluster {
   devicesOf(node: NodeId): readonly TopologyDevice[];
 
   /**
-   * Makes rows at least `width` wide; positions for which there are no devices stay empty until
-   * there are.
+   * Makes rows at least `width` wide, now as far as there are devices, and more when there are.
    * @param neededCount devices that must be `in` now; `width` when left out.
-   * @throws HF_BAD_SCHEME when there are fewer.
+   * @throws HF_BAD_SCHEME when there are fewer; when `width` is far beyond what there is.
    */
   ensureWidth(width: number, neededCount?: number): Promise<void>;
   /**

@@ -13,7 +13,8 @@ export type StatedDevice = Omit<TopologyDevice, 'number'>;
 
 /** What the next epoch is to be. A slice that is the same array as before is not written again. */
 export interface Edit {
-  readonly width: number;
+  /** That before when left out. */
+  readonly wantedWidth?: number;
   readonly devices: ReadonlyMap<NodeId, readonly TopologyDevice[]>;
   readonly nextNumber: number;
   /** Those before when left out. */
@@ -87,14 +88,14 @@ export function withLevels(before: Snapshot, levels: readonly string[]): Edit | 
       }),
     ]),
   );
-  return { width: before.layout.width, devices, nextNumber, levels };
+  return { devices, nextNumber, levels };
 }
 
-function changed(before: Snapshot, edit: Omit<Edit, 'width'>): Edit | undefined {
+function changed(before: Snapshot, edit: Edit): Edit | undefined {
   const isSameAsBefore = [...edit.devices].every(
     ([node, slice]) => slice === before.devices.get(node),
   );
-  return isSameAsBefore ? undefined : { width: before.layout.width, ...edit };
+  return isSameAsBefore ? undefined : edit;
 }
 
 function isSame(known: TopologyDevice, device: TopologyDevice): boolean {

@@ -69,6 +69,8 @@ const FOLLOW_MS = 500;
 const ATTEMPTS_MAX = 20;
 /** Longest wait after a lost race, so that two nodes do not keep meeting. */
 const BACKOFF_MS_MAX = 50;
+/** A cluster of few stores may be meant to grow: so many shards are not too many for any. */
+const SCARCE_COUNT = 4;
 /** Random bytes that keep apart what two nodes propose for the same epoch. */
 const TOKEN_BYTES = 8;
 
@@ -142,7 +144,7 @@ class RegistryCluster implements Cluster {
   async ensureWidth(width: number, neededCount: number = width): Promise<void> {
     if (width > SHARDS_MAX)
       throw new HoldfastError('HF_BAD_SCHEME', `${width} shards are too many`);
-    const isWide = ({ layout }: Pick<Snapshot, 'layout'>): boolean => layout.width >= width;
+    const isWide = (snapshot: Snapshot): boolean => wantedWidth(snapshot) >= width;
     // Another node may have stated devices just now: only the registry says that there are too few.
     if (isWide(this.#snapshot) && countIn(this.#topology) >= neededCount) return;
     await this.#change((before) => {
@@ -154,7 +156,12 @@ class RegistryCluster implements Cluster {
         throw new HoldfastError('HF_BAD_SCHEME', message);
       }
       if (isWide(before)) return undefined; // widths only grow
-      return { width, devices: before.devices, nextNumber: before.root.nextNumber };
+      if (width > 2 * count + SCARCE_COUNT) {
+        const message = `${width} copies are far more than the ${count} stores that take shards`;
+        throw new HoldfastError('HF_BAD_SCHEME', `${message}: add stores first, or take fewer`);
+      }
+      const { devices, root } = before;
+      return { wantedWidth: width, devices, nextNumber: root.nextNumber };
     });
   }
 
@@ -191,9 +198,12 @@ class RegistryCluster implements Cluster {
   /** Writes the records of the next epoch, then the root. @returns whether the root took it. */
   async #propose(before: Snapshot, edit: Edit): Promise<boolean> {
     const { registry, env, tolerance } = this.#options;
-    const { width, devices, nextNumber, levels = before.root.levels } = edit;
+    const { devices, nextNumber, levels = before.root.levels } = edit;
+    const wanted = edit.wantedWidth ?? wantedWidth(before);
     const epoch = before.root.epoch + 1;
     const topology = { epoch, levels, devices: [...devices.values()].flat() };
+    // Wider than there are devices it would be no use, and cost who is content with fewer.
+    const width = Math.max(before.layout.width, Math.min(wanted, countIn(topology)));
     const { layout } = nextLayout(before.layout, topology, { width, tolerance });
 
     const token = toHex(env.random.bytes(TOKEN_BYTES));
@@ -206,12 +216,17 @@ class RegistryCluster implements Cluster {
       slices.set(node, key);
       records.set(key, encodeTopology({ epoch, levels, devices: slice }));
     }
-    const root: Root = { epoch, nextNumber, layoutKey, levels, slices };
+    const root: Root = { epoch, nextNumber, wantedWidth: wanted, layoutKey, levels, slices };
     const rootVersion = await commit(registry, { before, root, records });
     if (rootVersion === undefined) return false;
     this.#take({ rootVersion, root, layout, devices });
     return true;
   }
+}
+
+/** Of roots of older releases it was the layout's. */
+function wantedWidth({ root, layout }: Snapshot): number {
+  return Math.max(root.wantedWidth, layout.width);
 }
 
 function countIn({ devices }: Topology): number {

@@ -4,8 +4,10 @@
  * devices of that node, as a topology) and the layout. Who reads the root reads one consistent
  * topology; a change takes effect when the root names its records, and not before.
  *
- *   u8 1 · u64 epoch · u32 next device number · text layout key · u8 levels · text each ·
- *   u32 slices · each: 16 B node · text key · XXH64 of all before
+ *   u8 2 · u64 epoch · u32 next device number · u8 wanted width · text layout key · u8 levels ·
+ *   text each · u32 slices · each: 16 B node · text key · XXH64 of all before
+ *
+ * Version 1 had no wanted width: it was that of the layout.
  */
 import {
   asBuffer,
@@ -23,16 +25,20 @@ export interface Root {
   readonly epoch: number;
   /** Numbers below it were given to devices once and are never given again. */
   readonly nextNumber: number;
+  /** Shards of the widest scheme in use; the layout is no wider than there are devices. */
+  readonly wantedWidth: number;
   readonly layoutKey: string;
   readonly levels: readonly string[];
   readonly slices: ReadonlyMap<NodeId, string>;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const CHECKSUM_BYTES = 8;
 
-export function encodeRoot({ epoch, nextNumber, layoutKey, levels, slices }: Root): Uint8Array {
-  const writer = new ByteWriter().u8(VERSION).u64(epoch).u32(nextNumber).text(layoutKey);
+export function encodeRoot(root: Root): Uint8Array {
+  const { epoch, nextNumber, wantedWidth, layoutKey, levels, slices } = root;
+  const writer = new ByteWriter().u8(VERSION).u64(epoch).u32(nextNumber).u8(wantedWidth);
+  writer.text(layoutKey);
   writer.u8(levels.length);
   for (const level of levels) writer.text(level);
   writer.u32(slices.size);
@@ -47,11 +53,12 @@ export function decodeRoot(bytes: Uint8Array): Root {
   const sum = bytes.length > CHECKSUM_BYTES && asBuffer(bytes).readBigUInt64LE(body.length);
   if (sum !== xxh64(body)) throw reader.corrupt('its checksum does not match');
   const version = reader.u8();
-  if (version !== VERSION) {
+  if (version !== VERSION && version !== 1) {
     throw new HoldfastError('HF_UNSUPPORTED', `topology: version ${version} needs a newer release`);
   }
   const epoch = reader.u64();
   const nextNumber = reader.u32();
+  const wantedWidth = version === 1 ? 0 : reader.u8();
   const layoutKey = reader.text();
   const levels = Array.from({ length: reader.u8() }, () => reader.text());
   const slices = new Map<NodeId, string>();
@@ -59,5 +66,5 @@ export function decodeRoot(bytes: Uint8Array): Root {
     slices.set(hexId<NodeId>(reader.raw(16)), reader.text());
   }
   reader.end();
-  return { epoch, nextNumber, layoutKey, levels, slices };
+  return { epoch, nextNumber, wantedWidth, layoutKey, levels, slices };
 }

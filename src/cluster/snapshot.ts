@@ -62,7 +62,14 @@ export async function readSnapshot(
 }
 
 function emptySnapshot(levels: readonly string[]): Snapshot {
-  const root: Root = { epoch: 0, nextNumber: 0, layoutKey: '', levels, slices: new Map() };
+  const root: Root = {
+    epoch: 0,
+    nextNumber: 0,
+    wantedWidth: 0,
+    layoutKey: '',
+    levels,
+    slices: new Map(),
+  };
   const layout: Layout = { epoch: 0, width: 0, table: new Uint16Array(0) };
   return { rootVersion: 0, root, layout, devices: new Map() };
 }

@@ -5,7 +5,14 @@
  *
  * Only devices of this node count for the log (quorum.ts): it stands on no other.
  */
-import { type DeviceId, errorMessage, HoldfastError, Mutex, type NodeId, type VolumeId } from '../base/index.ts';
+import {
+  type DeviceId,
+  errorMessage,
+  HoldfastError,
+  Mutex,
+  type NodeId,
+  type VolumeId,
+} from '../base/index.ts';
 import { type Cluster, labelsOn, LEVELS, openCluster } from '../cluster/index.ts';
 import type { LocalDb } from '../db/index.ts';
 import type { Env } from '../env/index.ts';

@@ -71,7 +71,7 @@ export interface VolumeSetOptions {
 }
 
 /** How often volumes are looked for that others have made, changed or granted. */
-const FOLLOW_MS = 2000;
+const FOLLOW_MS = 500;
 /** As much of a node's id as commands need. */
 const ID_CHARS = 8;
 
@@ -110,12 +110,16 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     await this.#opening.run(async () => {
       const { volumes, secrets } = this.#options;
       const records = await volumes.list();
+      for (const record of records) {
+        const volume = this.#open.get(record.id);
+        if (volume) volume.record = record;
+      }
+      // What follows may fail for one volume, and is tried again.
       if (records.some(({ id }) => !secrets.get(id))) await this.#takeGrants();
       for (const record of records) {
         const volume = this.#open.get(record.id);
         const secret = secrets.get(record.id);
-        if (volume) volume.record = record;
-        else if (secret) await this.#openVolume(record, secret);
+        if (!volume && secret) await this.#openVolume(record, secret);
         if (volume?.isRefused) await this.#begin(volume);
       }
       this.#known = records;

@@ -38,7 +38,6 @@ export interface StripeCensus {
   readonly apartCount: number;
   /** Where the layout wants each shard; `undefined` where it has no device. */
   readonly wanted: readonly (DeviceId | undefined)[];
-  readonly isInPlace: boolean;
 }
 
 export interface Unconfirmed {
@@ -187,7 +186,6 @@ export function censusOf(
     goodCount: new Set(good.map(({ shardIndex }) => shardIndex)).size,
     apartCount: countApart(holders),
     wanted,
-    isInPlace: wanted.every((device, index) => isAt({ held }, index, device)),
   };
 }
 

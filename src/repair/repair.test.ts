@@ -326,18 +326,17 @@ describe('collect', () => {
   });
 
   it('confirms what a writer committed and did not confirm', async () => {
-    const opened = await open();
+    const opened = await open(new CoreBed(6), {
+      // The node ends after the commit: nobody confirms.
+      wrapReferences: (references) => ({
+        ...references,
+        confirm: () => Promise.reject(new Error('crashed')),
+      }),
+    });
     const { core, bed } = opened;
-    const { references } = core;
-    const confirm = references.confirm.bind(references);
-    // The node ends after the commit: nobody confirms.
-    (references as { confirm: unknown }).confirm = async () => {
-      throw new Error('crashed');
-    };
     await opened.objects.put(streamOf(bytesOf(SIZES.large, SIZES.large)), {
       key: 'large',
     });
-    (references as { confirm: unknown }).confirm = confirm;
     await core[Symbol.asyncDispose]();
     cleanup.length = 0;
     const again = await open(bed);
