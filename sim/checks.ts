@@ -178,23 +178,34 @@ async function checkHealth({ repair }: Core): Promise<void> {
   }
 }
 
-/** A machine has no more shards of a stripe than may be lost, unless there is no other place. */
+/**
+ * The first shards of a stripe, as many as losses are borne and one more, are spread over the
+ * machines as evenly as their disks allow; of all shards a machine has no more than may be lost,
+ * unless there is no other place.
+ */
 async function checkSpread({ cluster, references }: Core, world: World): Promise<void> {
   if (!world.net) return;
-  const counts = world.standing.map((machine) => machine.stores().length);
+  const disks = world.standing.map((machine) => machine.stores().length);
+  /** The fewest shards on a machine with which `count` have a place. */
+  const evenly = (count: number): number => {
+    let most = 1;
+    while (disks.reduce((sum, each) => sum + Math.min(each, most), 0) < count) most += 1;
+    return most;
+  };
   const records = await stripeRecords({ references });
   for (const { stripe, schemeNumber } of records.values()) {
     const scheme = schemeOfNumber(schemeNumber);
     const nodes = cluster.place(stripe, scheme).map((device) => device && cluster.nodeOf(device));
-    const most = Math.max(
-      ...world.standing.map(({ id }) => nodes.filter((node) => node === id).length),
-    );
-    let least = TOLERANCE;
-    const holds = (count: number): number =>
-      counts.reduce((sum, disks) => sum + Math.min(disks, count), 0);
-    while (holds(least) < cluster.layout().width) least += 1;
-    if (most <= least) continue;
-    throw new Violation(`${most} shards of ${scheme.n} on one machine, ${least} would do`);
+    const { width } = cluster.layout();
+    for (let count = 1; count <= nodes.length; count++) {
+      const first = nodes.slice(0, count);
+      const most = Math.max(
+        ...world.standing.map(({ id }) => first.filter((node) => node === id).length),
+      );
+      const least = count <= TOLERANCE + 1 ? evenly(count) : Math.max(TOLERANCE, evenly(width));
+      if (most <= least) continue;
+      throw new Violation(`${most} of ${count} shards on one machine, ${least} would do`);
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import type {
   DeviceChange,
   DeviceDetails,
   DeviceView,
+  DiskView,
   GrantView,
   InvitationView,
   LeaveView,
@@ -104,12 +105,27 @@ export interface PeerManager {
   revoke(volume: string, node: string): Promise<GrantView>;
 }
 
+/** Which disks and stores are on which machine of the cluster. */
+export interface DiskFinder {
+  /** This machine first. */
+  list(): Promise<readonly DiskView[]>;
+  /**
+   * Asks the members when nothing is known.
+   * @param name a label, or the beginning of the id of a store or of a uuid.
+   * @throws HF_NOT_FOUND.
+   */
+  where(name: string, options: { readonly signal: AbortSignal }): Promise<readonly DiskView[]>;
+  /** Of this machine. */
+  here(): Promise<readonly DiskView[]>;
+}
+
 export interface AdminParts {
   readonly identity: Pick<
     StatusView,
     'version' | 'nodeId' | 'name' | 'clusterId' | 'dataPath' | 'startedAtMs' | 'processId'
   >;
   readonly peers: PeerManager;
+  readonly disks: DiskFinder;
   /** Where stores stand, by id: this node's and those of others. */
   storePlaces(): Readonly<Record<string, StorePlaceView>>;
   readonly volumes: VolumeManager;

@@ -144,6 +144,10 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   },
   'node.remove': async (request, { parts }) => await parts.peers.remove(request),
 
+  'disks.list': async (_, { parts }) => await parts.disks.list(),
+  'disks.where': async ({ name }, { parts, signal }) => await parts.disks.where(name, { signal }),
+  'disks.localhost': async (_, { parts }) => await parts.disks.here(),
+
   'key.export': async (_, { parts }) => ({ kit: await parts.exportKit() }),
 };
 

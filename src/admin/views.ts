@@ -52,7 +52,7 @@ export function placeView(
   const stores = Object.entries(about.places).filter(([id]) => named.has(id as never));
   return {
     stores: Object.fromEntries(stores),
-    relaxed: about.relaxed,
+    relaxed: [...withoutPlace(places), ...about.relaxed],
     encoding: places.encoding,
     offset: places.offset,
     lengthBytes: places.lengthBytes,
@@ -65,6 +65,16 @@ export function placeView(
       badAt,
     })),
   };
+}
+
+/** Why shards are wanted nowhere, in a line. */
+function withoutPlace({ shards, scheme }: StripePlaces): string[] {
+  const count = shards.filter(({ wantedAt }) => wantedAt === undefined).length;
+  if (count === 0) return [];
+  const words =
+    count === 1 ? '1 shard has no place of its own' : `${count} shards have no place of their own`;
+  const why = `wants ${scheme.n} stores, and fewer take shards`;
+  return [`${words} (wanted -): ${formatScheme(scheme)} ${why}; add stores`];
 }
 
 export function volumeView({ record, objectCount, contentBytes }: VolumeStatus): VolumeView {

@@ -17,7 +17,7 @@
  */
 import * as v from 'valibot';
 import type { RepairStatusView, RepairView, ScrubView, StoreScrubView } from './care-views.ts';
-import type { GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
+import type { DiskView, GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
 
 /** Name of the socket in the data directory. */
 export const CONTROL_SOCKET = 'control.sock';
@@ -324,6 +324,11 @@ export const CONTROL_METHODS = {
   'cluster.leave': nothing,
   /** @throws HF_BUSY when the node is alive, unless forced. */
   'node.remove': v.strictObject({ node: text, isForced: v.optional(v.boolean(), false) }),
+  /** Of all machines of the cluster, as far as their nodes have told. */
+  'disks.list': nothing,
+  /** @throws HF_NOT_FOUND. @param name a label, or the beginning of the id of a store, of a uuid */
+  'disks.where': v.strictObject({ name: text }),
+  'disks.localhost': nothing,
   'key.export': nothing,
 } as const;
 
@@ -371,6 +376,9 @@ export interface ControlAnswers {
   'cluster.invite': { result: InvitationView };
   'cluster.leave': { result: LeaveView };
   'node.remove': { result: NodeView };
+  'disks.list': { result: readonly DiskView[] };
+  'disks.where': { result: readonly DiskView[] };
+  'disks.localhost': { result: readonly DiskView[] };
   /** The recovery kit as text. */
   'key.export': { result: { readonly kit: string } };
 }

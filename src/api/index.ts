@@ -40,6 +40,7 @@ export type {
   StoreScrubView,
 } from './care-views.ts';
 export type {
+  DiskView,
   GrantView,
   InvitationView,
   LeaveView,

@@ -36,6 +36,22 @@ export interface LeaveView {
   readonly movedBytes: number;
 }
 
+/** A filesystem or a store on a machine of the cluster; what is not known is null. */
+export interface DiskView {
+  /** Of the node on that machine. */
+  readonly nodeId: string;
+  readonly node: string;
+  /** Of a store; null for a filesystem. */
+  readonly storeId: string | null;
+  /** Of a filesystem; null for a store. */
+  readonly uuid: string | null;
+  readonly label: string | null;
+  /** Such as /dev/sdb1. */
+  readonly device: string | null;
+  /** Where it is mounted; where the store is. */
+  readonly path: string | null;
+}
+
 export interface GrantView {
   readonly volume: string;
   /** Node ids. */

@@ -149,6 +149,11 @@ export const LIMITS = {
   /** Nodes whose latest announcement is remembered, and announcements followed at once. */
   beaconSendersMax: 4096,
   beaconDialsMax: 4,
+  /** Filesystems and stores that a node tells the others of, and all that it says of them. */
+  disksPerNodeMax: 256,
+  diskListBytesMax: 64 * KiB,
+  /** What a node keeps of such lists of others. */
+  diskListsBytesMax: 16 * MiB,
   /** Chunks up to this travel between nodes inside a call, larger ones as a stream. */
   inlineChunkBytesMax: 64 * KiB,
   /** Time for a store, here or elsewhere, to do a small thing; then another takes its place. */

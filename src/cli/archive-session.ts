@@ -41,6 +41,7 @@ export async function openArchive(
 ): Promise<Archive> {
   const config = await readConfig(session, options);
   const { Archive } = await import('../archive/index.ts');
+  const { MachineDisks } = await import('../device/index.ts');
   return await Archive.open({
     config,
     dataPath: session.dataPath,
@@ -52,6 +53,7 @@ export async function openArchive(
     },
     knownKey: () => existingShareKey(session, options),
     random: realEnv().random,
+    disks: await MachineDisks.read(),
     isDryRun: options.dryRun ?? false,
     signal: session.signal,
     progress({ done, total }) {

@@ -109,10 +109,15 @@ function healthLines(health: HealthView): string[] {
     .filter(([spare]) => Number(spare) >= 0)
     .map(([spare, count]) => `${count} may lose ${spare} more`)
     .join(', ');
+  const isNodeAway = health.nodes.some(({ state }) => state !== 'self' && state !== 'alive');
   return [
     ...fields({
       stripes: `${ok} ok, ${degraded} degraded, ${lost} lost`,
       degraded: spares === '' ? undefined : spares,
+      away:
+        isNodeAway && degraded + lost > 0
+          ? 'shards on nodes that are away count as missing until they are back'
+          : undefined,
       lost: lost > 0 ? 'they cannot be read until stores return' : undefined,
       'may be lost': degraded + lost > 0 ? undefined : survivals(health),
       stores: `${health.devices.length - away.length} of ${health.devices.length} here`,

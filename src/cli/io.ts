@@ -24,6 +24,7 @@ export interface NodeChanges {
   readonly labels?: Readonly<Record<string, string | undefined>> | undefined;
   readonly beacon?: boolean | undefined;
   readonly awayGraceMs?: number | undefined;
+  readonly disks?: boolean | undefined;
 }
 
 /** As much of `node` as commands need. */

@@ -10,6 +10,7 @@ import { addChunkCommands } from './chunk-commands.ts';
 import { addClusterCommands } from './cluster-commands.ts';
 import { addDdfsCommands } from './ddfs-commands.ts';
 import { addDeviceCommands } from './device-commands.ts';
+import { addDiskCommands } from './disk-commands.ts';
 import { addExportCommands } from './export-commands.ts';
 import type { Io } from './io.ts';
 import { addKeyCommands } from './key-commands.ts';
@@ -64,6 +65,7 @@ export function buildProgram(io: Io, run: Run): Command {
   addClusterCommands(verbs);
   addObjectCommands(verbs);
   addDeviceCommands(verbs);
+  addDiskCommands(verbs);
   addVolumeCommands(verbs);
   addCareCommands(verbs);
   addPlanCommands(verbs);

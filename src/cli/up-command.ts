@@ -28,6 +28,7 @@ interface PlaceOptions {
   readonly rack?: string;
   readonly server?: string;
   readonly beacon?: boolean;
+  readonly disks?: boolean;
   readonly awayGrace?: string;
 }
 
@@ -52,6 +53,7 @@ const PLACE_FLAGS = {
   '--datacenter <name>': 'the widest',
   '--server <name>': 'the machine, where several nodes run on one (default: the node)',
   '--no-beacon': 'do not look for members on the local network',
+  '--no-disks': 'do not tell the members which disks are on this machine',
   '--away-grace <time>': 'a node away for longer is given up: 10m, 1h (default: 10m)',
 };
 
@@ -184,7 +186,8 @@ async function detachNode(
 
 /** The same flags, for a process that stands in another folder. */
 function flagsOf(session: Session, options: UpOptions): string[] {
-  const { recover, acceptLoss, store, stores, threads, listen, advertise, beacon } = options;
+  const { recover, acceptLoss, store, stores, threads, listen, advertise } = options;
+  const { beacon, disks } = options;
   const single = ['name', 'rack', 'zone', 'region', 'datacenter', 'server', 'awayGrace'] as const;
   const places = store?.map((place) => session.resolve(place)) ?? [];
   const named = single.flatMap((name) => {
@@ -201,6 +204,7 @@ function flagsOf(session: Session, options: UpOptions): string[] {
     ...(listen === undefined ? [] : ['--listen', ...listen]),
     ...(advertise === undefined ? [] : ['--advertise', ...advertise]),
     ...(beacon === false ? ['--no-beacon'] : []),
+    ...(disks === false ? ['--no-disks'] : []),
     ...named,
   ];
 }
@@ -210,7 +214,7 @@ function placeOf(
   options: PlaceOptions,
   { token }: Beginning,
 ): { config: NodeChanges; control: ReturnType<typeof parseAddress> | undefined } {
-  const { listen = [], advertise, name, beacon, awayGrace } = options;
+  const { listen = [], advertise, name, beacon, disks, awayGrace } = options;
   const { datacenter, region, zone, rack, server } = options;
   const peers = listen.filter((text) => text.includes('://'));
   const [control, another] = listen.filter((text) => !text.includes('://'));
@@ -227,6 +231,7 @@ function placeOf(
     name,
     labels: { datacenter, region, zone, rack, server },
     beacon: beacon === false ? false : undefined,
+    disks: disks === false ? false : undefined,
     awayGraceMs: awayGrace === undefined ? undefined : parseDuration(awayGrace),
   };
   return { config, control: control === undefined ? undefined : parseAddress(control) };

@@ -149,13 +149,35 @@ describe('a cluster on one machine', () => {
     const cluster = await open(registry);
     await cluster.setDevices(six);
     await cluster.ensureWidth(9, 0); // copies, of which there may be fewer
-    expect(cluster.layout().width).toBe(9);
+    expect(cluster.layout().width).toBe(6); // and no positions for which there are none
     expect(await codeOf(cluster.ensureWidth(8, 8))).toBe('HF_BAD_SCHEME');
     await cluster.ensureWidth(6);
     const other = await open(registry);
     await other.setDevices([...six, stated(7), stated(8)]);
     await cluster.ensureWidth(8, 8); // which it has not heard of before
     expect(cluster.topology().devices.length).toBe(8);
+    expect(cluster.layout().width).toBe(8);
+    await other.setDevices(Array.from({ length: 12 }, (_, i) => stated(i + 1)));
+    await cluster.refresh();
+    expect(cluster.layout().width).toBe(9); // as wanted before
+    await cluster.setDevices([
+      stated(12, 'out'),
+      stated(11, 'out'),
+      stated(10, 'out'),
+      stated(9, 'out'),
+    ]);
+    for (let row = 0; row < 9 * 64; row += 9) {
+      const positions = cluster.layout().table.subarray(row, row + 8);
+      expect(positions.includes(NO_DEVICE)).toBe(false);
+    }
+  });
+
+  it('refuses many times more copies than there are stores', async () => {
+    await using registry = new MemoryRegistry();
+    const cluster = await open(registry);
+    await cluster.setDevices(six);
+    expect(await codeOf(cluster.ensureWidth(100, 0))).toBe('HF_BAD_SCHEME');
+    expect(cluster.layout().width).toBe(0);
   });
 });
 

@@ -40,6 +40,7 @@ export const StoredConfig = v.strictObject({
   name: v.string(),
   beacon: v.boolean(),
   awayGraceMs: v.number(),
+  disks: v.optional(v.boolean(), true),
 });
 
 export type NodeConfig = Omit<v.InferOutput<typeof StoredConfig>, 'version'>;
@@ -54,6 +55,8 @@ export interface ConfigChanges {
   readonly name?: string | undefined;
   /** Whether the node announces itself on the local network, sealed for members. */
   readonly beacon?: boolean | undefined;
+  /** Whether the node tells the members which disks and stores are on its machine. */
+  readonly disks?: boolean | undefined;
   /** A node that is away for longer is given up, and its shards are made again elsewhere. */
   readonly awayGraceMs?: number | undefined;
 }
@@ -67,6 +70,7 @@ export function defaultConfig(hostName: string = os.hostname()): NodeConfig {
     name,
     beacon: true,
     awayGraceMs: AWAY_GRACE_MS,
+    disks: true,
   };
 }
 

@@ -6,6 +6,7 @@ import os from 'node:os';
 import { type AdminParts, checkAddress, serveAdmin, type TcpAddress } from '../admin/index.ts';
 import { HoldfastError } from '../base/index.ts';
 import { SqliteThread } from '../db/index.ts';
+import type { DiskSources } from '../device/index.ts';
 import { type Env, type Log, MetricsTable, realEnv } from '../env/index.ts';
 import { repairWithWriteOff, statusSoon } from './care.ts';
 import { ClientWork } from './client-work.ts';
@@ -13,8 +14,10 @@ import { DataDirectory } from './data-directory.ts';
 import { LocalDevices } from './device-manager.ts';
 import { openKeys, openStores, type StartOptions } from './first-run.ts';
 import { Heart } from './heart.ts';
+import type { DiskEntry } from './disk-list.ts';
 import { joinFrom } from './join-part.ts';
 import type { Keeper } from './keeper.ts';
+import { LocalDisks, lookAtDisks } from './local-disks.ts';
 import { fileLog } from './log.ts';
 import type { MakeTransport } from './network-part.ts';
 import {
@@ -45,6 +48,8 @@ export interface NodeOptions extends StartOptions {
   readonly config?: ConfigChanges | undefined;
   /** Ways to other nodes beside TLS and WebSocket. */
   readonly transports?: readonly MakeTransport[] | undefined;
+  /** Where the disks of this machine are found; where Linux has them when left out. */
+  readonly disks?: DiskSources | undefined;
   /** Threads that hash, seal and encode. */
   readonly threadCount?: number | undefined;
   /** Where the daemon's log goes; its own file when left out. */
@@ -70,6 +75,8 @@ interface Parts {
   readonly work: ClientWork;
   readonly metrics: MetricsTable;
   readonly heart: Heart;
+  /** Which disks and stores are on this machine now. */
+  readonly look: () => Promise<readonly DiskEntry[]>;
 }
 
 /**
@@ -96,6 +103,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const { transports, acceptsLoss = false, threadCount } = options;
   const { awayGraceMs: nodeGraceMs } = config;
   const work = new ClientWork();
+  const look = () => lookAtDisks(stores, options.disks);
   const others = stack.use(
     new Others({
       env,
@@ -107,6 +115,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
       work,
       isFirstRun,
       transports,
+      lookAtDisks: look,
     }),
   );
   await others.open();
@@ -124,7 +133,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   );
   await heart.open();
 
-  const parts = { ...foundation, metrics, heart };
+  const parts = { ...foundation, metrics, heart, look };
   const stopped = Promise.withResolvers<void>();
   const admin = adminParts(parts, () => stopped.resolve());
   const tcp = options.listen && { ...options.listen, token: await data.controlToken(env) };
@@ -187,7 +196,7 @@ export async function joinNode(options: JoinNodeOptions): Promise<boolean> {
 }
 
 function adminParts(parts: Parts, stop: () => void): AdminParts {
-  const { env, data, keeper, stores, others, work, metrics, heart } = parts;
+  const { env, data, keeper, stores, others, work, metrics, heart, look } = parts;
   const { nodeId, clusterId } = keeper;
   const waiting = waitingParts(heart);
   return {
@@ -213,6 +222,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
       saveList: () => data.writeStores(stores.entries()),
     }),
     peers: new LocalPeers(parts),
+    disks: new LocalDisks({ self: nodeId, others, look }),
     repairStatus: () => statusSoon(env, heart.core?.repair),
     beginContent: () => work.begin(),
     metrics: () => Object.fromEntries(metrics.entries()),

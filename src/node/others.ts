@@ -18,6 +18,8 @@ import type { Core } from './core.ts';
 import { CurrentRegistry } from './current-registry.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { Keeper } from './keeper.ts';
+import type { DiskEntry } from './disk-list.ts';
+import { DiskNews } from './disk-news.ts';
 import { readHomeRecord } from './home-record.ts';
 import { type MakeTransport, NetworkPart, supersededBy } from './network-part.ts';
 import {
@@ -45,6 +47,8 @@ export interface OthersOptions {
   /** What of it was said with this start. */
   readonly said?: ConfigChanges | undefined;
   readonly work: ClientWork;
+  /** Which disks and stores are on this machine now. */
+  readonly lookAtDisks: () => Promise<readonly DiskEntry[]>;
   /** Whether this start begins a cluster. */
   readonly isFirstRun: boolean;
   /** Beside TLS and WebSocket. */
@@ -57,6 +61,7 @@ export class Others implements AsyncDisposable {
   #config: NodeConfig;
   #part: NetworkPart | undefined;
   #serving: Serving | undefined;
+  #diskNews: DiskNews | undefined;
   #core: Core | undefined;
   #connection: AsyncDisposable | undefined;
   #succession: Succession | undefined;
@@ -74,6 +79,11 @@ export class Others implements AsyncDisposable {
   /** `undefined` while the node is alone. */
   get part(): NetworkPart | undefined {
     return this.#part;
+  }
+
+  /** `undefined` while the node is alone. */
+  get diskNews(): DiskNews | undefined {
+    return this.#diskNews;
   }
 
   /** @throws HF_UNSUPPORTED while the node is alone. */
@@ -149,6 +159,9 @@ export class Others implements AsyncDisposable {
       await leaveCluster(this.removal(), from);
       return null;
     });
+    // A node that is not to tell says that there is nothing; what it told before ends so.
+    const look = async () => (this.#config.disks ? await this.#options.lookAtDisks() : []);
+    this.#diskNews = new DiskNews({ env, network, look });
     part.fenced.addEventListener('abort', () => this.#fence.abort(part.fenced.reason));
     this.#part = part;
     return part;
@@ -248,6 +261,7 @@ export class Others implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.detach();
+    await this.#diskNews?.[Symbol.asyncDispose]();
     await this.#part?.[Symbol.asyncDispose]();
   }
 }

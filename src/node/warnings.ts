@@ -174,15 +174,13 @@ export function thinVolumes({ cluster, volumes }: Pick<Core, 'cluster' | 'volume
 }
 
 /**
- * What the layout promises to the volume that bears least. That one machine is one machine need
- * not be said: wide levels that are one domain are left out.
+ * What the layout promises to every volume: to each for as many shards as its own encodings have.
+ * That one machine is one machine need not be said: wide levels that are one domain are left out.
  */
 export function machineReport({
   cluster,
   volumes,
 }: Pick<Core, 'cluster' | 'volumes'>): LayoutReport {
-  const tolerances = volumes.records.map(({ policy }) => policyTolerance(policy));
-  const tolerance = Math.min(METADATA_TOLERANCE, ...tolerances);
   const { epoch, levels, devices } = cluster.topology();
   const inUse = devices.filter(({ state }) => state === 'in');
   const isOneDomain = (i: number) => inUse.every(({ labels }) => labels[i] === inUse[0]!.labels[i]);
@@ -190,7 +188,38 @@ export function machineReport({
   const start = levels.findIndex((_, i) => i === lastLevel || !isOneDomain(i));
   const told = inUse.map((device) => ({ ...device, labels: device.labels.slice(start) }));
   const topology = { epoch, levels: levels.slice(start), devices: told };
-  return reportLayout(cluster.layout(), topology, { tolerance });
+  const needs = needsOf(
+    volumes.records.map(({ policy }) => policy),
+    inUse.length,
+  );
+  const reports = needs.map((need) => reportLayout(cluster.layout(), topology, need));
+  const [first] = reports;
+  if (!first) return reportLayout(cluster.layout(), topology, { tolerance: METADATA_TOLERANCE });
+  const survives = first.survives.map(({ level }, i) => {
+    return { level, count: Math.min(...reports.map((report) => report.survives[i]!.count)) };
+  });
+  return { ...first, survives, relaxed: [...new Set(reports.flatMap(({ relaxed }) => relaxed))] };
+}
+
+interface Need {
+  readonly width: number;
+  readonly tolerance: number;
+}
+
+/**
+ * Shards, and losses that they bear, of each volume's best encoding, each pair once. Of copies no
+ * more than there are stores: that there are too few is said by {@link thinVolumes}.
+ */
+function needsOf(policies: readonly Policy[], storeCount: number): Need[] {
+  const needs = new Map<string, Need>();
+  for (const policy of policies) {
+    const best = policy.find((scheme) => toleranceOf(scheme) === policyTolerance(policy))!;
+    const missing = best.kind === 'copy' ? Math.max(0, best.n - storeCount) : 0;
+    const width = best.n - missing;
+    const tolerance = Math.min(METADATA_TOLERANCE, Math.max(0, toleranceOf(best) - missing));
+    needs.set(`${width} ${tolerance}`, { width, tolerance });
+  }
+  return [...needs.values()];
 }
 
 export const SAVE_KIT = 'holdfast key export FILE';

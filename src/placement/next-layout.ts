@@ -42,8 +42,9 @@ export function nextLayout(
   const filled = Math.min(width, tree.devices.length);
   const ruleLength = Math.min(filled, tolerance + 1);
   const prefixRooms = prefixRoomsOf(tree, ruleLength);
-  const rooms = filled === ruleLength ? prefixRoomsOf(tree, filled).at(-1) ?? roomsOf(tree, 0, 0)
-    : roomsOf(tree, filled, tolerance);
+  // A row that is no longer than the rule is its own last prefix.
+  const whole = filled === ruleLength ? prefixRooms.at(-1) : undefined;
+  const rooms = whole ?? roomsOf(tree, filled, tolerance);
   const shares = fairShares(tree, { rooms, prefixRooms }, loadsOf(kept, tree));
   const rows = new Rows(tree, { width, shares, rooms, prefixRooms });
   for (const [slot, device] of kept.entries()) if (device !== EMPTY) rows.set(slot, device);

@@ -198,7 +198,11 @@ describe('near-N', () => {
     topology = at.topology,
   ) => {
     const order = () => handOffOrder(at, { stripe, scheme: near });
-    return settledPlaces({ places: placeStripe(at, stripe, near), order, topology }, near, holdersOf);
+    return settledPlaces(
+      { places: placeStripe(at, stripe, near), order, topology },
+      near,
+      holdersOf,
+    );
   };
 
   it('is settled where its last copy is, unless another copy belongs there', () => {

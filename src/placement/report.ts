@@ -13,18 +13,21 @@ const WASTED_PART_MAX = 0.05;
 interface ReportOptions {
   /** Shards of a full row that may be lost. */
   readonly tolerance: number;
+  /** Positions that matter, the first ones of a row: all of them when left out. */
+  readonly width?: number | undefined;
   /** The layout before, if there was one. */
   readonly previous?: Layout | undefined;
 }
 
 /** @param topology that of the layout's epoch. */
 export function reportLayout(
-  layout: Layout,
+  whole: Layout,
   topology: Topology,
-  { tolerance, previous }: ReportOptions,
+  { tolerance, width = whole.width, previous }: ReportOptions,
 ): LayoutReport {
+  const layout = narrowed(whole, width);
   const tree = domainTree(topology);
-  const movedPositions = previous ? countMoved(previous, layout) : 0;
+  const movedPositions = previous ? countMoved(previous, whole) : 0;
   const names = [...topology.levels, 'device'];
   const surveys = names.map((_, i) => survey(layout, tree, { level: i + 1, tolerance }));
   const survives = names.map((level, i) => ({ level, count: surveys[i]!.survived }));
@@ -36,9 +39,21 @@ export function reportLayout(
       if (survived > 0) return [];
       return domainLine(level, countDomains(tree, i + 1), { tree, layout, tolerance, worst });
     }),
-    ...wasteLine(layout, tree),
+    ...wasteLine(whole, tree),
   ];
   return { survives, relaxed, movedPositions };
+}
+
+/** The first columns alone; where there are fewer the others have no device. */
+function narrowed(layout: Layout, width: number): Layout {
+  if (width === layout.width) return layout;
+  const table = new Uint16Array(GROUP_COUNT * width).fill(NO_DEVICE);
+  const columns = Math.min(width, layout.width);
+  for (let row = 0; row < GROUP_COUNT; row++) {
+    const start = row * layout.width;
+    table.set(layout.table.subarray(start, start + columns), row * width);
+  }
+  return { ...layout, width, table };
 }
 
 interface Survey {

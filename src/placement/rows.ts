@@ -63,7 +63,9 @@ export class Rows {
     this.counts = new Uint8Array(GROUP_COUNT * tree.parents.length);
     this.nodeShares = sumOverNodes(tree, shares);
     this.filled = rooms[0]!;
-    this.ruleMost = Uint8Array.from(prefixRooms.flatMap((most) => [...tree.levels].map((level) => most[level]!)));
+    this.ruleMost = Uint8Array.from(
+      prefixRooms.flatMap((most) => [...tree.levels].map((level) => most[level]!)),
+    );
     this.prefixMost = prefixMost(this);
     this.roomMost = Uint8Array.from(tree.levels, (level) => rooms[level]!);
     this.evenMost = Uint8Array.from(this.nodeShares, (share) => Math.ceil(share / GROUP_COUNT));

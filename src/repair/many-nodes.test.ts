@@ -14,6 +14,7 @@ import {
   groupOf,
   HoldfastError,
   parseScheme,
+  schemeOfNumber,
 } from '../base/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
 import { type Repair, WholeEpochs } from './index.ts';
@@ -61,6 +62,22 @@ describe('a look', () => {
     expect(bed.counts.lists).toBe(0);
     expect(written).toEqual([]);
     await expectInPlace(bed, stripes);
+  });
+
+  it('calls misplaced what a repair would move, and nothing that has to wait', async () => {
+    await using bed = await RepairBed.open(8);
+    bed.away.add(bed.stores[0]!);
+    const stripes = await putMany(bed, 12);
+    const homeless = stripes.filter(({ stripe, schemeNumber }) =>
+      bed.cluster.place(stripe, schemeOfNumber(schemeNumber)).includes(bed.stores[0]!.id),
+    ).length;
+    expect(homeless).toBeGreaterThan(0);
+    expect(await bed.repair.health()).toMatchObject({ stripes: { ok: 12 }, misplaced: 0 });
+    expect(await bed.repair.repair()).toMatchObject({ ...OK, repaired: 0 });
+    bed.away.clear();
+    expect(await bed.repair.health()).toMatchObject({ stripes: { ok: 12 }, misplaced: homeless });
+    expect(await bed.repair.repair()).toMatchObject({ ...OK, repaired: homeless });
+    expect(await bed.repair.health()).toMatchObject({ misplaced: 0 });
   });
 
   it('walks only the groups that differ', async () => {

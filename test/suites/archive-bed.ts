@@ -95,6 +95,15 @@ ${LABELS.map((label) => `      - { drive: ${label}, path: shares }`).join('\n')}
     return new Catalogue(this.#unclosed());
   }
 
+  /** Those of the machine that the bed stands for. */
+  async disks(): Promise<MachineDisks> {
+    return await MachineDisks.read({
+      byLabelPath: this.path('by-label'),
+      byUuidPath: this.path('by-uuid'),
+      mountInfoPath: this.path('mountinfo'),
+    });
+  }
+
   async with<Result>(
     work: (archive: Archive) => Promise<Result>,
     { isDryRun = false }: { readonly isDryRun?: boolean } = {},
@@ -106,10 +115,7 @@ ${LABELS.map((label) => `      - { drive: ${label}, path: shares }`).join('\n')}
       random: realEnv().random,
       disk: this.#disk(),
       catalogue: this.catalogue,
-      volumes: {
-        byLabelPath: this.path('by-label'),
-        mountInfoPath: this.path('mountinfo'),
-      },
+      disks: await this.disks(),
       isDryRun,
     });
     return await work(archive);
