@@ -96,16 +96,16 @@ function eagerClock(clock: Clock): Clock {
 }
 
 function lagging(store: ChunkStore, clock: Clock): ChunkStore {
-  return Object.create(store, {
-    get: {
-      value: async (...[id, options]: Parameters<ChunkStore['get']>) => {
-        await clock.sleep(LAG_MS, { signal: options?.signal });
-        return await store.get(id, options);
-      },
+  const get: ChunkStore['get'] = async (id, options) => {
+    await clock.sleep(LAG_MS, { signal: options?.signal });
+    return await store.get(id, options);
+  };
+  return new Proxy(store, {
+    get(target, name) {
+      const value: unknown = name === 'get' ? get : Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
     },
-    statMany: { value: store.statMany?.bind(store) },
-    stat: { value: store.stat.bind(store) },
-  }) as ChunkStore;
+  });
 }
 
 export const bench: Bench = async () => {
