@@ -2,6 +2,7 @@
 export type {
   AdminParts,
   DeviceManager,
+  DiskFinder,
   PeerManager,
   ShardLocation,
   VolumeManager,

@@ -29,7 +29,7 @@ import {
   type WalkOptions,
 } from './tree.ts';
 import { validateBelow, type ValidateOptions } from './validate.ts';
-import { Volumes, type VolumeSources } from './volumes.ts';
+import { type KnownDisks, Volumes } from './volumes.ts';
 import { failed, isForAll, type Outcome, scratchFolder, type Work } from './work.ts';
 
 export interface ArchiveOptions {
@@ -48,9 +48,10 @@ export interface ArchiveOptions {
   readonly isDryRun?: boolean | undefined;
   readonly progress?: Progress | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Those of this machine, as they are now. */
+  readonly disks: KnownDisks;
   /** For tests. */
   readonly disk?: Disk | undefined;
-  readonly volumes?: VolumeSources | undefined;
   readonly catalogue?: Catalogue | undefined;
 }
 
@@ -89,7 +90,7 @@ export class Archive implements AsyncDisposable {
   /** Looks for all stores; those that are away are none the worse for it. */
   static async open(options: ArchiveOptions): Promise<Archive> {
     const { config, dataPath, isDryRun = false, disk = realDisk } = options;
-    const volumes = await Volumes.read(config.mountRoot, options.volumes);
+    const volumes = new Volumes(config.mountRoot, options.disks);
     const catalogue = options.catalogue ?? (await Catalogue.open(dataPath));
     try {
       const works: Work[] = [];

@@ -12,5 +12,5 @@ export { type Disk, realDisk } from './disk.ts';
 export type { ScanRow } from './scan.ts';
 export { isOnline, type Store } from './stores.ts';
 export type { Part } from './validate.ts';
-export type { VolumeSources } from './volumes.ts';
+export type { KnownDisks } from './volumes.ts';
 export type { Outcome } from './work.ts';

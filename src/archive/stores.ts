@@ -162,7 +162,7 @@ async function elsewhere(
   wanted: Wanted,
   { id, volumes }: { id: string | undefined; volumes: Volumes },
 ): Promise<{ root: string; id: string }[]> {
-  if (await volumes.knowsLabels()) return [];
+  if (volumes.knowsLabels) return [];
   const found: { root: string; id: string }[] = [];
   for (const point of volumes.mountPoints) {
     const root = path.join(point, wanted.place.path);

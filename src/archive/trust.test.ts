@@ -105,7 +105,7 @@ describe('a share key that was lost', () => {
       knownKey: async () => undefined,
       random: { bytes: (count) => new Uint8Array(count) },
       catalogue,
-      volumes: { byLabelPath: bed.path('by-label'), mountInfoPath: bed.path('mountinfo') },
+      disks: await bed.disks(),
     });
     await Array.fromAsync(archive.split([]));
     return asked;

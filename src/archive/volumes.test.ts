@@ -3,6 +3,7 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MachineDisks } from '../device/index.ts';
 import { Volumes } from './volumes.ts';
 
 let folder: string;
@@ -17,8 +18,9 @@ afterEach(async () => await fs.rm(folder, { recursive: true }));
 async function volumes(mounts: readonly string[]): Promise<Volumes> {
   const mountInfoPath = path.join(folder, 'mountinfo');
   await fs.writeFile(mountInfoPath, mounts.map((line) => `${line}\n`).join(''));
-  const byLabelPath = path.join(folder, 'by-label');
-  return await Volumes.read(path.join(folder, 'media'), { byLabelPath, mountInfoPath });
+  const [byLabelPath, byUuidPath] = [path.join(folder, 'by-label'), path.join(folder, 'by-uuid')];
+  const disks = await MachineDisks.read({ byLabelPath, byUuidPath, mountInfoPath });
+  return new Volumes(path.join(folder, 'media'), disks);
 }
 
 const mount = (point: string, source: string) =>

@@ -173,8 +173,8 @@ describe('join', () => {
       labels: { rack: 'r2' },
       beacon: false,
     };
-    const asked = await join(['token', ...flags, '--away-grace', '1h']);
-    const grace = { ...config, awayGraceMs: 3_600_000 };
+    const asked = await join(['token', ...flags, '--away-grace', '1h', '--no-disks']);
+    const grace = { ...config, awayGraceMs: 3_600_000, disks: false };
     expect(asked[0]).toEqual({ dataPath: folder, token: 'hfj1_file\n', config: grace });
     expect(asked[1]).toMatchObject({ dataPath: folder, config: grace });
     expect(await join([])).toMatchObject([{ token: ' hfj1_x\n' }, {}]);
@@ -295,5 +295,37 @@ describe('what goes on', () => {
     expect((await holdfast(['metrics'])).out).toBe('net_links 2\nnet_refused{why="expired"} 3\n');
     const counted = JSON.parse((await holdfast(['metrics', '--json'])).out) as object;
     expect(counted).toEqual({ 'net_refused{why="expired"}': 3, net_links: 2 });
+  });
+});
+
+describe('disks', () => {
+  beforeEach(() => {
+    const about = { nodeId: NODE.id, node: NODE.name };
+    const store = { ...about, storeId: '3f'.repeat(16), uuid: null, label: null, device: null };
+    parts.diskViews.push({ ...store, path: '/srv/holdfast' });
+    const disk = { ...about, storeId: null, uuid: '12-AB', label: 'BOOKS', device: '/dev/sdb1' };
+    parts.diskViews.push({ ...disk, path: '/media/books' });
+    parts.diskViews.push({ ...disk, label: null, path: null });
+  });
+
+  it('are listed with their nodes, or those of this machine alone', async () => {
+    const { code, out } = await holdfast(['disks', 'list']);
+    const rows = out.split('\n').map((line) => line.split(/ {2,}/));
+    expect(code).toBe(0);
+    expect(rows).toEqual([
+      ['node', 'kind', 'label', 'id', 'device', 'path'],
+      ['berlin-2', 'store', '-', '3f'.repeat(16), '-', '/srv/holdfast'],
+      ['berlin-2', 'disk', 'BOOKS', '12-AB', '/dev/sdb1', '/media/books'],
+      ['berlin-2', 'disk', '-', '12-AB', '/dev/sdb1', '(not mounted)'],
+      [''],
+    ]);
+    const here = await holdfast(['disks', 'localhost', '--json']);
+    expect(JSON.parse(here.out)).toEqual(parts.diskViews.slice(0, 1));
+  });
+
+  it('are found by name; what is not there is exit code 3', async () => {
+    const { out } = await holdfast(['disks', 'where', 'BOOKS']);
+    expect(out).toBe('berlin-2 (5f5f5f5f): /media/books (disk BOOKS, /dev/sdb1, uuid 12-AB)\n');
+    expect((await holdfast(['disks', 'where', 'nosuch'])).code).toBe(3);
   });
 });

@@ -20,7 +20,9 @@ export function addDiskCommands(verbs: Verbs): void {
   addVerb(group, 'where', {
     summary: 'find the machine and the path of a disk or store',
     details: 'When nothing is known of it, the nodes of the cluster are asked.',
-    args: { '<name>': 'a label; or the id of a store, or a uuid, or four or more of its first digits' },
+    args: {
+      '<name>': 'a label; or the id of a store, or a uuid, or four or more of its first digits',
+    },
     examples: ['holdfast disks where BOOKS', 'holdfast disks where 3f2a91c0 --json'],
     action: async (session: Session, _: object, name: string) => {
       const disks = await session.client.call('disks.where', { name }, session);

@@ -16,6 +16,7 @@ export { diskLabel } from './disk-label.ts';
 export { filesystemOf, type Filesystem } from './filesystem.ts';
 export { ImageDevice } from './image-device.ts';
 export { holdLock } from './lock.ts';
+export { type DiskFilesystem, type DiskSources, MachineDisks } from './machine-disks.ts';
 export {
   deviceKindAt,
   makeDevice,

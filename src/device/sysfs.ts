@@ -10,6 +10,7 @@ import fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '../base/index.ts';
 import type { DeviceNumber } from './block-device.ts';
+import { readMounts } from './mounts.ts';
 
 /** Sizes in sysfs are counted in these, whatever the sectors of the disk have. */
 const SIZE_UNIT_BYTES = 512;
@@ -108,16 +109,8 @@ async function relativeAt(folder: string): Promise<Relative[]> {
 
 /** Where a block device is mounted, as this process sees it. */
 async function mountPoints(id: string): Promise<string[]> {
-  const lines = ((await readOr('/proc/self/mountinfo')) ?? '').split('\n');
-  const fields = lines.map((line) => line.split(' ')).filter(([, , device]) => device === id);
-  return fields.map(([, , , , point]) => unescapeMount(point ?? ''));
-}
-
-/** Blanks and the like are octal there. */
-function unescapeMount(text: string): string {
-  return text.replace(/\\([0-7]{3})/gu, (_, octal: string) =>
-    String.fromCodePoint(Number.parseInt(octal, 8)),
-  );
+  const mounts = await readMounts().catch(() => []);
+  return mounts.filter(({ device }) => device === id).map(({ point }) => point);
 }
 
 /** A line; `undefined` when it cannot be read, for what is good to know and no more. */

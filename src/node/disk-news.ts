@@ -108,15 +108,16 @@ export class DiskNews implements AsyncDisposable {
     }
   }
 
-  /** Lists that ended, and of nodes that are gone: when those come back, they tell anew. */
+  /**
+   * Lists that have ended, and whom nobody knows any more. The list of one that is dead is kept for
+   * its time: it may be back before it knows that it was missed, and would not tell anew.
+   */
   #forget(): void {
     const { network, env } = this.#options;
     const endedMs = env.clock.monotonic() - LIST_LIFE_MS;
-    const there = new Set(network.members().filter(isThere).map(({ node }) => node));
-    for (const [node, { atMs }] of this.#heard) {
-      if (atMs <= endedMs || !there.has(node)) this.#heard.delete(node);
-    }
-    for (const node of this.#told.keys()) if (!there.has(node)) this.#told.delete(node);
+    for (const [node, { atMs }] of this.#heard) if (atMs <= endedMs) this.#heard.delete(node);
+    const known = new Set(network.members().map(({ node }) => node));
+    for (const node of this.#told.keys()) if (!known.has(node)) this.#told.delete(node);
   }
 
   async #run(): Promise<void> {
@@ -140,7 +141,11 @@ export class DiskNews implements AsyncDisposable {
       const due = linked.filter(
         (member) => member !== undefined && isThere(member) && this.#isDue(member, text),
       );
-      await mapBounded(due, CALLS_AT_ONCE, async (member) => await this.#tell(member!, list));
+      await mapBounded(
+        due,
+        CALLS_AT_ONCE,
+        async (member) => await this.#tell(member!, { list, text }),
+      );
     } catch (error) {
       env.log.warn('the disks of this machine cannot be listed', { error });
     }
@@ -152,7 +157,10 @@ export class DiskNews implements AsyncDisposable {
     return this.#options.env.clock.monotonic() - told.atMs >= RENEW_EVERY_MS;
   }
 
-  async #tell({ node, incarnation }: MemberView, list: readonly DiskEntry[]): Promise<void> {
+  async #tell(
+    { node, incarnation }: MemberView,
+    { list, text }: { readonly list: readonly DiskEntry[]; readonly text: string },
+  ): Promise<void> {
     const { network, env } = this.#options;
     const { signal } = this.#closing;
     const isTold = await this.#try(async () => {
@@ -161,7 +169,7 @@ export class DiskNews implements AsyncDisposable {
     });
     if (!isTold) return;
     const atMs = env.clock.monotonic();
-    this.#told.set(node, { text: JSON.stringify(list), incarnation, atMs });
+    this.#told.set(node, { text, incarnation, atMs });
   }
 
   /** Whoever does not answer hears of it later. */

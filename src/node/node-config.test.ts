@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import net from 'node:net';
+import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { errorCode, type NodeId } from '../base/index.ts';
 import { formatAddress, parseAddress } from '../net/index.ts';
@@ -14,6 +15,7 @@ import {
   gossipLabels,
   listensToOthers,
   reachableAt,
+  StoredConfig,
   withPorts,
 } from './node-config.ts';
 
@@ -54,6 +56,11 @@ describe('what is said', () => {
     expect(() => changedConfig(ALONE, changes)).toThrow(
       expect.objectContaining({ code: 'HF_BAD_ARGUMENT' }),
     );
+  });
+
+  it('is read as it was written before disks were told of', () => {
+    const { disks: _, ...before } = { version: 1, ...ALONE };
+    expect(v.parse(StoredConfig, before)).toEqual({ ...before, disks: true });
   });
 
   it('any host name becomes a name', () => {

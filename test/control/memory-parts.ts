@@ -3,8 +3,8 @@
  * the command line. Content that is read is given in pieces of one array that is used again at
  * once, so that a reader who keeps a piece too long reads rubbish.
  */
-import type { AdminParts, PeerManager } from '../../src/admin/index.ts';
-import type { DeviceDetails, DeviceView, NodeView } from '../../src/api/index.ts';
+import type { AdminParts, DiskFinder, PeerManager } from '../../src/admin/index.ts';
+import type { DeviceDetails, DeviceView, DiskView, NodeView } from '../../src/api/index.ts';
 import {
   type Address,
   concatBytes,
@@ -401,6 +401,18 @@ export class MemoryParts implements AdminParts {
     },
     grant: async (volume, node) => ({ volume, holders: [node] }),
     revoke: async (volume) => ({ volume, holders: [] }),
+  };
+
+  readonly diskViews: DiskView[] = [];
+
+  readonly disks: DiskFinder = {
+    list: async () => this.diskViews,
+    here: async () => this.diskViews.slice(0, 1),
+    where: async (name) => {
+      const found = this.diskViews.filter(({ label }) => label === name);
+      if (found.length > 0) return found;
+      throw new HoldfastError('HF_NOT_FOUND', `no disk "${name}"`);
+    },
   };
 
   storePlaces() {

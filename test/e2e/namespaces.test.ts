@@ -1,17 +1,21 @@
 /**
  * Aim: nodes on machines of their own stand what networks do: a rack whose cables are pulled, a
- * partition, another address after a restart. Method: real processes in network namespaces on a
- * bridge; cables are pulled at the bridge, so that nobody is told. Needs root: without it the tests
- * are skipped, and say so.
+ * partition, another address after a restart; and each knows the others' disks. Method: real
+ * processes in network namespaces on a bridge; cables are pulled at the bridge, so that nobody is
+ * told. Needs root: without it the tests are skipped, and say so.
  */
 import { expect, it } from 'vitest';
 import { errorCode } from '../../src/base/index.ts';
+import { attachLoop, loopObstacle } from '../suites/loop-device.ts';
 import { describeWithNamespaces, LocalNetwork } from '../suites/network-namespaces.ts';
 import { checkBooks, checkRacks, healed, putBooks } from './drill-nodes.ts';
 import { Bed, until } from './harness.ts';
 import { LoopbackCluster, type MemberPlan } from './loopback-cluster.ts';
+import { makeFilesystem, ownDisks, plugIn, pullOut } from './namespace-disks.ts';
 
 const PORT = 7450;
+const noLoop = loopObstacle();
+const withoutLoop = noLoop === undefined ? '' : ` (SKIPPED: ${noLoop})`;
 
 function addressOf(number: number): string {
   return `10.77.0.${number}`;
@@ -99,5 +103,33 @@ describeWithNamespaces('nodes on machines of their own', () => {
         () => false,
       );
     });
+  });
+
+  it.skipIf(noLoop !== undefined)(`tell each other where a disk is${withoutLoop}`, async () => {
+    await using bed = await Bed.open();
+    await using loop = await attachLoop({ sizeBytes: 20 << 20 });
+    using network = LocalNetwork.open();
+    const plans = plansOn(network, { count: 3 });
+    await using cluster = await LoopbackCluster.start(bed, plans, { scheme: 'copy-2' });
+    const names = ['n1', 'n2', 'n3'];
+    const processIds = await Promise.all(
+      names.map(async (name) => (await cluster.client(name).call('status', {})).processId),
+    );
+    using _ = ownDisks(processIds);
+    const disk = { loop, label: 'HF-BOOKS', mountPoint: bed.path('books') };
+    makeFilesystem(disk);
+    const where = (name: string) => bed.run(['disks', 'where', disk.label], { data: name });
+    expect((await where('n1')).exitCode).toBe(3);
+    plugIn(processIds[1]!, disk);
+    for (const name of names) {
+      await until(`${name} knows where it is`, async () => {
+        return (await where(name)).stdout.toString().includes(disk.mountPoint);
+      });
+      expect((await where(name)).stdout.toString()).toMatch(/^n2 \(.*disk HF-BOOKS/);
+    }
+    pullOut(processIds[1]!, disk);
+    for (const name of names) {
+      await until(`${name} knows that it is gone`, async () => (await where(name)).exitCode === 3);
+    }
   });
 });

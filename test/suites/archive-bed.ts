@@ -3,6 +3,7 @@
  * folder below the mount root of the bed with a label file; unplugging it takes the folder away and
  * leaves an empty one in its place, as a mount point does.
  */
+import { MachineDisks } from '../../src/device/index.ts';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import fs from 'node:fs/promises';

@@ -19,6 +19,8 @@ interface StartOptions {
   readonly storePaths?: readonly string[];
   /** What is said of the node, in place of an address, its name and no beacon. */
   readonly config?: NodeOptions['config'];
+  /** Where its machine keeps its list of disks. */
+  readonly disks?: NodeOptions['disks'];
 }
 
 export class WholeNodes implements AsyncDisposable {
@@ -62,11 +64,14 @@ export class WholeNodes implements AsyncDisposable {
   }
 
   /** A new member by an invitation of another, started. */
-  async join(name: string, { inviter }: { readonly inviter: string }): Promise<void> {
+  async join(
+    name: string,
+    { inviter, ...options }: StartOptions & { readonly inviter: string },
+  ): Promise<void> {
     const { token } = await this.on(inviter).call('cluster.invite', {});
     const transports = this.#transports;
     await joinNode({ dataPath: this.at(name), token, transports, log: silentLog });
-    await this.start(name);
+    await this.start(name, options);
   }
 
   async stop(name: string): Promise<void> {
