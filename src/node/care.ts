@@ -14,10 +14,10 @@ import {
   type RunOptions,
 } from '../repair/index.ts';
 import type { ChunkStore, ExtentStore } from '../store/index.ts';
-import { scrubInBackground } from './background-scrub.ts';
+import { scrubInBackground } from './stores/background-scrub.ts';
 import type { Core } from './core.ts';
-import type { StoreSet } from './store-set.ts';
-import type { VolumeSet } from './volume-set.ts';
+import type { StoreSet } from './stores/store-set.ts';
+import type { VolumeSet } from './volumes/volume-set.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;

@@ -10,11 +10,11 @@ import { openVolumes, type References } from '../meta/index.ts';
 import type { Repair } from '../repair/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import { openStripes, type StripeStore } from '../stripes/index.ts';
-import { LocalMetadata, type LocalMetadataOptions } from './local-metadata.ts';
-import type { Metadata, RepairParts } from './metadata.ts';
-import { OwnSession } from './own-session.ts';
-import type { PeerStores } from './peer-stores.ts';
-import { type GrantedSecrets, type VolumeSecrets, VolumeSet } from './volume-set.ts';
+import { LocalMetadata, type LocalMetadataOptions } from './metadata/local-metadata.ts';
+import type { Metadata, RepairParts } from './metadata/metadata.ts';
+import { OwnSession } from './volumes/own-session.ts';
+import type { PeerStores } from './peers/peer-stores.ts';
+import { type GrantedSecrets, type VolumeSecrets, VolumeSet } from './volumes/volume-set.ts';
 
 export interface CoreOptions {
   readonly env: Env;

@@ -7,9 +7,9 @@ import type { Env } from '../env/index.ts';
 import type { Core } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
-import { holdsStore, isStoreFolder, needsCapacity, shareOfSpace } from './store-place.ts';
-import type { StoreSet } from './store-set.ts';
-import { isOfOtherCluster } from './store-slot.ts';
+import { holdsStore, isStoreFolder, needsCapacity, shareOfSpace } from './stores/store-place.ts';
+import type { StoreSet } from './stores/store-set.ts';
+import { isOfOtherCluster } from './stores/store-slot.ts';
 
 /** Stores of a first run: what rs-4+2 needs. */
 const FIRST_STORE_COUNT = 6;

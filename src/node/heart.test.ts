@@ -7,7 +7,7 @@ import { errorCode, HoldfastError } from '../base/index.ts';
 import { virtualEnv } from '../../test/suites/virtual-env.ts';
 import { CoreBed } from '../../test/suites/store-bed.ts';
 import { Heart } from './heart.ts';
-import type { StoreSet } from './store-set.ts';
+import type { StoreSet } from './stores/store-set.ts';
 
 const cleanup: AsyncDisposable[] = [];
 afterEach(async () => {

@@ -12,7 +12,7 @@ import type { Env } from '../env/index.ts';
 import { dealWithDamage, startCare } from './care.ts';
 import { type Core, whileOpen } from './core.ts';
 import { makeDefaultVolume } from './first-run.ts';
-import type { StoreSet } from './store-set.ts';
+import type { StoreSet } from './stores/store-set.ts';
 
 export interface HeartOptions {
   readonly env: Env;

@@ -5,7 +5,7 @@ export {
   type ConnectCoreOptions,
   memberGrants,
   type MemberGrantsOptions,
-} from './connect-core.ts';
+} from './peers/connect-core.ts';
 export {
   type Core,
   type CoreOptions,
@@ -15,8 +15,8 @@ export {
   openHomeCore,
 } from './core.ts';
 export { controlSocketPath } from './data-directory.ts';
-export { type KnownStores, readKnownStores } from './known-stores.ts';
-export type { MakeTransport } from './network-part.ts';
+export { type KnownStores, readKnownStores } from './stores/known-stores.ts';
+export type { MakeTransport } from './peers/network-part.ts';
 export type { ConfigChanges } from './node-config.ts';
 export {
   joinNode,
@@ -25,8 +25,8 @@ export {
   openNode,
   type RunningNode,
 } from './node.ts';
-export type { VolumeSecrets } from './volume-set.ts';
-export { LocalMetadata, type LocalMetadataOptions } from './local-metadata.ts';
-export type { Metadata, MetadataOptions } from './metadata.ts';
-export { RemoteMetadata, type RemoteMetadataOptions } from './remote-metadata.ts';
-export { Serving, type ServingOptions } from './serving.ts';
+export type { VolumeSecrets } from './volumes/volume-set.ts';
+export { LocalMetadata, type LocalMetadataOptions } from './metadata/local-metadata.ts';
+export type { Metadata, MetadataOptions } from './metadata/metadata.ts';
+export { RemoteMetadata, type RemoteMetadataOptions } from './metadata/remote-metadata.ts';
+export { Serving, type ServingOptions } from './peers/serving.ts';

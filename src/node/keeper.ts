@@ -18,7 +18,7 @@ import {
 } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DataDirectory } from './data-directory.ts';
-import type { VolumeSecrets } from './volume-set.ts';
+import type { VolumeSecrets } from './volumes/volume-set.ts';
 
 const KEY_BYTES = 32;
 

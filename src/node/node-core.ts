@@ -4,18 +4,18 @@ import { SqliteDb, type SqliteThread } from '../db/index.ts';
 import type { NodeId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { repairClearingDamage } from './care.ts';
-import type { ClientWork } from './client-work.ts';
-import { memberGrants } from './connect-core.ts';
+import type { ClientWork } from './peers/client-work.ts';
+import { memberGrants } from './peers/connect-core.ts';
 import { type Core, openCore } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { finishRecovery, type Start } from './first-run.ts';
 import type { Keeper } from './keeper.ts';
-import { LocalMetadata } from './local-metadata.ts';
-import type { Metadata } from './metadata.ts';
-import { tellNode } from './node-names.ts';
-import type { Others } from './others.ts';
-import { RemoteMetadata } from './remote-metadata.ts';
-import type { StoreSet } from './store-set.ts';
+import { LocalMetadata } from './metadata/local-metadata.ts';
+import type { Metadata } from './metadata/metadata.ts';
+import { tellNode } from './peers/node-names.ts';
+import type { Others } from './peers/others.ts';
+import { RemoteMetadata } from './metadata/remote-metadata.ts';
+import type { StoreSet } from './stores/store-set.ts';
 import { METADATA_TOLERANCE } from './warnings.ts';
 
 /** Stripes in memory at once: 30 MiB each at the most, mapped when used. */

@@ -9,17 +9,17 @@ import { SqliteThread } from '../db/index.ts';
 import type { DiskSources } from '../device/index.ts';
 import { type Env, type Log, MetricsTable, realEnv } from '../env/index.ts';
 import { repairWithWriteOff, statusSoon } from './care.ts';
-import { ClientWork } from './client-work.ts';
+import { ClientWork } from './peers/client-work.ts';
 import { DataDirectory } from './data-directory.ts';
-import { LocalDevices } from './device-manager.ts';
+import { LocalDevices } from './stores/device-manager.ts';
 import { openKeys, openStores, type StartOptions } from './first-run.ts';
 import { Heart } from './heart.ts';
-import type { DiskEntry } from './disk-list.ts';
-import { joinFrom } from './join-part.ts';
+import type { DiskEntry } from './peers/disk-list.ts';
+import { joinFrom } from './peers/join-part.ts';
 import type { Keeper } from './keeper.ts';
-import { LocalDisks, lookAtDisks } from './local-disks.ts';
+import { LocalDisks, lookAtDisks } from './peers/local-disks.ts';
 import { fileLog } from './log.ts';
-import type { MakeTransport } from './network-part.ts';
+import type { MakeTransport } from './peers/network-part.ts';
 import {
   assertFree,
   changedConfig,
@@ -28,10 +28,10 @@ import {
   deviceLabels,
 } from './node-config.ts';
 import { openNodeCore } from './node-core.ts';
-import { storePlaces } from './node-names.ts';
-import { Others } from './others.ts';
-import { LocalPeers } from './peer-manager.ts';
-import { StoreSet } from './store-set.ts';
+import { storePlaces } from './peers/node-names.ts';
+import { Others } from './peers/others.ts';
+import { LocalPeers } from './peers/peer-manager.ts';
+import { StoreSet } from './stores/store-set.ts';
 import { packageVersion } from './version.ts';
 import { waitingParts } from './waiting-parts.ts';
 import { machineReport, nodeWarnings } from './warnings.ts';

@@ -11,8 +11,8 @@ import { type LayoutReport, reportLayout } from '../placement/index.ts';
 import type { Core } from './core.ts';
 import type { Heart } from './heart.ts';
 import type { Keeper } from './keeper.ts';
-import type { Others } from './others.ts';
-import type { StoreSet } from './store-set.ts';
+import type { Others } from './peers/others.ts';
+import type { StoreSet } from './stores/store-set.ts';
 
 /** Losses that metadata bears: those of the default scheme. */
 export const METADATA_TOLERANCE = 2;

@@ -3,8 +3,8 @@ import { formatPolicy, GiB } from '../base/index.ts';
 import { formatAddress } from '../net/index.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { Heart } from './heart.ts';
-import type { Others } from './others.ts';
-import type { StoreSet } from './store-set.ts';
+import type { Others } from './peers/others.ts';
+import type { StoreSet } from './stores/store-set.ts';
 import { lockedLines, machineReport, SAVE_KIT } from './warnings.ts';
 
 export async function welcomeLines(about: {

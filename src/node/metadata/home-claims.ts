@@ -1,0 +1,89 @@
+/**
+ * Who is the home, told from what members say. A node *claims* it with its gossip label `home`,
+ * whose value is its generation (home-record.ts), and is believed when its certificate gives it the
+ * role. Of several the highest generation is it; of equal ones, which were recovered without
+ * knowing of each other, the one that was certified last.
+ */
+import { errorCode, errorMessage, mapBounded, type NodeId } from '../../base/index.ts';
+import { type Keyring, readCertificate, ROLES } from '../../crypto/index.ts';
+import type { Env } from '../../env/index.ts';
+import type { MemberView, Network } from '../../net/index.ts';
+
+const PROOFS_AT_ONCE = 4;
+const CERTIFICATE_METHOD = 'node.certificate';
+const CERTIFICATE_DEADLINE_MS = 3000;
+
+export interface HomeClaim {
+  readonly node: NodeId;
+  readonly generation: number;
+  /** Of its certificate. */
+  readonly issuedAtMs: number;
+}
+
+export interface HomeClaimsOptions {
+  readonly env: Env;
+  readonly network: Pick<Network, 'call' | 'handle' | 'members'>;
+  /** Of this node, as of the call. */
+  readonly keyring: () => Keyring;
+  readonly signal: AbortSignal;
+}
+
+export class HomeClaims {
+  readonly #options: HomeClaimsOptions;
+  /** Nodes whose certificate lets them be home, and of when it is. */
+  readonly #issuedAtMs = new Map<NodeId, number>();
+
+  /** Registers its method: this node shows its certificate to who asks. */
+  constructor(options: HomeClaimsOptions) {
+    this.#options = options;
+    options.network.handle(CERTIFICATE_METHOD, {}, () => options.keyring().certificate);
+  }
+
+  /** The best claim of another node that is here now. */
+  async best(): Promise<HomeClaim | undefined> {
+    const claims = this.#options.network.members().flatMap(generationOf);
+    await mapBounded(claims, PROOFS_AT_ONCE, ({ node }) => this.#prove(node));
+    return claims
+      .flatMap((claim) => {
+        const issuedAtMs = this.#issuedAtMs.get(claim.node);
+        return issuedAtMs === undefined ? [] : [{ ...claim, issuedAtMs }];
+      })
+      .toSorted((one, other) => (isBetter(one, other) ? -1 : 1))[0];
+  }
+
+  /** When the certificate of a node was issued, if it was seen and lets it be home. */
+  issuedAtMs(node: NodeId): number | undefined {
+    return this.#issuedAtMs.get(node);
+  }
+
+  async #prove(node: NodeId): Promise<void> {
+    if (this.#issuedAtMs.has(node)) return;
+    const { env, network, keyring, signal } = this.#options;
+    try {
+      const options = { deadlineMs: CERTIFICATE_DEADLINE_MS, signal };
+      const bytes = await network.call(node, CERTIFICATE_METHOD, null, options);
+      if (!(bytes instanceof Uint8Array)) return;
+      const { nodeId, roles, issuedAtMs } = readCertificate(bytes, keyring());
+      const isHome = nodeId === node && (roles & ROLES.metadata) !== 0;
+      if (isHome) this.#issuedAtMs.set(node, issuedAtMs);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      env.log.debug('a node does not prove to be home', { node, reason: errorMessage(error) });
+    }
+  }
+}
+
+/** Whether the claim goes before the other one. */
+export function isBetter(
+  { generation, issuedAtMs }: Omit<HomeClaim, 'node'>,
+  other: Omit<HomeClaim, 'node'>,
+): boolean {
+  if (generation !== other.generation) return generation > other.generation;
+  return issuedAtMs > other.issuedAtMs;
+}
+
+function generationOf({ node, labels, health }: MemberView) {
+  const label = labels['home'] ?? '';
+  const isHere = health === 'alive' || health === 'suspect';
+  return isHere && /^[1-9]\d{0,9}$/.test(label) ? [{ node, generation: Number(label) }] : [];
+}

@@ -1,0 +1,84 @@
+/**
+ * Makes a core one among many: the stores of other nodes become its own, what others change is
+ * followed, and the home answers. A node that is alone does none of this; it may begin any time,
+ * without a restart.
+ */
+import type { DeviceId, NodeId, VolumeId } from '../../base/index.ts';
+import { Members, type MembersOptions, VolumeGrants } from '../../cluster/index.ts';
+import { BoxKey, type Keyring } from '../../crypto/index.ts';
+import type { Env } from '../../env/index.ts';
+import type { Registry } from '../../log/index.ts';
+import type { Network } from '../../net/index.ts';
+import { tellWhole } from '../../repair/index.ts';
+import { type Core, whileOpen } from '../core.ts';
+import { LocalMetadata } from '../metadata/local-metadata.ts';
+import { PeerStores } from './peer-stores.ts';
+import { Rights } from './rights.ts';
+import type { Serving } from './serving.ts';
+import type { GrantedSecrets } from '../volumes/volume-set.ts';
+
+export interface ConnectCoreOptions {
+  readonly env: Env;
+  readonly core: Core;
+  readonly network: Network;
+  readonly serving: Serving;
+  readonly identity: Pick<MembersOptions, 'clusterId' | 'clusterPublicKey'>;
+}
+
+/** Once for each core. Disposing ends it; the core is to be disposed before. */
+export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDisposable> {
+  const { env, core, network, serving, identity } = options;
+  const { metadata, cluster, registry, repair } = core;
+  await using stack = new AsyncDisposableStack();
+  // Closed last: what the home does for others uses them.
+  const peers = stack.use(new PeerStores({ env, network, cluster }));
+  if (metadata instanceof LocalMetadata) {
+    const members = new Members({ env, registry, ...identity });
+    const grants = new VolumeGrants({ env, registry, members });
+    const topology = {
+      tolerance: metadata.tolerance,
+      isAlive: (device: DeviceId) => core.stores().some(({ id }) => id === device),
+    };
+    const about = { env, registry: metadata.registry, members, grants, topology };
+    const rights = await Rights.open(about);
+    stack.use(
+      whileOpen(
+        (signal) => rights.follow({ signal }),
+        (signal) => metadata.follow({ signal }),
+      ),
+    );
+    stack.use(serving.serveHome({ self: core.nodeId, metadata, repair, rights }));
+  }
+  core.connect(peers, async (groups, epoch) => {
+    serving.wholeEpochs.raise(groups, epoch);
+    const nodes = new Set(peers.alive().map(({ id }) => cluster.nodeOf(id)));
+    const others = [...nodes].filter((node) => node !== undefined);
+    await tellWhole(network, others, { groups, epoch });
+  });
+  const resources = stack.move();
+  return { [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+export interface MemberGrantsOptions {
+  readonly env: Env;
+  readonly self: NodeId;
+  readonly registry: Registry;
+  /** As of the call. */
+  readonly keyring: () => Pick<Keyring, 'clusterId' | 'clusterPublicKey' | 'nodeSeed'>;
+}
+
+/** Secrets of volumes by way of the registry. Who is no member yet shares with nobody. */
+export function memberGrants(options: MemberGrantsOptions): GrantedSecrets {
+  const { env, self, registry, keyring } = options;
+  const { clusterId, clusterPublicKey } = keyring();
+  const members = new Members({ env, registry, clusterId, clusterPublicKey });
+  const grants = new VolumeGrants({ env, registry, members });
+  return {
+    async share(volume: VolumeId, secret: Uint8Array) {
+      // Its own first: who holds a volume may grant it.
+      if (await members.get(self)) await grants.grant(volume, self, secret);
+      await grants.grantDefaults(new Map([[volume, secret]]));
+    },
+    collect: () => grants.collect(self, BoxKey.ofNode(keyring().nodeSeed)),
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * Aim: a node that stopped in the midst of leaving has lost nothing, says so, and leaves when it is
+ * asked again. Method: whole nodes in this process; what a crash leaves is made by hand: the state
+ * of its stores, on them and in the topology.
+ */
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { errorCode } from '../../base/index.ts';
+import { NodeKey } from '../../crypto/index.ts';
+import { realEnv } from '../../env/index.ts';
+import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
+import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { DataDirectory } from '../data-directory.ts';
+import { StoreSet } from '../stores/store-set.ts';
+
+const PATIENCE = { timeout: 20_000 };
+
+let nodes: WholeNodes;
+
+beforeEach(async () => {
+  nodes = await WholeNodes.open();
+});
+afterEach(async () => {
+  await nodes[Symbol.asyncDispose]();
+});
+
+async function get(name: string, reference: string): Promise<Buffer> {
+  const { bytes } = await nodes.on(name).get({ reference });
+  return Buffer.concat(await Array.fromAsync(bytes));
+}
+
+/** As leaving does first, before anything moves. */
+async function drainStoresOf(name: string): Promise<void> {
+  const data = DataDirectory.unlocked(nodes.at(name));
+  const { clusterId, nodeSeed } = (await data.readKeyring())!;
+  const { nodeId } = new NodeKey(nodeSeed);
+  const about = { env: realEnv(), nodeId, clusterId, labels: [], indexBytesMax: 2 ** 28 };
+  await using stores = new StoreSet(about);
+  await stores.openKnown((await data.readStores())!);
+  for (const { open } of stores.slots) await open!.store.setState('draining');
+}
+
+it('a node that stopped while it left goes on where it was', async () => {
+  await nodes.start('a');
+  await nodes.join('b', { inviter: 'a' });
+  await nodes.on('b').put(streamOf(bytesOf(500_000)), { key: 'k' });
+  await nodes.stop('b');
+  await drainStoresOf('b');
+  await nodes.start('b');
+  expect(await get('b', 'k')).toEqual(Buffer.from(bytesOf(500_000)));
+  const status = await nodes.on('b').call('status', {});
+  expect(status.devices.map(({ state }) => state)).toEqual(Array(3).fill('draining'));
+  expect(status.warnings.join()).toContain('this node is leaving');
+  await nodes.on('b').call('cluster.leave', {});
+  expect(await get('a', 'k')).toEqual(Buffer.from(bytesOf(500_000)));
+  await vi.waitFor(async () => {
+    const { nodes: seen, devices } = await nodes.on('a').call('status', {});
+    expect(devices).toHaveLength(3);
+    expect(seen.find(({ name }) => name === 'b')?.state ?? 'left').toBe('left');
+  }, PATIENCE);
+  await nodes.stop('b');
+  expect(await nodes.start('b').catch(errorCode)).toBe('HF_DENIED');
+}, 60_000);

@@ -1,0 +1,267 @@
+/**
+ * What a node has to do with others: its settings towards them, its network, and the connection of
+ * its core with that. A node that is alone has no network. It gets one when it is told an address
+ * to listen on, when it invites, and when it has joined; without a restart.
+ */
+import { HoldfastError, Mutex, type NodeId } from '../../base/index.ts';
+import {
+  leaveCluster,
+  Members,
+  registerSelf,
+  type RemovalOptions,
+  VolumeGrants,
+} from '../../cluster/index.ts';
+import type { Env } from '../../env/index.ts';
+import type { ClientWork } from './client-work.ts';
+import { connectCore } from './connect-core.ts';
+import type { Core } from '../core.ts';
+import { CurrentRegistry } from '../metadata/current-registry.ts';
+import type { DataDirectory } from '../data-directory.ts';
+import type { Keeper } from '../keeper.ts';
+import type { DiskEntry } from './disk-list.ts';
+import { DiskNews } from './disk-news.ts';
+import { readHomeRecord } from '../metadata/home-record.ts';
+import { type MakeTransport, NetworkPart, supersededBy } from './network-part.ts';
+import {
+  type ConfigChanges,
+  DEFAULT_LISTEN,
+  deviceLabels,
+  type NodeConfig,
+  wishesOf,
+  withPorts,
+} from '../node-config.ts';
+import { Serving } from './serving.ts';
+import type { StoreSet } from '../stores/store-set.ts';
+import { succeeding, type Succession, successionOf } from '../metadata/succession.ts';
+
+/** A node that has been drained asks the home to take it out. */
+const LEAVE_METHOD = 'node.leave';
+const LEAVE_DEADLINE_MS = 20_000;
+
+export interface OthersOptions {
+  readonly env: Env;
+  readonly data: DataDirectory;
+  readonly keeper: Keeper;
+  readonly stores: StoreSet;
+  readonly config: NodeConfig;
+  /** What of it was said with this start. */
+  readonly said?: ConfigChanges | undefined;
+  readonly work: ClientWork;
+  /** Which disks and stores are on this machine now. */
+  readonly lookAtDisks: () => Promise<readonly DiskEntry[]>;
+  /** Whether this start begins a cluster. */
+  readonly isFirstRun: boolean;
+  /** Beside TLS and WebSocket. */
+  readonly transports?: readonly MakeTransport[] | undefined;
+}
+
+export class Others implements AsyncDisposable {
+  readonly #options: OthersOptions;
+  readonly #changing = new Mutex();
+  #config: NodeConfig;
+  #part: NetworkPart | undefined;
+  #serving: Serving | undefined;
+  #diskNews: DiskNews | undefined;
+  #core: Core | undefined;
+  #connection: AsyncDisposable | undefined;
+  #succession: Succession | undefined;
+  readonly #fence = new AbortController();
+
+  constructor(options: OthersOptions) {
+    this.#options = options;
+    this.#config = options.config;
+  }
+
+  get config(): NodeConfig {
+    return this.#config;
+  }
+
+  /** `undefined` while the node is alone. */
+  get part(): NetworkPart | undefined {
+    return this.#part;
+  }
+
+  /** `undefined` while the node is alone. */
+  get diskNews(): DiskNews | undefined {
+    return this.#diskNews;
+  }
+
+  /** @throws HF_UNSUPPORTED while the node is alone. */
+  needPart(): NetworkPart {
+    if (this.#part) return this.#part;
+    throw new HoldfastError('HF_UNSUPPORTED', 'this node is alone: it knows no others');
+  }
+
+  /** Whether this node carries the names itself. */
+  get isHome(): boolean {
+    return this.#options.keeper.keyring.metadataKey !== undefined;
+  }
+
+  /** Who carries the names, as far as it is known. */
+  get home(): NodeId | undefined {
+    // A home knows of another one when that has taken over.
+    return this.#part?.home ?? (this.isHome ? this.#options.keeper.nodeId : undefined);
+  }
+
+  /** Aborted, with an error, when this node was home and another one is it since. */
+  get fenced(): AbortSignal {
+    return this.#fence.signal;
+  }
+
+  /**
+   * Opens the network of a node that is not alone. A home whose generation only its log knows
+   * follows when its core is open.
+   * @throws HF_UNAVAILABLE for its addresses; HF_FENCED when another node is home since.
+   */
+  async open(): Promise<void> {
+    if (!this.isHome) return await (await this.listen()).meetHome();
+    const { data, isFirstRun } = this.#options;
+    const { home, homeGeneration } = await data.readCluster();
+    if (home !== undefined) throw supersededBy(home);
+    const isKnown = isFirstRun || homeGeneration !== undefined;
+    if (this.#config.listen.length === 0 || !isKnown) return;
+    await (await this.listen()).askForOtherHomes();
+  }
+
+  /**
+   * Has the node listen, if it does not yet: from now on, also after a restart.
+   * @throws HF_UNAVAILABLE, also while it is home and its core waits.
+   */
+  async listen(): Promise<NetworkPart> {
+    return await this.#changing.run(async () => {
+      if (this.#part) return this.#part;
+      if (this.#config.listen.length === 0) {
+        const listen = await withPorts([DEFAULT_LISTEN], { mayMove: true });
+        this.#config = { ...this.#config, listen };
+        await this.#options.data.writeConfig(this.#config);
+      }
+      const part = await this.#openPart();
+      await this.#connect();
+      return part;
+    });
+  }
+
+  async #openPart(): Promise<NetworkPart> {
+    const { env, keeper, stores, work } = this.#options;
+    const homeGeneration = this.isHome ? await this.#generation() : undefined;
+    const part = await NetworkPart.open({
+      ...this.#options,
+      config: this.#config,
+      keyring: () => keeper.keyring,
+      homeGeneration,
+      registry: new CurrentRegistry(() => this.#core?.registry),
+    });
+    const home = (): NodeId | undefined => this.home;
+    const { network } = part;
+    this.#serving = new Serving({ env, network, stores: () => stores.alive(), home, work });
+    network.handle(LEAVE_METHOD, {}, async (_, { from }) => {
+      if (!this.isHome) throw new HoldfastError('HF_UNSUPPORTED', 'this node is not the home');
+      await leaveCluster(this.removal(), from);
+      return null;
+    });
+    // A node that is not to tell says that there is nothing; what it told before ends so.
+    const look = async () => (this.#config.disks ? await this.#options.lookAtDisks() : []);
+    this.#diskNews = new DiskNews({ env, network, look });
+    part.fenced.addEventListener('abort', () => this.#fence.abort(part.fenced.reason));
+    this.#part = part;
+    return part;
+  }
+
+  /** How many nodes have been home, this one included. @throws HF_UNAVAILABLE. */
+  async #generation(): Promise<number> {
+    const { data, isFirstRun } = this.#options;
+    if (isFirstRun) return 1;
+    const { homeGeneration } = await data.readCluster();
+    const record = this.#core && (await readHomeRecord(this.#core.registry));
+    const generation = record?.generation ?? homeGeneration;
+    if (generation !== undefined) return generation;
+    throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
+  }
+
+  /** What this start has taken over of the node that was home before; see `succeed`. */
+  get succession(): Succession | undefined {
+    return this.#succession;
+  }
+
+  /** After a recovery, before `attach`: takes the place of the node that was home before. */
+  async succeed(core: Core): Promise<void> {
+    const { env, data, keeper, stores, said = {} } = this.#options;
+    const { nodeId, keyring } = keeper;
+    const { clusterId, clusterPublicKey } = keyring;
+    const { registry } = core;
+    const members = new Members({ env, registry, clusterId, clusterPublicKey });
+    this.#succession = await successionOf(members, nodeId);
+    this.#config = await succeeding(this.#config, this.#succession, said);
+    await data.writeConfig(this.#config);
+    stores.relabel(deviceLabels(this.#config, nodeId));
+    await core.cluster.setDevices(stores.devices());
+  }
+
+  /** The core is open, and is to be one among many where there is a network. */
+  async attach(core: Core): Promise<void> {
+    await this.#changing.run(async () => {
+      this.#core = core;
+      await this.#connect();
+    });
+  }
+
+  /** The core has been closed. */
+  async detach(): Promise<void> {
+    await this.#changing.run(async () => {
+      this.#core = undefined;
+      const connection = this.#connection;
+      this.#connection = undefined;
+      await connection?.[Symbol.asyncDispose]();
+    });
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#core && !this.#part && this.#config.listen.length > 0) await this.#openPart();
+    if (!this.#core || !this.#part || !this.#serving || this.#connection) return;
+    const { env, keeper } = this.#options;
+    const { keyring } = keeper;
+    const { registry } = this.#core;
+    if (this.isHome) await registerSelf({ env, registry, keyring }, wishesOf(this.#config));
+    const { network } = this.#part;
+    const parts = { env, core: this.#core, network, serving: this.#serving, identity: keyring };
+    this.#connection = await connectCore(parts);
+    if (this.isHome) await this.removal().grants.grantDefaults(keyring.volumes);
+  }
+
+  /** What taking a node out needs. @throws HF_UNAVAILABLE while the core waits. */
+  removal(): RemovalOptions {
+    if (!this.#core) throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
+    const { env, keeper } = this.#options;
+    const { cluster, registry, references } = this.#core;
+    const { clusterId, clusterPublicKey } = keeper.keyring;
+    const members = new Members({ env, registry, clusterId, clusterPublicKey });
+    const grants = new VolumeGrants({ env, registry, members });
+    const endSession = async (node: NodeId): Promise<void> => {
+      await references.openSession(node);
+    };
+    return { env, registry, cluster, members, grants, endSession };
+  }
+
+  /** See Serving; nobody puts by way of a network that is not there. */
+  async refusePutsBefore(epoch: number): Promise<void> {
+    await this.#serving?.refusePutsBefore(epoch);
+  }
+
+  /**
+   * Has the home take this node out of the cluster, and tells everybody.
+   * @throws HF_DENIED when it is the home, or a volume is granted to it alone; HF_UNAVAILABLE.
+   */
+  async leave(): Promise<void> {
+    const part = this.needPart();
+    const { home } = this;
+    if (home === undefined) throw new HoldfastError('HF_UNAVAILABLE', 'the home is not known');
+    await part.network.call(home, LEAVE_METHOD, null, { deadlineMs: LEAVE_DEADLINE_MS });
+    await part.leave();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.detach();
+    await this.#diskNews?.[Symbol.asyncDispose]();
+    await this.#part?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * Aim: who looks after the stores hears of every node that was away, however shortly. Method: the
+ * stores of one other node, and a list of members that the test changes.
+ */
+import { expect, it } from 'vitest';
+import type { DeviceId, NodeId } from '../../base/index.ts';
+import { eventually } from '../../../test/suites/store-bed.ts';
+import { virtualEnv } from '../../../test/suites/virtual-env.ts';
+import type { MemberChange, MemberView } from '../../net/index.ts';
+import { PeerStores } from './peer-stores.ts';
+
+const [self, other] = ['a', 'b'] as unknown as NodeId[];
+const device = 'd' as unknown as DeviceId;
+
+it('counts a change when a node is back that nobody has missed', async () => {
+  const member = (incarnation: number, health: MemberView['health'] = 'alive'): MemberView => {
+    const rest = { addresses: [], labels: {}, rttMs: undefined };
+    return { node: other!, incarnation, health, ...rest };
+  };
+  let told = Promise.withResolvers<MemberView>();
+  async function* watch(): AsyncGenerator<MemberChange> {
+    for (;;) {
+      const next = await told.promise;
+      told = Promise.withResolvers();
+      yield { node: next.node, member: next };
+    }
+  }
+  const unanswered = () => new Promise<never>(() => {});
+  const network = {
+    self: self!,
+    call: unanswered,
+    open: unanswered,
+    members: () => [member(1)],
+    watch,
+  };
+  const devices = [{ id: device, number: 1, weightBytes: 1, state: 'in' as const, labels: [] }];
+  const topology = { epoch: 1, levels: [], devices };
+  const cluster = { topology: () => topology, nodeOf: () => other };
+  const peers = new PeerStores({ env: virtualEnv(1), network, cluster });
+  const count = peers.changeCount;
+  const hear = async (next: MemberView, changes: number): Promise<void> => {
+    told.resolve(next);
+    await eventually(async () => expect(peers.changeCount - count).toBe(changes));
+  };
+  expect(peers.alive()).toHaveLength(1);
+  await hear(member(1, 'suspect'), 0);
+  await hear(member(2), 1);
+  await hear(member(3), 2);
+  await hear(member(3, 'dead'), 3);
+  expect(peers.alive()).toHaveLength(0);
+});

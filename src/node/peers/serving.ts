@@ -1,0 +1,159 @@
+/**
+ * What a node answers other nodes, from the first moment of its network on: each node for its
+ * stores, whether its core is open or not; the home for the metadata and repair as well, while its
+ * core is open.
+ */
+import {
+  chunkIdParts,
+  type DeviceId,
+  GROUP_COUNT,
+  HoldfastError,
+  METADATA_SCHEME_NUMBER,
+  type NodeId,
+  UnderWay,
+} from '../../base/index.ts';
+import type { Env } from '../../env/index.ts';
+import { serveRegistry } from '../../log/index.ts';
+import { serveNamespaces, serveReferences } from '../../meta/index.ts';
+import type { Network } from '../../net/index.ts';
+import {
+  type Repair,
+  type ServedRepair,
+  serveRepair,
+  serveWholeEpochs,
+  WholeEpochs,
+} from '../../repair/index.ts';
+import { type ChunkStore, serveStores } from '../../store/index.ts';
+import type { ClientWork } from './client-work.ts';
+import { CurrentRegistry } from '../metadata/current-registry.ts';
+import type { LocalMetadata } from '../metadata/local-metadata.ts';
+import type { Rights } from './rights.ts';
+
+/** Methods by which others put chunks into stores here. */
+const PUTS = ['store/put', 'store/put-stream'];
+
+export interface ServingOptions {
+  readonly env: Env;
+  readonly network: Pick<Network, 'handle'>;
+  /** The stores of this node that are alive, as of the call. */
+  readonly stores: () => readonly ChunkStore[];
+  /** The steward of all groups: deletes are taken from it alone (rulings 3, 13). */
+  readonly home: () => NodeId | undefined;
+  /** Where content that others put and get here is counted. */
+  readonly work?: ClientWork | undefined;
+}
+
+/** What the home serves. */
+export interface HomeParts {
+  readonly self: NodeId;
+  readonly metadata: LocalMetadata;
+  readonly repair: Repair;
+  readonly rights: Rights;
+}
+
+/** Made once for each network. */
+export class Serving {
+  /** What the stores of this node go by when a put is of an older layout. */
+  readonly wholeEpochs: WholeEpochs = new WholeEpochs();
+  readonly #options: ServingOptions;
+  readonly #puts = new UnderWay();
+  readonly #repair: ServedRepair;
+  /** The home that was heard last. */
+  #followed: NodeId | undefined;
+  #parts: HomeParts | undefined;
+
+  /** Registers its methods. */
+  constructor(options: ServingOptions) {
+    this.#options = options;
+    const { env, network, stores, work } = options;
+    const { clock } = env;
+    const isSteward = (from: NodeId): boolean => from === this.#followHome();
+    const oldestEpoch = (_: DeviceId, group: number): number => {
+      this.#followHome();
+      return this.wholeEpochs.oldest(group);
+    };
+    const counted = work?.counting(network) ?? network;
+    serveStores(this.#noting(counted), stores, {
+      clock,
+      // A record that another puts would be read as one of this node's own log.
+      mayPut: (_, id) => chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER,
+      mayRemove: isSteward,
+      oldestEpoch,
+    });
+    serveWholeEpochs(network, this.wholeEpochs, { maySay: isSteward });
+
+    const isMember = (from: NodeId): boolean => this.#need().rights.isMember(from);
+    const holds = (from: NodeId, volume: string): boolean =>
+      this.#need().rights.holds(from, volume);
+    serveRegistry(network, new CurrentRegistry(() => this.#home?.metadata.registry), {
+      mayRead: isMember,
+      mayChange: (from, change) => this.#need().rights.mayChange(from, change),
+    });
+    serveNamespaces(network, {
+      namespaceOf: (volume) => this.#home?.metadata.namespaceOf(volume),
+      mayServe: holds,
+    });
+    serveReferences(network, {
+      references: () => this.#home?.metadata.references,
+      mayAsk: (from, method, args) => this.#need().rights.mayAskReferences(from, method, args),
+    });
+    this.#repair = serveRepair(network, () => this.#home?.repair, {
+      clock,
+      mayAsk: (from, volume) => (volume === undefined ? isMember(from) : holds(from, volume)),
+    });
+  }
+
+  /**
+   * From now on the stores of this node refuse what was placed by a layout before `epoch`.
+   * Resolves when the puts that they had let pass have ended.
+   */
+  async refusePutsBefore(epoch: number): Promise<void> {
+    this.wholeEpochs.raise(Array(GROUP_COUNT).keys(), epoch);
+    await this.#puts.settled();
+  }
+
+  /** The same network; puts that it brings are known as long as they are under way. */
+  #noting(network: Pick<Network, 'handle'>): Pick<Network, 'handle'> {
+    return {
+      handle: (method, options, handler) => {
+        if (!PUTS.includes(method)) return network.handle(method, options, handler);
+        network.handle(method, options, (arg, context) =>
+          this.#puts.run(async () => await handler(arg, context)),
+        );
+      },
+    };
+  }
+
+  /**
+   * From now on, until the result is disposed, this node serves as the home. Then repair
+   * that others have asked for is cut short.
+   */
+  serveHome(parts: HomeParts): AsyncDisposable {
+    this.#parts = parts;
+    return {
+      [Symbol.asyncDispose]: async () => {
+        if (this.#parts === parts) this.#parts = undefined;
+        await this.#repair.endRuns();
+      },
+    };
+  }
+
+  /** After a recovery that accepted losses, the home counts epochs anew from an earlier one. */
+  #followHome(): NodeId | undefined {
+    const home = this.#options.home();
+    if (home === undefined || home === this.#followed) return home;
+    if (this.#followed !== undefined) this.wholeEpochs.forget();
+    return (this.#followed = home);
+  }
+
+  /** Nothing any more from the moment that another node is known to be home. */
+  get #home(): HomeParts | undefined {
+    return this.#parts?.self === this.#options.home() ? this.#parts : undefined;
+  }
+
+  /** @throws HF_UNAVAILABLE. */
+  #need(): HomeParts {
+    if (this.#home) return this.#home;
+    throw new HoldfastError('HF_UNAVAILABLE', 'this node does not serve the metadata now');
+  }
+}
