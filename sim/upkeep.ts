@@ -3,6 +3,7 @@ import type { Core } from '../src/node/index.ts';
 import type { Repair } from '../src/repair/index.ts';
 import type { SimDisk } from './disk.ts';
 import type { Machine } from './machine.ts';
+import { SHARDS_MAX } from './violation.ts';
 import type { UpLife, World } from './world.ts';
 
 /** Until the home has seen what others have stated. */
@@ -85,6 +86,8 @@ export async function heal(world: World): Promise<boolean> {
     const failed = failedStores.length;
     world.note(`healed: ${incomplete} incomplete, ${lost} lost, ${failed} failed`);
     if (world.net && skipped > 0) return false;
+    // On fewer disks two shards stand on one: all are there, but less than promised may be lost.
+    if (world.aliveCount < SHARDS_MAX) return false;
     return incomplete === 0 && lost === 0 && failed === 0;
   });
   if (!isWhole || world.impairmentCount !== impairments) return false;

@@ -13,3 +13,6 @@ export type Outcome<Result> =
   | { readonly kind: 'done'; readonly value: Result }
   | { readonly kind: 'failed'; readonly error: unknown }
   | { readonly kind: 'crashed' };
+
+/** Shards of the widest stripe in use. */
+export const SHARDS_MAX = 6;

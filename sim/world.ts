@@ -24,10 +24,9 @@ import type { SeededRandom } from './random.ts';
 import { Process, textOf, type VirtualTime } from './sim-env.ts';
 import { SimNet } from './sim-net.ts';
 import type { Trace } from './trace.ts';
-import { type Outcome, TOLERANCE, Violation, VOLUME } from './violation.ts';
+import { SHARDS_MAX, type Outcome, TOLERANCE, Violation, VOLUME } from './violation.ts';
 
 /** Shards of the widest stripe in use. */
-const SHARDS_MAX = 6;
 /** After this nothing is left of a time of trouble: suspicions, pauses, stores left alone. */
 const RECOVERY_MS = 90_000;
 

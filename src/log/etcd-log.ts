@@ -2,11 +2,12 @@
  * The engine `etcd`: the cells' logs, sealed, in an etcd that several nodes reach. etcd orders and
  * keeps them; it holds what the snapshots do not vouch for yet, and no content of any other kind.
  */
-import { assert, HoldfastError } from '../base/index.ts';
+import { assert } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
+import { CellLogs } from './cell-logs.ts';
 import { EtcdCell, type EtcdLogShared } from './etcd-cell.ts';
 import { EtcdCalls, type EtcdKv } from './etcd-kv.ts';
-import type { CellId, FencedLog, LogEntry, LogHead, Lsn, Snapshot } from './fenced-log.ts';
+import type { CellId } from './fenced-log.ts';
 import { RecordSealer } from './local-record.ts';
 import type { Mirror } from './mirror.ts';
 
@@ -30,69 +31,19 @@ export interface EtcdLogOptions extends EtcdPlace {
   readonly parts: Pick<Mirror, 'put' | 'get' | 'remove'>;
 }
 
-export class EtcdLog implements FencedLog {
+export class EtcdLog extends CellLogs {
   readonly #shared: EtcdLogShared;
-  readonly #cells = new Map<CellId, EtcdCell>();
-  #isClosed = false;
 
   /** No epoch of an earlier run may append: seize first. */
   constructor({ kv, prefix, metadataKey, generation, env, parts, patienceMs }: EtcdLogOptions) {
+    super();
     assert(prefix.endsWith('/'), 'a prefix ends where a name may begin');
     const calls = new EtcdCalls({ kv, clock: env.clock, patienceMs });
     const sealer = new RecordSealer(metadataKey, env.random);
     this.#shared = { calls, prefix, parts, sealer, generation, env };
   }
 
-  #cell(id: CellId): EtcdCell {
-    assert(/^[a-z0-9-]+$/.test(id), 'a cell has a short name');
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', 'the log is closed');
-    let cell = this.#cells.get(id);
-    if (!cell) this.#cells.set(id, (cell = new EtcdCell(id, this.#shared)));
-    return cell;
-  }
-
-  async head(cell: CellId): Promise<LogHead> {
-    return await this.#cell(cell).head();
-  }
-
-  async seize(cell: CellId): Promise<{ epoch: number; lsn: Lsn }> {
-    return await this.#cell(cell).seize();
-  }
-
-  async append(
-    cell: CellId,
-    position: { epoch: number; lsn: Lsn },
-    bytes: Uint8Array,
-  ): Promise<'ok' | 'fenced'> {
-    return await this.#cell(cell).append(position, bytes);
-  }
-
-  async confirm(cell: CellId, epoch: number): Promise<boolean> {
-    return await this.#cell(cell).confirm(epoch);
-  }
-
-  read(cell: CellId, from: Lsn): AsyncIterable<LogEntry> {
-    return this.#cell(cell).read(from);
-  }
-
-  async trim(cell: CellId, upTo: Lsn): Promise<void> {
-    await this.#cell(cell).trim(upTo);
-  }
-
-  async saveSnapshot(
-    cell: CellId,
-    position: { epoch: number; lsn: Lsn },
-    parts: AsyncIterable<Uint8Array>,
-  ): Promise<void> {
-    await this.#cell(cell).saveSnapshot(position, parts);
-  }
-
-  async loadSnapshot(cell: CellId): Promise<Snapshot | undefined> {
-    return await this.#cell(cell).loadSnapshot();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
-    for (const cell of this.#cells.values()) await cell.settled();
+  protected override makeCell(id: CellId): EtcdCell {
+    return new EtcdCell(id, this.#shared);
   }
 }

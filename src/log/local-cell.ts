@@ -82,7 +82,7 @@ export class LocalCell {
     this.#garbage = index.voids.map(({ ref }) => ref);
   }
 
-  get head(): LogHead {
+  head(): LogHead {
     return this.#head;
   }
 

@@ -2,9 +2,10 @@
  * The engine `local`: one instance serves all cells of this machine. It has no file of its own;
  * what is durable are the records on the mirror (ruling 10), read once when it is opened.
  */
-import { assert, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
+import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { CellId, FencedLog, LogEntry, LogHead, Lsn, Snapshot } from './fenced-log.ts';
+import { CellLogs } from './cell-logs.ts';
+import type { CellId } from './fenced-log.ts';
 import { LocalCell, type LocalLogShared } from './local-cell.ts';
 import { decodePartHashes, hashOf, readHeader, RecordSealer } from './local-record.ts';
 import { NEW_CELL, recoverCell, type StoredRecord } from './local-recovery.ts';
@@ -19,14 +20,12 @@ export interface LocalLogOptions {
   readonly env: Env;
 }
 
-export class LocalLog implements FencedLog {
+export class LocalLog extends CellLogs {
   readonly #shared: LocalLogShared;
-  readonly #cells: Map<CellId, LocalCell>;
-  #isClosed = false;
 
   private constructor(shared: LocalLogShared, cells: Map<CellId, LocalCell>) {
+    super(cells);
     this.#shared = shared;
-    this.#cells = cells;
   }
 
   /**
@@ -44,57 +43,8 @@ export class LocalLog implements FencedLog {
     return new LocalLog(shared, cells);
   }
 
-  #cell(id: CellId): LocalCell {
-    assert(/^[a-z0-9-]+$/.test(id), 'a cell has a short name');
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED', 'the log is closed');
-    let cell = this.#cells.get(id);
-    if (!cell) this.#cells.set(id, (cell = new LocalCell(id, NEW_CELL, this.#shared)));
-    return cell;
-  }
-
-  async head(cell: CellId): Promise<LogHead> {
-    return this.#cell(cell).head;
-  }
-
-  async seize(cell: CellId): Promise<{ epoch: number; lsn: Lsn }> {
-    return await this.#cell(cell).seize();
-  }
-
-  async append(
-    cell: CellId,
-    position: { epoch: number; lsn: Lsn },
-    bytes: Uint8Array,
-  ): Promise<'ok' | 'fenced'> {
-    return await this.#cell(cell).append(position, bytes);
-  }
-
-  async confirm(cell: CellId, epoch: number): Promise<boolean> {
-    return this.#cell(cell).confirm(epoch);
-  }
-
-  read(cell: CellId, from: Lsn): AsyncIterable<LogEntry> {
-    return this.#cell(cell).read(from);
-  }
-
-  async trim(cell: CellId, upTo: Lsn): Promise<void> {
-    await this.#cell(cell).trim(upTo);
-  }
-
-  async saveSnapshot(
-    cell: CellId,
-    position: { epoch: number; lsn: Lsn },
-    parts: AsyncIterable<Uint8Array>,
-  ): Promise<void> {
-    await this.#cell(cell).saveSnapshot(position, parts);
-  }
-
-  async loadSnapshot(cell: CellId): Promise<Snapshot | undefined> {
-    return this.#cell(cell).loadSnapshot();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
-    for (const cell of this.#cells.values()) await cell.settled();
+  protected override makeCell(id: CellId): LocalCell {
+    return new LocalCell(id, NEW_CELL, this.#shared);
   }
 }
 
