@@ -1,7 +1,8 @@
 /**
  * The drills of test/e2e at full size: a gibibyte and a thousand files, a thousand flipped bytes,
  * fifty kills of a node and of a writer to a loop device, five gigabytes through 512 MiB, twelve
- * nodes of which two are killed again and again. Takes an hour and 20 GB of disk.
+ * nodes of which two are killed again and again, a network under attack. Takes an hour and 20 GB of
+ * disk.
  *
  *     npm run test:large                 all of them
  *     npm run test:large -- damage kill  these
@@ -15,6 +16,7 @@ import { streamToSlowReader } from '../suites/wire-stream.ts';
 import { cutAndRestore } from '../e2e/drill-chunk-files.ts';
 import { flipBytes } from '../e2e/drill-damage.ts';
 import { killDeviceWriter } from '../e2e/drill-device.ts';
+import { attackInRounds } from '../e2e/drill-hostile.ts';
 import { killDuringPuts } from '../e2e/drill-kill.ts';
 import { loseEveryStoreInPairs, recoverFromStores } from '../e2e/drill-losses.ts';
 import { changeNodes, killNodesDuringUse, loseRacks } from '../e2e/drill-nodes.ts';
@@ -50,6 +52,7 @@ const DRILLS: Readonly<Record<string, Drill>> = {
   },
   stream: (bed, seed) => streamThrough(bed, { seed, sizeBytes: 5e9, residentBytesMax: 512 * MiB }),
   chunks: (bed, seed) => cutAndRestore(bed, { seed, sizeBytes: 5e9, residentBytesMax: 640 * MiB }),
+  hostile: () => attackInRounds({ rounds: 6, count: 300, slowReaderCount: 10, isPatient: true }),
   'wire-stream': (_bed, _seed, sizeBytes) =>
     streamToSlowReader({ sizeBytes, pauseMsPerMb: 1, residentBytesMax: 200 * MiB }),
   nodes: async (bed, seed) => {
