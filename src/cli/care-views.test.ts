@@ -22,9 +22,9 @@ const AT_REST: RepairStatusView = {
 
 describe('repair', () => {
   it('at rest says when it last ran, and what is at risk as far as it has looked', () => {
-    expect(repairFields(AT_REST)).toEqual({ repair: 'nothing to do', 'at risk': undefined });
+    expect(repairFields(AT_REST)).toEqual({ repair: 'at rest', 'at risk': undefined });
     expect(repairFields({ ...AT_REST, lastRepairAtMs: 0 })).toEqual({
-      repair: 'nothing to do; last run ended 1970-01-01T00:00:00.000Z',
+      repair: 'at rest; last run ended 1970-01-01T00:00:00.000Z',
       'at risk': 'nothing',
     });
     expect(repairFields(null)['repair']).toBe('not known: the home does not answer');

@@ -28,7 +28,7 @@ function activityOf(status: RepairStatusView): string {
   const groups = totalCount === 0 ? '' : `: ${doneCount} of ${totalCount} groups`;
   switch (activity) {
     case 'rest':
-      return 'nothing to do';
+      return 'at rest';
     case 'look':
       return `looking for what lacks shards${groups}`;
     case 'health':
