@@ -2,20 +2,13 @@
  * Who the machines of a run are: keys and certificates, from the seed. Who may talk is decided by a
  * list of members; that certificates are judged rightly is tested elsewhere.
  */
-import { type ClusterId, hexId, type NodeId, type VolumeId } from '../src/base/index.ts';
+import { type ClusterId, hexId, type NodeId } from '../src/base/index.ts';
 import { Members, VolumeGrants } from '../src/cluster/index.ts';
-import {
-  adminKeyring,
-  BoxKey,
-  issueCertificate,
-  type Keyring,
-  NodeKey,
-  ROLES,
-  SigningKey,
-} from '../src/crypto/index.ts';
+import { adminKeyring, type Keyring } from '../src/crypto/index.ts';
 import type { Env } from '../src/env/index.ts';
 import type { Registry } from '../src/log/index.ts';
 import type { Admission } from '../src/net/index.ts';
+import { memberKeyring } from '../test/suites/admission-bed.ts';
 import type { SeededRandom } from './random.ts';
 
 export class Identities {
@@ -40,19 +33,7 @@ export class Identities {
   next(): Keyring {
     const number = this.#count++;
     if (number === 0) return this.#founder;
-    const { clusterId, clusterPublicKey, clusterSecret, clusterKey } = this.#founder;
-    const nodeSeed = this.#random.bytes(32);
-    const certificate = issueCertificate(new SigningKey(clusterKey!), {
-      clusterId,
-      publicKey: new NodeKey(nodeSeed).publicKey,
-      boxKey: BoxKey.ofNode(nodeSeed).publicKey,
-      roles: ROLES.store,
-      serial: 1,
-      issuedAtMs: number,
-      notAfterMs: 0,
-    });
-    const volumes = new Map<VolumeId, Uint8Array>();
-    return { clusterId, clusterPublicKey, clusterSecret, nodeSeed, certificate, volumes };
+    return memberKeyring(this.#founder, this.#random.bytes(32), number);
   }
 
   readonly admission: Admission = {

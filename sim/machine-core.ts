@@ -23,7 +23,6 @@ import type { Repair } from '../src/repair/index.ts';
 import { EpochWatch } from './epoch-watch.ts';
 import { eachStore } from './planting.ts';
 import { watchRemoves } from './remove-watch.ts';
-
 import { textOf } from './sim-env.ts';
 import { aliveStores, type Host, type Life, type Site } from './site.ts';
 import { TOLERANCE } from './violation.ts';

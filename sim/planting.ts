@@ -11,6 +11,7 @@ import type { TopologyDevice } from '../src/placement/index.ts';
 import type { Repair } from '../src/repair/index.ts';
 import type { ChunkStore, OpenOptions } from '../src/store/index.ts';
 import type { StripeStore } from '../src/stripes/index.ts';
+import { changedStore } from '../test/suites/changed-store.ts';
 
 export const PLANTED_NAMES = [
   /** A stripe counts as stored while it is pending or condemned: a put hits old chunks. */
@@ -134,29 +135,10 @@ export function eachStore(
   const wrapped = new WeakMap<ChunkStore, ChunkStore>();
   return (stores, env) => () =>
     stores().map((store) => {
-      const known = wrapped.get(store) ?? delegate(store, wrap(store, env));
+      const known = wrapped.get(store) ?? changedStore(store, wrap(store, env));
       wrapped.set(store, known);
       return known;
     });
-}
-
-function delegate(store: ChunkStore, changed: Partial<ChunkStore>): ChunkStore {
-  return {
-    id: store.id,
-    get state() {
-      return store.state;
-    },
-    put: (id, chunk, options) => store.put(id, chunk, options),
-    get: (id, options) => store.get(id, options),
-    stat: (id) => store.stat(id),
-    remove: (id, options) => store.remove(id, options),
-    list: (options) => store.list(options),
-    digests: () => store.digests(),
-    usage: () => store.usage(),
-    scrub: (options) => store.scrub(options),
-    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
-    ...changed,
-  };
 }
 
 export const ANY_GENERATION = 2 ** 24 - 1;

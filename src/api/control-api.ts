@@ -16,8 +16,11 @@
  * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
  */
 import * as v from 'valibot';
-import type { RepairStatusView, RepairView, ScrubView, StoreScrubView } from './care-views.ts';
+import type { RepairStatusView, RepairView, ScrubView } from './care-views.ts';
+import type { DeviceChange, DeviceDetails, DeviceView } from './device-views.ts';
 import type { DiskView, GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
+import type { LocationView, ObjectView, PlaceView, PutAnswer } from './object-views.ts';
+import type { ReencodeView, VolumeView } from './volume-views.ts';
 
 /** Name of the socket in the data directory. */
 export const CONTROL_SOCKET = 'control.sock';
@@ -39,119 +42,6 @@ export interface ProgressView {
   readonly bytes: number;
 }
 
-export interface ObjectView {
-  readonly id: string;
-  readonly key: string | null;
-  readonly fileName: string;
-  readonly mediaType: string;
-  readonly sizeBytes: number;
-  readonly address: string;
-  readonly scheme: string;
-  readonly createdAtMs: number;
-}
-
-export interface PutAnswer {
-  readonly object: ObjectView;
-  readonly stripeCount: number;
-  /** Stripes that were stored already. */
-  readonly knownStripes: number;
-  /** How many more stores may be lost, when that is fewer than the scheme promises. */
-  readonly degradedTo: number | null;
-}
-
-export interface PlaceView {
-  /** Which of the object's encodings the stripe is of. */
-  readonly encoding: number;
-  readonly offset: number;
-  readonly lengthBytes: number;
-  readonly scheme: string;
-  readonly spareCount: number;
-  readonly shards: readonly {
-    readonly shardIndex: number;
-    readonly wantedAt: string | null;
-    readonly foundAt: readonly string[];
-    readonly badAt: readonly string[];
-  }[];
-  /** The stores that are named above, as far as they are known. */
-  readonly stores: Readonly<Record<string, StorePlaceView>>;
-  /** One line for each rule of placement that could not be kept. */
-  readonly relaxed: readonly string[];
-}
-
-/** Where a store stands. */
-export interface StorePlaceView {
-  /** Name of its node; null when the cluster does not know it. */
-  readonly node: string | null;
-  /** Level → domain, widest first. */
-  readonly domains: Readonly<Record<string, string>>;
-}
-
-export type DeviceStateView = 'active' | 'draining' | 'failed' | 'missing';
-
-export interface DeviceView {
-  readonly id: string;
-  readonly path: string;
-  readonly kind: string;
-  readonly state: DeviceStateView;
-  readonly sizeBytes: number;
-  readonly usedBytes: number;
-  /** Why it is not active. */
-  readonly reason?: string;
-  /** How its use stands to its limits; left out while it is away. */
-  readonly pressure?: PressureView;
-  /** Left out while it is away. */
-  readonly scrub?: StoreScrubView;
-}
-
-/** Below min; between; at or above max; at the hard max. */
-export type PressureView = 'hungry' | 'normal' | 'high' | 'full';
-
-/** Bytes; 0 means no limit. */
-export interface LimitsView {
-  readonly minBytes: number;
-  readonly maxBytes: number;
-  readonly hardMaxBytes: number;
-}
-
-/** What became of a store that was added or taken away. */
-export interface DeviceChange extends DeviceView {
-  /** One line each: what the user should know now. */
-  readonly warnings: readonly string[];
-}
-
-export interface DeviceDetails extends DeviceView {
-  readonly freeBytes: number;
-  readonly chunkCount: number;
-  readonly badChunkCount: number;
-  /** False when transfers go through the page cache, because the filesystem refuses others. */
-  readonly isDirect: boolean;
-  readonly limits: LimitsView;
-  /** How the kernel numbers the device, or the one under the filesystem that it is on. */
-  readonly deviceNumber: { readonly major: number; readonly minor: number };
-  readonly blockBytes: number;
-  /** First block and length of the map of the blocks in use. */
-  readonly bitmap: { readonly startBlock: number; readonly blockCount: number };
-  /** Block at which the index begins. */
-  readonly indexRootBlock: number;
-  /** End of the last complete scrub; 0: never. */
-  readonly scrubbedAtMs: number;
-  /** Block that the scrub under way has reached; 0: none is. */
-  readonly scrubCursor: number;
-  /** When a mount found that chunks may be lost; 0: never. */
-  readonly damagedAtMs: number;
-  /** What else the store says of itself: superblock, journal, index. */
-  readonly fields: Readonly<Record<string, string | number | boolean>>;
-}
-
-/** The first block of an object on one device; nulls when it has none, or none is here. */
-export interface LocationView {
-  readonly object: ObjectView;
-  readonly device: string | null;
-  readonly storeId: string | null;
-  readonly block: number | null;
-  readonly blockBytes: number;
-}
-
 export interface StatusView {
   readonly version: string;
   readonly nodeId: string;
@@ -168,33 +58,6 @@ export interface StatusView {
   readonly repair: RepairStatusView | null;
   /** One line each: what the user should know or do. */
   readonly warnings: readonly string[];
-}
-
-export interface VolumeView {
-  readonly id: string;
-  readonly name: string;
-  readonly scheme: string;
-  readonly isDeduplicating: boolean;
-  /** Objects are added, never replaced, and kept so long; null: it is no such volume. */
-  readonly worm: WormView | null;
-  /** Whether older objects are being stored by the scheme, too. */
-  readonly isReencoding: boolean;
-  readonly objectCount: number;
-  readonly contentBytes: number;
-}
-
-/** What is kept how long after its creation; null: for ever. */
-export interface WormView {
-  readonly retentionMs: number | null;
-}
-
-/** Of objects that were to be stored by another scheme. */
-export interface ReencodeView {
-  readonly reencoded: number;
-  /** Those that were stored so before. */
-  readonly kept: number;
-  /** Those that could not be read or stored; they stay as they were. */
-  readonly failed: number;
 }
 
 export interface HealthView {

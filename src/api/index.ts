@@ -13,24 +13,10 @@ export {
   type ControlInput,
   type ControlMethod,
   type ControlRequest,
-  type DeviceChange,
-  type DeviceDetails,
-  type DeviceStateView,
-  type DeviceView,
   type ErrorView,
   type HealthView,
-  type LimitsView,
-  type LocationView,
-  type ObjectView,
-  type PlaceView,
-  type PressureView,
   type ProgressView,
-  type PutAnswer,
-  type ReencodeView,
   type StatusView,
-  type StorePlaceView,
-  type VolumeView,
-  type WormView,
 } from './control-api.ts';
 export type {
   RepairActivityView,
@@ -40,6 +26,14 @@ export type {
   StoreScrubView,
 } from './care-views.ts';
 export type {
+  DeviceChange,
+  DeviceDetails,
+  DeviceStateView,
+  DeviceView,
+  LimitsView,
+  PressureView,
+} from './device-views.ts';
+export type {
   DiskView,
   GrantView,
   InvitationView,
@@ -47,3 +41,11 @@ export type {
   NodeStateView,
   NodeView,
 } from './node-views.ts';
+export type {
+  LocationView,
+  ObjectView,
+  PlaceView,
+  PutAnswer,
+  StorePlaceView,
+} from './object-views.ts';
+export type { ReencodeView, VolumeView, WormView } from './volume-views.ts';

@@ -36,12 +36,6 @@ export function assertLintable({ view, catalogue }: Work): void {
   assertNoMove({ view, catalogue });
 }
 
-function moveUnderWay(scheme: string, move: { from: string; to: string }): HoldfastError {
-  const both = `"${scheme}:${move.from}" "${scheme}:${move.to}"`;
-  const message = `a move was interrupted; finish it with: holdfast archive move ${both}`;
-  return new HoldfastError('HF_BUSY', message);
-}
-
 /** One outcome for each share whose file is gone. */
 export async function lintEntry(
   work: Work,
@@ -160,6 +154,10 @@ export async function discardEntry(work: Work, entry: Entry): Promise<Outcome | 
 
 /** A move that was interrupted has left files and shares in two places. */
 export function assertNoMove({ view, catalogue }: Pick<Work, 'catalogue' | 'view'>): void {
-  const move = catalogue.move(view.scheme.name);
-  if (move) throw moveUnderWay(view.scheme.name, move);
+  const { name } = view.scheme;
+  const move = catalogue.move(name);
+  if (!move) return;
+  const both = `"${name}:${move.from}" "${name}:${move.to}"`;
+  const message = `a move was interrupted; finish it with: holdfast archive move ${both}`;
+  throw new HoldfastError('HF_BUSY', message);
 }

@@ -3,6 +3,7 @@
  * split is passed over, but for one in the master place that was changed since; the output is whole
  * or not there, and overwrites nothing.
  */
+import { createHash } from 'node:crypto';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode, errorMessage, HoldfastError, MiB, throwIfAborted } from '../base/index.ts';
@@ -65,9 +66,8 @@ export async function restoreTo(
   for (const replica of replicasOf(entry)) {
     if (replica.fact.path === target) continue;
     try {
-      const detail = await replicaDetail(work, { entry, state, replica });
-      await copyFile(work, replica.fact, target);
-      return { detail, isFault: false };
+      const known = { entry, state, replica };
+      return { detail: await copyReplica(work, known, target), isFault: false };
     } catch (error) {
       if ((error as { code?: unknown }).code === 'HF_INTERRUPTED') throw error;
       reasons.push(errorMessage(error));
@@ -76,15 +76,20 @@ export async function restoreTo(
   return await fromShares(work, { entry, state, reasons }, target);
 }
 
+interface KnownReplica {
+  readonly entry: Entry;
+  readonly state: SharesState;
+  readonly replica: StoreFact & { readonly fact: FileFact };
+}
+
 /** @throws HF_CORRUPT when it is not what was split, and not its owner's newer one either. */
 async function replicaDetail(
   work: Work,
-  known: { entry: Entry; state: SharesState; replica: StoreFact & { fact: FileFact } },
+  { entry, state, replica }: KnownReplica,
+  digest: string,
 ): Promise<string> {
-  const { entry, state, replica } = known;
   const { store, fact } = replica;
   const { view, catalogue } = work;
-  const digest = await digestOf(fact.path, work);
   if ((await isWhatWasSplit(work, { name: entry.path, state, digest })) !== false) {
     return store.name;
   }
@@ -144,19 +149,25 @@ async function combineGood(
   }
 }
 
-async function copyFile({ signal, progress }: Work, fact: FileFact, target: string): Promise<void> {
-  await using source = await InputFile.open(fact.path);
+/** What was read is named only when it is right. @returns as {@link replicaDetail}. */
+async function copyReplica(work: Work, known: KnownReplica, target: string): Promise<string> {
+  const { signal, progress } = work;
+  await using source = await InputFile.open(known.replica.fact.path);
   await using output = await OutputFile.create(target);
+  const hash = createHash('sha256');
   const buffer = new Uint8Array(Math.min(COPY_BYTES, source.size));
   for (let offset = 0; offset < source.size; offset += COPY_BYTES) {
     throwIfAborted(signal);
     const piece = buffer.subarray(0, Math.min(COPY_BYTES, source.size - offset));
     await source.read(piece, offset);
+    hash.update(piece);
     await output.write(piece, offset);
     progress?.({ done: offset + piece.length, total: source.size });
   }
   await source.assertUnchanged();
+  const detail = await replicaDetail(work, known, hash.digest('hex'));
   await output.commit();
+  return detail;
 }
 
 /** There is a replica again, and what goes for others goes for it. */

@@ -190,17 +190,16 @@ export async function isWhatWasSplit(
   if (record) return record.digest === digest;
   const key = await work.knownKey();
   const envelope = state.good[0]?.head.trailer?.envelope;
-  if (!key || !envelope || !isKeyOf(key, envelope)) return undefined;
-  return FileSeal.fromEnvelope({ key, envelope }).isOf(key, fromHex(digest));
+  return key && envelope && sealOf(key, envelope)?.isOf(key, fromHex(digest));
 }
 
-function isKeyOf(key: Uint8Array, envelope: Uint8Array): boolean {
+/** `undefined` when it is of another key. */
+function sealOf(key: Uint8Array, envelope: Uint8Array): FileSeal | undefined {
   try {
-    FileSeal.fromEnvelope({ key, envelope });
-    return true;
+    return FileSeal.fromEnvelope({ key, envelope });
   } catch (error) {
     if (errorCode(error) !== 'HF_WRONG_KEY') throw error;
-    return false;
+    return undefined;
   }
 }
 
@@ -211,7 +210,7 @@ export async function keyFault(
 ): Promise<string | undefined> {
   const sealed = good.find(({ head }) => head.trailer);
   const key = sealed && (await knownKey());
-  return key && !isKeyOf(key, sealed.head.trailer!.envelope)
+  return key && !sealOf(key, sealed.head.trailer!.envelope)
     ? otherKey(sealed.fact.path)
     : undefined;
 }

@@ -197,20 +197,14 @@ function addCommit(group: Verbs): void {
     args: PATHS_ARG,
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive commit -n', 'holdfast archive commit photos:2019'],
-    action: async (session: Session, options: Options, paths: string[]) =>
-      await report(session, { ...options, isAlone: true }, (archive) =>
-        archive.commit(placesOf(session, paths)),
-      ),
+    action: changing((archive, places) => archive.commit(places)),
   });
   addVerb(group, 'discard', {
     summary: 'remove the shares of files that are in a master store',
     args: PATHS_ARG,
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive discard -n photos:drafts'],
-    action: async (session: Session, options: Options, paths: string[]) =>
-      await report(session, { ...options, isAlone: true }, (archive) =>
-        archive.discard(placesOf(session, paths)),
-      ),
+    action: changing((archive, places) => archive.discard(places)),
   });
 }
 
@@ -221,10 +215,7 @@ function addRestores(group: Verbs): void {
     args: PATHS_ARG,
     options: { ...COMMON_OPTIONS, ...DRY_RUN },
     examples: ['holdfast archive recover ~/photos/2024/a.jpg', 'holdfast archive recover -n'],
-    action: async (session: Session, options: Options, paths: string[]) =>
-      await report(session, { ...options, isAlone: true }, (archive) =>
-        archive.recover(placesOf(session, paths)),
-      ),
+    action: changing((archive, places) => archive.recover(places)),
   });
   addVerb(group, 'extract', {
     summary: 'restore files to some other place',
@@ -349,6 +340,14 @@ function partOf(text: string | undefined): Part | undefined {
   const [index = 0, count = 0] = text.split('/').map((number) => parseCount(number, { min: 1 }));
   if (index <= count && text.split('/').length === 2) return { index, count };
   throw new HoldfastError('HF_BAD_ARGUMENT', `"${text}" is no part; write 1/4, 2/4 and so on`);
+}
+
+/** The action of a verb that changes what is at the places named, and takes nothing else. */
+function changing(work: (archive: Archive, places: string[]) => AsyncGenerator<Outcome>) {
+  return async (session: Session, options: Options, paths: string[]): Promise<number> =>
+    await report(session, { ...options, isAlone: true }, (archive) =>
+      work(archive, placesOf(session, paths)),
+    );
 }
 
 /** Prints what happens as it happens; with --json all of it at the end, and what went before it. */

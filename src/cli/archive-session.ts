@@ -42,16 +42,19 @@ export async function openArchive(
   const config = await readConfig(session, options);
   const { Archive } = await import('../archive/index.ts');
   const { MachineDisks } = await import('../device/index.ts');
+  // Each file of the archive asks for it.
+  let known: Uint8Array | undefined;
+  const knownKey = async () => (known ??= await existingShareKey(session, options));
   return await Archive.open({
     config,
     dataPath: session.dataPath,
     async shareKey(mayBeMade) {
-      const known = await existingShareKey(session, options);
-      if (known) return known;
+      const key = await knownKey();
+      if (key) return key;
       const isNew = options.isSealing === true && (await mayBeMade());
       return isNew ? await shareKey(session, options) : await neededKey(session, options);
     },
-    knownKey: () => existingShareKey(session, options),
+    knownKey,
     random: realEnv().random,
     disks: await MachineDisks.read(),
     isDryRun: options.dryRun ?? false,
@@ -71,5 +74,5 @@ export async function readConfig(session: Session, { config }: ArchiveOptions) {
     throw new HoldfastError(isThere ? 'HF_IO' : 'HF_NOT_FOUND', message, { cause });
   });
   const { parseConfig } = await import('../archive/index.ts');
-  return parseConfig(text, path.relative(session.io.workPath, file));
+  return parseConfig(text, session.relative(file));
 }

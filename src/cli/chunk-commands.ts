@@ -19,6 +19,9 @@ import {
   folderList,
   NAME_OPTION,
   onlyNamed,
+  plannedSize,
+  RESTORE_OPTIONS,
+  type RestoreOptions,
   sizeOf,
   verifyEach,
   withOutput,
@@ -116,7 +119,7 @@ function addMake(group: Verbs): void {
       const made = { file: source, name, folders, scheme, key, signal: session.signal };
       const paths = await makeChunkFiles({ ...made, progress: bar.ofFile });
       bar.clear();
-      session.show({ paths }, () => paths.map((made) => path.relative(session.io.workPath, made)));
+      session.show({ paths }, () => paths.map((made) => session.relative(made)));
     },
   });
 }
@@ -143,33 +146,22 @@ export async function makeFolders(
   return folders;
 }
 
-interface GetOptions extends KeyOptions {
-  readonly output?: string;
-  readonly force?: boolean;
-  readonly name?: string;
-}
-
 function addGet(group: Verbs): void {
   addVerb(group, 'get', {
     summary: 'restore the file from its chunk files',
     details: 'Only reads them. The file appears when its digest has been found right.',
     args: CHUNKS_ARG,
-    options: {
-      '-o, --output <file>': 'the file to make; - is standard output',
-      '--force': 'replace a file that exists',
-      ...NAME_OPTION,
-      '--key <file>': KEY_OPTIONS['--key <file>'],
-    },
+    options: RESTORE_OPTIONS,
     examples: [
       'holdfast chunk get -o photos.tar /mnt/a /mnt/b',
       'holdfast chunk get -o photos.tar --name photos.tar /mnt/a /mnt/b',
     ],
-    action: async (session: Session, options: GetOptions, places: string[]) => {
+    action: async (session: Session, options: RestoreOptions, places: string[]) => {
       const { getFromChunkFiles } = await import('../shares/index.ts');
       using bar = new ProgressBar(session.io, 'get');
       const result = await withOutput(session, options.output, async (output) =>
         getFromChunkFiles({
-          paths: await pathsOf(session, places, options.name),
+          paths: await chunkFiles(session, places, options.name),
           output,
           replaces: options.force ?? false,
           key: await existingShareKey(session, options),
@@ -210,7 +202,7 @@ async function verifyAll(
   const { groupChunkFiles, verifyChunkFiles } = await import('../shares/index.ts');
   using bar = new ProgressBar(session.io, 'verify');
   const { signal } = session;
-  const groups = await groupChunkFiles(await pathsOf(session, places, name));
+  const groups = await groupChunkFiles(await chunkFiles(session, places, name));
   return await verifyEach(session, groups, {
     async verify({ paths }) {
       const result = await verifyChunkFiles(paths, { signal, progress: bar.ofFile });
@@ -261,7 +253,7 @@ function addRepair(group: Verbs): void {
       using bar = new ProgressBar(session.io, 'repair');
       const { signal } = session;
       const { faults, repaired } = await repairChunkFiles({
-        paths: await pathsOf(session, places, options.name),
+        paths: await chunkFiles(session, places, options.name),
         folders: options.targets
           ? folderList(session, options.targets)
           : await foldersOf(session, places),
@@ -271,9 +263,7 @@ function addRepair(group: Verbs): void {
       });
       bar.clear();
       await warnOfFaults(session, faults);
-      session.show({ faults, repaired }, () =>
-        repaired.map((file) => path.relative(session.io.workPath, file)),
-      );
+      session.show({ faults, repaired }, () => repaired.map((file) => session.relative(file)));
     },
   });
 }
@@ -292,11 +282,7 @@ function addPlan(group: Verbs): void {
       'holdfast chunk plan --size 60G --chunk-size 4G --parity 2',
     ],
     action: async (session: Session, options: PlanOptions, file: string | undefined) => {
-      if ((file === undefined) === (options.size === undefined)) {
-        throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
-      }
-      const sizeBytes =
-        file === undefined ? parseSize(options.size!) : await sizeOf(session.resolve(file));
+      const sizeBytes = await plannedSize(session, file, options.size);
       const { planChunkFiles } = await import('../shares/index.ts');
       const planned = { sizeBytes, isSealed: !options.plain };
       const plan = planChunkFiles(planned, await schemeOf(options, planned));
@@ -337,7 +323,8 @@ export async function schemeOf(
   };
 }
 
-async function pathsOf(
+/** Of places that the user names. @throws HF_NOT_FOUND when none is of the file `name`. */
+export async function chunkFiles(
   session: Session,
   places: readonly string[],
   name: string | undefined,

@@ -4,9 +4,9 @@
  * sealing has to know all of it first.
  */
 import { createReadStream } from 'node:fs';
-import path from 'node:path';
 import { HoldfastError } from '../base/index.ts';
 import {
+  chunkFiles,
   makeFolders,
   SCHEME_OPTIONS,
   type SchemeOptions,
@@ -24,7 +24,7 @@ import {
   type KeyOptions,
   shareKey,
 } from './share-key.ts';
-import { NAME_OPTION, onlyNamed, withPrivateFile } from './share-work.ts';
+import { NAME_OPTION, withPrivateFile } from './share-work.ts';
 import { addVerb, type Verbs } from './verbs.ts';
 import { writeFile, writeStream } from './write-file.ts';
 
@@ -106,26 +106,24 @@ async function exportObject(
     );
     return await makeChunkFiles({ file, name: restoredName(object), folders, scheme, key, signal });
   });
-  session.show({ object, paths }, () =>
-    paths.map((made) => path.relative(session.io.workPath, made)),
-  );
+  session.show({ object, paths }, () => paths.map((made) => session.relative(made)));
 }
 
 async function importObject(
   session: Session,
-  { volume, name, fileName, file: only, key }: ImportOptions,
+  options: ImportOptions,
   places: string[],
 ): Promise<void> {
+  const { volume, name, fileName } = options;
   const { client, signal } = session;
-  const shares = await import('../shares/index.ts');
-  const found = await shares.findChunkFiles(places.map((place) => session.resolve(place)));
-  const paths = onlyNamed(found, only, shares.isChunkNamedFor);
+  const { getFromChunkFiles } = await import('../shares/index.ts');
+  const paths = await chunkFiles(session, places, options.file);
   await withPrivateFile(session, async (file) => {
-    const { faults, name: cut } = await shares.getFromChunkFiles({
+    const { faults, name: cut } = await getFromChunkFiles({
       paths,
       output: file,
       replaces: false,
-      key: await existingShareKey(session, key === undefined ? {} : { key }),
+      key: await existingShareKey(session, options),
       signal,
     });
     await warnOfFaults(session, faults);

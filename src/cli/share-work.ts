@@ -5,6 +5,8 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Session } from './session.ts';
+import { KEY_OPTIONS, type KeyOptions } from './share-key.ts';
+import { parseSize } from './sizes.ts';
 
 /** Something is bad or missing, and the file can be restored; or it cannot. */
 export const EXIT_DEGRADED = 1;
@@ -14,11 +16,45 @@ export const NAME_OPTION = {
   '--name <file>': 'only those of this file, as their names have it (photos.tar)',
 };
 
+/** Of the verbs that restore a file. */
+export const RESTORE_OPTIONS = {
+  '-o, --output <file>': 'the file to make; - is standard output',
+  '--force': 'replace a file that exists',
+  ...NAME_OPTION,
+  '--key <file>': KEY_OPTIONS['--key <file>'],
+};
+
+export interface RestoreOptions extends KeyOptions {
+  readonly output?: string;
+  readonly force?: boolean;
+  readonly name?: string;
+}
+
+/** Of faults that concern one file, while the others have their turn. */
+const ONE_FILE_CODES: readonly unknown[] = [
+  'HF_TOO_FEW_SHARDS',
+  'HF_NOT_OURS',
+  'HF_CORRUPT',
+  'HF_NOT_FOUND',
+  'HF_WRONG_KEY',
+];
+
 /** Bytes of a regular file. @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_BAD_ARGUMENT. */
 export async function sizeOf(file: string): Promise<number> {
   const { InputFile } = await import('../shares/index.ts');
   await using input = await InputFile.open(file);
   return input.size;
+}
+
+/** Bytes of a file that is named, or that `--size` says. @throws HF_BAD_ARGUMENT, as sizeOf. */
+export async function plannedSize(
+  session: Session,
+  file: string | undefined,
+  size: string | undefined,
+): Promise<number> {
+  if (file !== undefined && size === undefined) return await sizeOf(session.resolve(file));
+  if (file === undefined && size !== undefined) return parseSize(size);
+  throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
 }
 
 /** Folders that are named with commas between. */
@@ -116,9 +152,6 @@ export async function verifyEach<Group extends { readonly name: string }, Result
 
 /** Of one file; the others have their turn. @throws whatever is about all. */
 function failure(error: unknown): { message: string; exitCode: number } {
-  const code = errorCode(error);
-  if (code !== 'HF_TOO_FEW_SHARDS' && code !== 'HF_NOT_OURS' && code !== 'HF_CORRUPT') {
-    if (code !== 'HF_NOT_FOUND' && code !== 'HF_WRONG_KEY') throw error;
-  }
+  if (!ONE_FILE_CODES.includes(errorCode(error))) throw error;
   return { message: errorMessage(error), exitCode: EXIT_LOST };
 }

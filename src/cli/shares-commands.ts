@@ -23,6 +23,8 @@ import {
   folderList,
   NAME_OPTION,
   onlyNamed,
+  RESTORE_OPTIONS,
+  type RestoreOptions,
   verifyEach,
   withOutput,
 } from './share-work.ts';
@@ -112,12 +114,6 @@ function addSplit(group: Verbs): void {
   });
 }
 
-interface CombineOptions extends KeyOptions {
-  readonly output?: string;
-  readonly force?: boolean;
-  readonly name?: string;
-}
-
 function addCombine(group: Verbs): void {
   addVerb(group, 'combine', {
     summary: 'restore the file from k of its shares, or more',
@@ -125,17 +121,12 @@ function addCombine(group: Verbs): void {
       'Shares beyond k are checked as well. Bad ones are named and done without as long as ' +
       'enough are good. The file appears whole, or not at all.',
     args: SHARES_ARG,
-    options: {
-      '-o, --output <file>': 'the file to make; - is standard output',
-      '--force': 'replace a file that exists',
-      ...NAME_OPTION,
-      '--key <file>': KEY_OPTIONS['--key <file>'],
-    },
+    options: RESTORE_OPTIONS,
     examples: [
       'holdfast shares combine -o photos.tar /mnt/a/photos.tar-0.sf /mnt/c /mnt/d',
       'holdfast shares combine -o photos.tar --name photos.tar /mnt/a /mnt/c /mnt/d',
     ],
-    action: async (session: Session, options: CombineOptions, places: string[]) => {
+    action: async (session: Session, options: RestoreOptions, places: string[]) => {
       const { combineShares } = await import('../shares/index.ts');
       using bar = new ProgressBar(session.io, 'combine');
       const result = await withOutput(session, options.output, async (output) =>
@@ -328,7 +319,7 @@ async function shareFiles(
 }
 
 function relative(session: Session, paths: readonly string[]): string[] {
-  return paths.map((file) => path.relative(session.io.workPath, file));
+  return paths.map((file) => session.relative(file));
 }
 
 const UNVERIFIED = 'holdfast: warning: unverified: no share beyond k vouches for the file.';
@@ -341,7 +332,7 @@ type Named = Pick<CombineResult, 'bad' | 'repeated'>;
 
 function warnings(session: Session, { bad, repeated }: Named): string[] {
   return [...bad, ...repeated].map(({ path: file, reason }) => {
-    return `holdfast: warning: ${path.relative(session.io.workPath, file)}: ${reason}`;
+    return `holdfast: warning: ${session.relative(file)}: ${reason}`;
   });
 }
 

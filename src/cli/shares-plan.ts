@@ -4,7 +4,7 @@ import type { Chunking, ShareScheme } from '../shares/index.ts';
 import { fields, sizeField, table } from './output.ts';
 import type { Session } from './session.ts';
 import type { KeyOptions } from './share-key.ts';
-import { sizeOf } from './share-work.ts';
+import { plannedSize } from './share-work.ts';
 import { parseCount, parseSize } from './sizes.ts';
 import { addVerb, type Verbs } from './verbs.ts';
 
@@ -52,11 +52,7 @@ export function addPlan(group: Verbs): void {
       'holdfast shares plan -k 3 -n 4 --size 60MB --plain',
     ],
     action: async (session: Session, options: PlanOptions, file: string | undefined) => {
-      if ((file === undefined) === (options.size === undefined)) {
-        throw new HoldfastError('HF_BAD_ARGUMENT', 'name a file, or give its --size');
-      }
-      const size =
-        file === undefined ? parseSize(options.size!) : await sizeOf(session.resolve(file));
+      const size = await plannedSize(session, file, options.size);
       const { planShares } = await import('../shares/index.ts');
       const scheme = schemeOf(options);
       const isSealed = !options.plain;

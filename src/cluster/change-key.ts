@@ -1,4 +1,4 @@
-/** One registry key, read and changed by compare-and-set until nobody was in between. */
+/** Changes of the registry by compare-and-set, made again until nobody was in between. */
 import { errorCode, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
@@ -20,6 +20,25 @@ const ATTEMPTS_MAX = 20;
 const BACKOFF_MS_MAX = 50;
 
 /**
+ * @param what keeps changing while others win, for people.
+ * @param attempt works on what the registry holds then; `false` when somebody was in between.
+ * @throws HF_UNAVAILABLE when it keeps losing; what `attempt` throws.
+ */
+export async function untilWon<Won>(
+  { random, clock }: Pick<Env, 'random' | 'clock'>,
+  what: string,
+  attempt: () => Promise<Won | false>,
+): Promise<Won> {
+  for (let count = 0; count < ATTEMPTS_MAX; count++) {
+    const won = await attempt();
+    if (won !== false) return won;
+    await clock.sleep(random.below(BACKOFF_MS_MAX));
+  }
+  throw new HoldfastError('HF_UNAVAILABLE', `${what} keeps changing; try again`);
+}
+
+/**
+ * Changes one key.
  * @param edit given what the key holds, says what is to become of it. It may be asked again, also
  *   when its change was made but the answer was lost: then it finds its own work done.
  * @throws HF_UNAVAILABLE when the key keeps changing; what `edit` throws.
@@ -29,15 +48,14 @@ export async function changeKey<Result>(
   key: string,
   edit: (value: Uint8Array | undefined) => Change<Result>,
 ): Promise<Result> {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+  const { result } = await untilWon(env, `the record ${key}`, async () => {
     const stored = await registry.get(key);
     const change = edit(stored?.value);
-    if (!('value' in change) || (!stored && !change.value)) return change.result;
+    if (!('value' in change) || (!stored && !change.value)) return change;
     const version = await setKey(registry, { key, expected: stored?.version ?? 0 }, change.value);
-    if (version !== undefined) return change.result;
-    await env.clock.sleep(env.random.below(BACKOFF_MS_MAX));
-  }
-  throw new HoldfastError('HF_UNAVAILABLE', `the record ${key} keeps changing; try again`);
+    return version !== undefined && change;
+  });
+  return result;
 }
 
 /** `undefined` as well when the outcome is not known: reading the key tells. */

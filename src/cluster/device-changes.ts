@@ -5,7 +5,7 @@
  */
 import { HoldfastError, isHexId, type NodeId } from '../base/index.ts';
 import { type DeviceState, NO_DEVICE, type TopologyDevice } from '../placement/index.ts';
-import { labelsBetween, labelsOn } from './levels.ts';
+import { areSameLevels, devicesBetween, labelsOn } from './levels.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** A device as its owner states it; the cluster gives the number. */
@@ -77,16 +77,9 @@ export function withNodeState(
 /** All slices written for these levels; `undefined` when they are, or when there are none yet. */
 export function withLevels(before: Snapshot, levels: readonly string[]): Edit | undefined {
   const { levels: from, nextNumber, epoch } = before.root;
-  if (epoch === 0 || (from.length === levels.length && from.every((one, i) => one === levels[i]))) {
-    return undefined;
-  }
+  if (epoch === 0 || areSameLevels(from, levels)) return undefined;
   const devices = new Map(
-    [...before.devices].map(([node, slice]) => [
-      node,
-      slice.map((device) => {
-        return { ...device, labels: labelsBetween({ from, to: levels }, device.labels) };
-      }),
-    ]),
+    [...before.devices].map(([node, slice]) => [node, devicesBetween({ from, to: levels }, slice)]),
   );
   return { devices, nextNumber, levels };
 }

@@ -13,12 +13,11 @@ import {
   type VolumeId,
 } from '../base/index.ts';
 import {
-  type Certificate,
   clusterSecretOf,
+  hasRole,
   type Invitation,
   issueCertificate,
   type Keyring,
-  ROLES,
   SigningKey,
 } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
@@ -136,10 +135,6 @@ async function issue(issuer: Issuer, request: JoinRequest): Promise<Uint8Array> 
   const known = knownMembers(issuer, nodeId);
   const answer = { clusterPublicKey, certificate, certificateBytes, keys, members: known };
   return encodeJoinAnswer(clusterKey, answer, env.random.bytes(RANDOM_BYTES));
-}
-
-function hasRole({ roles }: Certificate, role: keyof typeof ROLES): boolean {
-  return (roles & ROLES[role]) !== 0;
 }
 
 /** Above every certificate that the node ever had. */

@@ -4,6 +4,7 @@
  * Clusters of older releases know the last two levels alone; the node that carries their metadata
  * gives them the others, and until it has, readers see what was written.
  */
+import type { TopologyDevice } from '../placement/index.ts';
 
 /** Of new clusters. */
 export const LEVELS: readonly string[] = ['datacenter', 'region', 'zone', 'rack', 'server', 'disk'];
@@ -17,10 +18,17 @@ export function labelsOn(levels: readonly string[], labels: readonly string[]): 
   return [...Array.from({ length: lacking }, () => DEFAULT_LABEL), ...given];
 }
 
-/** Labels of a record whose levels may be others than those asked for. */
-export function labelsBetween(
+/** Devices of a record whose levels may be others than those asked for. */
+export function devicesBetween(
   levels: { readonly from: readonly string[]; readonly to: readonly string[] },
-  labels: readonly string[],
-): readonly string[] {
-  return levels.to.map((level) => labels[levels.from.indexOf(level)] ?? DEFAULT_LABEL);
+  devices: readonly TopologyDevice[],
+): readonly TopologyDevice[] {
+  return devices.map((device) => {
+    const labelOf = (level: string) => device.labels[levels.from.indexOf(level)];
+    return { ...device, labels: levels.to.map((level) => labelOf(level) ?? DEFAULT_LABEL) };
+  });
+}
+
+export function areSameLevels(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((level, i) => level === b[i]);
 }

@@ -16,7 +16,7 @@ import {
   LIMITS,
   type NodeId,
 } from '../base/index.ts';
-import { type Certificate, readCertificate, ROLES } from '../crypto/index.ts';
+import { type Certificate, hasRole, readCertificate } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Labels } from '../net/index.ts';
 import type { Registry } from '../log/index.ts';
@@ -140,7 +140,7 @@ export class Members {
 }
 
 export function isAdmin({ certificate }: Pick<MemberRecord, 'certificate'>): boolean {
-  return (certificate.roles & ROLES.admin) !== 0;
+  return hasRole(certificate, 'admin');
 }
 
 /** @throws HF_BAD_ARGUMENT when they are not short plain text. */

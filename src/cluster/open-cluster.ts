@@ -31,6 +31,7 @@ import {
   type Topology,
   type TopologyDevice,
 } from '../placement/index.ts';
+import { untilWon } from './change-key.ts';
 import type { Cluster } from './cluster.ts';
 import {
   type Edit,
@@ -65,10 +66,6 @@ export interface ClusterOptions {
 
 /** How often a node looks for a new epoch. */
 const FOLLOW_MS = 500;
-/** Lost races after which a change is given up. */
-const ATTEMPTS_MAX = 20;
-/** Longest wait after a lost race, so that two nodes do not keep meeting. */
-const BACKOFF_MS_MAX = 50;
 /** A cluster of few stores may be meant to grow: so many shards are not too many for any. */
 const SCARCE_COUNT = 4;
 /** Random bytes that keep apart what two nodes propose for the same epoch. */
@@ -177,14 +174,12 @@ class RegistryCluster implements Cluster {
   async #change(edit: (before: Snapshot) => Edit | undefined): Promise<void> {
     const { registry, env } = this.#options;
     await this.#changes.run(async () => {
-      for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      await untilWon(env, 'the topology', async () => {
         const before = await readSnapshot(registry, this.#topology.levels);
         this.#take(before);
         const after = edit(before);
-        if (!after || (await this.#propose(before, after))) return;
-        await env.clock.sleep(env.random.below(BACKOFF_MS_MAX));
-      }
-      throw new HoldfastError('HF_UNAVAILABLE', 'the topology keeps changing; try again');
+        return !after || (await this.#propose(before, after));
+      });
     });
   }
 

@@ -15,7 +15,7 @@ import {
   type Topology,
   type TopologyDevice,
 } from '../placement/index.ts';
-import { labelsBetween } from './levels.ts';
+import { devicesBetween } from './levels.ts';
 import { decodeRoot, encodeRoot, type Root } from './root-record.ts';
 
 export const ROOT_KEY = 'topology/epoch';
@@ -98,9 +98,7 @@ export async function readNamed(
 /** The devices of a slice, which may have been written for other levels than the root's. */
 function devicesOn(levels: readonly string[], slice: Uint8Array): readonly TopologyDevice[] {
   const { devices, levels: from } = decodeTopology(slice);
-  return devices.map((device) => {
-    return { ...device, labels: labelsBetween({ from, to: levels }, device.labels) };
-  });
+  return devicesBetween({ from, to: levels }, devices);
 }
 
 /** The next epoch: its root and the records, by key, that the root names and that are new. */

@@ -12,18 +12,12 @@
  * release makes other layouts than this one is refused until both are of one release.
  */
 import { type DeviceId, errorCode, type NodeId, SHARDS_MAX } from '../base/index.ts';
-import type { Registry, Versioned } from '../log/index.ts';
+import type { ProposedChange, Registry, Versioned } from '../log/index.ts';
 import { type Layout, nextLayout, NO_DEVICE, type TopologyDevice } from '../placement/index.ts';
 import { checkStated } from './device-changes.ts';
+import { areSameLevels } from './levels.ts';
 import { decodeRoot, type Root } from './root-record.ts';
 import { readNamed, ROOT_KEY, type Snapshot, topologyOf } from './snapshot.ts';
-
-/** As the registry is asked for it: see `Registry.compareAndSet`. */
-export interface TopologyChange {
-  readonly key: string;
-  readonly expected: number;
-  readonly value: Uint8Array | undefined;
-}
 
 export interface TopologyRules {
   readonly registry: Pick<Registry, 'get'>;
@@ -44,7 +38,7 @@ const NONSENSE: readonly (string | undefined)[] = [
 export async function mayChangeTopology(
   rules: TopologyRules,
   node: NodeId,
-  change: TopologyChange,
+  change: ProposedChange,
 ): Promise<boolean> {
   const stored = await rules.registry.get(ROOT_KEY);
   if (!stored) return false; // the first one is made by who carries the registry
@@ -67,7 +61,7 @@ function mayRemove(root: Root, node: NodeId, key: string): boolean {
 async function isNextRoot(
   { registry, tolerance, isAlive }: TopologyRules,
   node: NodeId,
-  { stored, expected, value }: TopologyChange & { readonly stored: Versioned },
+  { stored, expected, value }: ProposedChange & { readonly stored: Versioned },
 ): Promise<boolean> {
   if (expected < stored.version) return true; // another was first, as it will be told
   if (expected > stored.version || !value) return false;
@@ -76,7 +70,7 @@ async function isNextRoot(
   if (!before || !after) return false;
   const isNext =
     after.root.epoch === before.root.epoch + 1 &&
-    JSON.stringify(after.root.levels) === JSON.stringify(before.root.levels) &&
+    areSameLevels(after.root.levels, before.root.levels) &&
     areOwn(before, after, { node, isAlive });
   return isNext && isLayoutOf(before.layout, after, tolerance);
 }

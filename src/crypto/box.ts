@@ -7,26 +7,17 @@
  * The AEAD key is HKDF-SHA-256 of the shared secret of an ephemeral X25519 key and the box key of
  * the node, salted with both public keys. Each box has a key of its own, hence the nonce is zero.
  * A box does not say who made it.
- * Source: RFC 7748, RFC 5869, NIST SP 800-38D; the encodings around raw keys are those of RFC 8410.
+ * Source: RFC 7748, RFC 5869, NIST SP 800-38D.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  hkdfSync,
-  type KeyObject,
-} from 'node:crypto';
-import { assert, concatBytes, fromHex, HoldfastError, utf8 } from '../base/index.ts';
+import { diffieHellman, hkdfSync, type KeyObject } from 'node:crypto';
+import { assert, concatBytes, HoldfastError, utf8 } from '../base/index.ts';
 import { gcmKey, gcmOpen, gcmSeal, KEY_BYTES, NONCE_BYTES, TAG_BYTES } from './aes-gcm.ts';
 import { deriveKey } from './keys.ts';
+import { privateKeyOf, publicKeyOf, rawPublicKey, X25519 } from './raw-keys.ts';
 
 export const BOX_KEY_BYTES = 32;
 /** What sealing adds. */
 export const BOX_OVERHEAD_BYTES: number = BOX_KEY_BYTES + TAG_BYTES;
-
-/** What RFC 8410 puts before the raw bytes of an X25519 key. */
-const PKCS8_PREFIX = fromHex('302e020100300506032b656e04220420');
-const SPKI_PREFIX = fromHex('302a300506032b656e032100');
 
 const PURPOSE = utf8('holdfast/1 box');
 const ZERO_NONCE = new Uint8Array(NONCE_BYTES);
@@ -40,10 +31,8 @@ export class BoxKey {
   /** @param scalar 32 random bytes; not kept. */
   constructor(scalar: Uint8Array) {
     assert(scalar.length === BOX_KEY_BYTES, 'a box key is 32 bytes');
-    const key = Buffer.from(concatBytes(PKCS8_PREFIX, scalar));
-    this.#privateKey = createPrivateKey({ key, format: 'der', type: 'pkcs8' });
-    const spki = createPublicKey(this.#privateKey).export({ format: 'der', type: 'spki' });
-    this.publicKey = new Uint8Array(spki.subarray(SPKI_PREFIX.length));
+    this.#privateKey = privateKeyOf(X25519, scalar);
+    this.publicKey = rawPublicKey(X25519, this.#privateKey);
   }
 
   /** The box key of the node whose identity has this seed. */
@@ -54,9 +43,8 @@ export class BoxKey {
   /** @throws HF_FORGED when the other key is none: then anybody would know the secret. */
   sharedSecret(otherPublicKey: Uint8Array): Uint8Array {
     assert(otherPublicKey.length === BOX_KEY_BYTES, 'a box key is 32 bytes');
-    const key = Buffer.from(concatBytes(SPKI_PREFIX, otherPublicKey));
     try {
-      const publicKey = createPublicKey({ key, format: 'der', type: 'spki' });
+      const publicKey = publicKeyOf(X25519, otherPublicKey);
       return new Uint8Array(diffieHellman({ privateKey: this.#privateKey, publicKey }));
     } catch (error) {
       throw new HoldfastError('HF_FORGED', 'this is no box key', { cause: error });

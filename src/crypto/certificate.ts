@@ -60,7 +60,8 @@ export interface Certificate {
 }
 
 /** Bytes of an encoded certificate. */
-export const CERTIFICATE_BYTES: number = 1 + 16 + PUBLIC_KEY_BYTES + BOX_KEY_BYTES + 2 + 3 * 8 + 64;
+export const CERTIFICATE_BYTES: number =
+  1 + 16 + PUBLIC_KEY_BYTES + BOX_KEY_BYTES + 2 + 3 * 8 + SIGNATURE_BYTES;
 
 const VERSION = 1;
 const PURPOSE = utf8('holdfast/1 membership certificate');
@@ -133,6 +134,11 @@ function fieldsOf(body: Uint8Array): Certificate {
   };
   reader.end();
   return certificate;
+}
+
+/** Whether a certificate gives this role. */
+export function hasRole({ roles }: Pick<Certificate, 'roles'>, role: keyof typeof ROLES): boolean {
+  return (roles & ROLES[role]) !== 0;
 }
 
 /** Whether it is a sum of known roles, at least one. */

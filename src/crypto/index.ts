@@ -9,6 +9,7 @@ export {
   CERTIFICATE_BYTES,
   issueCertificate,
   readCertificate,
+  hasRole,
   ROLES,
 } from './certificate.ts';
 export {
@@ -18,7 +19,6 @@ export {
   INVITATION_ADDRESSES_MAX,
   INVITATION_SECRET_BYTES,
   invitationKey,
-  keyId,
 } from './invitation.ts';
 export {
   adminKeyring,
@@ -35,6 +35,7 @@ export { openRecord, RECORD_OVERHEAD_BYTES, sealRecord, unwrapKey, wrapKey } fro
 export { NAME_KEY_BYTES, openName, sealName } from './names.ts';
 export {
   isSignedBy,
+  keyId,
   NodeKey,
   nodeIdOf,
   PUBLIC_KEY_BYTES,

@@ -23,13 +23,12 @@ import {
   utf8,
   xxh64,
 } from '../base/index.ts';
-import { digest } from './digest.ts';
 import { deriveKey } from './keys.ts';
-import { SigningKey } from './node-key.ts';
+import { KEY_ID_BYTES, SigningKey } from './node-key.ts';
 
 export interface Invitation {
   readonly clusterId: ClusterId;
-  /** {@link keyId} of the cluster's public key: what the inviter passes on is checked with it. */
+  /** `keyId` of the cluster's public key: what the inviter passes on is checked with it. */
   readonly clusterKeyId: string;
   /** Who is to answer; whoever cannot prove this id is told nothing. */
   readonly inviter: NodeId;
@@ -46,7 +45,6 @@ export const INVITATION_ADDRESSES_MAX = 4;
 /** Fits a message, a QR code, and two IPv6 addresses or four of IPv4. */
 const TEXT_CHARS_MAX = 300;
 const PREFIX = 'hfj1_';
-const KEY_ID_BYTES = 16;
 const CHECKSUM_BYTES = 4;
 const ADDRESS_BYTES_MAX = 255;
 
@@ -109,11 +107,6 @@ function fieldsOf(reader: ByteReader): Invitation {
 /** Signs requests to join. */
 export function invitationKey({ secret }: Pick<Invitation, 'secret'>): SigningKey {
   return new SigningKey(deriveKey(secret, 'holdfast/1 invitation'));
-}
-
-/** Names a public key: the first 16 bytes of its digest as 32 hexadecimal digits. */
-export function keyId(publicKey: Uint8Array): string {
-  return toHex(digest(publicKey).subarray(0, KEY_ID_BYTES));
 }
 
 function checksum(bytes: Uint8Array): Uint8Array {

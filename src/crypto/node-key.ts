@@ -4,21 +4,18 @@
  *
  * The *node id* is the first 16 bytes of the digest of the public key: whoever proves the key
  * proves the id. Signed messages begin with their own purpose; one key signs several kinds.
- * Source: RFC 8032; the encodings around raw keys are those of RFC 8410.
+ * Source: RFC 8032.
  */
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { assert, concatBytes, fromHex, hexId, type NodeId } from '../base/index.ts';
+import { type KeyObject, sign, verify } from 'node:crypto';
+import { assert, type NodeId, toHex } from '../base/index.ts';
 import { digest } from './digest.ts';
+import { ED25519, privateKeyOf, publicKeyOf, rawPublicKey } from './raw-keys.ts';
 
 export const SEED_BYTES = 32;
 export const PUBLIC_KEY_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
 
-/** What RFC 8410 puts before the raw bytes. */
-const PKCS8_PREFIX = fromHex('302e020100300506032b657004220420');
-const SPKI_PREFIX = fromHex('302a300506032b6570032100');
-
-const NODE_ID_BYTES = 16;
+export const KEY_ID_BYTES = 16;
 
 export class SigningKey {
   /** 32 bytes. */
@@ -29,10 +26,8 @@ export class SigningKey {
   /** @param seed 32 random bytes; not kept. */
   constructor(seed: Uint8Array) {
     assert(seed.length === SEED_BYTES, 'a seed is 32 bytes');
-    const key = Buffer.from(concatBytes(PKCS8_PREFIX, seed));
-    this.privateKey = createPrivateKey({ key, format: 'der', type: 'pkcs8' });
-    const spki = createPublicKey(this.privateKey).export({ format: 'der', type: 'spki' });
-    this.publicKey = new Uint8Array(spki.subarray(SPKI_PREFIX.length));
+    this.privateKey = privateKeyOf(ED25519, seed);
+    this.publicKey = rawPublicKey(ED25519, this.privateKey);
     assert(this.publicKey.length === PUBLIC_KEY_BYTES, 'a public key is 32 bytes');
   }
 
@@ -52,10 +47,15 @@ export class NodeKey extends SigningKey {
   }
 }
 
+/** Names a public key: the first 16 bytes of its digest as 32 hexadecimal digits. */
+export function keyId(publicKey: Uint8Array): string {
+  return toHex(digest(publicKey).subarray(0, KEY_ID_BYTES));
+}
+
 /** @param publicKey 32 bytes. */
 export function nodeIdOf(publicKey: Uint8Array): NodeId {
   assert(publicKey.length === PUBLIC_KEY_BYTES, 'a public key is 32 bytes');
-  return hexId(digest(publicKey).subarray(0, NODE_ID_BYTES));
+  return keyId(publicKey) as NodeId;
 }
 
 /** Whether the holder of `publicKey` signed the message. Anything malformed is a plain no. */
@@ -64,6 +64,5 @@ export function isSignedBy(
   { message, signature }: { readonly message: Uint8Array; readonly signature: Uint8Array },
 ): boolean {
   if (publicKey.length !== PUBLIC_KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false;
-  const key = Buffer.from(concatBytes(SPKI_PREFIX, publicKey));
-  return verify(null, message, createPublicKey({ key, format: 'der', type: 'spki' }), signature);
+  return verify(null, message, publicKeyOf(ED25519, publicKey), signature);
 }

@@ -11,7 +11,7 @@ import fs from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { DeviceNumber } from './block-device.ts';
 import { filesystemOf } from './filesystem.ts';
-import { listOr, readOr, sysfsFolder } from './sysfs.ts';
+import { isPartition, listOr, readOr, sysfsFolder } from './sysfs.ts';
 
 /** A file on a loop device on a file …: nobody means more. */
 const DEPTH_MAX = 8;
@@ -24,8 +24,7 @@ export async function diskLabel(number: DeviceNumber): Promise<string> {
 async function diskName(number: DeviceNumber, depth: number): Promise<string> {
   const found = await fs.realpath(sysfsFolder(number)).catch(() => undefined);
   if (found === undefined) return `${number.major}:${number.minor}`;
-  const isPartition = (await readOr(join(found, 'partition'))) !== undefined;
-  const folder = isPartition ? dirname(found) : found;
+  const folder = (await isPartition(found)) ? dirname(found) : found;
   const under = depth < DEPTH_MAX ? await lowerDevice(folder) : undefined;
   return under ? await diskName(under, depth + 1) : basename(folder);
 }

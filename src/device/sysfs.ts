@@ -50,9 +50,11 @@ async function readNumber(number: DeviceNumber, attribute: string): Promise<numb
 /** Who uses a block device, in words; `undefined` when neither sysfs nor the mounts tell. */
 export async function diskUser(number: DeviceNumber): Promise<string | undefined> {
   const users: string[] = [];
+  const mounts = await readMounts().catch(() => []);
   for (const { name, id, folder } of await relativesOf(number)) {
     const prefix = name === undefined ? '' : `${name} is `;
-    users.push(...(await mountPoints(id)).map((point) => `${prefix}mounted at ${point}`));
+    const mountedHere = mounts.filter(({ device }) => device === id);
+    users.push(...mountedHere.map(({ point }) => `${prefix}mounted at ${point}`));
     users.push(...(await listOr(join(folder, 'holders'))).map((by) => `${prefix}held by ${by}`));
   }
   return users.length === 0 ? undefined : users.slice(0, HOLDERS_NAMED_MAX).join(', ');
@@ -88,14 +90,13 @@ interface Relative {
 async function relativesOf(number: DeviceNumber): Promise<Relative[]> {
   const folder = sysfsFolder(number);
   const self = { name: undefined, id: `${number.major}:${number.minor}`, folder };
-  const isPartition = (await readOr(join(folder, 'partition'))) !== undefined;
-  if (isPartition) {
+  if (await isPartition(folder)) {
     const parent = await fs.realpath(join(await fs.realpath(folder), '..'));
     return [self, ...(await relativeAt(parent))];
   }
   const partitions: Relative[] = [];
   for (const name of await listOr(folder)) {
-    if ((await readOr(join(folder, name, 'partition'))) === undefined) continue;
+    if (!(await isPartition(join(folder, name)))) continue;
     partitions.push(...(await relativeAt(join(folder, name))));
   }
   return [self, ...partitions];
@@ -107,10 +108,9 @@ async function relativeAt(folder: string): Promise<Relative[]> {
   return id === undefined ? [] : [{ name, id, folder }];
 }
 
-/** Where a block device is mounted, as this process sees it. */
-async function mountPoints(id: string): Promise<string[]> {
-  const mounts = await readMounts().catch(() => []);
-  return mounts.filter(({ device }) => device === id).map(({ point }) => point);
+/** Whether a folder in sysfs is of a partition. */
+export async function isPartition(folder: string): Promise<boolean> {
+  return (await readOr(join(folder, 'partition'))) !== undefined;
 }
 
 /** A line; `undefined` when it cannot be read, for what is good to know and no more. */

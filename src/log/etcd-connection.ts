@@ -9,7 +9,7 @@
  */
 import * as http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { assert, concatBytes, errorMessage, HoldfastError } from '../base/index.ts';
+import { asBuffer, assert, concatBytes, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 import type { EtcdKv } from './etcd-kv.ts';
 import {
@@ -265,7 +265,7 @@ function unaryAnswer(stream: http2.ClientHttp2Stream): Promise<Uint8Array> {
       if (code === undefined) return reject(new Error('etcd broke off'));
       const text = decodeURIComponent(String(status['grpc-message'] ?? ''));
       if (Number(code) !== OK) return reject(new EtcdRefusal(Number(code), text));
-      const framed = takeFrame(Buffer.from(concatBytes(...chunks)));
+      const framed = takeFrame(asBuffer(concatBytes(...chunks)));
       if (framed) resolve(framed.message);
       else reject(new Error('etcd sent half an answer'));
     });
@@ -275,11 +275,11 @@ function unaryAnswer(stream: http2.ClientHttp2Stream): Promise<Uint8Array> {
 /** Resolves with the first message that says something; rejects when the stream ends before. */
 function watchNews(stream: http2.ClientHttp2Stream): Promise<void> {
   return new Promise((resolve, reject) => {
-    let bytes = Buffer.alloc(0);
+    let bytes: Buffer = Buffer.alloc(0);
     stream.on('data', (chunk: Buffer) => {
       bytes = Buffer.concat([bytes, chunk]);
       for (let next = takeFrame(bytes); next; next = takeFrame(bytes)) {
-        bytes = Buffer.from(next.rest);
+        bytes = next.rest;
         if (isWatchNews(next.message)) resolve();
       }
     });

@@ -3,7 +3,15 @@
  * bytes are the same as those of a value that was sealed once, so an outcome that was in doubt is
  * found out by reading.
  */
-import { assert, bytesEqual, errorCode, fromUtf8, HoldfastError, utf8 } from '../base/index.ts';
+import {
+  assert,
+  bytesEqual,
+  concatBytes,
+  errorCode,
+  fromUtf8,
+  HoldfastError,
+  utf8,
+} from '../base/index.ts';
 import { deriveKey, NONCE_BYTES, openRecord, sealRecord } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import { changedAt } from './etcd-keys.ts';
@@ -147,7 +155,5 @@ export class EtcdRegistry implements Registry {
 }
 
 function keyAfter(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1);
-  next.set(key);
-  return next;
+  return concatBytes(key, Uint8Array.of(0));
 }

@@ -6,7 +6,7 @@
 import {
   assert,
   bytesEqual,
-  errorMessage,
+  errorCode,
   fromHex,
   HoldfastError,
   Mutex,
@@ -15,6 +15,7 @@ import {
 import type { EtcdLogShared } from './etcd-cell.ts';
 import { type CellKeys, changedAt, exists } from './etcd-keys.ts';
 import { type CellId, type Lsn, type Snapshot, SNAPSHOT_PART_BYTES_MAX } from './fenced-log.ts';
+import { Garbage } from './garbage.ts';
 import { decodePartHashes, encodePartHashes, NO_RECORD, readHeader } from './local-record.ts';
 import type { MirrorRef } from './mirror.ts';
 
@@ -38,13 +39,14 @@ export class EtcdSnapshots {
   readonly #keys: CellKeys;
   readonly #shared: EtcdLogShared;
   readonly #saving = new Mutex();
-  /** Parts that nothing lists and that could not be removed yet. */
-  #garbage: MirrorRef[] = [];
+  /** Parts that nothing lists. */
+  readonly #garbage: Garbage;
 
   constructor(cell: CellId, keys: CellKeys, shared: EtcdLogShared) {
     this.#cell = cell;
     this.#keys = keys;
     this.#shared = shared;
+    this.#garbage = new Garbage({ cell, mirror: shared.parts, report: shared.env.log });
   }
 
   /** @throws HF_CORRUPT, HF_FORGED when the list cannot be read. */
@@ -75,10 +77,10 @@ export class EtcdSnapshots {
         await this.#list(position, this.#seal('snapshot', position, body), older?.revision ?? 0);
       } catch (error) {
         // While it is in doubt whether the parts are listed, they stay.
-        if ((error as { code?: unknown }).code !== 'HF_UNKNOWN_OUTCOME') await this.#collect(saved);
+        if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') await this.#garbage.collect(saved);
         throw error;
       }
-      await this.#collect(older?.parts ?? []);
+      await this.#garbage.collect(older?.parts ?? []);
     });
   }
 
@@ -133,20 +135,6 @@ export class EtcdSnapshots {
         throw new HoldfastError('HF_CORRUPT', message);
       }
       yield this.#shared.sealer.open(bytes);
-    }
-  }
-
-  /** Removes parts, and those that could not be removed before. What stays now goes later. */
-  async #collect(parts: readonly MirrorRef[]): Promise<void> {
-    const refs = [...this.#garbage, ...parts];
-    this.#garbage = [];
-    if (refs.length === 0) return;
-    try {
-      await this.#shared.parts.remove(refs);
-    } catch (error) {
-      this.#garbage.push(...refs);
-      const fields = { cell: this.#cell, count: refs.length, reason: errorMessage(error) };
-      this.#shared.env.log.warn('parts of old snapshots could not be removed yet', fields);
     }
   }
 

@@ -24,6 +24,7 @@ import {
   type Snapshot,
   SNAPSHOT_PART_BYTES_MAX,
 } from './fenced-log.ts';
+import { Garbage } from './garbage.ts';
 import {
   encodePartHashes,
   hashOf,
@@ -66,7 +67,7 @@ export class LocalCell {
   #snapshot: IndexedSnapshot | undefined;
   /** Records that may lack copies; an earlier process left them so. */
   #doubtful: StoredRecord[];
-  #garbage: MirrorRef[];
+  readonly #garbage: Garbage;
 
   constructor(id: CellId, index: CellIndex, shared: LocalLogShared) {
     this.#id = id;
@@ -79,7 +80,9 @@ export class LocalCell {
     this.#fences = [...index.fences];
     this.#snapshot = index.snapshot;
     this.#doubtful = [...index.doubtful];
-    this.#garbage = index.voids.map(({ ref }) => ref);
+    const { mirror, env } = shared;
+    const voids = index.voids.map(refOf);
+    this.#garbage = new Garbage({ cell: id, mirror, report: env.log }, voids);
   }
 
   head(): LogHead {
@@ -116,7 +119,7 @@ export class LocalCell {
       this.#last = { lsn, hash: fence.hash };
       this.#order = new AckOrder();
       this.#owner = epoch;
-      await this.#collect([]);
+      await this.#garbage.collect([]);
       return { epoch, lsn };
     });
   }
@@ -148,7 +151,7 @@ export class LocalCell {
       if (this.#owner === epoch) this.#owner = undefined;
       if (!errorCode(cause)) throw cause; // a bug of ours is no doubt
       const [outcome] = await Promise.allSettled([put]);
-      if (outcome.status === 'fulfilled') this.#garbage.push(outcome.value);
+      if (outcome.status === 'fulfilled') this.#garbage.add(outcome.value);
       throw this.#unknown(`whether entry ${lsn} was appended is not known`, cause);
     }
   }
@@ -186,7 +189,7 @@ export class LocalCell {
     const gone = [...this.#entries.splice(0, trimmed - this.#head.trimmed), ...needless];
     this.#fences = this.#fences.slice(needless.length);
     this.#head = { ...this.#head, trimmed };
-    await this.#collect(gone);
+    await this.#garbage.collect(gone.map(refOf));
   }
 
   async saveSnapshot(
@@ -210,10 +213,10 @@ export class LocalCell {
         const record = await this.#put({ ...position, kind: 'snapshot' }, body);
         this.#snapshot = { record, parts: saved };
       } catch (error) {
-        await this.#collect(saved);
+        await this.#garbage.collect(saved.map(refOf));
         throw error;
       }
-      await this.#collect(older ? [older.record, ...older.parts] : []);
+      await this.#garbage.collect(older ? [older.record, ...older.parts].map(refOf) : []);
     });
   }
 
@@ -269,22 +272,12 @@ export class LocalCell {
     throw new HoldfastError('HF_CORRUPT', message, { details: { cell: this.#id, lsn } });
   }
 
-  /** Removes records, and those that could not be removed before. What stays now goes later. */
-  async #collect(records: readonly StoredRecord[]): Promise<void> {
-    const refs = [...this.#garbage, ...records.map(({ ref }) => ref)];
-    this.#garbage = [];
-    if (refs.length === 0) return;
-    try {
-      await this.#shared.mirror.remove(refs);
-    } catch (error) {
-      this.#garbage.push(...refs);
-      const fields = { cell: this.#id, count: refs.length, reason: errorMessage(error) };
-      this.#shared.env.log.warn('old records of the log could not be removed yet', fields);
-    }
-  }
-
   #unknown(reason: string, cause?: unknown): HoldfastError {
     const why = errorCode(cause) === 'HF_TOO_FEW_STORES' ? `: ${errorMessage(cause)}` : '';
     return new HoldfastError('HF_UNKNOWN_OUTCOME', `cell ${this.#id}: ${reason}${why}`, { cause });
   }
+}
+
+function refOf({ ref }: StoredRecord): MirrorRef {
+  return ref;
 }

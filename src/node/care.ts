@@ -15,7 +15,7 @@ import {
 } from '../repair/index.ts';
 import type { ChunkStore, ExtentStore } from '../store/index.ts';
 import { scrubInBackground } from './stores/background-scrub.ts';
-import type { Core } from './core.ts';
+import { type Core, whileOpen } from './core.ts';
 import type { StoreSet } from './stores/store-set.ts';
 import type { VolumeSet } from './volumes/volume-set.ts';
 
@@ -65,16 +65,9 @@ export interface CareOptions {
 
 /** Starts the loops; disposing ends them and waits. */
 export function startCare(options: CareOptions): AsyncDisposable {
-  const end = new AbortController();
-  const { signal } = end;
-  const loops = [watchStores(options, signal), scrubInBackground(options, signal)];
-  if (options.core.metadata.isHome) loops.push(heal(options, signal), watchNodes(options, signal));
-  return {
-    async [Symbol.asyncDispose]() {
-      end.abort();
-      await Promise.all(loops);
-    },
-  };
+  const loops = [watchStores, scrubInBackground];
+  if (options.core.metadata.isHome) loops.push(heal, watchNodes);
+  return whileOpen(...loops.map((loop) => (signal: AbortSignal) => loop(options, signal)));
 }
 
 async function heal(options: CareOptions, signal: AbortSignal): Promise<void> {

@@ -154,10 +154,7 @@ export function whileOpen(
   };
 }
 
-export type HomeCoreOptions = Omit<LocalMetadataOptions, 'stores'> &
-  Omit<CoreOptions, 'metadata' | 'localStores'> & {
-    readonly stores: LocalMetadataOptions['stores'];
-  };
+export type HomeCoreOptions = LocalMetadataOptions & Omit<CoreOptions, 'metadata' | 'localStores'>;
 
 export interface HomeCore extends Core {
   readonly metadata: LocalMetadata;

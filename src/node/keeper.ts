@@ -23,6 +23,7 @@ import type { VolumeSecrets } from './volumes/volume-set.ts';
 const KEY_BYTES = 32;
 
 export class Keeper implements VolumeSecrets {
+  readonly nodeId: NodeId;
   readonly #data: DataDirectory;
   /** From reading the keyring until its successor is durable: no secret is lost to another's. */
   readonly #changing = new Mutex();
@@ -31,6 +32,8 @@ export class Keeper implements VolumeSecrets {
   constructor(data: DataDirectory, keyring: Keyring) {
     this.#data = data;
     this.#keyring = keyring;
+    // A new seed would be a new node; deriving the id anew at each question would cost.
+    this.nodeId = new NodeKey(keyring.nodeSeed).nodeId;
   }
 
   get clusterId(): ClusterId {
@@ -47,10 +50,6 @@ export class Keeper implements VolumeSecrets {
     const { metadataKey } = this.#keyring;
     if (metadataKey) return metadataKey;
     throw new HoldfastError('HF_WRONG_KEY', 'this node does not hold the metadata key');
-  }
-
-  get nodeId(): NodeId {
-    return new NodeKey(this.#keyring.nodeSeed).nodeId;
   }
 
   get(volume: VolumeId): Uint8Array | undefined {

@@ -24,13 +24,17 @@ const SLOT_COUNT = 12;
 /** Beside the thread that serves the sockets and the stores; more do not make a stream faster. */
 const THREADS_MAX = 3;
 
-export interface NodeCoreOptions {
+/** What a running node has whether its core is open or not. */
+export interface Foundation {
   readonly env: Env;
   readonly data: DataDirectory;
   readonly keeper: Keeper;
   readonly stores: StoreSet;
   readonly others: Others;
   readonly work: ClientWork;
+}
+
+export interface NodeCoreOptions extends Foundation {
   readonly start: Start;
   readonly thread: SqliteThread;
   /** In a recovery: gives up stores that are not found. */

@@ -7,7 +7,7 @@ import { type AdminParts, checkAddress, serveAdmin, type TcpAddress } from '../a
 import { HoldfastError } from '../base/index.ts';
 import { SqliteThread } from '../db/index.ts';
 import type { DiskSources } from '../device/index.ts';
-import { type Env, type Log, MetricsTable, realEnv } from '../env/index.ts';
+import { type Log, MetricsTable, realEnv } from '../env/index.ts';
 import { repairWithWriteOff, statusSoon } from './care.ts';
 import { ClientWork } from './peers/client-work.ts';
 import { DataDirectory } from './data-directory.ts';
@@ -16,7 +16,6 @@ import { openKeys, openStores, type StartOptions } from './first-run.ts';
 import { Heart } from './heart.ts';
 import type { DiskEntry } from './peers/disk-list.ts';
 import { joinFrom } from './peers/join-part.ts';
-import type { Keeper } from './keeper.ts';
 import { LocalDisks, lookAtDisks } from './peers/local-disks.ts';
 import { fileLog } from './log.ts';
 import type { MakeTransport } from './peers/network-part.ts';
@@ -27,7 +26,7 @@ import {
   defaultConfig,
   deviceLabels,
 } from './node-config.ts';
-import { openNodeCore } from './node-core.ts';
+import { type Foundation, openNodeCore } from './node-core.ts';
 import { storePlaces } from './peers/node-names.ts';
 import { Others } from './peers/others.ts';
 import { LocalPeers } from './peers/peer-manager.ts';
@@ -66,13 +65,7 @@ export interface RunningNode extends AsyncDisposable {
 }
 
 /** What the parts of a running node share. */
-interface Parts {
-  readonly env: Env;
-  readonly data: DataDirectory;
-  readonly keeper: Keeper;
-  readonly stores: StoreSet;
-  readonly others: Others;
-  readonly work: ClientWork;
+interface Parts extends Foundation {
   readonly metrics: MetricsTable;
   readonly heart: Heart;
   /** Which disks and stores are on this machine now. */
@@ -167,10 +160,10 @@ async function configOf(data: DataDirectory, changes: ConfigChanges = {}) {
     const message = `the node of ${data.path} has left its cluster; start anew: --data DIR`;
     throw new HoldfastError('HF_DENIED', message);
   }
-  const before = await data.readConfig();
-  const config = changedConfig(before ?? defaultConfig(), changes);
+  const before = (await data.readConfig()) ?? defaultConfig();
+  const config = changedConfig(before, changes);
   if (changes.listen) await assertFree(changes.listen);
-  if (JSON.stringify(config) === JSON.stringify(before ?? defaultConfig())) return config;
+  if (JSON.stringify(config) === JSON.stringify(before)) return config;
   await data.writeConfig(config);
   return config;
 }

@@ -112,16 +112,12 @@ function wantedPlaces(
   chunks: readonly HeldChunk[],
 ): readonly (DeviceId | undefined)[] {
   const scheme = schemeOfNumber(schemeNumber);
-  const holdersOf = (index: number): DeviceId[] =>
-    chunks
-      .filter(({ entry, shardIndex }) => entry.isGood && shardIndex === index)
-      .map(({ store }) => store.id);
   const at = {
     places: cluster.place(stripe, scheme),
     order: () => cluster.handOff(stripe, scheme),
     topology: cluster.topology(),
   };
-  return settledPlaces(at, scheme, holdersOf);
+  return settledPlaces(at, scheme, (index) => holdersOf(chunks, index));
 }
 
 /** Who names the stripe in a manifest that is committed; asking changes nothing. */
@@ -177,31 +173,20 @@ export function censusOf(
   wanted: readonly (DeviceId | undefined)[],
 ): StripeCensus {
   const good = held.filter(({ entry }) => entry.isGood);
-  const holders = wanted.map((_, index) =>
-    good.filter(({ shardIndex }) => shardIndex === index).map(({ store }) => store.id),
-  );
   return {
     record,
     held,
     goodCount: new Set(good.map(({ shardIndex }) => shardIndex)).size,
-    apartCount: countApart(holders),
+    apartCount: countApart(wanted.map((_, index) => holdersOf(held, index))),
     wanted,
   };
 }
 
-/** Whether a device holds a good chunk of the shard. */
-export function isAt(
-  { held }: Pick<StripeCensus, 'held'>,
-  index: number,
-  device: DeviceId | undefined,
-): boolean {
-  return held.some(
-    ({ store, entry, shardIndex }) => entry.isGood && shardIndex === index && store.id === device,
-  );
-}
-
-export function isAnywhere({ held }: StripeCensus, index: number): boolean {
-  return held.some(({ entry, shardIndex }) => entry.isGood && shardIndex === index);
+/** Devices that hold a good chunk of the shard. */
+export function holdersOf(chunks: readonly HeldChunk[], index: number): DeviceId[] {
+  return chunks
+    .filter(({ entry, shardIndex }) => entry.isGood && shardIndex === index)
+    .map(({ store }) => store.id);
 }
 
 /** Copies beyond a good one of each shard; a bad one counts, or nobody would ever remove it. */

@@ -43,13 +43,13 @@ interface Held extends GroupDigest {
 /** Of the layout as it is now; it does not follow later ones. */
 export function placesOf(cluster: Pick<Cluster, 'layout' | 'topology'>): Places {
   const { table, width } = cluster.layout();
-  const byNumber = new Map(cluster.topology().devices.map(({ number, id }) => [number, id]));
+  const topology = cluster.topology();
+  const byNumber = new Map(topology.devices.map(({ number, id }) => [number, id]));
   const of: Places['of'] = (group, { n }) =>
     Array.from({ length: n }, (_, index) => {
       const number = index < width ? table[group * width + index]! : NO_DEVICE;
       return number === NO_DEVICE ? undefined : byNumber.get(number);
     });
-  const topology = cluster.topology();
   return { of, standingApart: (others) => standingApart(topology, others) };
 }
 

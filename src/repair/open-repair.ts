@@ -80,7 +80,6 @@ export function openRepair(options: RepairOptions): Repair {
 
 /** What a look found to do. */
 interface Work {
-  groups: Found;
   readonly steps: Step[];
   lost: number;
   skipped: number;
@@ -189,7 +188,7 @@ class RepairRunner implements Repair {
     using meter = this.#board.begin('look');
     // Nobody shall be told of an older layout, or have things moved by it.
     await cluster.refresh();
-    const { steps, ...found } = await this.#findWork(options, meter);
+    const { groups, steps, ...found } = await this.#findWork(options, meter);
     this.#board.stripesAtRisk = found.stripesAtRisk;
     this.#board.bytesAtRisk = found.bytesAtRisk;
     const pacer = this.#pacerFor(options);
@@ -199,7 +198,7 @@ class RepairRunner implements Repair {
       await this.#collecting.run(() => this.#deleteUnnamed(found.unheard));
     }
     const hasWorked = steps.length + found.unheard.length > 0;
-    await this.#looker.record(hasWorked ? await this.#looker.lookAgain() : found.groups);
+    await this.#looker.record(hasWorked ? await this.#looker.lookAgain() : groups);
     this.#board.repairHasEnded();
     const incomplete = steps.length - repaired + found.awaited;
     return { repaired, incomplete, skipped: found.skipped, lost: found.lost, writtenBytes };
@@ -208,9 +207,8 @@ class RepairRunner implements Repair {
   async #findWork(
     { signal, isAutomatic = false }: RepairRunOptions,
     meter: RunMeter,
-  ): Promise<Work> {
+  ): Promise<Work & { readonly groups: Found }> {
     const found: Work = {
-      groups: { epoch: 0, whole: new Map() },
       steps: [],
       unheard: [],
       lost: 0,
@@ -219,7 +217,7 @@ class RepairRunner implements Repair {
       stripesAtRisk: 0,
       bytesAtRisk: 0,
     };
-    found.groups = await this.#looker.look({ signal, meter }, async (census, at) => {
+    const groups = await this.#looker.look({ signal, meter }, async (census, at) => {
       found.unheard.push(...this.#unheardIn(census));
       found.skipped += census.pending.filter((each) => stateOf(each) !== 'ok').length;
       const context = await this.#planContext(at, isAutomatic);
@@ -233,7 +231,7 @@ class RepairRunner implements Repair {
         found.bytesAtRisk += contentBytes(each.record);
       }
     });
-    return found;
+    return { groups, ...found };
   }
 
   async #planContext(

@@ -6,7 +6,7 @@
  */
 import { type DeviceId, schemeOfNumber } from '../base/index.ts';
 import type { StripeRecord } from '../meta/index.ts';
-import { hasSurplus, isAnywhere, isAt, spareCount, stateOf, type StripeCensus } from './census.ts';
+import { hasSurplus, holdersOf, spareCount, stateOf, type StripeCensus } from './census.ts';
 
 export type StepKind = 'rebuild' | 'hand-off' | 'move' | 'surplus';
 
@@ -37,18 +37,21 @@ export interface PlanContext {
 export type Plan = Step | 'nothing' | 'lost' | 'wait';
 
 export function planFor(census: StripeCensus, context: PlanContext): Plan {
-  const { record, wanted } = census;
+  const { record, held, wanted } = census;
   if (spareCount(census) < 0) return 'lost';
   const { n, k } = schemeOfNumber(record.schemeNumber);
   const spare = census.apartCount - k;
   const isReachable = (device: DeviceId | undefined): device is DeviceId =>
     device !== undefined && context.isAlive(device);
-  const unfilled = Array.from({ length: n }, (_, index) => ({ index, device: wanted[index] }));
-  const empty = unfilled.filter(({ index, device }) => !isAt(census, index, device));
+  const shards = Array.from({ length: n }, (_, index) => ({
+    device: wanted[index],
+    holders: holdersOf(held, index),
+  }));
+  const empty = shards.filter(({ device, holders }) => !device || !holders.includes(device));
   const targets = empty.map(({ device }) => device).filter(isReachable);
   // Shards that no store has, and whose device is away or not to be had at all.
   const homeless = empty.filter(
-    ({ index, device }) => !isReachable(device) && !isAnywhere(census, index),
+    ({ device, holders }) => !isReachable(device) && holders.length === 0,
   );
   const bytes = (targets.length + homeless.length) * record.chunkBytes;
   const step = (kind: StepKind): Step => ({ record, kind, spare, bytes, targets });

@@ -23,7 +23,6 @@ import {
   errorCode,
   GROUP_COUNT,
   mapBounded,
-  STRIPE_ID_BYTES,
   type StripeId,
   xxh64,
 } from '../base/index.ts';
@@ -89,17 +88,15 @@ export class WholeGroups {
     const holdings = await Holdings.ask(stores());
     const whole = new Map<number, readonly SchemeContents[]>();
     const others: number[] = [];
-    const groups = Array.from({ length: GROUP_COUNT }, (_, group) => group);
-    const unknown: number[] = [];
-    for (const group of groups) {
+    const unknown: [group: number, contents: readonly SchemeContents[]][] = [];
+    for (let group = 0; group < GROUP_COUNT; group++) {
       const contents = holdings.contentsOf(group, places);
       if (contents && this.#vouched.get(group) === contentsText(contents)) {
         whole.set(group, contents);
-      } else if (contents) unknown.push(group);
+      } else if (contents) unknown.push([group, contents]);
       else others.push(group);
     }
-    await mapBounded(unknown, GROUPS_AT_ONCE, async (group) => {
-      const contents = holdings.contentsOf(group, places)!;
+    await mapBounded(unknown, GROUPS_AT_ONCE, async ([group, contents]) => {
       if (await this.#isWanted(group, contents)) whole.set(group, contents);
       else others.push(group);
     });
@@ -179,7 +176,7 @@ async function wantedContents(
   for await (const { stripe, schemeNumber, isStored } of recordsOf(references, group)) {
     if (!isStored) return undefined;
     const { count, digest } = contents.get(schemeNumber) ?? { count: 0, digest: 0n };
-    const sum = BigInt.asUintN(64, digest + xxh64(stripe.subarray(0, STRIPE_ID_BYTES)));
+    const sum = BigInt.asUintN(64, digest + xxh64(stripe));
     contents.set(schemeNumber, { count: count + 1, digest: sum });
   }
   return [...contents].map(([schemeNumber, sums]) => ({ schemeNumber, ...sums }));

@@ -28,7 +28,7 @@ import {
   randomSeed,
   seedOfFile,
 } from './share-points.ts';
-import { fileKey, findShareFiles, inspectShare } from './share-set.ts';
+import { fileKey, findShareFiles, inspectShare, isOfPart, stemOf } from './share-set.ts';
 import type { BadShare, Share, ShareSet } from './share-set.ts';
 import { type NewShare, ShareWriters } from './share-writer.ts';
 import { SHARES_MAX } from './share-plan.ts';
@@ -152,14 +152,14 @@ async function holdsShareOf(set: ShareSet, folder: string): Promise<boolean> {
   for (const file of await findShareFiles([folder])) {
     const share = await inspectShare(file).catch(() => undefined);
     if (share && 'header' in share && fileKey(share) === fileKey(set.shares[0]!)) {
-      if (share.trailer || stemOf(file) === stemOf(set.shares[0]!.path)) return true;
+      if (share.trailer || anyStemOf(file) === anyStemOf(set.shares[0]!.path)) return true;
     }
   }
   return false;
 }
 
 /** Of `photos.tar-1-2.sf` as of `photos.tar-2.sf`. */
-function stemOf(file: string): string {
+function anyStemOf(file: string): string {
   return path.basename(file).replace(/(-\d+){1,2}\.sf$/, '');
 }
 
@@ -302,8 +302,8 @@ async function planNew(chunks: readonly CheckedChunk[], options: AddOptions): Pr
   const shares = chunks.flatMap((chunk) => chunk.shares);
   const [first] = shares;
   if (!first) throw new HoldfastError('HF_TOO_FEW_SHARDS', 'there is no good share');
-  const isChunked = chunks.length > 1 || !chunks[0]!.isFinal;
-  const stem = path.basename(first.path).replace(isChunked ? /-\d+-\d+\.sf$/ : /-\d+\.sf$/, '');
+  const isChunked = isOfPart(first);
+  const stem = stemOf(first);
   const folders = options.folders ?? [path.dirname(first.path)];
   const numbers: number[] = [...(options.shareNumbers ?? [])];
   const pathOf = (shareNumber: number, chunkNumber: number) => {

@@ -8,7 +8,7 @@ import type { ChunkCoder } from './chunk-coder.ts';
 import { type ChunkFault, ChunkFile, faultLines } from './chunk-file.ts';
 import { type ChunkFileHeader, chunkFileStripe, shortSetId } from './chunk-format.ts';
 import { blockViews } from './chunk-memory.ts';
-import { faultOf, findFiles, NOT_THERE } from './files.ts';
+import { faultOf, type FileGroup, findFiles, groupFiles, NOT_THERE } from './files.ts';
 
 /** A chunk file's name ends with this, after its index: `photos.tar.007.hfc`. */
 export const CHUNK_FILE_ENDING = '.hfc';
@@ -35,42 +35,20 @@ function chunkNameOf(file: string): string {
   return path.basename(file).replace(/\.\d{3}\.hfc$/, '');
 }
 
-/** Chunk files of one set. */
-export interface ChunkGroup {
-  /** Of the file, as the names of its chunk files have it. */
-  readonly name: string;
-  readonly paths: readonly string[];
-}
-
-/** Each path in one group; what cannot be used goes to those whose name it has. */
-export async function groupChunkFiles(paths: readonly string[]): Promise<ChunkGroup[]> {
-  const groups = new Map<string, { name: string; paths: string[] }>();
-  const unread: string[] = [];
-  const ids = await mapBounded(paths, OPENS_MAX, async (file) => {
-    try {
-      await using chunk = await ChunkFile.open(file);
-      return toHex(chunk.header.setId);
-    } catch (error) {
-      faultOf(error, file);
-      return undefined;
-    }
+/** As {@link groupFiles}: one group for each set. */
+export async function groupChunkFiles(paths: readonly string[]): Promise<FileGroup[]> {
+  return await groupFiles(paths, {
+    async labelOf(file) {
+      try {
+        await using chunk = await ChunkFile.open(file);
+        return { key: toHex(chunk.header.setId), name: chunkNameOf(file) };
+      } catch (error) {
+        faultOf(error, file);
+        return undefined;
+      }
+    },
+    isNamedFor: isChunkNamedFor,
   });
-  for (const [index, file] of paths.entries()) {
-    const id = ids[index];
-    if (id === undefined) {
-      unread.push(file);
-      continue;
-    }
-    const group = groups.get(id) ?? { name: chunkNameOf(file), paths: [] };
-    groups.set(id, group);
-    group.paths.push(file);
-  }
-  for (const file of unread) {
-    const owner = [...groups.values()].find(({ name }) => isChunkNamedFor(name, file));
-    if (owner) owner.paths.push(file);
-    else groups.set(file, { name: path.basename(file), paths: [file] });
-  }
-  return [...groups.values()];
 }
 
 export class ChunkSet implements AsyncDisposable {

@@ -24,6 +24,7 @@ export type Progress = (state: { readonly done: number; readonly total: number }
 
 const DIGEST_PIECE_BYTES = 1 * MiB;
 const LISTS_MAX = 16;
+const OPENS_MAX = 16;
 
 /** What tells one state of a file from another, as far as a filesystem tells. */
 interface FileState {
@@ -331,4 +332,45 @@ export async function findFiles(places: readonly string[], ending: string): Prom
     return fitting.map((name) => path.join(place, name));
   });
   return [...new Set(found.flat())];
+}
+
+/** Share or chunk files of one file, as far as can be seen. */
+export interface FileGroup {
+  /** Of the file, as their names have it. */
+  readonly name: string;
+  readonly paths: readonly string[];
+}
+
+/**
+ * Each path in one group; what cannot be used goes to those whose name it has.
+ * @param how.labelOf what files of one group have in common, and the name of the group if it is the
+ *   first; `undefined` for what cannot be used.
+ * @param how.isNamedFor whether the name of a file is that of one in the group.
+ */
+export async function groupFiles(
+  paths: readonly string[],
+  how: {
+    readonly labelOf: (file: string) => Promise<{ key: string; name: string } | undefined>;
+    readonly isNamedFor: (name: string, file: string) => boolean;
+  },
+): Promise<FileGroup[]> {
+  const groups = new Map<string, { name: string; paths: string[] }>();
+  const unread: string[] = [];
+  const labels = await mapBounded(paths, OPENS_MAX, how.labelOf);
+  for (const [index, file] of paths.entries()) {
+    const label = labels[index];
+    if (!label) {
+      unread.push(file);
+      continue;
+    }
+    const group = groups.get(label.key) ?? { name: label.name, paths: [] };
+    groups.set(label.key, group);
+    group.paths.push(file);
+  }
+  for (const file of unread) {
+    const owner = [...groups.values()].find(({ name }) => how.isNamedFor(name, file));
+    if (owner) owner.paths.push(file);
+    else groups.set(file, { name: path.basename(file), paths: [file] });
+  }
+  return [...groups.values()];
 }

@@ -21,13 +21,7 @@ export {
   type ChunkRepairResult,
   repairChunkFiles,
 } from './chunk-repair.ts';
-export {
-  chunkFileName,
-  type ChunkGroup,
-  findChunkFiles,
-  groupChunkFiles,
-  isChunkNamedFor,
-} from './chunk-set.ts';
+export { chunkFileName, findChunkFiles, groupChunkFiles, isChunkNamedFor } from './chunk-set.ts';
 export { addShares, type AddOptions, type AddResult } from './add-shares.ts';
 export { rangeName, verifyShares, type VerifyResult } from './check-shares.ts';
 export {
@@ -55,7 +49,6 @@ export {
   inspectShare,
   isNamedFor,
   type Share,
-  type ShareGroup,
 } from './share-set.ts';
 export { combineSecret, splitSecret } from './shamir.ts';
 export { splitFile, type SplitOptions, type SplitResult } from './split.ts';

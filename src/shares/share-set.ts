@@ -5,7 +5,7 @@
 import path from 'node:path';
 import { errorCode, HoldfastError, mapBounded, toHex } from '../base/index.ts';
 import { type EnvelopeFields, FileSeal, readEnvelope } from './file-seal.ts';
-import { faultOf, findFiles, InputFile, NOT_THERE } from './files.ts';
+import { faultOf, type FileGroup, findFiles, groupFiles, InputFile, NOT_THERE } from './files.ts';
 import {
   decodeHeader,
   decodeTrailer,
@@ -205,45 +205,31 @@ function mixed(a: Share, b: Share): HoldfastError {
   return new HoldfastError('HF_BAD_ARGUMENT', message);
 }
 
-/** Share files of one file, as far as can be seen. */
-export interface ShareGroup {
-  /** Of the file, as the names of its share files have it. */
-  readonly name: string;
-  readonly paths: readonly string[];
-}
-
 /** Whether a share file has the name that `split` gives to those of a file. */
 export function isNamedFor(name: string, file: string): boolean {
   const rest = path.basename(file).startsWith(name) ? path.basename(file).slice(name.length) : '';
   return /^(-\d+){1,2}\.sf$/.test(rest);
 }
 
-/** Each path in one group; what cannot be read goes to those whose name it has. */
-export async function groupShareFiles(paths: readonly string[]): Promise<ShareGroup[]> {
-  const groups = new Map<string, { name: string; paths: string[] }>();
-  const unread: string[] = [];
-  const shares = await mapBounded(paths, OPENS_MAX, (file) =>
-    inspectShare(file).catch(() => undefined),
-  );
-  for (const [index, file] of paths.entries()) {
-    const share = shares[index];
-    if (!share || !('header' in share)) {
-      unread.push(file);
-      continue;
-    }
-    const { start, isFinal } = share.header;
-    const isChunk = start > 0 || !isFinal;
-    const ending = isChunk ? /-\d+-\d+\.sf$/ : /-\d+\.sf$/;
-    const name = path.basename(file).replace(ending, '');
-    const key = share.trailer ? fileKey(share) : `${fileKey(share)}/${name}`;
-    const group = groups.get(key) ?? { name, paths: [] };
-    groups.set(key, group);
-    group.paths.push(file);
-  }
-  for (const file of unread) {
-    const owner = [...groups.values()].find(({ name }) => isNamedFor(name, file));
-    if (owner) owner.paths.push(file);
-    else groups.set(file, { name: path.basename(file), paths: [file] });
-  }
-  return [...groups.values()];
+/** As {@link groupFiles}: one for each file, which of plain shares the name tells as well. */
+export async function groupShareFiles(paths: readonly string[]): Promise<FileGroup[]> {
+  return await groupFiles(paths, {
+    async labelOf(file) {
+      const share = await inspectShare(file).catch(() => undefined);
+      if (!share || !('header' in share)) return undefined;
+      const name = stemOf(share);
+      return { key: share.trailer ? fileKey(share) : `${fileKey(share)}/${name}`, name };
+    },
+    isNamedFor,
+  });
+}
+
+/** Whether it is a share of a chunk that is not the whole file. */
+export function isOfPart({ header: { start, isFinal } }: Share): boolean {
+  return start > 0 || !isFinal;
+}
+
+/** `photos.tar` of `photos.tar-2.sf`, or of `photos.tar-1-2.sf` where it is of a chunk. */
+export function stemOf(share: Share): string {
+  return path.basename(share.path).replace(isOfPart(share) ? /-\d+-\d+\.sf$/ : /-\d+\.sf$/, '');
 }

@@ -21,7 +21,7 @@ import {
 import type { Clock } from '../env/index.ts';
 import type { CallContext, Network } from '../net/index.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { type ChunkStore, type GetOptions, statChunks } from './chunk-store.ts';
+import { type ChunkStore, type GetOptions, statChunks, type StoreState } from './chunk-store.ts';
 import { OperationGate, ServedMemory } from './served-limits.ts';
 import { BatchWriter, readInto, sendChunk, withinMs } from './store-streams.ts';
 import * as wire from './store-wire.ts';
@@ -50,30 +50,33 @@ export function serveStores(
 ): void {
   const server = new StoreServer(stores, options);
   const { put, putStream, get, getStream, stat, remove, list, ...others } = wire.STORE_METHODS;
-  function answer<Schema extends v.GenericSchema>(
+  function answer<Schema extends v.GenericSchema<unknown, { device: DeviceId }>>(
     method: string,
     schema: Schema,
-    handler: (arg: v.InferOutput<Schema>, context: CallContext) => Promise<unknown>,
+    handler: (store: ChunkStore, arg: Arg<Schema>, context: CallContext) => Promise<object>,
   ): void {
-    network.handle<v.InferOutput<Schema>>(method, { schema }, handler);
+    network.handle<Arg<Schema>>(method, { schema }, (arg, context) =>
+      server.serve(arg.device, context.from, (store) => handler(store, arg, context)),
+    );
   }
-  answer(put, wire.PUT, (arg, context) => server.put(arg, context));
-  answer(putStream, wire.PUT_STREAM, (arg, context) => server.putStream(arg, context));
-  answer(get, wire.GET, (arg, context) => server.get(arg, context));
-  answer(getStream, wire.GET, (arg, context) => server.getStream(arg, context));
-  answer(stat, wire.STAT, (arg, context) => server.stat(arg, context));
-  answer(others.statMany, wire.STAT_MANY, (arg, context) => server.statMany(arg, context));
-  answer(remove, wire.REMOVE, (arg, context) => server.remove(arg, context));
-  answer(others.dispute, wire.STAT, (arg, context) => server.dispute(arg, context));
-  answer(list, wire.LIST, (arg, context) => server.list(arg, context));
-  answer(others.digests, wire.STORE, (arg, context) => server.digests(arg, context));
-  answer(others.usage, wire.STORE, (arg, context) => server.usage(arg, context));
-  answer(others.scrub, wire.SCRUB, (arg, context) => server.scrub(arg, context));
+  answer(put, wire.PUT, (...call) => server.put(...call));
+  answer(putStream, wire.PUT_STREAM, (...call) => server.putStream(...call));
+  answer(get, wire.GET, (...call) => server.get(...call));
+  answer(getStream, wire.GET, (...call) => server.getStream(...call));
+  answer(stat, wire.STAT, (store, arg) => server.stat(store, arg));
+  answer(others.statMany, wire.STAT_MANY, (...call) => server.statMany(...call));
+  answer(remove, wire.REMOVE, (...call) => server.remove(...call));
+  answer(others.dispute, wire.STAT, (...call) => server.dispute(...call));
+  answer(list, wire.LIST, (...call) => server.list(...call));
+  answer(others.digests, wire.STORE, (...call) => server.digests(...call));
+  answer(others.usage, wire.STORE, (store) => server.usage(store));
+  answer(others.scrub, wire.SCRUB, (...call) => server.scrub(...call));
   network.handle(others.settle, {}, () => null);
 }
 
 type Arg<Schema extends v.GenericSchema> = v.InferOutput<Schema>;
-type Answer<Schema extends v.GenericSchema> = Promise<v.InferOutput<Schema>>;
+/** What an answer says besides how the store is. */
+type Answer<Schema extends v.GenericSchema> = Promise<Omit<v.InferOutput<Schema>, 'state'>>;
 
 class StoreServer {
   readonly #stores: () => readonly ChunkStore[];
@@ -86,24 +89,40 @@ class StoreServer {
     this.#options = options;
   }
 
-  async put(arg: Arg<typeof wire.PUT>, { from, signal }: CallContext): Answer<typeof wire.ANSWER> {
-    const { id, generation, bytes } = arg;
-    const store = this.#storeOf(arg.device);
+  /**
+   * What every operation has in common: its store is here, and does not serve too many.
+   * @throws HF_UNAVAILABLE, HF_BUSY.
+   */
+  async serve<Said extends object>(
+    device: DeviceId,
+    from: NodeId,
+    work: (store: ChunkStore) => Promise<Said>,
+  ): Promise<Said & { readonly state: StoreState }> {
+    const store = this.#storeOf(device);
     using _slot = this.#gate.enter(from, store.id);
+    const said = await work(store);
+    return { ...said, state: store.state };
+  }
+
+  async put(
+    store: ChunkStore,
+    arg: Arg<typeof wire.PUT>,
+    { from, signal }: CallContext,
+  ): Answer<typeof wire.ANSWER> {
+    const { id, generation, bytes } = arg;
     this.#checkMayPut(from, id);
     this.#checkEpoch(arg);
     await store.put(id, bytes, { generation, signal });
-    return { state: store.state };
+    return {};
   }
 
   async putStream(
+    store: ChunkStore,
     arg: Arg<typeof wire.PUT_STREAM>,
     { from, stream, signal }: CallContext,
   ): Answer<typeof wire.ANSWER> {
     const { id, generation, lengthBytes } = arg;
     const source = given(stream);
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
     this.#checkMayPut(from, id);
     this.#checkEpoch(arg);
     await this.#within(lengthBytes, signal, async (within) => {
@@ -114,32 +133,29 @@ class StoreServer {
       this.#checkEpoch(arg);
       await store.put(id, lent.bytes, { generation, signal: within });
     });
-    return { state: store.state };
+    return {};
   }
 
   async get(
+    store: ChunkStore,
     arg: Arg<typeof wire.GET>,
     { from, signal }: CallContext,
   ): Answer<typeof wire.GET_ANSWER> {
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
     const lengthBytes = arg.lengthBytes ?? (await lengthOf(store, arg));
-    if (lengthBytes > LIMITS.inlineChunkBytesMax) return { state: store.state, lengthBytes };
+    if (lengthBytes > LIMITS.inlineChunkBytesMax) return { lengthBytes };
     using _memory = await this.#memory.reserve(from, lengthBytes, signal);
     const bytes = await store.get(arg.id, { ...rangeOf(arg), signal });
     // It was put just now.
     const isLarge = bytes !== undefined && bytes.length > LIMITS.inlineChunkBytesMax;
-    return { state: store.state, ...(isLarge ? { lengthBytes: bytes.length } : { bytes }) };
+    return isLarge ? { lengthBytes: bytes.length } : { bytes };
   }
 
   async getStream(
+    store: ChunkStore,
     arg: Arg<typeof wire.GET>,
     { from, signal, stream }: CallContext,
   ): Answer<typeof wire.GET_STREAM_ANSWER> {
-    const target = given(stream);
-    target.resume(); // the caller has nothing to say
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
+    const target = givenToFill(stream);
     const lengthBytes = arg.lengthBytes ?? (await lengthOf(store, arg));
     return await this.#within(lengthBytes, signal, async (within) => {
       using _memory = await this.#memory.reserve(from, lengthBytes, within);
@@ -148,100 +164,78 @@ class StoreServer {
         using _ = destroyedWith(target, within);
         await sendChunk(target, bytes);
       }
-      return { state: store.state, isThere: bytes !== undefined };
+      return { isThere: bytes !== undefined };
     });
   }
 
-  async stat(arg: Arg<typeof wire.STAT>, { from }: CallContext): Answer<typeof wire.STAT_ANSWER> {
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
-    const entry = await store.stat(arg.id);
-    return { state: store.state, entry };
+  async stat(store: ChunkStore, { id }: Arg<typeof wire.STAT>): Answer<typeof wire.STAT_ANSWER> {
+    return { entry: await store.stat(id) };
   }
 
   async statMany(
-    arg: Arg<typeof wire.STAT_MANY>,
-    { from, signal }: CallContext,
+    store: ChunkStore,
+    { ids }: Arg<typeof wire.STAT_MANY>,
+    { signal }: CallContext,
   ): Answer<typeof wire.STAT_MANY_ANSWER> {
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
-    const entries = await statChunks(store, arg.ids, { signal });
-    return { state: store.state, entries: entries.map((entry) => entry ?? null) };
+    const entries = await statChunks(store, ids, { signal });
+    return { entries: entries.map((entry) => entry ?? null) };
   }
 
   async remove(
-    arg: Arg<typeof wire.REMOVE>,
+    store: ChunkStore,
+    { id, generationMax }: Arg<typeof wire.REMOVE>,
     { from, signal }: CallContext,
   ): Answer<typeof wire.REMOVE_ANSWER> {
-    const { id, generationMax } = arg;
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
     if (!(await this.#options.mayRemove(from, id))) {
       throw new HoldfastError('HF_DENIED', 'deletes are taken only from the steward');
     }
-    const isRemoved = await store.remove(id, { generationMax, signal });
-    return { state: store.state, isRemoved };
+    return { isRemoved: await store.remove(id, { generationMax, signal }) };
   }
 
   /** Costs what a read costs and does no more harm, so everybody may ask. */
   async dispute(
+    store: ChunkStore,
     arg: Arg<typeof wire.STAT>,
     { from, signal }: CallContext,
   ): Answer<typeof wire.DISPUTE_ANSWER> {
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
     using _memory = await this.#memory.reserve(from, await lengthOf(store, arg), signal);
     const isBad = (await store.dispute?.(arg.id, { signal })) ?? false;
-    return { state: store.state, isThere: (await store.stat(arg.id)) !== undefined, isBad };
+    return { isThere: (await store.stat(arg.id)) !== undefined, isBad };
   }
 
   async list(
+    store: ChunkStore,
     arg: Arg<typeof wire.LIST>,
-    { from, signal, stream }: CallContext,
+    { signal, stream }: CallContext,
   ): Answer<typeof wire.ANSWER> {
-    const target = given(stream);
-    target.resume();
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
-    const writer = new BatchWriter(target, wire.writeEntry);
+    const writer = new BatchWriter(givenToFill(stream), wire.writeEntry);
     const group = arg.group === undefined ? {} : { group: arg.group };
     for await (const entry of store.list({ ...group, signal })) await writer.add(entry);
     await writer.flush();
-    return { state: store.state };
+    return {};
   }
 
   async digests(
-    arg: Arg<typeof wire.STORE>,
-    { from, stream }: CallContext,
+    store: ChunkStore,
+    _: Arg<typeof wire.STORE>,
+    { stream }: CallContext,
   ): Answer<typeof wire.ANSWER> {
-    const target = given(stream);
-    target.resume();
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
-    const writer = new BatchWriter(target, wire.writeDigest);
+    const writer = new BatchWriter(givenToFill(stream), wire.writeDigest);
     for (const digest of await store.digests()) await writer.add(digest);
     await writer.flush();
-    return { state: store.state };
+    return {};
   }
 
-  async usage(
-    arg: Arg<typeof wire.STORE>,
-    { from }: CallContext,
-  ): Answer<typeof wire.USAGE_ANSWER> {
-    const store = this.#storeOf(arg.device);
-    using _slot = this.#gate.enter(from, store.id);
-    const usage = await store.usage();
-    return { state: store.state, usage };
+  async usage(store: ChunkStore): Answer<typeof wire.USAGE_ANSWER> {
+    return { usage: await store.usage() };
   }
 
   async scrub(
+    store: ChunkStore,
     { device, ...caps }: Arg<typeof wire.SCRUB>,
-    { from, signal, stream }: CallContext,
+    { signal, stream }: CallContext,
   ): Answer<typeof wire.SCRUB_ANSWER> {
-    const target = given(stream);
-    target.resume();
-    const store = this.#storeOf(device);
-    using _slot = this.#gate.enter(from, store.id);
+    const target = givenToFill(stream);
     using _alone = this.#gate.enterAlone(`a scrub of ${device} for another node`);
     const writer = new BatchWriter(target, wire.writeNews);
     let progress = { kind: 'progress' as const, checkedBytes: 0, totalBytes: 0 };
@@ -257,7 +251,7 @@ class StoreServer {
       for (const news of [progress, ...report.findings]) await writer.add(news);
       await writer.flush();
       const { checkedChunks, checkedBytes } = report;
-      return { state: store.state, checkedChunks, checkedBytes };
+      return { checkedChunks, checkedBytes };
     } finally {
       done.abort();
       await telling;
@@ -326,6 +320,11 @@ function badStream(reason: string): HoldfastError {
 function given(stream: Duplex | undefined): Duplex {
   if (stream) return stream;
   throw new HoldfastError('HF_BAD_ARGUMENT', 'this is asked for with a stream');
+}
+
+/** A stream on which the caller has nothing to say. */
+function givenToFill(stream: Duplex | undefined): Duplex {
+  return given(stream).resume();
 }
 
 function destroyedWith(stream: Duplex, signal: AbortSignal): Disposable {

@@ -15,6 +15,8 @@ import {
   openStripesBed,
   prepare,
   readAll,
+  rebuild,
+  refOf,
   rs42,
   store,
   type StripesBed,
@@ -25,10 +27,6 @@ const content = bytesOf(300_000);
 
 async function inspect({ stripes }: StripesBed, ref: StripeRef): Promise<StripeHealth> {
   return await stripes.inspect(ref.stripe, ref.schemeNumber);
-}
-
-async function rebuild({ stripes }: StripesBed, ref: StripeRef) {
-  return await stripes.rebuild({ ...ref, generation: 1 });
 }
 
 function apart({ places }: StripeHealth): number {
@@ -46,13 +44,12 @@ async function withGuest(bed: StripesBed) {
     const away = homeOf(bed, prepared, 5);
     bed.bed.away.add(away);
     await bed.stripes.spread(prepared, { generation: 1 });
-    const { stripe, schemeNumber, key, contentBytes } = prepared;
-    const ref = { stripe, schemeNumber, key, contentBytes };
+    const ref = refOf(prepared);
     const host = (await inspect(bed, ref)).places[5]!.foundAt[0]!;
     for (const index of [0, 1, 2, 3, 4]) {
       const emptied = homeOf(bed, prepared, index);
       await bed.cluster.setDevices([bed.bed.deviceOf(emptied, 'draining')]);
-      const wanted = bed.cluster.place(stripe, rs42);
+      const wanted = bed.cluster.place(ref.stripe, rs42);
       if (wanted[index] === host && wanted[5] === away.id) return { ref, away, host, emptied };
       await bed.cluster.setDevices([bed.bed.deviceOf(emptied, 'in')]);
     }

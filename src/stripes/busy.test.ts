@@ -8,12 +8,13 @@ import { HoldfastError, LIMITS } from '../base/index.ts';
 import { type MemoryChunkStore, PeerTurns } from '../store/index.ts';
 import {
   bytesOf,
+  change,
   chunkOf,
   homeOf,
-  lyingStore,
   openStripesBed,
   prepare,
   readAll,
+  refOf,
   rs42,
   type StripesBed,
 } from '../../test/suites/store-bed.ts';
@@ -22,16 +23,12 @@ import type { ChunkStore } from '../store/index.ts';
 const content = bytesOf(300_000);
 const { storeAnswerMs, storeBusyMs } = LIMITS;
 
-function changed(bed: StripesBed, inner: MemoryChunkStore, by: Partial<ChunkStore>): void {
-  bed.bed.wraps.set(inner, { ...lyingStore(inner, (chunk) => chunk), ...by });
-}
-
 /** Refuses puts for so long. */
 function busyFor(bed: StripesBed, inner: MemoryChunkStore, ms: number): { count: number } {
   const { clock } = bed.bed.env;
   const untilMs = clock.monotonic() + ms;
   const refused = { count: 0 };
-  changed(bed, inner, {
+  change(bed, inner, {
     async put(...args) {
       if (clock.monotonic() >= untilMs) return await inner.put(...args);
       refused.count += 1;
@@ -50,9 +47,8 @@ async function spread(bed: StripesBed, first: (inner: MemoryChunkStore) => void)
   const report = await bed.stripes.spread(prepared, { generation: 1 });
   expect(report).toEqual({ durableCount: 6, isDegraded: false });
   const ms = bed.bed.env.clock.monotonic() - startMs;
-  const { stripe, schemeNumber, key, contentBytes } = prepared;
   const isInPlace = (await home.stat(chunkOf(prepared, 0))) !== undefined;
-  return { ref: { stripe, schemeNumber, key, contentBytes }, isInPlace, ms };
+  return { ref: refOf(prepared), isInPlace, ms };
 }
 
 describe('a store that is busy', () => {
@@ -87,7 +83,7 @@ describe('turns', () => {
         await bed.bed.env.clock.sleep(2 * storeAnswerMs);
         return { [Symbol.dispose]: () => {} };
       };
-      changed(bed, inner, { turn });
+      change(bed, inner, { turn });
     });
     expect(isInPlace).toBe(true);
     expect(ms).toBeGreaterThanOrEqual(2 * storeAnswerMs);
@@ -99,7 +95,7 @@ describe('turns', () => {
     const turns = new PeerTurns();
     const hang = async (): Promise<never> => await new Promise(() => {});
     const turn: ChunkStore['turn'] = async (options) => await turns.take(hung.id, options?.signal);
-    changed(bed, hung, { put: hang, turn });
+    change(bed, hung, { put: hang, turn });
     const { clock } = bed.bed.env;
     const startMs = clock.monotonic();
     const puts = Array.from({ length: 4 * LIMITS.callsPerStoreMax }, async (_, seed) => {

@@ -8,17 +8,18 @@ import { describe, expect, it } from 'vitest';
 import { errorCode, HoldfastError, LIMITS, parseScheme, stripeId } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
 import { MetricsTable } from '../env/index.ts';
-import type { ChunkStore, MemoryChunkStore } from '../store/index.ts';
+import type { MemoryChunkStore } from '../store/index.ts';
 import {
   bytesOf,
+  change,
   chunkOf,
   codeOf,
   freeSlots,
   homeOf,
-  lyingStore,
   openStripesBed,
   prepare,
   readAll,
+  refOf,
   rs42,
   store,
   type StripesBed,
@@ -41,12 +42,6 @@ async function msOf({ bed }: StripesBed, work: () => Promise<unknown>): Promise<
   return bed.env.clock.monotonic() - start;
 }
 
-/** A store with some operations changed. */
-function changed(bed: StripesBed, inner: MemoryChunkStore, by: Partial<ChunkStore>): void {
-  const wrap = { ...lyingStore(inner, (chunk) => chunk), ...by };
-  bed.bed.wraps.set(inner, wrap);
-}
-
 type Fault = 'hangs' | 'lags' | 'dies' | 'lies';
 
 /** What a store does when it is asked to put or to give a chunk. */
@@ -60,7 +55,7 @@ function misbehave(bed: StripesBed, inner: MemoryChunkStore, fault: Fault): void
       throw new HoldfastError('HF_UNAVAILABLE', 'gone in the middle');
     }
   };
-  changed(bed, inner, {
+  change(bed, inner, {
     async put(id, chunk, options) {
       await before(options.signal);
       await inner.put(id, chunk, options);
@@ -80,7 +75,7 @@ describe('a store that hangs in a put', () => {
     const released = Promise.withResolvers<void>();
     const calls: Promise<boolean>[] = [];
     let isReleased = false;
-    changed(bed, inner, {
+    change(bed, inner, {
       put: async (id, chunk, options) => {
         if (isReleased) return await inner.put(id, chunk, options);
         const given = new Uint8Array(chunk);
@@ -106,8 +101,7 @@ describe('a store that hangs in a put', () => {
         using prepared = await prepare(bed, mine);
         const report = await bed.stripes.spread(prepared, { generation: GENERATION });
         expect(report).toEqual({ durableCount: 6, isDegraded: false });
-        const { stripe, schemeNumber, key, contentBytes } = prepared;
-        refs.push({ mine, ref: { stripe, schemeNumber, key, contentBytes } });
+        refs.push({ mine, ref: refOf(prepared) });
       });
       expect(ms).toBeLessThan(LIMITS.storeAnswerMs + 1000);
     }
@@ -237,7 +231,7 @@ describe('a put by an old layout', () => {
     stale.place(prepared.stripe, rs42);
     await cluster.setDevices([bed.bed.deviceOf(gone, 'draining')]);
     expect(cluster.topology().epoch).toBeGreaterThan(before);
-    changed(bed, gone, {
+    change(bed, gone, {
       put: async () => {
         throw new HoldfastError('HF_OLD_EPOCH', 'the group was whole since');
       },
@@ -303,7 +297,7 @@ describe('a get', () => {
     const ref = await store(bed, content, { scheme: copy3 });
     let askedCount = 0;
     for (const inner of bed.bed.stores) {
-      changed(bed, inner, {
+      change(bed, inner, {
         get: async (id, options) => {
           askedCount += 1;
           expect(options?.target).toBeUndefined();
@@ -461,7 +455,7 @@ describe('a rebuild', () => {
     let readBytes = 0;
     for (const each of bed.bed.stores) {
       const inner = each;
-      changed(bed, inner, {
+      change(bed, inner, {
         get: async (...get) => {
           const chunk = await inner.get(...get);
           readBytes += chunk?.length ?? 0;

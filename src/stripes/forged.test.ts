@@ -15,6 +15,7 @@ import {
   lyingStore,
   openStripesBed,
   readAll,
+  rebuild,
   rs42,
   store,
   type StripesBed,
@@ -24,10 +25,6 @@ import type { StripeRef } from './index.ts';
 const content = bytesOf(300_000);
 /** Past the header, so that only the digest shows it. */
 const OFFSET = 5000;
-
-function rebuild({ stripes }: StripesBed, { stripe, schemeNumber }: StripeRef) {
-  return stripes.rebuild({ stripe, schemeNumber, generation: 1 });
-}
 
 async function placesOf({ stripes }: StripesBed, { stripe, schemeNumber }: StripeRef) {
   return (await stripes.inspect(stripe, schemeNumber)).places;

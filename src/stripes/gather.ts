@@ -10,6 +10,8 @@ import {
   type ChunkId,
   type DeviceId,
   errorCode,
+  formatScheme,
+  HoldfastError,
   LIMITS,
   mapBounded,
   type Scheme,
@@ -280,6 +282,13 @@ export class ShardFinder {
     yield [...likely] as ChunkStore[];
     yield stores().filter((store) => !likely.has(store));
   }
+}
+
+export function tooFewShards(scheme: Scheme, have: number): HoldfastError {
+  return new HoldfastError(
+    'HF_TOO_FEW_SHARDS',
+    `${formatScheme(scheme)}: have ${have} good shards, need ${scheme.k}`,
+  );
 }
 
 function isSameMemory(a: Uint8Array, b: Uint8Array): boolean {

@@ -10,6 +10,7 @@
  */
 import { errorCode } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
+import { unlessBug } from './unless-bug.ts';
 
 export interface HedgeOptions {
   readonly clock: Clock;
@@ -68,7 +69,7 @@ export async function firstFew<Candidate>(
       wake();
     } while (queue.length > 0 && extra < options.extraMax);
   };
-  if (options.extraMax > 0) hedge().catch(unlessStopped);
+  if (options.extraMax > 0) hedge().catch(unlessBug);
   while (found.length < count && failures.length === 0) {
     while (queue.length > 0 && underWay < count - found.length + extra) start(queue.shift()!);
     // When those under way cannot be enough, they are waited for no longer than a hedge.
@@ -83,8 +84,4 @@ export async function firstFew<Candidate>(
   }
   if (failures.length > 0) throw failures[0];
   return found;
-}
-
-function unlessStopped(error: unknown): void {
-  if (errorCode(error) === undefined) throw error;
 }

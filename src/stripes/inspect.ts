@@ -1,17 +1,11 @@
 /** Where the shards of a stripe are, by asking every store alive. */
-import {
-  type DeviceId,
-  errorCode,
-  LIMITS,
-  mapBounded,
-  type Scheme,
-  type StripeId,
-} from '../base/index.ts';
+import { type DeviceId, LIMITS, mapBounded, type Scheme, type StripeId } from '../base/index.ts';
 import { countApart, settledPlaces } from '../placement/index.ts';
 import { statChunks } from '../store/index.ts';
 import type { Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
 import type { ShardPlace, StripeHealth } from './stripe-store.ts';
+import { unlessBug } from './unless-bug.ts';
 
 export async function inspectStripe(
   { cluster, calls, stores }: Pick<Whereabouts, 'cluster' | 'calls' | 'stores'>,
@@ -43,8 +37,4 @@ export async function inspectStripe(
   const apart = countApart(places.map(({ foundAt }) => foundAt));
   const isWhole = found === scheme.n && apart >= Math.min(scheme.n, alive.length);
   return { places, spareCount: found - scheme.k, isWhole };
-}
-
-export function unlessBug(error: unknown): undefined {
-  if (errorCode(error) === undefined) throw error;
 }

@@ -12,6 +12,8 @@ import {
   openStripesBed,
   prepare,
   readAll,
+  rebuild,
+  refOf,
   rs42,
   store,
   type StripesBed,
@@ -28,13 +30,8 @@ async function nearStripe(bed: StripesBed, mine: Set<DeviceId>): Promise<StripeR
     const row = bed.cluster.place(prepared.stripe, near3);
     if (row.some((device) => device && mine.has(device))) continue;
     await bed.stripes.spread(prepared, { generation: 1 });
-    const { stripe, schemeNumber, key, contentBytes } = prepared;
-    return { stripe, schemeNumber, key, contentBytes };
+    return refOf(prepared);
   }
-}
-
-async function rebuild({ stripes }: StripesBed, ref: StripeRef) {
-  return await stripes.rebuild({ ...ref, generation: 1 });
 }
 
 /** Devices that hold a shard, by index. */

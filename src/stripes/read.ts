@@ -3,19 +3,11 @@
  * opens, every byte is what was written. Only when it does not are the shards checked one by one
  * against their digests, the bad ones left out and others fetched in their place.
  */
-import {
-  assert,
-  errorCode,
-  formatScheme,
-  HoldfastError,
-  schemeOfNumber,
-  type StripeId,
-  throwIfAborted,
-} from '../base/index.ts';
+import { assert, errorCode, schemeOfNumber, type StripeId, throwIfAborted } from '../base/index.ts';
 import { openSegments, segmentRange } from '../crypto/index.ts';
 import type { StripeCoder } from './coder.ts';
 import { CONTENT_FORMAT, decodeStripe } from './coding.ts';
-import { ShardFinder, type Whereabouts } from './gather.ts';
+import { ShardFinder, tooFewShards, type Whereabouts } from './gather.ts';
 import { firstFew } from './hedge.ts';
 import { isShort, type StripeShape, stripeShape } from './shape.ts';
 import type { SlotPool } from './slab.ts';
@@ -63,14 +55,6 @@ function cut(bytes: Uint8Array, { offset, lengthBytes }: ByteRange): Uint8Array 
   return bytes.subarray(offset, offset + lengthBytes);
 }
 
-function tooFew(shape: StripeShape, have: number): HoldfastError {
-  const { scheme } = shape;
-  return new HoldfastError(
-    'HF_TOO_FEW_SHARDS',
-    `${formatScheme(scheme)}: have ${have} good shards, need ${scheme.k}`,
-  );
-}
-
 /** Copies, one after the other until one opens; one more when that takes long. */
 async function readShort(
   context: ReadContext,
@@ -90,7 +74,7 @@ async function readShort(
     }
   };
   await finder.takeSome(1, { bytes, signal, extraMax: 1, ask });
-  if (!content) throw tooFew(shape, 0);
+  if (!content) throw tooFewShards(shape.scheme, 0);
   return content;
 }
 
@@ -215,7 +199,7 @@ async function readWhole(
     const options = { rooms, lease, exclude, avoid, signal };
     const more = await finder.gather(k - good.length, options);
     const present = [...good, ...more];
-    if (present.length < k) throw tooFew(shape, present.length);
+    if (present.length < k) throw tooFewShards(shape.scheme, present.length);
     try {
       await coder.decode(lease.slot, shape, { key, present });
       // Who has got the content elsewhere meanwhile may use `target` for something else.

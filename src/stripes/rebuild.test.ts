@@ -17,6 +17,7 @@ import {
   lyingStore,
   openStripesBed,
   prepare,
+  rebuild,
   rs42,
   store,
   type StripesBed,
@@ -24,10 +25,6 @@ import {
 import type { StripeRef } from './index.ts';
 
 const content = bytesOf(300_000);
-
-function rebuild({ stripes }: StripesBed, { stripe, schemeNumber: number }: StripeRef) {
-  return stripes.rebuild({ stripe, schemeNumber: number, generation: 1 });
-}
 
 /** A stripe and its chunks as they were made. */
 async function storedStripe(bed: StripesBed, scheme: Scheme = rs42, size = content.length) {

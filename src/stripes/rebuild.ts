@@ -6,7 +6,6 @@
 import {
   bytesEqual,
   type ChunkId,
-  formatScheme,
   HoldfastError,
   LIMITS,
   mapBounded,
@@ -17,8 +16,8 @@ import {
 import { checkChunk, chunkHeaderBytes, decodeChunkHeader, stripeIdOf } from '../store/index.ts';
 import type { Random } from '../env/index.ts';
 import type { StripeCoder } from './coder.ts';
-import { ShardFinder, type Whereabouts } from './gather.ts';
-import { inspectStripe, unlessBug } from './inspect.ts';
+import { ShardFinder, tooFewShards, type Whereabouts } from './gather.ts';
+import { inspectStripe } from './inspect.ts';
 import { chunkIds } from './shape.ts';
 import { fitsSlot, type LentChunk, type SlotLease, type SlotPool } from './slab.ts';
 import { type Plan, planSteps, type Step } from './plan-steps.ts';
@@ -26,6 +25,7 @@ import { NO_SPARES } from './spares.ts';
 import { putWithHandOff } from './spread.ts';
 import { removeSurplus, type Subject } from './surplus.ts';
 import type { RebuildReport, StripeHealth, WantedShards } from './stripe-store.ts';
+import { unlessBug } from './unless-bug.ts';
 
 /** Each finds another holder that forges: more than a code bears would be in vain. */
 const ROUNDS_MAX = 4;
@@ -39,6 +39,13 @@ export interface RebuildContext extends Whereabouts {
 interface WorkContext extends RebuildContext {
   /** Told that a shard was not what its id names. */
   readonly onForged: () => void;
+}
+
+interface Work extends Subject {
+  /** As of the last inspection. */
+  readonly health: StripeHealth;
+  /** Why stores have not taken shards. */
+  readonly failures: unknown[];
 }
 
 export async function rebuildStripe(
@@ -69,10 +76,7 @@ export async function rebuildStripe(
 }
 
 /** @returns bytes written. */
-async function carryOut(
-  context: WorkContext,
-  work: Subject & Plan & { readonly health: StripeHealth; readonly failures: unknown[] },
-): Promise<number> {
+async function carryOut(context: WorkContext, work: Work & Plan): Promise<number> {
   const { steps } = work;
   const moved = await mapBounded(steps, steps.length, async (step) => {
     return step.isMissing ? undefined : await moveShard(context, work, step);
@@ -88,23 +92,14 @@ async function carryOut(
  */
 async function moveShard(
   context: WorkContext,
-  {
-    stripe,
-    scheme,
-    health,
-    generation,
-    signal,
-    failures,
-  }: Subject & {
-    readonly health: StripeHealth;
-    readonly failures: unknown[];
-  },
+  work: Work,
   { shardIndex, target: own }: Step,
 ): Promise<number | undefined> {
-  const finder = finderOf(context, { stripe, scheme }, health);
+  const { scheme, generation, signal, failures } = work;
+  const finder = finderOf(context, work);
   const id = finder.ids[shardIndex]!;
+  const bytes = LIMITS.stripeShardBytesMax / scheme.n;
   for (;;) {
-    const bytes = LIMITS.stripeShardBytesMax / scheme.n;
     const chunk = await finder.fetchKnown(shardIndex, { bytes, signal });
     if (!chunk) return undefined;
     if (!isGood(id, chunk)) {
@@ -133,10 +128,7 @@ function notFromASlot(bytes: Uint8Array): LentChunk {
 }
 
 /** Makes shards again from any k others. @returns bytes written. */
-async function makeShards(
-  context: WorkContext,
-  work: Subject & Plan & { readonly health: StripeHealth; readonly failures: unknown[] },
-): Promise<number> {
+async function makeShards(context: WorkContext, work: Work & Plan): Promise<number> {
   const { stripe, scheme, steps, generation, signal, failures } = work;
   using lease = await context.slots.lease();
   const chunks = await makeChunks(context, work, lease);
@@ -156,12 +148,12 @@ async function makeShards(
 /** @returns chunks by index, in the slot's memory; those of the steps are verified. */
 async function makeChunks(
   context: WorkContext,
-  work: Subject & Pick<Plan, 'steps'> & { readonly health: StripeHealth },
+  work: Work & Plan,
   lease: SlotLease,
 ): Promise<readonly Uint8Array[]> {
-  const { stripe, scheme, steps, signal, health } = work;
-  const finder = finderOf(context, work, health);
-  const sizes = await sizesOf(finderOf(context, work, health), scheme, signal);
+  const { stripe, scheme, steps, signal } = work;
+  const finder = finderOf(context, work);
+  const sizes = await sizesOf(finderOf(context, work), scheme, signal);
   const rooms = lease.rooms({ scheme, ...sizes });
   const raw = { slot: lease.slot, stripe, scheme, ...sizes };
   const avoid = steps.map(({ shardIndex }) => shardIndex);
@@ -171,7 +163,7 @@ async function makeChunks(
     const exclude = [...good, ...bad];
     const options = { rooms, lease, exclude, avoid, lentNot: avoid, signal };
     const more = await finder.gather(scheme.k - good.length, options);
-    if (good.length + more.length < scheme.k) throw lost(scheme, good.length + more.length);
+    if (good.length + more.length < scheme.k) throw tooFewShards(scheme, good.length + more.length);
     const checked = await context.coder.check(raw, more);
     const forged = more.filter((index) => !checked.includes(index));
     await finder.report(forged);
@@ -185,21 +177,10 @@ async function makeChunks(
 }
 
 /** Knows who has what, as of the inspection. */
-function finderOf(
-  context: RebuildContext,
-  { stripe, scheme }: Pick<Subject, 'stripe' | 'scheme'>,
-  { places }: StripeHealth,
-): ShardFinder {
+function finderOf(context: RebuildContext, { stripe, scheme, health }: Work): ShardFinder {
   const finder = new ShardFinder(context, stripe, scheme);
-  for (const { shardIndex, foundAt } of places) finder.know(shardIndex, foundAt);
+  for (const { shardIndex, foundAt } of health.places) finder.know(shardIndex, foundAt);
   return finder;
-}
-
-function lost(scheme: Scheme, have: number): HoldfastError {
-  return new HoldfastError(
-    'HF_TOO_FEW_SHARDS',
-    `${formatScheme(scheme)}: have ${have} good shards, need ${scheme.k}`,
-  );
 }
 
 /** Lengths come from any chunk's header: repair knows nothing of the content. */
@@ -209,16 +190,18 @@ async function sizesOf(
   signal: AbortSignal | undefined,
 ): Promise<{ headerBytes: number; chunkBytes: number }> {
   const headerBytes = chunkHeaderBytes(scheme);
-  for (let index = 0; index < scheme.n; index++) {
-    const range = { offset: 0, lengthBytes: headerBytes };
-    const bytes = await finder.fetchKnown(index, { range, bytes: headerBytes, signal });
-    const header = bytes && headerOf(finder.stripe, bytes);
-    if (!header) continue;
-    const chunkBytes = headerBytes + header.shardBytes;
-    if (fitsSlot({ scheme, chunkBytes })) return { headerBytes, chunkBytes };
-    throw new HoldfastError('HF_TOO_LARGE', `a stripe with chunks of ${chunkBytes} bytes`);
-  }
-  throw lost(scheme, 0);
+  const range = { offset: 0, lengthBytes: headerBytes };
+  let shardBytes: number | undefined;
+  const ask = async (index: number, stopped: AbortSignal): Promise<boolean> => {
+    const bytes = await finder.fetchKnown(index, { range, bytes: headerBytes, signal: stopped });
+    shardBytes ??= bytes && headerOf(finder.stripe, bytes)?.shardBytes;
+    return shardBytes !== undefined;
+  };
+  await finder.takeSome(1, { bytes: headerBytes, signal, extraMax: 1, ask });
+  if (shardBytes === undefined) throw tooFewShards(scheme, 0);
+  const chunkBytes = headerBytes + shardBytes;
+  if (fitsSlot({ scheme, chunkBytes })) return { headerBytes, chunkBytes };
+  throw new HoldfastError('HF_TOO_LARGE', `a stripe with chunks of ${chunkBytes} bytes`);
 }
 
 /** `undefined` when the bytes are not the header of this stripe. */

@@ -21,6 +21,7 @@ import {
 import type { Env } from '../env/index.ts';
 import { type ChunkStore, whileBusy } from '../store/index.ts';
 import type { HedgeOptions } from './hedge.ts';
+import { unlessBug } from './unless-bug.ts';
 
 export interface CallBounds {
   readonly ms: number;
@@ -105,9 +106,10 @@ export class StoreCalls {
 
   /** @throws HF_UNAVAILABLE when another call was late while this one waited; HF_INTERRUPTED. */
   async #turnAt(store: ChunkStore, signal?: AbortSignal): Promise<Disposable | undefined> {
-    const { lateCount } = this.#recordOf(store);
+    const record = this.#recordOf(store);
+    const { lateCount } = record;
     const turn = await store.turn?.({ signal });
-    if (this.#recordOf(store).lateCount <= lateCount) return turn;
+    if (record.lateCount <= lateCount) return turn;
     turn?.[Symbol.dispose]();
     throw new HoldfastError('HF_UNAVAILABLE', `store ${store.id} did not answer others in time`);
   }
@@ -186,10 +188,8 @@ export class StoreCalls {
   async dispute(store: ChunkStore, id: ChunkId): Promise<void> {
     const disputing = this.run(store, { ms: LIMITS.remoteCallMs }, async (signal) => {
       await store.dispute?.(id, { signal });
-    }).catch((error: unknown) => {
-      if (errorCode(error) === undefined) throw error;
     });
-    const ended = disputing.finally(() => this.#disputes.delete(ended));
+    const ended = disputing.catch(unlessBug).finally(() => this.#disputes.delete(ended));
     this.#disputes.add(ended);
     await ended;
   }

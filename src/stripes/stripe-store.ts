@@ -76,7 +76,7 @@ interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface PrepareOptions {
+export interface PrepareOptions {
   readonly scheme: Scheme;
   readonly secret?: Uint8Array | undefined;
   readonly key?: Uint8Array | undefined;

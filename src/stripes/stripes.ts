@@ -27,6 +27,7 @@ import { spreadStripe } from './spread.ts';
 import { answerMs, StoreCalls } from './store-calls.ts';
 import type {
   PreparedStripe,
+  PrepareOptions,
   ReadOptions,
   RebuildReport,
   SpreadReport,
@@ -51,8 +52,6 @@ export interface StripesOptions {
   /** Whether a device is of this node: the last copy of `near-N` goes to one; reads prefer it. */
   readonly isNear?: (device: DeviceId) => boolean;
 }
-
-type PrepareOptions = Parameters<StripeStore['prepareShort']>[1];
 
 export function openStripes(options: StripesOptions): StripeStore {
   const { threadCount, slotCount } = options;

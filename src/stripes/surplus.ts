@@ -20,10 +20,10 @@ import type { Random } from '../env/index.ts';
 import { countApart, leavingDevices } from '../placement/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import type { Whereabouts } from './gather.ts';
-import { unlessBug } from './inspect.ts';
 import { chunkIds } from './shape.ts';
 import { answerMs } from './store-calls.ts';
 import type { ShardPlace, StripeHealth } from './stripe-store.ts';
+import { unlessBug } from './unless-bug.ts';
 
 /** Of a copy that is compared with another one. */
 const SAMPLE_BYTES = 16 * KiB;

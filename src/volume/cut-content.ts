@@ -1,6 +1,6 @@
 /**
- * Cuts content into stripes' worth. What is left below LIMITS.copyContentBytesMax at the end is
- * *short*: it comes as a plain array, so small objects never wait for a stripe's buffer.
+ * Cuts content into stripes' worth. What is left below LIMITS.copyContentBytesMax at the end comes
+ * as a plain array, so small objects never wait for a stripe's buffer.
  */
 import { assert, LIMITS } from '../base/index.ts';
 import type { StripeBuffer } from '../stripes/index.ts';
@@ -9,8 +9,7 @@ import type { ContentSource } from './content-source.ts';
 /** Content of one stripe; who takes a buffer gives it back. */
 export type Cut =
   | { readonly buffer: StripeBuffer; readonly contentBytes: number }
-  | { readonly short: Uint8Array }
-  | { readonly plain: Uint8Array };
+  | { readonly bytes: Uint8Array };
 
 export async function* cutContent(
   source: ContentSource,
@@ -20,7 +19,7 @@ export async function* cutContent(
     const head = Buffer.allocUnsafeSlow(LIMITS.copyContentBytesMax);
     const headBytes = await fillWhole(source, head);
     if (headBytes < head.length) {
-      if (headBytes > 0) yield { short: head.subarray(0, headBytes) };
+      if (headBytes > 0) yield { bytes: head.subarray(0, headBytes) };
       return;
     }
     const cut = await fillBuffer(source, head, await lease());
@@ -31,14 +30,11 @@ export async function* cutContent(
 }
 
 /** Cuts into plain arrays of `cutBytes`, the last one shorter. */
-export async function* cutPlainly(
-  source: ContentSource,
-  cutBytes: number,
-): AsyncGenerator<{ readonly plain: Uint8Array }> {
+export async function* cutPlainly(source: ContentSource, cutBytes: number): AsyncGenerator<Cut> {
   for (;;) {
-    const plain = Buffer.allocUnsafeSlow(cutBytes);
-    const filled = await fillWhole(source, plain);
-    if (filled > 0) yield { plain: plain.subarray(0, filled) };
+    const bytes = Buffer.allocUnsafeSlow(cutBytes);
+    const filled = await fillWhole(source, bytes);
+    if (filled > 0) yield { bytes: bytes.subarray(0, filled) };
     if (filled < cutBytes) return;
   }
 }

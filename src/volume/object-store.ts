@@ -144,9 +144,9 @@ export interface ObjectStore extends AsyncDisposable {
   reencodeAll(policy: Policy, options?: RunOptions): Promise<ReencodeReport>;
 
   /** Makes stripes that one encoding of a hybrid object has lost again from its others. */
-  mend(reference: string, options?: RunOptions): Promise<MendReport>;
+  mend(reference: string, options?: Pick<RunOptions, 'signal'>): Promise<MendReport>;
   /** The same for all hybrid objects. */
-  mendAll(options?: RunOptions): Promise<MendReport>;
+  mendAll(options?: Pick<RunOptions, 'signal'>): Promise<MendReport>;
 
   /**
    * Deletes the object; its space is free when this resolves.

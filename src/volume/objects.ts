@@ -284,17 +284,17 @@ class Objects implements ObjectStore {
     return report;
   }
 
-  async mend(reference: string, { signal }: RunOptions = {}): Promise<MendReport> {
-    const context = { ...this.#readContext, references: this.#options.references };
-    return await mendObject(context, await this.#find(reference), signal);
+  async mend(reference: string, { signal }: Pick<RunOptions, 'signal'> = {}): Promise<MendReport> {
+    return await mendObject(this.#readContext, await this.#find(reference), signal);
   }
 
-  async mendAll({ signal }: RunOptions = {}): Promise<MendReport> {
-    const context = { ...this.#readContext, references: this.#options.references };
+  async mendAll({ signal }: Pick<RunOptions, 'signal'> = {}): Promise<MendReport> {
     let report = NOTHING_MENDED;
     await this.#eachObject(signal, async (record) => {
       if (record.schemeNumbers.length === 1) return;
-      report = addMended(report, await mendObject(context, record, signal));
+      const ofObject = await mendObject(this.#readContext, record, signal);
+      // Only now: another object's may have been added meanwhile.
+      report = addMended(report, ofObject);
     });
     return report;
   }

@@ -119,6 +119,16 @@ describe('a hybrid', () => {
     expect((await objects.mend('k')).lost).toBeGreaterThan(1);
   });
 
+  it('is mended among others, and each stripe counts', async () => {
+    const { bed, objects } = await open('rs-4+2,copy-2');
+    for (const key of ['a', 'b', 'c', 'd']) {
+      await put(objects, bytesOf(100_000 + key.charCodeAt(0)), { key });
+    }
+    await lose(bed, 'copy-2');
+    expect(await objects.mendAll()).toEqual({ mended: 4, lost: 0 });
+    expect(await objects.mendAll()).toEqual({ mended: 0, lost: 0 });
+  });
+
   it('is mended by repair, where one encoding lost all', async () => {
     const { bed, core, objects } = await open('ida-3of5,copy-1');
     await put(objects, content, { key: 'k' });

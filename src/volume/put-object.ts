@@ -75,10 +75,8 @@ export async function putObject(
   // The volume's own policy was looked at when it was set: losing stores since then makes puts
   // degraded, not wrong.
   if (options.policy) await ensureFits(cluster, policy);
-  const { signal } = options;
-  const writer = writerOf(context, inode, { policy, signal, mayDegrade: true });
-  try {
-    const written = await writer.write(content);
+  const write = { content, policy, signal: options.signal, mayDegrade: true };
+  return await writeAndCommit(context, inode, write, async (written) => {
     const address = contentAddress(written.contentDigests, written.sizeBytes);
     const info: ObjectInfo = {
       id: options.id ?? hexId<ObjectId>(context.env.random.bytes(16)),
@@ -92,14 +90,9 @@ export async function putObject(
     };
     const mayReplace = await mayReplaceAt(context, path, { options, address });
     await commitAt(context, path, commitOf(context, { inode, info, written, mayReplace }));
-    finish(context, inode, { writer, written });
-    const { knownStripes, degradedTo } = written;
-    const stripeCount = writer.named.length;
+    const { knownStripes, stripeCount, degradedTo } = written;
     return { info, knownStripes, stripeCount, degradedTo };
-  } catch (error) {
-    await context.abandoned.undo(inode, writer.named);
-    throw error;
-  }
+  });
 }
 
 /** Makes room for the encodings. @throws HF_BAD_SCHEME when there are too few devices. */
@@ -107,26 +100,31 @@ export async function ensureFits(cluster: PutContext['cluster'], policy: Policy)
   await cluster.ensureWidth(widthOf(policy), neededWidthOf(policy));
 }
 
-function writerOf(
-  context: PutContext,
-  inode: Inode,
-  options: Pick<WriteContext, 'policy' | 'signal' | 'mayDegrade'>,
-): ContentWriter {
-  const { volume, keys } = context;
-  const holder = { volume: volume.id, inode };
-  const secret = volume.isDeduplicating ? keys.contentSecret : undefined;
-  return new ContentWriter({ ...context, ...options, holder, secret });
+interface Write extends Pick<WriteContext, 'policy' | 'signal' | 'mayDegrade'> {
+  readonly content: Content;
 }
 
-/** After the commit. */
-function finish(
+/** Where either fails nothing of the write stays; the commit is the last thing that can. */
+async function writeAndCommit<Result>(
   context: PutContext,
   inode: Inode,
-  { writer, written }: { readonly writer: ContentWriter; readonly written: WrittenContent },
-): void {
-  const holder = { volume: context.volume.id, inode };
-  context.background.start('confirming references', confirm(context, holder, writer.named));
-  if (written.degradedTo !== undefined) context.onDegraded?.();
+  { content, ...options }: Write,
+  commit: (written: WrittenContent) => Promise<Result>,
+): Promise<Result> {
+  const { volume, keys, background, abandoned, onDegraded } = context;
+  const holder = { volume: volume.id, inode };
+  const secret = volume.isDeduplicating ? keys.contentSecret : undefined;
+  const writer = new ContentWriter({ ...context, ...options, holder, secret });
+  try {
+    const written = await writer.write(content);
+    const result = await commit(written);
+    background.start('confirming references', confirm(context, holder, writer.named));
+    if (written.degradedTo !== undefined) onDegraded?.();
+    return result;
+  } catch (error) {
+    await abandoned.undo(inode, writer.named);
+    throw error;
+  }
 }
 
 /**
@@ -148,11 +146,10 @@ export async function reencodeObject(
   },
 ): Promise<void> {
   const { namespace, tree } = context;
-  const { record, info, content, policy } = again;
+  const { record, info, content, policy, signal } = again;
   // What it would replace may be whole.
-  const writer = writerOf(context, inode, { ...again, mayDegrade: false });
-  try {
-    const written = await writer.write(content);
+  const write = { content, policy, signal, mayDegrade: false };
+  await writeAndCommit(context, inode, write, async (written) => {
     const release = await namespace.reencodeObject({
       inode,
       replaces: record.inode,
@@ -163,11 +160,7 @@ export async function reencodeObject(
       extents: written.extents,
     });
     releaseAfterwards(context, [release]);
-    finish(context, inode, { writer, written });
-  } catch (error) {
-    await context.abandoned.undo(inode, writer.named);
-    throw error;
-  }
+  });
 }
 
 async function confirm(

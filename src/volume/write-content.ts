@@ -39,6 +39,7 @@ export interface WrittenContent {
   readonly extents: readonly Extent[];
   /** In the order of the content. */
   readonly contentDigests: readonly Uint8Array[];
+  readonly stripeCount: number;
   readonly knownStripes: number;
   /** Fewest shards that a stripe may still lose; `undefined` when each has its full number. */
   readonly degradedTo: number | undefined;
@@ -84,6 +85,7 @@ export class ContentWriter {
       sizeBytes: this.#sizeBytes,
       extents: this.#extents,
       contentDigests: this.#contentDigests,
+      stripeCount: this.named.length,
       knownStripes: this.#knownStripes,
       degradedTo: this.#degradedTo,
     };
@@ -100,7 +102,7 @@ export class ContentWriter {
   /** Sends one cut on its way; the first failure is kept for `write` to throw. */
   #start(cut: Cut): void {
     const position = { offset: this.#sizeBytes, index: this.#contentDigests.length };
-    this.#sizeBytes += 'buffer' in cut ? cut.contentBytes : bytesOf(cut).length;
+    this.#sizeBytes += 'buffer' in cut ? cut.contentBytes : cut.bytes.length;
     this.#contentDigests.push(new Uint8Array());
     const stored = this.#store(cut, position)
       .catch((error: unknown) => {
@@ -126,7 +128,7 @@ export class ContentWriter {
   async #prepare(cut: Cut, scheme: Scheme): Promise<PreparedStripe> {
     const { stripes, secret, signal } = this.#context;
     if (!('buffer' in cut)) {
-      return await prepareBytes(stripes, bytesOf(cut), { scheme, secret, signal });
+      return await prepareBytes(stripes, cut.bytes, { scheme, secret, signal });
     }
     try {
       return await stripes.prepare(cut.buffer, cut.contentBytes, { scheme, secret });
@@ -170,10 +172,6 @@ export class ContentWriter {
     this.#extents = [];
     await this.#context.namespace.stageExtents(this.#context.holder.inode, full);
   }
-}
-
-function bytesOf(cut: Exclude<Cut, { buffer: unknown }>): Uint8Array {
-  return 'short' in cut ? cut.short : cut.plain;
 }
 
 /** A stripe of bytes that stay as they are, so that they can be stored otherwise as well. */

@@ -13,7 +13,9 @@ import {
 } from '../../src/cluster/index.ts';
 import {
   adminKeyring,
+  BoxKey,
   decodeInvitation,
+  issueCertificate,
   type Keyring,
   NodeKey,
   ROLES,
@@ -49,6 +51,25 @@ export function founderKeyring(number: number, cluster = 0xc1): Keyring {
     volumes: new Map([[VOLUME, SECRET]]),
   };
   return adminKeyring(keys, 0);
+}
+
+/** Of a member that holds shards: what an admin node gives it, without the talk. */
+export function memberKeyring(
+  { clusterId, clusterPublicKey, clusterSecret, clusterKey }: Keyring,
+  nodeSeed: Uint8Array,
+  issuedAtMs: number,
+): Keyring {
+  const certificate = issueCertificate(new SigningKey(clusterKey!), {
+    clusterId,
+    publicKey: new NodeKey(nodeSeed).publicKey,
+    boxKey: BoxKey.ofNode(nodeSeed).publicKey,
+    roles: ROLES.store,
+    serial: 1,
+    issuedAtMs,
+    notAfterMs: 0,
+  });
+  const volumes = new Map<VolumeId, Uint8Array>();
+  return { clusterId, clusterPublicKey, clusterSecret, nodeSeed, certificate, volumes };
 }
 
 export interface BedNode {

@@ -4,11 +4,14 @@
  * keep what they have, all else it reads anew.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, onTestFinished } from 'vitest';
 import {
   assert,
+  chunkIdParts,
   type DeviceId,
   errorCode,
   hexId,
+  METADATA_SCHEME_NUMBER,
   type NodeId,
   type VolumeId,
 } from '../../src/base/index.ts';
@@ -18,16 +21,7 @@ import {
   registerSelf,
   VolumeGrants,
 } from '../../src/cluster/index.ts';
-import {
-  adminKeyring,
-  BoxKey,
-  clusterSecretOf,
-  issueCertificate,
-  type Keyring,
-  NodeKey,
-  ROLES,
-  SigningKey,
-} from '../../src/crypto/index.ts';
+import { adminKeyring, type Keyring, NodeKey } from '../../src/crypto/index.ts';
 import { MemoryDb } from '../../src/db/index.ts';
 import type { Env } from '../../src/env/index.ts';
 import { gossipMembers, MemoryNet, Network, parseAddress } from '../../src/net/index.ts';
@@ -44,7 +38,8 @@ import {
   startCare,
 } from '../../src/node/index.ts';
 import { type ChunkStore, MemoryChunkStore } from '../../src/store/index.ts';
-import { addressOf, founderKeyring, seedOf } from './admission-bed.ts';
+import { addressOf, founderKeyring, memberKeyring, seedOf } from './admission-bed.ts';
+import { bytesOf, rs42, streamOf } from './store-bed.ts';
 import { virtualEnv } from './virtual-env.ts';
 
 const TOLERANCE = 2;
@@ -173,29 +168,11 @@ export class ClusterBed implements AsyncDisposable {
   async #admit(number: number): Promise<Keyring> {
     const founder = { ...founderKeyring(1), volumes: new Map() };
     if (number === 1) return founder;
-    const nodeSeed = seedOf(number);
-    const key = new SigningKey(founder.clusterKey!);
-    const certificate = issueCertificate(key, {
-      clusterId: founder.clusterId,
-      publicKey: new NodeKey(nodeSeed).publicKey,
-      boxKey: BoxKey.ofNode(nodeSeed).publicKey,
-      roles: ROLES.store,
-      serial: 1,
-      issuedAtMs: number,
-      notAfterMs: 0,
-    });
-    await this.members().put(certificate, { name: `node-${number}`, labels: {} });
+    const keyring = memberKeyring(founder, seedOf(number), number);
+    const wishes = { name: `node-${number}`, labels: {} };
+    await this.members().put(keyring.certificate, wishes);
     await this.grants().grantDefaults(this.home.keyring.volumes);
-    const { clusterId, clusterPublicKey, clusterKey } = founder;
-    const clusterSecret = clusterSecretOf(clusterKey!);
-    return {
-      clusterId,
-      clusterPublicKey,
-      clusterSecret,
-      nodeSeed,
-      certificate,
-      volumes: new Map(),
-    };
+    return keyring;
   }
 
   /** The members as the home has them. */
@@ -342,4 +319,51 @@ export class ClusterBed implements AsyncDisposable {
     // The others first: they have something to ask of the home.
     for (const node of this.nodes.toReversed()) if (node.life) await this.kill(node);
   }
+}
+
+/** A bed of the test that runs: it goes when that ends. */
+export async function openClusterBed(options: ClusterBedOptions = {}): Promise<ClusterBed> {
+  const bed = await ClusterBed.open(options);
+  onTestFinished(() => bed[Symbol.asyncDispose]());
+  return bed;
+}
+
+/** What most tests make at the home. */
+export const volume = { name: 'v', policy: [rs42] as const, isDeduplicating: true };
+
+/** Four nodes, the first three of which serve {@link volume}. */
+export async function openServingBed(): Promise<ClusterBed> {
+  const bed = await openClusterBed({ nodes: 4 });
+  await bed.home.up.volumes.create(volume);
+  for (const number of [2, 3]) {
+    const { volumes } = bed.node(number).up;
+    await bed.eventually(() => expect(volumes.records).toHaveLength(1));
+  }
+  return bed;
+}
+
+/** Puts {@link contentOf} that size. @returns what the put was degraded to. */
+export async function put(core: Core, key: string, size = 100_000): Promise<number | undefined> {
+  const objects = core.volumes.objects('v');
+  return (await objects.put(streamOf(bytesOf(size, size)), { key })).degradedTo;
+}
+
+export async function get(core: Core, key: string): Promise<Buffer> {
+  const { bytes } = await core.volumes.objects('v').get(key);
+  return Buffer.concat(await Array.fromAsync(bytes));
+}
+
+export function contentOf(size = 100_000): Buffer {
+  return Buffer.from(bytesOf(size, size));
+}
+
+/** Chunks on the stores of these nodes, without those of metadata. */
+export async function contentChunks(...nodes: readonly BedNode[]): Promise<number> {
+  let count = 0;
+  for (const store of nodes.flatMap(({ stores }) => stores)) {
+    for await (const { id } of store.list()) {
+      if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) count += 1;
+    }
+  }
+  return count;
 }

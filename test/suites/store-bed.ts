@@ -36,6 +36,7 @@ import {
   type StripeRef,
   type StripeStore,
 } from '../../src/stripes/index.ts';
+import { changedStore } from './changed-store.ts';
 import { virtualEnv } from './virtual-env.ts';
 
 export const NODE: NodeId = hexId<NodeId>(new Uint8Array(16).fill(0xee));
@@ -157,8 +158,19 @@ export async function store(
 ): Promise<StripeRef> {
   using prepared = await prepare(bed, content, options);
   await bed.stripes.spread(prepared, { generation: 1 });
-  const { stripe, schemeNumber, key, contentBytes } = prepared;
+  return refOf(prepared);
+}
+
+/** What a manifest keeps of a stripe. */
+export function refOf({ stripe, schemeNumber, key, contentBytes }: PreparedStripe): StripeRef {
   return { stripe, schemeNumber, key, contentBytes };
+}
+
+export async function rebuild(
+  { stripes }: StripesBed,
+  { stripe, schemeNumber: number }: Pick<StripeRef, 'stripe' | 'schemeNumber'>,
+) {
+  return await stripes.rebuild({ stripe, schemeNumber: number, generation: 1 });
 }
 
 export async function readAll(
@@ -210,29 +222,22 @@ export function homeOf(
   return bed.stores.find(({ id }) => id === device)!;
 }
 
+/** Puts a store with some operations changed in the place of one of the bed. */
+export function change({ bed }: StripesBed, inner: ChunkStore, by: Partial<ChunkStore>): void {
+  bed.wraps.set(inner, changedStore(inner, by));
+}
+
 /** The store, but what it gives is changed on the way; it does not know. */
 export function lyingStore(
   store: ChunkStore,
   damage: (chunk: Uint8Array) => Uint8Array,
 ): ChunkStore {
-  return {
-    id: store.id,
-    get state() {
-      return store.state;
-    },
-    put: (id, chunk, options) => store.put(id, chunk, options),
+  return changedStore(store, {
     async get(id, options) {
       const chunk = await store.get(id, options);
       return chunk && damage(chunk);
     },
-    stat: (id) => store.stat(id),
-    remove: (id, options) => store.remove(id, options),
-    list: (options) => store.list(options),
-    digests: () => store.digests(),
-    usage: () => store.usage(),
-    scrub: (options) => store.scrub(options),
-    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
-  };
+  });
 }
 
 /** A core over memory stores that can be opened again and again. */

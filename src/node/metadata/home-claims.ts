@@ -8,6 +8,7 @@ import { errorCode, errorMessage, mapBounded, type NodeId } from '../../base/ind
 import { type Keyring, readCertificate, ROLES } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { MemberView, Network } from '../../net/index.ts';
+import { isThere } from '../member-views.ts';
 
 const PROOFS_AT_ONCE = 4;
 const CERTIFICATE_METHOD = 'node.certificate';
@@ -82,8 +83,9 @@ export function isBetter(
   return issuedAtMs > other.issuedAtMs;
 }
 
-function generationOf({ node, labels, health }: MemberView) {
+function generationOf(member: MemberView) {
+  const { node, labels } = member;
   const label = labels['home'] ?? '';
-  const isHere = health === 'alive' || health === 'suspect';
-  return isHere && /^[1-9]\d{0,9}$/.test(label) ? [{ node, generation: Number(label) }] : [];
+  const isClaim = isThere(member) && /^[1-9]\d{0,9}$/.test(label);
+  return isClaim ? [{ node, generation: Number(label) }] : [];
 }

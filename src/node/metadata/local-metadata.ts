@@ -117,7 +117,7 @@ export class LocalMetadata implements Metadata {
     cluster = guardedCluster(unguarded, { ...options, mirror, quorum });
     await cluster.setDevices(devices);
     if (known.home && known.home !== nodeId) await cluster.setNodeDevices(known.home, 'out');
-    if ((await readHome(registry)) !== nodeId) await writeHome(registry, nodeId);
+    await writeHome(registry, nodeId);
 
     const opened = stack.use(
       await openReferences({ env, log, ...(await cells.open(REFERENCES_CELL, stack)) }),

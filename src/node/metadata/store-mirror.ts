@@ -17,6 +17,7 @@ import {
   METADATA_SCHEME_NUMBER,
   metadataChunkId,
   toHex,
+  UnderWay,
   xxh64,
 } from '../../base/index.ts';
 import { digest } from '../../crypto/index.ts';
@@ -44,7 +45,7 @@ export class StoreMirror implements Mirror {
   readonly #options: StoreMirrorOptions;
   /** All that a record must satisfy: two while the members change. */
   #quorums: readonly Quorum[];
-  readonly #puts = new Set<Promise<unknown>>();
+  readonly #puts = new UnderWay();
   readonly #full = new Set<DeviceId>();
 
   constructor(options: StoreMirrorOptions) {
@@ -59,7 +60,7 @@ export class StoreMirror implements Mirror {
   async prepare(next: Quorum): Promise<void> {
     this.#quorums = [this.#quorums[0]!, next];
     // They were put when `next` was not asked for, and may be too late for repair to see.
-    await Promise.allSettled(this.#puts);
+    await this.#puts.settled();
     await this.#mend({ isStrict: true });
   }
 
@@ -75,13 +76,8 @@ export class StoreMirror implements Mirror {
 
   async put(bytes: Uint8Array): Promise<MirrorRef> {
     const id = metadataChunkId(digest(bytes));
-    const putting = this.#putCopies(id, bytes, { isVerified: true });
-    this.#puts.add(putting);
-    try {
-      this.#assertKept(await putting);
-    } finally {
-      this.#puts.delete(putting);
-    }
+    const put = () => this.#putCopies(id, bytes, { isVerified: true });
+    this.#assertKept(await this.#puts.run(put));
     return { id };
   }
 

@@ -4,6 +4,7 @@
  * home does all repair and never calls itself, so what others ask of its stores is work of clients.
  */
 import type { Network } from '../../net/index.ts';
+import { answeringWithin } from './answering.ts';
 
 /** Methods of stores that carry content. */
 const CARRYING = ['store/put', 'store/put-stream', 'store/get', 'store/get-stream'];
@@ -29,14 +30,9 @@ export class ClientWork {
 
   /** The same network; content that others ask for by methods handled there counts. */
   counting(network: Pick<Network, 'handle'>): Pick<Network, 'handle'> {
-    return {
-      handle: (method, options, handler) => {
-        if (!CARRYING.includes(method)) return network.handle(method, options, handler);
-        network.handle(method, options, async (arg, context) => {
-          using _work = this.begin();
-          return await handler(arg, context);
-        });
-      },
-    };
+    return answeringWithin(network, CARRYING, async (answer) => {
+      using _work = this.begin();
+      return await answer();
+    });
   }
 }

@@ -33,8 +33,7 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
   // Closed last: what the home does for others uses them.
   const peers = stack.use(new PeerStores({ env, network, cluster }));
   if (metadata instanceof LocalMetadata) {
-    const members = new Members({ env, registry, ...identity });
-    const grants = new VolumeGrants({ env, registry, members });
+    const { members, grants } = membersIn({ env, registry, identity });
     const topology = {
       tolerance: metadata.tolerance,
       isAlive: (device: DeviceId) => core.stores().some(({ id }) => id === device),
@@ -59,6 +58,19 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
   return { [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
+/** Who is a member, and who was granted which volume, as a registry has it. */
+export function membersIn(where: {
+  readonly env: Env;
+  readonly registry: Registry;
+  /** Only the cluster's identity is kept of it. */
+  readonly identity: Pick<MembersOptions, 'clusterId' | 'clusterPublicKey'>;
+}): { readonly members: Members; readonly grants: VolumeGrants } {
+  const { env, registry, identity } = where;
+  const { clusterId, clusterPublicKey } = identity;
+  const members = new Members({ env, registry, clusterId, clusterPublicKey });
+  return { members, grants: new VolumeGrants({ env, registry, members }) };
+}
+
 export interface MemberGrantsOptions {
   readonly env: Env;
   readonly self: NodeId;
@@ -70,9 +82,7 @@ export interface MemberGrantsOptions {
 /** Secrets of volumes by way of the registry. Who is no member yet shares with nobody. */
 export function memberGrants(options: MemberGrantsOptions): GrantedSecrets {
   const { env, self, registry, keyring } = options;
-  const { clusterId, clusterPublicKey } = keyring();
-  const members = new Members({ env, registry, clusterId, clusterPublicKey });
-  const grants = new VolumeGrants({ env, registry, members });
+  const { members, grants } = membersIn({ env, registry, identity: keyring() });
   return {
     async share(volume: VolumeId, secret: Uint8Array) {
       // Its own first: who holds a volume may grant it.

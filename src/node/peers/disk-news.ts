@@ -10,6 +10,7 @@ import * as v from 'valibot';
 import { errorCode, LIMITS, mapBounded, type NodeId } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { MemberView, Network } from '../../net/index.ts';
+import { isThere, membersById } from '../member-views.ts';
 import { type DiskEntry, DiskList, listBytes } from './disk-list.ts';
 
 const TELL_METHOD = 'disks/tell';
@@ -134,18 +135,14 @@ export class DiskNews implements AsyncDisposable {
     const { network, env } = this.#options;
     this.#forget();
     try {
+      const members = membersById(network);
+      const linked = network.links().map(({ node }) => members.get(node));
+      const there = linked.filter((member) => member !== undefined).filter(isThere);
+      if (there.length === 0) return; // nobody to tell: the machine need not be looked at
       const list = await this.#lookSoon();
       const text = JSON.stringify(list);
-      const members = new Map(network.members().map((member) => [member.node, member]));
-      const linked = network.links().map(({ node }) => members.get(node));
-      const due = linked.filter(
-        (member) => member !== undefined && isThere(member) && this.#isDue(member, text),
-      );
-      await mapBounded(
-        due,
-        CALLS_AT_ONCE,
-        async (member) => await this.#tell(member!, { list, text }),
-      );
+      const due = there.filter((member) => this.#isDue(member, text));
+      await mapBounded(due, CALLS_AT_ONCE, (member) => this.#tell(member, { list, text }));
     } catch (error) {
       env.log.warn('the disks of this machine cannot be listed', { error });
     }
@@ -192,8 +189,4 @@ export class DiskNews implements AsyncDisposable {
     this.#closing.abort();
     await this.#loop;
   }
-}
-
-function isThere({ health }: MemberView): boolean {
-  return health === 'alive' || health === 'suspect';
 }

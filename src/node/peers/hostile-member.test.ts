@@ -3,7 +3,7 @@
  * that is only wrong cannot: a copied disk, a run that is never given up. Method: whole cores over
  * a network in memory, in virtual time; one node calls what its own code never would.
  */
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   ByteWriter,
   errorCode,
@@ -18,21 +18,8 @@ import { digest, NodeKey } from '../../crypto/index.ts';
 import type { Registry } from '../../log/index.ts';
 import { type ChunkStore, RemoteChunkStore } from '../../store/index.ts';
 import { founderKeyring } from '../../../test/suites/admission-bed.ts';
-import { ClusterBed } from '../../../test/suites/cluster-bed.ts';
+import { type ClusterBed, openClusterBed, volume } from '../../../test/suites/cluster-bed.ts';
 import { bytesOf, rs42, streamOf } from '../../../test/suites/store-bed.ts';
-
-const cleanup: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const each of cleanup.splice(0)) await each[Symbol.asyncDispose]();
-});
-
-async function open(options: Parameters<typeof ClusterBed.open>[0] = {}): Promise<ClusterBed> {
-  const bed = await ClusterBed.open(options);
-  cleanup.push(bed);
-  return bed;
-}
-
-const volume = { name: 'v', policy: [rs42] as const, isDeduplicating: true };
 
 /** A part of a snapshot of the registry that says that much more was acknowledged; not sealed. */
 function forgedRecord(): Uint8Array {
@@ -67,7 +54,7 @@ async function loseAllBut({ home }: ClusterBed, ids: ReadonlySet<string>): Promi
 
 describe('metadata on a store of the home', () => {
   it('is put by nobody else', async () => {
-    const bed = await open({ nodes: 2 });
+    const bed = await openClusterBed({ nodes: 2 });
     const [own] = bed.home.stores;
     const store = bed
       .node(2)
@@ -81,7 +68,7 @@ describe('metadata on a store of the home', () => {
   });
 
   it('counts only when it opens with the metadata key', async () => {
-    const bed = await open({ nodes: 2 });
+    const bed = await openClusterBed({ nodes: 2 });
     const bytes = forgedRecord();
     await bed.home.stores[0]!.put(metadataChunkId(digest(bytes)), bytes, { generation: 1 });
     await bed.kill(bed.home);
@@ -92,7 +79,7 @@ describe('metadata on a store of the home', () => {
 
 describe('the reference slots', () => {
   it('take no stripes in the session of another node', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     const { id } = bed.home.up.volumes.records[0]!;
     const { references } = bed.node(2).up;
@@ -112,7 +99,7 @@ describe('the reference slots', () => {
 
 describe('the record of a volume', () => {
   it('is changed by who serves the volume, and new ones are records', async () => {
-    const bed = await open({ nodes: 4 });
+    const bed = await openClusterBed({ nodes: 4 });
     await bed.home.up.volumes.create(volume);
     const key = 'volume/v';
     const { value, version } = (await bed.home.up.registry.get(key))!;
@@ -136,7 +123,7 @@ describe('the record of a volume', () => {
 
 describe('the topology', () => {
   it('has no devices of others put out by a member', async () => {
-    const bed = await open({ nodes: 3 });
+    const bed = await openClusterBed({ nodes: 3 });
     const { cluster } = bed.node(2).up;
     const before = cluster.topology().epoch;
     for (const other of [bed.home, bed.node(3)]) {
@@ -149,7 +136,7 @@ describe('the topology', () => {
 
 describe('repair for other nodes', () => {
   it('does not keep the home from closing', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     const begun = Promise.withResolvers<void>();
     for (const store of bed.node(3).stores) {
       const slow: ChunkStore['scrub'] = async ({ signal } = {}) => {
@@ -173,7 +160,7 @@ describe('repair for other nodes', () => {
 
 describe('a copy of a disk on a second node', () => {
   it('does not change the topology again and again', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     const copy = bed.addStore(bed.node(3));
     Object.defineProperty(copy, 'id', { value: bed.node(2).stores[0]!.id });
     const { cluster } = bed.home.up;
@@ -187,7 +174,7 @@ describe('a copy of a disk on a second node', () => {
 describe('after a recovery that accepted losses', () => {
   it('stores take puts of epochs that the old home had passed', async () => {
     let home: NodeId = new NodeKey(founderKeyring(1).nodeSeed).nodeId;
-    const bed = await open({ serving: { home: () => home } });
+    const bed = await openClusterBed({ serving: { home: () => home } });
     await bed.home.up.volumes.create(volume);
     await bed.home.up.volumes.objects('v').put(streamOf(bytesOf(90_000)), { key: 'a' });
     await bed.home.up.repair.repair();
@@ -205,7 +192,7 @@ describe('after a recovery that accepted losses', () => {
   });
 
   it('no version of the registry is given a second time', async () => {
-    const bed = await open({ nodes: 2 });
+    const bed = await openClusterBed({ nodes: 2 });
     const far = bed.node(2).up.registry;
     const { registry } = bed.home.up;
     const version = (await registry.compareAndSet('x', 0, bytesOf(10)))!;

@@ -3,35 +3,18 @@
  * not stay for what nobody wants; and one that may not leave goes on as before. Method: whole cores
  * over a network in memory, in virtual time; the stores of the one that leaves are slow.
  */
-import { afterEach, describe, expect, it } from 'vitest';
-import {
-  chunkIdParts,
-  type DeviceId,
-  errorCode,
-  HoldfastError,
-  METADATA_SCHEME_NUMBER,
-} from '../../base/index.ts';
+import { describe, expect, it } from 'vitest';
+import { type DeviceId, errorCode, HoldfastError } from '../../base/index.ts';
 import { leaveCluster } from '../../cluster/index.ts';
 import type { DeviceState } from '../../placement/index.ts';
-import { type BedNode, ClusterBed } from '../../../test/suites/cluster-bed.ts';
+import {
+  type BedNode,
+  type ClusterBed,
+  contentChunks,
+  openServingBed,
+} from '../../../test/suites/cluster-bed.ts';
 import { bytesOf, rs42, streamOf } from '../../../test/suites/store-bed.ts';
 import { leave, type LeaveOptions } from './leaving.ts';
-
-const cleanup: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const each of cleanup.splice(0)) await each[Symbol.asyncDispose]();
-});
-
-async function open(): Promise<ClusterBed> {
-  const bed = await ClusterBed.open({ nodes: 4 });
-  cleanup.push(bed);
-  await bed.home.up.volumes.create({ name: 'v', policy: [rs42], isDeduplicating: true });
-  for (const number of [2, 3]) {
-    const { volumes } = bed.node(number).up;
-    await bed.eventually(() => expect(volumes.records).toHaveLength(1));
-  }
-  return bed;
-}
 
 /** The stores of a node as a StoreSet has them. */
 function storeSet(node: BedNode): LeaveOptions['stores'] {
@@ -71,16 +54,6 @@ function optionsOf(bed: ClusterBed, node: BedNode): LeaveOptions {
   };
 }
 
-async function contentChunks({ stores }: BedNode): Promise<number> {
-  let count = 0;
-  for (const store of stores) {
-    for await (const { id } of store.list()) {
-      if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) count += 1;
-    }
-  }
-  return count;
-}
-
 async function statesOf({ home }: ClusterBed, node: BedNode): Promise<string[]> {
   await home.up.cluster.refresh();
   return home.up.cluster.devicesOf(node.id).map(({ state }) => state);
@@ -88,7 +61,7 @@ async function statesOf({ home }: ClusterBed, node: BedNode): Promise<string[]> 
 
 describe('a node that leaves', () => {
   it.each([2, 3])('takes nothing with it that node %i was putting', async (number) => {
-    const bed = await open();
+    const bed = await openServingBed();
     const leaver = bed.node(3);
     for (const store of leaver.stores) {
       const put = store.put.bind(store);
@@ -115,7 +88,7 @@ describe('a node that leaves', () => {
   });
 
   it('does not stay for chunks that nothing names', async () => {
-    const bed = await open();
+    const bed = await openServingBed();
     const leaver = bed.node(3);
     await bed.home.up.volumes.objects('v').put(streamOf(bytesOf(300_000)), { key: 'k' });
     // What a crashed writer left.
@@ -134,7 +107,7 @@ describe('a node that leaves', () => {
   });
 
   it('takes shards again when the home does not let it go', async () => {
-    const bed = await open();
+    const bed = await openServingBed();
     const leaver = bed.node(3);
     const takeOut = async (): Promise<never> => {
       expect(await statesOf(bed, leaver)).toEqual(['draining', 'draining']);

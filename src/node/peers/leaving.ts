@@ -10,10 +10,10 @@ import {
   type ChunkId,
   chunkIdParts,
   errorCode,
+  errorMessage,
   formatPolicy,
   HoldfastError,
   mapBounded,
-  METADATA_SCHEME_NUMBER,
   neededWidthOf,
   type NodeId,
 } from '../../base/index.ts';
@@ -22,6 +22,7 @@ import type { Env } from '../../env/index.ts';
 import type { RunOptions } from '../../repair/index.ts';
 import type { ChunkEntry, ChunkStore } from '../../store/index.ts';
 import type { Core } from '../core.ts';
+import { contentOf, noteState } from '../stores/store-slot.ts';
 import type { StoreSet } from '../stores/store-set.ts';
 
 /** Runs of repair that moved nothing, after which leaving is given up. */
@@ -98,9 +99,8 @@ async function moveAll(
 }
 
 function notMoved(count: number, summary: string): HoldfastError {
-  const message =
-    `${count} chunks of this node have no other place (${summary}); ` + 'add stores to others';
-  return new HoldfastError('HF_TOO_FEW_STORES', message);
+  const reason = `${count} chunks of this node have no other place (${summary})`;
+  return new HoldfastError('HF_TOO_FEW_STORES', `${reason}; add stores to others`);
 }
 
 /** What a run of repair says; one that fails is no reason to give up yet. */
@@ -114,7 +114,7 @@ async function repairPatiently(
   } catch (error) {
     throwUnlessPassing(error);
     env.log.warn('a repair for leaving failed', { error });
-    return (error as Error).message;
+    return errorMessage(error);
   }
 }
 
@@ -134,7 +134,7 @@ async function collectPatiently(
 /** Whether anything names a stripe of which chunks are left here; also when nobody can say. */
 async function mayBeWanted({ core, env, stores }: LeaveOptions): Promise<boolean> {
   try {
-    return await isAnyNamed(core, contentOf(stores.alive()));
+    return await isAnyNamed(core, contentOfAll(stores.alive()));
   } catch (error) {
     throwUnlessPassing(error);
     env.log.warn('what is left here cannot be looked up', { error });
@@ -149,7 +149,7 @@ function throwUnlessPassing(error: unknown): void {
 
 async function held(stores: readonly ChunkStore[]): Promise<{ chunks: number; bytes: number }> {
   let [chunks, bytes] = [0, 0];
-  for await (const { lengthBytes } of contentOf(stores)) {
+  for await (const { lengthBytes } of contentOfAll(stores)) {
     chunks += 1;
     bytes += lengthBytes;
   }
@@ -157,12 +157,8 @@ async function held(stores: readonly ChunkStore[]): Promise<{ chunks: number; by
 }
 
 /** Metadata copies do not count: the home keeps its own. */
-async function* contentOf(stores: readonly ChunkStore[]): AsyncGenerator<ChunkEntry> {
-  for (const store of stores) {
-    for await (const entry of store.list()) {
-      if (chunkIdParts(entry.id).schemeNumber !== METADATA_SCHEME_NUMBER) yield entry;
-    }
-  }
+async function* contentOfAll(stores: readonly ChunkStore[]): AsyncGenerator<ChunkEntry> {
+  for (const store of stores) yield* contentOf(store);
 }
 
 async function isAnyNamed(
@@ -186,13 +182,10 @@ async function isAnyNamed(
 
 /** Also on the stores themselves: a restart on the way goes on with it. */
 async function setAll({ stores, core }: LeaveOptions, state: 'draining' | 'in'): Promise<void> {
-  for (const { id, open, state: before } of stores.slots) {
-    if (before === 'out') continue;
-    stores.setState(id, state);
-    const store = open?.store;
-    if (store && store.state !== 'failed') {
-      await store.setState(state === 'draining' ? 'draining' : 'active');
-    }
+  for (const slot of stores.slots) {
+    if (slot.state === 'out') continue;
+    stores.setState(slot.id, state);
+    await noteState(slot, state);
   }
   await core.cluster.setDevices(stores.devices());
 }

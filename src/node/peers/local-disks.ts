@@ -4,6 +4,7 @@ import type { DiskView } from '../../api/index.ts';
 import { HoldfastError, type NodeId } from '../../base/index.ts';
 import { type DiskSources, MachineDisks } from '../../device/index.ts';
 import { type DiskEntry, diskListOf, isCalled } from './disk-list.ts';
+import { membersById } from '../member-views.ts';
 import { nameOf } from './node-names.ts';
 import type { Others } from './others.ts';
 import type { StoreSet } from '../stores/store-set.ts';
@@ -55,7 +56,7 @@ export class LocalDisks implements DiskFinder {
   /** By name of the node. */
   #heard(): readonly DiskView[] {
     const { part, diskNews } = this.#options.others;
-    const members = new Map(part?.network.members().map((member) => [member.node, member]));
+    const members = membersById(part?.network);
     const lists = [...(diskNews?.heard() ?? [])].map(([nodeId, list]) => {
       const node = nameOf(nodeId, members.get(nodeId));
       return { node, views: list.map((entry) => ({ nodeId, node, ...entry })) };

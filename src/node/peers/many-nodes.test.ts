@@ -3,44 +3,17 @@
  * everywhere, and who is away is missed for a while only. Method: whole cores over a network in
  * memory, in virtual time; nodes are killed and come back.
  */
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { errorCode, errorMessage, schemeNumber, stripeId } from '../../base/index.ts';
 import { RemoteChunkStore } from '../../store/index.ts';
 import { MemoryDb } from '../../db/index.ts';
-import { ClusterBed } from '../../../test/suites/cluster-bed.ts';
-import { bytesOf, rs42, streamOf } from '../../../test/suites/store-bed.ts';
-import type { Core } from '../index.ts';
+import { contentOf, get, openClusterBed, put, volume } from '../../../test/suites/cluster-bed.ts';
+import { bytesOf, rs42 } from '../../../test/suites/store-bed.ts';
 import { LocalMetadata } from '../metadata/local-metadata.ts';
-
-const cleanup: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const each of cleanup.splice(0)) await each[Symbol.asyncDispose]();
-});
-
-async function open(options: Parameters<typeof ClusterBed.open>[0] = {}): Promise<ClusterBed> {
-  const bed = await ClusterBed.open(options);
-  cleanup.push(bed);
-  return bed;
-}
-
-async function put(core: Core, key: string, size = 100_000): Promise<number | undefined> {
-  const { degradedTo } = await core.volumes
-    .objects('v')
-    .put(streamOf(bytesOf(size, size)), { key });
-  return degradedTo;
-}
-
-async function get(core: Core, key: string): Promise<Buffer> {
-  const { bytes } = await core.volumes.objects('v').get(key);
-  return Buffer.concat(await Array.fromAsync(bytes));
-}
-
-const contentOf = (size = 100_000) => Buffer.from(bytesOf(size, size));
-const volume = { name: 'v', policy: [rs42] as const, isDeduplicating: true };
 
 describe('several nodes', () => {
   it('read what one of them has put, with shards on all of them', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     expect(await put(bed.home.up, 'a')).toBeUndefined();
     await bed.eventually(async () => expect(await get(bed.node(3).up, 'a')).toEqual(contentOf()));
@@ -52,7 +25,7 @@ describe('several nodes', () => {
   });
 
   it('open volumes that another one has made, and no node sees what was not granted', async () => {
-    const bed = await open({ nodes: 4 });
+    const bed = await openClusterBed({ nodes: 4 });
     const maker = bed.node(4).up;
     await maker.volumes.create(volume);
     await put(maker, 'a');
@@ -73,7 +46,7 @@ describe('several nodes', () => {
   });
 
   it('go on without one, and the deleted is gone from it too when it is back', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     await put(bed.home.up, 'a');
     await put(bed.home.up, 'gone');
@@ -94,7 +67,7 @@ describe('several nodes', () => {
 
 describe('a delete', () => {
   it('is taken from the home alone', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     await put(bed.home.up, 'a');
     const store = bed
@@ -110,7 +83,7 @@ describe('a delete', () => {
 
 describe('a node that is away', () => {
   it('is written off after its time, when there is room, and is back when it is', async () => {
-    const bed = await open({ nodes: 4, nodeGraceMs: 60_000 });
+    const bed = await openClusterBed({ nodes: 4, nodeGraceMs: 60_000 });
     await bed.home.up.volumes.create(volume);
     await put(bed.home.up, 'a');
     const stateOf = (number: number): string[] => {
@@ -137,7 +110,7 @@ describe('a node that is away', () => {
   });
 
   it('states its devices anew when it was written off and never noticed', async () => {
-    const bed = await open({ nodes: 2 });
+    const bed = await openClusterBed({ nodes: 2 });
     const { cluster } = bed.home.up;
     await bed.sleep(5000);
     await cluster.setNodeDevices(bed.node(2).id, 'out');
@@ -152,7 +125,7 @@ describe('a node that is away', () => {
 
 describe('without the home', () => {
   it('everything says so in one line and soon, and goes on when it is back', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     await put(bed.home.up, 'a');
     const other = bed.node(2).up;
@@ -178,7 +151,7 @@ describe('without the home', () => {
   });
 
   it('a partition is noticed within five seconds too', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     const other = bed.node(2).up;
     await bed.eventually(() => expect(other.volumes.records).toHaveLength(1));
@@ -195,7 +168,7 @@ describe('without the home', () => {
 
 describe('a store of another node', () => {
   it('stays the same object while its node is away and back', async () => {
-    const bed = await open({ nodes: 2 });
+    const bed = await openClusterBed({ nodes: 2 });
     const { up } = bed.home;
     const before = up.peers()!.alive();
     const count = up.peers()!.changeCount;
@@ -210,7 +183,7 @@ describe('a store of another node', () => {
   });
 
   it('is set aside while it does not answer, though its node does', async () => {
-    const bed = await open({ nodes: 2 });
+    const bed = await openClusterBed({ nodes: 2 });
     const { up } = bed.home;
     const [store] = bed.node(2).stores;
     bed.node(2).away.add(store!);
@@ -221,7 +194,7 @@ describe('a store of another node', () => {
   });
 
   it('goes with its device, and belongs to the node that has it', async () => {
-    const bed = await open({ nodes: 3 });
+    const bed = await openClusterBed({ nodes: 3 });
     const [disk] = bed.node(3).stores;
     bed.node(2).stores.push(disk!);
     const seen = bed
@@ -249,7 +222,7 @@ describe('a store of another node', () => {
 
 describe('the registry', () => {
   it('takes from a node without rights what each node must change, and nothing else', async () => {
-    const bed = await open({ nodes: 4 });
+    const bed = await openClusterBed({ nodes: 4 });
     await bed.home.up.volumes.create(volume);
     const { registry } = bed.node(4).up;
     const { id } = bed.home.up.volumes.records[0]!;
@@ -278,7 +251,7 @@ describe('the registry', () => {
 
 describe('the reference slots', () => {
   it('take from others what writers need, for the volumes that they hold', async () => {
-    const bed = await open({ nodes: 4 });
+    const bed = await openClusterBed({ nodes: 4 });
     await bed.home.up.volumes.create(volume);
     const { id } = bed.home.up.volumes.records[0]!;
     const stripe = stripeId(bytesOf(28));
@@ -305,7 +278,7 @@ describe('the reference slots', () => {
 
 describe('a group that is whole', () => {
   it('takes no shards by an older layout, on whichever node', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     await put(bed.home.up, 'a');
     await bed.home.up.repair.repair();
@@ -326,7 +299,7 @@ describe('a group that is whole', () => {
 
 describe('a home that was recovered', () => {
   it('is followed by the others, though it is another node', async () => {
-    const bed = await open();
+    const bed = await openClusterBed();
     await bed.home.up.volumes.create(volume);
     await put(bed.home.up, 'a');
     const other = bed.node(2).up;
@@ -346,7 +319,7 @@ describe('a home that was recovered', () => {
 
 describe('a second home', () => {
   it('is refused, and takes over when the cluster is recovered', async () => {
-    const bed = await open({ nodes: 2, storesPerNode: 4 });
+    const bed = await openClusterBed({ nodes: 2, storesPerNode: 4 });
     await bed.home.up.volumes.create(volume);
     const { home, env } = bed;
     await bed.kill(home);

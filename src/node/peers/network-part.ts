@@ -167,13 +167,12 @@ export class NetworkPart implements AsyncDisposable {
   /** Whether the claim goes before that of the home that is known, or of this node. */
   #isNewer(found: HomeClaim): boolean {
     const { homeGeneration = 0 } = this.#known;
-    const { nodeSeed, certificate } = this.#options.keyring();
-    const self = new NodeKey(nodeSeed).nodeId;
+    if (found.node === this.network.self) return false;
+    const keyring = this.#options.keyring();
     const isSelf = this.#options.homeGeneration !== undefined;
     const issuedAtMs = isSelf
-      ? readCertificate(certificate, this.#options.keyring()).issuedAtMs
+      ? readCertificate(keyring.certificate, keyring).issuedAtMs
       : this.home && this.#claims.issuedAtMs(this.home);
-    if (found.node === self) return false;
     // Of one that has not been seen since the start only its generation is known.
     return isBetter(found, { generation: homeGeneration, issuedAtMs: issuedAtMs ?? Infinity });
   }

@@ -10,6 +10,7 @@ import { formatAddress, type MemberView, type Network } from '../../net/index.ts
 import type { TopologyDevice } from '../../placement/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import type { Core } from '../core.ts';
+import { membersById } from '../member-views.ts';
 import { LABEL_LEVELS } from '../node-config.ts';
 import type { Others } from './others.ts';
 
@@ -31,7 +32,7 @@ export interface NodeSources {
 export async function nodeViews(sources: NodeSources): Promise<readonly NodeView[]> {
   const { network, core, home } = sources;
   const freeBytes = core ? await freeBytesByStore(core.stores(), sources.clock) : new Map();
-  const members = new Map(network.members().map((member) => [member.node, member]));
+  const members = membersById(network);
   const remembered = home === undefined ? [] : [home];
   const ids = new Set([network.self, ...members.keys(), ...nodesOfDevices(core), ...remembered]);
   const views = [...ids].map((id) => viewOf(sources, { id, member: members.get(id), freeBytes }));
@@ -106,7 +107,7 @@ export function storePlaces(
   { part, config }: Pick<Others, 'part' | 'config'>,
 ): Readonly<Record<string, StorePlaceView>> {
   const { devices, levels } = cluster.topology();
-  const members = new Map(part?.network.members().map((member) => [member.node, member]));
+  const members = membersById(part?.network);
   const places = devices.map(({ id, labels }) => {
     const node = cluster.nodeOf(id);
     const isSelf = !part || node === part.network.self;

@@ -4,16 +4,10 @@
  * to listen on, when it invites, and when it has joined; without a restart.
  */
 import { HoldfastError, Mutex, type NodeId } from '../../base/index.ts';
-import {
-  leaveCluster,
-  Members,
-  registerSelf,
-  type RemovalOptions,
-  VolumeGrants,
-} from '../../cluster/index.ts';
+import { leaveCluster, registerSelf, type RemovalOptions } from '../../cluster/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { ClientWork } from './client-work.ts';
-import { connectCore } from './connect-core.ts';
+import { connectCore, membersIn } from './connect-core.ts';
 import type { Core } from '../core.ts';
 import { CurrentRegistry } from '../metadata/current-registry.ts';
 import type { DataDirectory } from '../data-directory.ts';
@@ -55,13 +49,18 @@ export interface OthersOptions {
   readonly transports?: readonly MakeTransport[] | undefined;
 }
 
+/** The network of a node that is not alone, and what answers and tells by way of it. */
+interface Net {
+  readonly part: NetworkPart;
+  readonly serving: Serving;
+  readonly diskNews: DiskNews;
+}
+
 export class Others implements AsyncDisposable {
   readonly #options: OthersOptions;
   readonly #changing = new Mutex();
   #config: NodeConfig;
-  #part: NetworkPart | undefined;
-  #serving: Serving | undefined;
-  #diskNews: DiskNews | undefined;
+  #net: Net | undefined;
   #core: Core | undefined;
   #connection: AsyncDisposable | undefined;
   #succession: Succession | undefined;
@@ -78,17 +77,17 @@ export class Others implements AsyncDisposable {
 
   /** `undefined` while the node is alone. */
   get part(): NetworkPart | undefined {
-    return this.#part;
+    return this.#net?.part;
   }
 
   /** `undefined` while the node is alone. */
   get diskNews(): DiskNews | undefined {
-    return this.#diskNews;
+    return this.#net?.diskNews;
   }
 
   /** @throws HF_UNSUPPORTED while the node is alone. */
   needPart(): NetworkPart {
-    if (this.#part) return this.#part;
+    if (this.part) return this.part;
     throw new HoldfastError('HF_UNSUPPORTED', 'this node is alone: it knows no others');
   }
 
@@ -100,7 +99,7 @@ export class Others implements AsyncDisposable {
   /** Who carries the names, as far as it is known. */
   get home(): NodeId | undefined {
     // A home knows of another one when that has taken over.
-    return this.#part?.home ?? (this.isHome ? this.#options.keeper.nodeId : undefined);
+    return this.part?.home ?? (this.isHome ? this.#options.keeper.nodeId : undefined);
   }
 
   /** Aborted, with an error, when this node was home and another one is it since. */
@@ -129,7 +128,7 @@ export class Others implements AsyncDisposable {
    */
   async listen(): Promise<NetworkPart> {
     return await this.#changing.run(async () => {
-      if (this.#part) return this.#part;
+      if (this.part) return this.part;
       if (this.#config.listen.length === 0) {
         const listen = await withPorts([DEFAULT_LISTEN], { mayMove: true });
         this.#config = { ...this.#config, listen };
@@ -153,7 +152,7 @@ export class Others implements AsyncDisposable {
     });
     const home = (): NodeId | undefined => this.home;
     const { network } = part;
-    this.#serving = new Serving({ env, network, stores: () => stores.alive(), home, work });
+    const serving = new Serving({ env, network, stores: () => stores.alive(), home, work });
     network.handle(LEAVE_METHOD, {}, async (_, { from }) => {
       if (!this.isHome) throw new HoldfastError('HF_UNSUPPORTED', 'this node is not the home');
       await leaveCluster(this.removal(), from);
@@ -161,9 +160,9 @@ export class Others implements AsyncDisposable {
     });
     // A node that is not to tell says that there is nothing; what it told before ends so.
     const look = async () => (this.#config.disks ? await this.#options.lookAtDisks() : []);
-    this.#diskNews = new DiskNews({ env, network, look });
+    const diskNews = new DiskNews({ env, network, look });
     part.fenced.addEventListener('abort', () => this.#fence.abort(part.fenced.reason));
-    this.#part = part;
+    this.#net = { part, serving, diskNews };
     return part;
   }
 
@@ -187,9 +186,7 @@ export class Others implements AsyncDisposable {
   async succeed(core: Core): Promise<void> {
     const { env, data, keeper, stores, said = {} } = this.#options;
     const { nodeId, keyring } = keeper;
-    const { clusterId, clusterPublicKey } = keyring;
-    const { registry } = core;
-    const members = new Members({ env, registry, clusterId, clusterPublicKey });
+    const { members } = membersIn({ env, registry: core.registry, identity: keyring });
     this.#succession = await successionOf(members, nodeId);
     this.#config = await succeeding(this.#config, this.#succession, said);
     await data.writeConfig(this.#config);
@@ -216,14 +213,14 @@ export class Others implements AsyncDisposable {
   }
 
   async #connect(): Promise<void> {
-    if (this.#core && !this.#part && this.#config.listen.length > 0) await this.#openPart();
-    if (!this.#core || !this.#part || !this.#serving || this.#connection) return;
+    if (this.#core && !this.#net && this.#config.listen.length > 0) await this.#openPart();
+    if (!this.#core || !this.#net || this.#connection) return;
     const { env, keeper } = this.#options;
     const { keyring } = keeper;
     const { registry } = this.#core;
     if (this.isHome) await registerSelf({ env, registry, keyring }, wishesOf(this.#config));
-    const { network } = this.#part;
-    const parts = { env, core: this.#core, network, serving: this.#serving, identity: keyring };
+    const { part, serving } = this.#net;
+    const parts = { env, core: this.#core, network: part.network, serving, identity: keyring };
     this.#connection = await connectCore(parts);
     if (this.isHome) await this.removal().grants.grantDefaults(keyring.volumes);
   }
@@ -233,18 +230,16 @@ export class Others implements AsyncDisposable {
     if (!this.#core) throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
     const { env, keeper } = this.#options;
     const { cluster, registry, references } = this.#core;
-    const { clusterId, clusterPublicKey } = keeper.keyring;
-    const members = new Members({ env, registry, clusterId, clusterPublicKey });
-    const grants = new VolumeGrants({ env, registry, members });
     const endSession = async (node: NodeId): Promise<void> => {
       await references.openSession(node);
     };
-    return { env, registry, cluster, members, grants, endSession };
+    const lists = membersIn({ env, registry, identity: keeper.keyring });
+    return { env, registry, cluster, ...lists, endSession };
   }
 
   /** See Serving; nobody puts by way of a network that is not there. */
   async refusePutsBefore(epoch: number): Promise<void> {
-    await this.#serving?.refusePutsBefore(epoch);
+    await this.#net?.serving.refusePutsBefore(epoch);
   }
 
   /**
@@ -261,7 +256,7 @@ export class Others implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.detach();
-    await this.#diskNews?.[Symbol.asyncDispose]();
-    await this.#part?.[Symbol.asyncDispose]();
+    await this.#net?.diskNews[Symbol.asyncDispose]();
+    await this.#net?.part[Symbol.asyncDispose]();
   }
 }

@@ -4,10 +4,9 @@
  * node is gone bears the loss of another one. Method: a cluster in memory with slow stores.
  */
 import { afterEach, expect, it } from 'vitest';
-import { ClusterBed, type ClusterBedOptions } from '../../../test/suites/cluster-bed.ts';
-import { bytesOf, rs42, streamOf } from '../../../test/suites/store-bed.ts';
+import { ClusterBed, type ClusterBedOptions, volume } from '../../../test/suites/cluster-bed.ts';
+import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
 
-const volume = { name: 'v', policy: [rs42] as const, isDeduplicating: true };
 const PUT_MS = 20;
 
 let bed: ClusterBed;

@@ -12,6 +12,7 @@ import type { Env } from '../../env/index.ts';
 import type { MemberChange, MemberView, Network } from '../../net/index.ts';
 import type { Topology } from '../../placement/index.ts';
 import { PeerTurns, RemoteChunkStore } from '../../store/index.ts';
+import { isThere } from '../member-views.ts';
 
 export interface PeerStoresOptions {
   readonly env: Env;
@@ -76,15 +77,14 @@ export class PeerStores implements AsyncDisposable {
     for (const { id, state } of topology.devices) {
       const node = cluster.nodeOf(id);
       if (state === 'out' || !node || node === network.self) continue;
-      if (this.#stores.get(id)?.node === node) gone.delete(id);
-      else this.#drop(id);
-      if (this.#stores.has(id)) continue;
+      gone.delete(id);
+      if (this.#stores.get(id)?.node === node) continue;
+      this.#drop(id);
       const epoch = (): number => cluster.topology().epoch;
       const { clock } = env;
       const turns = this.#turns.get(node) ?? new PeerTurns();
       this.#turns.set(node, turns);
       this.#stores.set(id, new RemoteChunkStore({ clock, network, node, id, epoch, turns }));
-      gone.delete(id);
     }
     for (const id of gone) this.#drop(id);
     const alive = [...this.#stores.values()].filter(
@@ -166,8 +166,4 @@ export class PeerStores implements AsyncDisposable {
     for (const id of this.#stores.keys()) this.#drop(id);
     await Promise.all(this.#closing);
   }
-}
-
-function isThere({ health }: { readonly health: string }): boolean {
-  return health === 'alive' || health === 'suspect';
 }

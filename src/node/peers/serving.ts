@@ -24,6 +24,7 @@ import {
   WholeEpochs,
 } from '../../repair/index.ts';
 import { type ChunkStore, serveStores } from '../../store/index.ts';
+import { answeringWithin } from './answering.ts';
 import type { ClientWork } from './client-work.ts';
 import { CurrentRegistry } from '../metadata/current-registry.ts';
 import type { LocalMetadata } from '../metadata/local-metadata.ts';
@@ -73,7 +74,8 @@ export class Serving {
       return this.wholeEpochs.oldest(group);
     };
     const counted = work?.counting(network) ?? network;
-    serveStores(this.#noting(counted), stores, {
+    const noted = answeringWithin(counted, PUTS, (put) => this.#puts.run(put));
+    serveStores(noted, stores, {
       clock,
       // A record that another puts would be read as one of this node's own log.
       mayPut: (_, id) => chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER,
@@ -110,18 +112,6 @@ export class Serving {
   async refusePutsBefore(epoch: number): Promise<void> {
     this.wholeEpochs.raise(Array(GROUP_COUNT).keys(), epoch);
     await this.#puts.settled();
-  }
-
-  /** The same network; puts that it brings are known as long as they are under way. */
-  #noting(network: Pick<Network, 'handle'>): Pick<Network, 'handle'> {
-    return {
-      handle: (method, options, handler) => {
-        if (!PUTS.includes(method)) return network.handle(method, options, handler);
-        network.handle(method, options, (arg, context) =>
-          this.#puts.run(async () => await handler(arg, context)),
-        );
-      },
-    };
   }
 
   /**

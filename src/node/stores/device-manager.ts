@@ -3,19 +3,12 @@
  */
 import type { DeviceManager, ShardLocation } from '../../admin/index.ts';
 import type { ControlRequest, DeviceChange, DeviceDetails, DeviceView } from '../../api/index.ts';
-import {
-  chunkId,
-  chunkIdParts,
-  errorMessage,
-  HoldfastError,
-  METADATA_SCHEME_NUMBER,
-  schemeNumber,
-} from '../../base/index.ts';
+import { chunkId, errorMessage, HoldfastError, schemeNumber } from '../../base/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import type { StripePlaces } from '../../volume/index.ts';
 import { detailsOf, viewOf } from './device-views.ts';
 import type { Heart } from '../heart.ts';
-import type { Slot } from './store-slot.ts';
+import { contentOf, noteState, type Slot } from './store-slot.ts';
 import type { StoreSet } from './store-set.ts';
 import { unreadableObjects } from './unreadable.ts';
 import { frailVolumes } from '../warnings.ts';
@@ -158,9 +151,7 @@ export class LocalDevices implements DeviceManager {
   async #setDraining(id: Slot['id'], state: 'draining' | 'in' | 'out'): Promise<void> {
     const { stores } = this.#options;
     stores.setState(id, state);
-    const store = stores.find(id).open?.store;
-    const isAlive = store && store.state !== 'failed';
-    if (isAlive) await store.setState(state === 'draining' ? 'draining' : 'active');
+    await noteState(stores.find(id), state);
     await this.#stateDevices();
   }
 
@@ -207,9 +198,7 @@ function hasFormat(request: ControlRequest<'device.add'>): boolean {
 /** Metadata copies stay on it: repair has made them on the other stores. */
 async function assertDrained(store: ChunkStore, path: string): Promise<void> {
   let left = 0;
-  for await (const { id } of store.list()) {
-    if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) left += 1;
-  }
+  for await (const _ of contentOf(store)) left += 1;
   if (left === 0) return;
   throw new HoldfastError(
     'HF_TOO_FEW_STORES',

@@ -42,9 +42,6 @@ import {
 } from './store-slot.ts';
 import { capacityOf, type FoundStore, storeAt } from './store-place.ts';
 
-/** Levels of this machine's topology, widest first. */
-export const LEVELS = ['server', 'disk'] as const;
-
 export interface StoreSetOptions {
   readonly env: Env;
   readonly nodeId: NodeId;

@@ -1,9 +1,16 @@
 /** A store as the node lists it, here or away, and what a new one is to be. */
 import path from 'node:path';
-import { type DeviceId, errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
+import {
+  chunkIdParts,
+  type DeviceId,
+  errorCode,
+  HoldfastError,
+  LIMITS,
+  METADATA_SCHEME_NUMBER,
+} from '../../base/index.ts';
 import type { BlockDevice, DeviceKind } from '../../device/index.ts';
 import type { DeviceState } from '../../placement/index.ts';
-import type { ExtentStore, StoreLimits } from '../../store/index.ts';
+import type { ChunkEntry, ChunkStore, ExtentStore, StoreLimits } from '../../store/index.ts';
 
 /** Waits of the watch between tries; doubled from one to the next. */
 const RETRY_MIN_MS = 1000;
@@ -89,6 +96,19 @@ export function findSlot(slots: readonly Slot[], name: string): Slot {
       ? `"${name}" is no store of this node; see: holdfast dev list`
       : `"${name}" fits ${matches.length} stores; write more of the id`,
   );
+}
+
+/** Notes on the store itself, if it is here, whether it is on its way out: a restart goes on so. */
+export async function noteState({ open }: Pick<Slot, 'open'>, state: DeviceState): Promise<void> {
+  if (!open || open.store.state === 'failed') return;
+  await open.store.setState(state === 'draining' ? 'draining' : 'active');
+}
+
+/** Chunks of a store but for copies of metadata, which stay until the store goes. */
+export async function* contentOf(store: Pick<ChunkStore, 'list'>): AsyncGenerator<ChunkEntry> {
+  for await (const entry of store.list()) {
+    if (chunkIdParts(entry.id).schemeNumber !== METADATA_SCHEME_NUMBER) yield entry;
+  }
 }
 
 /** As opening a store says it. */

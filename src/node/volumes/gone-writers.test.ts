@@ -3,42 +3,14 @@
  * the home was away as the writer gave up. Method: whole cores over a network in memory, in virtual
  * time; chunks are counted on all stores.
  */
-import { afterEach, expect, it } from 'vitest';
-import { chunkIdParts, errorCode, METADATA_SCHEME_NUMBER } from '../../base/index.ts';
+import { expect, it } from 'vitest';
+import { errorCode } from '../../base/index.ts';
 import { removeNode } from '../../cluster/index.ts';
-import { type BedNode, ClusterBed } from '../../../test/suites/cluster-bed.ts';
-import { bytesOf, rs42, streamOf } from '../../../test/suites/store-bed.ts';
-
-const cleanup: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const each of cleanup.splice(0)) await each[Symbol.asyncDispose]();
-});
-
-const volume = { name: 'v', policy: [rs42] as const, isDeduplicating: true };
-
-async function open(): Promise<ClusterBed> {
-  const bed = await ClusterBed.open({ nodes: 4 });
-  cleanup.push(bed);
-  await bed.home.up.volumes.create(volume);
-  for (const number of [2, 3]) {
-    const { volumes } = bed.node(number).up;
-    await bed.eventually(() => expect(volumes.records).toHaveLength(1));
-  }
-  return bed;
-}
-
-async function contentChunks(nodes: readonly BedNode[]): Promise<number> {
-  let count = 0;
-  for (const store of nodes.flatMap(({ stores }) => stores)) {
-    for await (const { id } of store.list()) {
-      if (chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER) count += 1;
-    }
-  }
-  return count;
-}
+import { contentChunks, openServingBed } from '../../../test/suites/cluster-bed.ts';
+import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
 
 it('a node that was removed in the midst of a put leaves nothing', async () => {
-  const bed = await open();
+  const bed = await openServingBed();
   const writer = bed.node(3);
   const others = bed.nodes.filter((node) => node !== writer);
   // It ends when its shards are durable, and nothing is committed.
@@ -52,7 +24,7 @@ it('a node that was removed in the midst of a put leaves nothing', async () => {
   void volumes.objects('v').put(streamOf(bytesOf(300_000)), { key: 'k' });
   await bed.eventually(() => expect(killed).toBeDefined());
   await killed;
-  expect(await contentChunks(others)).toBeGreaterThan(0);
+  expect(await contentChunks(...others)).toBeGreaterThan(0);
   await bed.sleep(30_000);
   const { env } = bed;
   const { registry, cluster, references, repair } = bed.home.up;
@@ -60,12 +32,12 @@ it('a node that was removed in the midst of a put leaves nothing', async () => {
   const [members, grants] = [bed.members(), bed.grants()];
   await removeNode({ env, registry, cluster, members, grants, endSession }, writer.id);
   expect((await repair.collect({ graceMs: 0 })).strays).toBe(1);
-  expect(await contentChunks(others)).toBe(0);
+  expect(await contentChunks(...others)).toBe(0);
   expect(await repair.repair()).toMatchObject({ skipped: 0, lost: 0 });
 });
 
 it('a put that failed as the home went is undone when the home is back', async () => {
-  const bed = await open();
+  const bed = await openServingBed();
   let killed: Promise<void> | undefined;
   for (const store of bed.node(2).stores) {
     const put = store.put.bind(store);
@@ -78,8 +50,8 @@ it('a put that failed as the home went is undone when the home is back', async (
   const outcome = await objects.put(streamOf(bytesOf(300_000)), { key: 'k' }).catch(errorCode);
   expect(outcome).toBe('HF_UNAVAILABLE');
   await killed;
-  expect(await contentChunks(bed.nodes)).toBeGreaterThan(0);
+  expect(await contentChunks(...bed.nodes)).toBeGreaterThan(0);
   await bed.start(bed.home);
-  await bed.eventually(async () => expect(await contentChunks(bed.nodes)).toBe(0));
+  await bed.eventually(async () => expect(await contentChunks(...bed.nodes)).toBe(0));
   expect(await bed.home.up.repair.repair()).toMatchObject({ skipped: 0, lost: 0 });
 });

@@ -3,23 +3,12 @@
  * policy that wants more than there is spoils nothing for others. Method: whole cores over a
  * network in memory, in virtual time.
  */
-import { afterEach, describe, expect, it } from 'vitest';
-import { ClusterBed } from '../../../test/suites/cluster-bed.ts';
+import { describe, expect, it } from 'vitest';
+import { type ClusterBed, openClusterBed } from '../../../test/suites/cluster-bed.ts';
 import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
 import { errorCode, parsePolicy } from '../../base/index.ts';
 import type { Core } from '../index.ts';
 import { machineReport, thinVolumes } from '../warnings.ts';
-
-const cleanup: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const each of cleanup.splice(0)) await each[Symbol.asyncDispose]();
-});
-
-async function open(nodes: number, storesPerNode: number): Promise<ClusterBed> {
-  const bed = await ClusterBed.open({ nodes, storesPerNode });
-  cleanup.push(bed);
-  return bed;
-}
 
 async function create(core: Core, name: string, scheme: string): Promise<void> {
   await core.volumes.create({ name, policy: parsePolicy(scheme), isDeduplicating: true });
@@ -46,7 +35,7 @@ async function nodeCounts(bed: ClusterBed, volume: string, count: number): Promi
 
 describe('near-4 on four nodes', () => {
   it('has a copy on each, whoever wrote it', async () => {
-    const bed = await open(4, 3);
+    const bed = await openClusterBed({ nodes: 4, storesPerNode: 3 });
     await create(bed.home.up, 'v', 'near-4');
     await create(bed.home.up, 'wide', 'rs-6+2');
     await putMany(bed.home.up, 'v', 8);
@@ -59,7 +48,7 @@ describe('near-4 on four nodes', () => {
   });
 
   it('is degraded as soon as nodes do not answer, and not misplaced', async () => {
-    const bed = await open(4, 2);
+    const bed = await openClusterBed({ nodes: 4, storesPerNode: 2 });
     await create(bed.home.up, 'v', 'near-4');
     await putMany(bed.home.up, 'v', 4);
     await bed.home.up.repair.repair();
@@ -73,7 +62,7 @@ describe('near-4 on four nodes', () => {
 
 describe('more copies than there are stores', () => {
   it('change nothing for other volumes, and are refused when they are far too many', async () => {
-    const bed = await open(3, 2);
+    const bed = await openClusterBed({ nodes: 3, storesPerNode: 2 });
     await create(bed.home.up, 'v', 'copy-3');
     await create(bed.home.up, 'many', 'copy-12');
     const { volumes, cluster } = bed.home.up;
@@ -97,7 +86,7 @@ describe('more copies than there are stores', () => {
 
 describe('a repair', () => {
   it('goes by what other nodes have stated just before', async () => {
-    const bed = await open(3, 3);
+    const bed = await openClusterBed({ nodes: 3, storesPerNode: 3 });
     await create(bed.home.up, 'v', 'copy-3');
     await putMany(bed.home.up, 'v', 8);
     const node = bed.node(2);
@@ -113,7 +102,7 @@ describe('a repair', () => {
 
 describe('a policy that another node changes', () => {
   it('is known everywhere within a second', async () => {
-    const bed = await open(3, 2);
+    const bed = await openClusterBed({ nodes: 3, storesPerNode: 2 });
     await create(bed.home.up, 'v', 'copy-6');
     const other = bed.node(2).up.volumes;
     await bed.eventually(() => void other.objects('v'));

@@ -3,34 +3,13 @@
  * nodes for it; policies are applied and WORM is kept from any node. Method: whole cores over a
  * network in memory, in virtual time.
  */
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type DeviceId, errorCode, type NodeId, parsePolicy } from '../../base/index.ts';
 import { openVolumes } from '../../meta/index.ts';
-import { ClusterBed } from '../../../test/suites/cluster-bed.ts';
-import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
+import { get, openClusterBed, put } from '../../../test/suites/cluster-bed.ts';
+import { bytesOf } from '../../../test/suites/store-bed.ts';
 import type { Core } from '../index.ts';
 import { thinVolumes } from '../warnings.ts';
-
-const cleanup: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const each of cleanup.splice(0)) await each[Symbol.asyncDispose]();
-});
-
-async function open(options: Parameters<typeof ClusterBed.open>[0]): Promise<ClusterBed> {
-  const bed = await ClusterBed.open(options);
-  cleanup.push(bed);
-  return bed;
-}
-
-async function put(core: Core, key: string, size: number): Promise<number | undefined> {
-  const objects = core.volumes.objects('v');
-  return (await objects.put(streamOf(bytesOf(size, size)), { key })).degradedTo;
-}
-
-async function get(core: Core, key: string): Promise<Buffer> {
-  const { bytes } = await core.volumes.objects('v').get(key);
-  return Buffer.concat(await Array.fromAsync(bytes, (piece) => Buffer.from(piece)));
-}
 
 /** The nodes that hold the first stripe of an object. */
 async function holders(core: Core, key: string): Promise<(NodeId | undefined)[]> {
@@ -47,7 +26,7 @@ const cas = { name: 'v', policy: parsePolicy('cas'), isDeduplicating: true };
 
 describe('three remote copies and one local', () => {
   it('stand on four of eight nodes, the writer among them', async () => {
-    const bed = await open({ nodes: 8, storesPerNode: 2 });
+    const bed = await openClusterBed({ nodes: 8, storesPerNode: 2 });
     await bed.home.up.volumes.create(cas);
     for (const number of [1, 2, 3]) {
       const core = bed.node(number).up;
@@ -76,7 +55,7 @@ describe('three remote copies and one local', () => {
   });
 
   it('are two on two nodes, said to be degraded, and four when there are four', async () => {
-    const bed = await open({ nodes: 2, storesPerNode: 1 });
+    const bed = await openClusterBed({ nodes: 2, storesPerNode: 1 });
     const core = bed.home.up;
     await core.volumes.create(cas);
     expect(thinVolumes(core)).toEqual([expect.stringContaining('near-4 on 4 nodes')]);
@@ -96,7 +75,7 @@ describe('three remote copies and one local', () => {
 
 describe('a policy', () => {
   it('is applied while others read, and WORM is kept from every node', async () => {
-    const bed = await open({ nodes: 3 });
+    const bed = await openClusterBed({ nodes: 3 });
     const [maker, other] = [bed.home.up, bed.node(2).up];
     await maker.volumes.create({ ...cas, retention: { retentionMs: undefined } });
     await bed.eventually(() => expect(other.volumes.ids()).toHaveLength(1));
@@ -121,7 +100,7 @@ describe('a policy', () => {
   });
 
   it('goes on after a restart only when the other nodes are there', async () => {
-    const bed = await open({ nodes: 4 });
+    const bed = await openClusterBed({ nodes: 4 });
     const { home } = bed;
     await home.up.volumes.create({ ...cas, policy: parsePolicy('copy-3') });
     for (let i = 1; i <= 20; i++) await put(home.up, `${i}`, 300_000 + i);
@@ -140,7 +119,7 @@ describe('a policy', () => {
   });
 
   it('is not applied while some objects withstand, and is tried again', async () => {
-    const bed = await open({ nodes: 3 });
+    const bed = await openClusterBed({ nodes: 3 });
     const core = bed.home.up;
     await core.volumes.create({ ...cas, policy: parsePolicy('copy-3') });
     for (let i = 1; i <= 3; i++) await put(core, `${i}`, 300_000 + i);
