@@ -1,6 +1,6 @@
 /** The door of `meta`: what exists in a volume, which stripes are wanted, which volumes exist. */
-export { assertNotAhead } from './catch-up.ts';
-export { applyEntry } from './entries.ts';
+export { assertNotAhead } from './cells/catch-up.ts';
+export { applyEntry } from './cells/entries.ts';
 export type {
   Dirent,
   Extent,
@@ -13,9 +13,9 @@ export type {
   Reencoding,
   Release,
   Retention,
-} from './namespace.ts';
-export { ROOT_INODE } from './namespace.ts';
-export { openNamespace } from './namespace-cell.ts';
+} from './namespace/namespace.ts';
+export { ROOT_INODE } from './namespace/namespace.ts';
+export { openNamespace } from './namespace/namespace-cell.ts';
 export type {
   Condemned,
   Holder,
@@ -24,16 +24,16 @@ export type {
   Session,
   StripeRecord,
   WantedStripe,
-} from './references.ts';
-export { openReferences } from './references-cell.ts';
-export { remoteNamespace, remoteReferences } from './remote-cells.ts';
+} from './references/references.ts';
+export { openReferences } from './references/references-cell.ts';
+export { remoteNamespace, remoteReferences } from './remote/remote-cells.ts';
 export {
   serveNamespaces,
   type ServeNamespacesOptions,
   serveReferences,
   type ServeReferencesOptions,
-} from './serve-cells.ts';
-export type { CellParts } from './steward.ts';
+} from './remote/serve-cells.ts';
+export type { CellParts } from './cells/steward.ts';
 export {
   checkVolumeName,
   decodeVolume,

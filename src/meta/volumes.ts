@@ -12,8 +12,8 @@ import {
   type VolumeId,
 } from '../base/index.ts';
 import type { Registry } from '../log/index.ts';
-import type { Retention } from './namespace.ts';
-import { longerRetention } from './retention.ts';
+import type { Retention } from './namespace/namespace.ts';
+import { longerRetention } from './namespace/retention.ts';
 
 export interface VolumeRecord {
   readonly id: VolumeId;

@@ -1,0 +1,125 @@
+/**
+ * Rows that are decided but not yet in the database, laid over those that are. A steward reads
+ * through its overlay, so an operation sees what the ones before it wrote; an operation runs on an
+ * overlay of its own, which is dropped whole when the operation fails.
+ *
+ * *Change*: one row written (`value` set) or deleted. The newest change of a key hides older ones.
+ */
+import { asBuffer } from '../../base/index.ts';
+import type { RangeOptions, Row } from '../../db/index.ts';
+
+/** Synchronous reads of rows; {@link RangeOptions} of the database. */
+export interface Rows {
+  get(key: Uint8Array): Uint8Array | undefined;
+  range(options: RangeOptions): Row[];
+}
+
+export interface Change {
+  readonly key: Uint8Array;
+  /** `undefined` deletes the row. */
+  readonly value: Uint8Array | undefined;
+}
+
+/** A key as text of one character a byte; such texts order as their bytes do. */
+export function keyText(key: Uint8Array): string {
+  return asBuffer(key).toString('latin1');
+}
+
+export class Overlay implements Rows {
+  readonly #below: Rows;
+  readonly #changes = new Map<string, Change>();
+  /** The texts of all keys in #changes, ascending. */
+  #order: string[] = [];
+
+  constructor(below: Rows) {
+    this.#below = below;
+  }
+
+  /** Changes by the text of their keys. */
+  get changes(): ReadonlyMap<string, Change> {
+    return this.#changes;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    const change = this.#changes.get(keyText(key));
+    return change ? change.value : this.#below.get(key);
+  }
+
+  range(options: RangeOptions): Row[] {
+    const local = this.#within(options);
+    if (local.length === 0) return this.#below.range(options);
+    // Rows deleted here are found below, so that many more are asked for.
+    const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
+    const hidden = local.filter(({ value }) => value === undefined).length;
+    const below = this.#below.range(
+      options.limit === undefined ? options : { ...options, limit: limit + hidden },
+    );
+    return merge(below, local, options.isReverse ?? false).slice(0, limit);
+  }
+
+  put(key: Uint8Array, value: Uint8Array): void {
+    this.set({ key, value });
+  }
+
+  delete(key: Uint8Array): void {
+    this.set({ key, value: undefined });
+  }
+
+  set(change: Change): void {
+    const text = keyText(change.key);
+    if (!this.#changes.has(text)) this.#order.splice(this.#position(text), 0, text);
+    this.#changes.set(text, change);
+  }
+
+  /** Lets go of changes that are below by now, unless newer ones have taken their place. */
+  forget(changes: ReadonlyMap<string, Change>): void {
+    for (const [text, change] of changes) {
+      if (this.#changes.get(text) === change) this.#changes.delete(text);
+    }
+    this.#order = this.#order.filter((text) => this.#changes.has(text));
+  }
+
+  clear(): void {
+    this.#changes.clear();
+    this.#order = [];
+  }
+
+  /** Index of the first text that is not less. */
+  #position(text: string): number {
+    let low = 0;
+    let high = this.#order.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#order[middle] as string) < text) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #within({ from, to, isReverse }: RangeOptions): Change[] {
+    if (this.#order.length === 0) return [];
+    const start = this.#position(keyText(from));
+    const found = this.#order
+      .slice(start, Math.max(start, this.#position(keyText(to))))
+      .map((text) => this.#changes.get(text) as Change);
+    return isReverse ? found.reverse() : found;
+  }
+}
+
+/** Both lists in the order asked for; where they meet, the change counts. */
+function merge(below: readonly Row[], local: readonly Change[], isReverse: boolean): Row[] {
+  const sign = isReverse ? -1 : 1;
+  const merged: Row[] = [];
+  let next = 0;
+  for (const { key, value } of local) {
+    while (next < below.length) {
+      const row = below[next] as Row;
+      const order = sign * Buffer.compare(row.key, key);
+      if (order > 0) break;
+      next += 1;
+      if (order < 0) merged.push(row);
+    }
+    if (value !== undefined) merged.push({ key, value });
+  }
+  return merged.concat(below.slice(next));
+}

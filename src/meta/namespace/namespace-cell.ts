@@ -1,0 +1,92 @@
+/**
+ * {@link Namespace} over a steward: each method is one operation of `namespace-ops.ts`. A volume
+ * has one cell for now; its key layout is ready for more (docs/formats/rows.md).
+ */
+import { assert, isHexId, LIMITS } from '../../base/index.ts';
+import { extentsFrom, stageExtents } from './extent-ops.ts';
+import type { Namespace } from './namespace.ts';
+import * as operations from './namespace-ops.ts';
+import { protect } from './retention.ts';
+import { ADDRESS_KEY_BYTES, recordOf } from './namespace-rows.ts';
+import { type CellParts, Steward } from '../cells/steward.ts';
+
+/** Bytes of a directory's salt. */
+const SALT_BYTES = 16;
+/** Inode numbers that one call may take. */
+export const ALLOCATION_MAX = 2 ** 20;
+
+/**
+ * Opens a volume's cell as its steward, and makes the root directory of a new one.
+ *
+ * @param parts.plantedFault only for tests, which prove that they would notice it.
+ */
+export async function openNamespace(
+  parts: CellParts & { readonly plantedFault?: operations.NamespaceFault | undefined },
+): Promise<Namespace> {
+  const { env } = parts;
+  const steward = await Steward.open(parts);
+  const salt = env.random.bytes(SALT_BYTES);
+  await steward.execute((rows) => operations.makeRoot(rows, { salt, nowMs: env.clock.now() }));
+  return namespaceOf(steward, () => ({ nowMs: env.clock.now(), fault: parts.plantedFault }));
+}
+
+function namespaceOf(steward: Steward, now: () => operations.Circumstances): Namespace {
+  return {
+    async allocateInodes(count) {
+      assert(count >= 1 && count <= ALLOCATION_MAX, 'a call takes a bounded count of numbers');
+      return await steward.execute((rows) => operations.allocateInodes(rows, count));
+    },
+    record: (inode) =>
+      steward.execute((rows) => {
+        const row = operations.findInode(rows, inode);
+        return row && recordOf(row);
+      }),
+    lookup: (directory, name) =>
+      steward.execute((rows) => operations.lookup(rows, directory, name)),
+    makeDirectory: (request) =>
+      steward.execute((rows) => operations.makeDirectory(rows, request, now().nowMs)),
+    list: ({ directory, after, limit }) =>
+      steward.execute((rows) =>
+        operations.list(rows, { directory, after, limit: pageLimit(limit) }),
+      ),
+    async object(id) {
+      assert(isHexId(id), 'an object id is 32 hexadecimal digits');
+      return await steward.execute((rows) => operations.object(rows, id));
+    },
+    async objectsByAddress(addressKey) {
+      assert(addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
+      return await steward.execute((rows) => operations.objectsByAddress(rows, addressKey));
+    },
+    listObjects: ({ after, limit }) =>
+      steward.execute((rows) => operations.listObjects(rows, { after, limit: pageLimit(limit) })),
+    entryOf: (inode) => steward.execute((rows) => operations.entryOf(rows, inode)),
+    extents: (inode, from = { encoding: 0, offset: 0 }) =>
+      steward.execute((rows) => extentsFrom(rows, { inode, from, limit: LIMITS.listPageMax })),
+    stageExtents: (inode, extents) => steward.execute((rows) => stageExtents(rows, inode, extents)),
+    async commitObject(commit) {
+      assert(isHexId(commit.objectId), 'an object id is 32 hexadecimal digits');
+      assert(commit.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
+      return await steward.execute((rows) => operations.commitObject(rows, commit, now()));
+    },
+    async reencodeObject(request) {
+      assert(request.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
+      return await steward.execute((rows) => operations.reencodeObject(rows, request, now()));
+    },
+    async removeObject(id) {
+      assert(isHexId(id), 'an object id is 32 hexadecimal digits');
+      return await steward.execute((rows) => operations.removeObject(rows, id, now()));
+    },
+    protect: (retention) => steward.execute((rows) => protect(rows, retention)),
+    refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
+    releases: () => steward.execute(operations.releases),
+    finishRelease: (release, places) =>
+      steward.execute((rows) => operations.finishRelease(rows, release, places)),
+    usage: () => steward.execute(operations.usage),
+    [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
+  };
+}
+
+function pageLimit(limit: number = LIMITS.listPageMax): number {
+  assert(limit >= 1, 'a page has room for one');
+  return Math.min(limit, LIMITS.listPageMax);
+}

@@ -1,0 +1,197 @@
+/**
+ * What exists in one volume. A cell orders and compares opaque bytes: names and attributes reach it
+ * sealed, `volume` alone seals and opens them. One steward executes the operations of a cell one
+ * after the other and answers when their log entry is durable.
+ *
+ * An object's life: {@link Namespace.allocateInodes} → references pending (`references.ts`) →
+ * {@link Namespace.stageExtents} while stripes become durable → {@link Namespace.commitObject}, the
+ * commit point → references confirmed. Until the commit nothing of it can be seen. Replacing or
+ * removing an object leaves a *release*, durable in the same commit, which says whose references
+ * go.
+ */
+import type { ObjectId, StripeId } from '../../base/index.ts';
+
+/** slot (12 bits) ‖ counter (52 bits). */
+export type Inode = bigint;
+
+/** The root directory of every volume. */
+export const ROOT_INODE: Inode = 1n;
+
+export type InodeType = 'file' | 'directory' | 'symlink';
+
+export interface InodeRecord {
+  readonly inode: Inode;
+  readonly type: InodeType;
+  /** Content bytes; 0 for directories. */
+  readonly sizeBytes: number;
+  /** By the writer's clock, as it says; of a directory by the steward's. */
+  readonly createdAtMs: number;
+  /** By the steward's clock: when it was committed. */
+  readonly modifiedAtMs: number;
+  /** Random bytes of a directory, associated data of its entries' sealed names; else empty. */
+  readonly salt: Uint8Array;
+  /** Sealed by `volume`: recorded file name, type, content address. */
+  readonly attributes: Uint8Array;
+  /** Set on objects. */
+  readonly objectId: ObjectId | undefined;
+  /** Numbers of the schemes of the object's encodings (`base/policy.ts`); none for directories. */
+  readonly schemeNumbers: readonly number[];
+}
+
+/** Where in an inode an extent begins. Extents are ordered by encoding, then by offset. */
+export interface ExtentPlace {
+  readonly encoding: number;
+  /** Position of the first byte in the inode's content. */
+  readonly offset: number;
+}
+
+/** Byte range of an inode, in one of its encodings → stripe. */
+export interface Extent extends ExtentPlace {
+  readonly lengthBytes: number;
+  readonly stripe: StripeId;
+  readonly schemeNumber: number;
+  /** The stripe's key, wrapped by `volume`. */
+  readonly wrappedKey: Uint8Array;
+}
+
+export interface Dirent {
+  /** As given: sealed, directories with a trailing '/'. */
+  readonly name: Uint8Array;
+  readonly record: InodeRecord;
+}
+
+/** An inode that is gone, whose references are to be removed. */
+export interface Release {
+  readonly inode: Inode;
+}
+
+export interface ObjectCommit {
+  readonly inode: Inode;
+  /** By the writer's clock. */
+  readonly createdAtMs: number;
+  readonly objectId: ObjectId;
+  readonly sizeBytes: number;
+  /** Of the encodings; the extents of each of them cover the content. */
+  readonly schemeNumbers: readonly number[];
+  readonly attributes: Uint8Array;
+  /** Keyed hash of the content address, 32 bytes: what look-ups by address ask for. */
+  readonly addressKey: Uint8Array;
+  /**
+   * Extents not staged yet, at most 256; with the staged ones those of each encoding cover the size
+   * without gaps.
+   */
+  readonly extents: readonly Extent[];
+  /** Where the object's key points to it. An object without a key has none. */
+  readonly entry?: { readonly directory: Inode; readonly name: Uint8Array } | undefined;
+  /** Whether an object with this id, or an entry with this name, may be replaced. */
+  readonly mayReplace: boolean;
+}
+
+/**
+ * The same object, stored otherwise: a new inode takes the place of another one, with its id, key,
+ * times and content address.
+ */
+export interface Reencoding extends Pick<
+  ObjectCommit,
+  'inode' | 'sizeBytes' | 'schemeNumbers' | 'attributes' | 'addressKey' | 'extents'
+> {
+  /** The inode that goes. */
+  readonly replaces: Inode;
+}
+
+/** How long objects of a WORM volume are kept. */
+export interface Retention {
+  /** From the creation of the object; `undefined`: for ever. */
+  readonly retentionMs: number | undefined;
+}
+
+export interface Namespace extends AsyncDisposable {
+  /** Numbers never used before in this volume: `count` of them from the result on. */
+  allocateInodes(count: number): Promise<Inode>;
+
+  record(inode: Inode): Promise<InodeRecord | undefined>;
+  lookup(directory: Inode, name: Uint8Array): Promise<Dirent | undefined>;
+
+  /**
+   * The entry with this name; made when there is none. `isImplicit` directories vanish with their
+   * last entry. @throws HF_NOT_FOUND when the parent is gone; HF_NOT_DIRECTORY when it, or what has
+   *   the name, is no directory.
+   */
+  makeDirectory(request: {
+    readonly parent: Inode;
+    readonly name: Uint8Array;
+    readonly salt: Uint8Array;
+    readonly attributes: Uint8Array;
+    readonly isImplicit: boolean;
+  }): Promise<Dirent>;
+
+  /** Entries after `after` in the order of their name bytes, at most LIMITS.listPageMax. */
+  list(request: {
+    readonly directory: Inode;
+    readonly after?: Uint8Array | undefined;
+    readonly limit?: number;
+  }): Promise<readonly Dirent[]>;
+
+  object(id: ObjectId): Promise<InodeRecord | undefined>;
+  /** All objects with this content, oldest first. */
+  objectsByAddress(addressKey: Uint8Array): Promise<readonly InodeRecord[]>;
+  /** Objects in the order of their ids, with or without a key; pages as {@link list}. */
+  listObjects(request: {
+    readonly after?: ObjectId | undefined;
+    readonly limit?: number;
+  }): Promise<readonly InodeRecord[]>;
+  /** Where an object's key is; `undefined` for one without a key. */
+  entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
+
+  /** Extents from a place on, in order, at most LIMITS.listPageMax; of released inodes too. */
+  extents(inode: Inode, from?: ExtentPlace): Promise<readonly Extent[]>;
+
+  /** Records extents of an inode that is not committed yet, at most 256 a call. */
+  stageExtents(inode: Inode, extents: readonly Extent[]): Promise<void>;
+
+  /**
+   * Makes the object visible at once and whole. An inode is committed once: after
+   * HF_UNKNOWN_OUTCOME ask {@link refuse} whether it was.
+   * @returns the releases of what it replaced.
+   * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
+   *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused;
+   *   HF_IS_DIRECTORY when a directory has the name; HF_BAD_ARGUMENT when the extents do not cover
+   *   the size; HF_WORM when something would be replaced in a protected volume.
+   */
+  commitObject(commit: ObjectCommit): Promise<readonly Release[]>;
+
+  /**
+   * Puts an object's new encodings in the place of the old ones, at once: a commit of its inode.
+   * @returns the release of the inode that it replaces.
+   * @throws HF_NOT_FOUND when that one is gone; HF_BAD_ARGUMENT when size or content address differ
+   *   from its, or the extents do not cover the size; else as {@link commitObject}.
+   */
+  reencodeObject(request: Reencoding): Promise<Release>;
+
+  /**
+   * @returns the release of the object.
+   * @throws HF_NOT_FOUND; HF_WORM before the end of its retention.
+   */
+  removeObject(id: ObjectId): Promise<Release>;
+
+  /**
+   * From now on objects are only added: none is ever replaced, and none removed before its
+   * retention ends, by the steward's clock. Said again it can only lengthen the retention.
+   */
+  protect(retention: Retention): Promise<void>;
+
+  /**
+   * Settles an inode whose writer is gone: `committed` when its object is visible (or was), else
+   * from now on a commit of it is refused, durably, and a release of its staged extents is left.
+   * Once the release of an object is finished, its inode is no longer known.
+   */
+  refuse(inode: Inode): Promise<'committed' | 'refused'>;
+
+  /** Releases that are not finished yet. */
+  releases(): Promise<readonly Release[]>;
+  /** The references of these extents are gone: forget them; the last one ends the release. */
+  finishRelease(release: Release, extents: readonly ExtentPlace[]): Promise<void>;
+
+  /** What `status` shows. */
+  usage(): Promise<{ objectCount: number; contentBytes: number }>;
+}
