@@ -145,6 +145,18 @@ export const ERROR_CODES = {
     'ServiceUnavailable',
     6,
   ]),
+  HF_MOVED: entry('another cell has this now', 'elsewhere', [
+    'EAGAIN',
+    503,
+    'ServiceUnavailable',
+    6,
+  ]),
+  HF_NOT_STEWARD: entry('another node is the steward of this', 'elsewhere', [
+    'EAGAIN',
+    503,
+    'ServiceUnavailable',
+    6,
+  ]),
   HF_UNKNOWN_OUTCOME: entry('whether it took effect is not known', 'later', [
     'EIO',
     503,
