@@ -18,6 +18,7 @@ const BENCHES: readonly string[] = [
   'mux',
   'remote-store',
   'stripes',
+  'metadata',
   'small-objects',
   'end-to-end',
   'cluster',

@@ -17,7 +17,7 @@ import type { Policy } from '../base/index.ts';
 import type { Retention, VolumeRecord } from '../meta/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
 import type { Repair, RepairStatus, RunOptions } from '../repair/index.ts';
-import type { ObjectStore, ReencodeReport, StripePlaces } from '../volume/index.ts';
+import type { FileTree, ObjectStore, ReencodeReport, StripePlaces } from '../volume/index.ts';
 
 /** The stores of this node, in the views of the control interface. */
 export interface DeviceManager {
@@ -82,6 +82,8 @@ export interface VolumeManager {
   applyPolicy(name: string, options: RunOptions): Promise<ReencodeReport>;
   /** @throws HF_NOT_FOUND. */
   objects(name: string): ObjectStore;
+  /** The names of the same volume. @throws HF_NOT_FOUND. */
+  files(name: string): FileTree;
 }
 
 /** The nodes of the cluster as this one sees them. A node is named by name, id or prefix of one. */

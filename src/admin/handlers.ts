@@ -1,10 +1,12 @@
 /** What each method of the control interface does: one table, method → function. */
-import type { ControlAnswers, ControlMethod, ControlRequest, ProgressView } from '../api/index.ts';
+import type { ControlMethod } from '../api/index.ts';
 import { errorCode, LIMITS, parsePolicy } from '../base/index.ts';
 import type { Retention } from '../meta/index.ts';
-import type { AdminParts, ShardLocation } from './admin-parts.ts';
+import type { ShardLocation } from './admin-parts.ts';
 import { openContent, optionalPolicy, storeContent } from './content.ts';
 import { handedSource, handedTarget } from './handed-file.ts';
+import { type Handler, sendAll } from './handler.ts';
+import { TREE_HANDLERS } from './tree-handlers.ts';
 import {
   fullness,
   healthView,
@@ -14,24 +16,6 @@ import {
   repairStatusView,
   volumeView,
 } from './views.ts';
-
-export interface CallContext {
-  readonly parts: AdminParts;
-  /** Aborted when the caller has gone. */
-  readonly signal: AbortSignal;
-  readonly onProgress: (progress: ProgressView) => void;
-}
-
-/** `item` sends one of many; await it before the next. */
-export type SendItem<Method extends ControlMethod> = (
-  item: ControlAnswers[Method] extends { item: infer Item } ? Item : never,
-) => Promise<void>;
-
-type Handler<Method extends ControlMethod> = (
-  request: ControlRequest<Method>,
-  context: CallContext,
-  item: SendItem<Method>,
-) => Promise<ControlAnswers[Method]['result']>;
 
 export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } = {
   async status(_, { parts }) {
@@ -113,6 +97,8 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
     return { object: objectView(info), device, storeId, block, blockBytes: LIMITS.blockBytes };
   },
 
+  ...TREE_HANDLERS,
+
   'device.list': async (_, { parts }) => await parts.devices.list(),
   'device.add': async (request, { parts }) => await parts.devices.add(request),
   'device.query': async ({ device }, { parts }) => await parts.devices.query(device),
@@ -159,16 +145,4 @@ function retentionOf(worm: { retentionMs: number | null } | undefined): Retentio
 function unanswered(error: unknown): readonly [] {
   if (errorCode(error) === 'HF_UNAVAILABLE') return [];
   throw error;
-}
-
-async function sendAll<Item>(
-  items: AsyncIterable<Item>,
-  send: (item: Item) => Promise<void>,
-): Promise<{ count: number }> {
-  let count = 0;
-  for await (const item of items) {
-    await send(item);
-    count += 1;
-  }
-  return { count };
 }

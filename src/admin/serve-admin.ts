@@ -21,7 +21,8 @@ import type { AdminParts } from './admin-parts.ts';
 import { errorView, LineAnswer, sendJson, statusOf } from './answer.ts';
 import { checked } from './checked.ts';
 import { getContent, putContent } from './content.ts';
-import { type CallContext, HANDLERS, type SendItem } from './handlers.ts';
+import type { CallContext, SendItem } from './handler.ts';
+import { HANDLERS } from './handlers.ts';
 import { listenOnSocket } from './socket-file.ts';
 import { addressText, listenOnAddress, showsToken, type TcpOptions } from './tcp-address.ts';
 

@@ -20,6 +20,7 @@ import type { RepairStatusView, RepairView, ScrubView } from './care-views.ts';
 import type { DeviceChange, DeviceDetails, DeviceView } from './device-views.ts';
 import type { DiskView, GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
 import type { LocationView, ObjectView, PlaceView, PutAnswer } from './object-views.ts';
+import type { FileView } from './tree-views.ts';
 import type { ReencodeView, VolumeView } from './volume-views.ts';
 
 /** Name of the socket in the data directory. */
@@ -83,6 +84,14 @@ const nothing = v.strictObject({});
 /** Ms from the creation of an object; null: for ever. */
 const worm = v.strictObject({ retentionMs: v.nullable(count) });
 const oneObject = v.strictObject({ volume, reference: text });
+/** Names joined by '/', from the root; '' is the root. */
+const path = v.string();
+const onePath = v.strictObject({ volume, path });
+const ownership = {
+  mode: v.optional(v.pipe(count, v.maxValue(0o7777))),
+  uid: v.optional(v.pipe(count, v.maxValue(2 ** 32 - 1))),
+  gid: v.optional(v.pipe(count, v.maxValue(2 ** 32 - 1))),
+};
 
 /** Bytes; 0 means no limit, and one that is left out stays as it is. */
 const limits = {
@@ -133,6 +142,28 @@ export const CONTROL_METHODS = {
   'object.reencode': v.strictObject({ ...oneObject.entries, scheme: text }),
   'object.where': oneObject,
   'object.locate': oneObject,
+  'tree.status': onePath,
+  /** What is in a directory. */
+  'tree.list': onePath,
+  'tree.makeDirectory': v.strictObject({
+    ...onePath.entries,
+    ...ownership,
+    makesParents: v.optional(v.boolean(), false),
+  }),
+  /** An empty one. */
+  'tree.makeFile': v.strictObject({ ...onePath.entries, ...ownership }),
+  'tree.makeSymlink': v.strictObject({ ...onePath.entries, target: text }),
+  /** One more name, `path`, for the file at `existing`. */
+  'tree.link': v.strictObject({ ...onePath.entries, existing: path }),
+  'tree.rename': v.strictObject({
+    volume,
+    from: path,
+    to: path,
+    flag: v.optional(v.picklist(['noReplace', 'exchange'])),
+  }),
+  'tree.unlink': onePath,
+  'tree.removeDirectory': onePath,
+  'tree.setOwnership': v.strictObject({ ...onePath.entries, ...ownership }),
   'device.list': nothing,
   'device.add': v.strictObject({
     path: text,
@@ -222,6 +253,16 @@ export interface ControlAnswers {
   'object.reencode': { result: ObjectView };
   'object.where': { result: { readonly count: number }; item: PlaceView };
   'object.locate': { result: LocationView };
+  'tree.status': { result: FileView };
+  'tree.list': { result: { readonly count: number }; item: FileView };
+  'tree.makeDirectory': { result: FileView };
+  'tree.makeFile': { result: FileView };
+  'tree.makeSymlink': { result: FileView };
+  'tree.link': { result: FileView };
+  'tree.rename': { result: { readonly from: string; readonly to: string } };
+  'tree.unlink': { result: { readonly path: string } };
+  'tree.removeDirectory': { result: { readonly path: string } };
+  'tree.setOwnership': { result: FileView };
   'device.list': { result: readonly DeviceView[] };
   'device.add': { result: DeviceChange };
   'device.query': { result: DeviceDetails };

@@ -48,4 +48,5 @@ export type {
   PutAnswer,
   StorePlaceView,
 } from './object-views.ts';
+export type { FileView } from './tree-views.ts';
 export type { ReencodeView, VolumeView, WormView } from './volume-views.ts';

@@ -15,7 +15,8 @@ export async function mapBounded<Item, Result>(
   assert(limit >= 1, 'the limit is at least one');
   const results: Result[] = [];
   const failures: unknown[] = [];
-  const queue = [...items].entries();
+  const all = [...items];
+  const queue = all.entries();
   async function drain(): Promise<void> {
     for (const [index, item] of queue) {
       if (failures.length > 0) return;
@@ -26,7 +27,7 @@ export async function mapBounded<Item, Result>(
       }
     }
   }
-  await Promise.all(Array.from({ length: limit }, drain));
+  await Promise.all(Array.from({ length: Math.min(limit, all.length) }, drain));
   if (failures.length > 0) throw failures[0];
   return results;
 }

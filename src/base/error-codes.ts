@@ -67,6 +67,31 @@ export const ERROR_CODES = {
     'OperationAborted',
     4,
   ]),
+  HF_NO_DATA: entry('there is no such extended attribute', 'never', [
+    'ENODATA',
+    404,
+    'InvalidArgument',
+    3,
+  ]),
+  HF_TOO_MANY_LINKS: entry('a file cannot have more names', 'never', [
+    'EMLINK',
+    409,
+    'OperationAborted',
+    2,
+  ]),
+  HF_CROSS_TREE: entry('it cannot be moved across this border', 'never', [
+    'EXDEV',
+    409,
+    'OperationAborted',
+    2,
+  ]),
+  HF_LOOP: entry('symbolic links lead in a circle', 'never', ['ELOOP', 400, 'InvalidArgument', 2]),
+  HF_QUOTA: entry('the quota of a directory is used up', 'later', [
+    'EDQUOT',
+    507,
+    'QuotaExceeded',
+    5,
+  ]),
   HF_TOO_LARGE: entry('a limit is passed', 'never', ['EFBIG', 413, 'EntityTooLarge', 2]),
   HF_NO_SPACE: entry('the stores are full', 'later', ['ENOSPC', 507, 'SlowDown', 5]),
   HF_NO_MEMORY: entry('the index of the store needs more memory than it may take', 'never', [
@@ -141,6 +166,13 @@ export const ERROR_CODES = {
   HF_CLOSED: entry('it has been closed', 'later', ['ENOTCONN', 503, 'ServiceUnavailable', 10]),
   HF_FENCED: entry('a newer holder has taken over', 'elsewhere', [
     'ESTALE',
+    503,
+    'ServiceUnavailable',
+    6,
+  ]),
+  HF_SESSION_OVER: entry('the session is over', 'never', ['ESTALE', 503, 'ServiceUnavailable', 6]),
+  HF_LEASED: entry('a mount holds the directory', 'later', [
+    'EAGAIN',
     503,
     'ServiceUnavailable',
     6,

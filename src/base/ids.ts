@@ -63,11 +63,17 @@ export function chunkId(stripe: StripeId, schemeNumber: number, shardIndex: numb
 /** Metadata chunks share a group, so that a store lists them without looking at the others. */
 export const METADATA_GROUP = 0;
 
-/** The id of a metadata chunk: two zero bytes, then the first 26 of the digest of its bytes. */
-export function metadataChunkId(digest: Uint8Array): ChunkId {
+/**
+ * The id of a metadata chunk: two zero bytes, then the first 26 of the digest of its bytes.
+ * @param schemeNumber which kind of metadata.
+ */
+export function metadataChunkId(
+  digest: Uint8Array,
+  schemeNumber: number = METADATA_SCHEME_NUMBER,
+): ChunkId {
   const name = new Uint8Array(STRIPE_ID_BYTES);
   name.set(digest.subarray(0, STRIPE_ID_BYTES - 2), 2);
-  return chunkId(stripeId(name), METADATA_SCHEME_NUMBER, 0);
+  return chunkId(stripeId(name), schemeNumber, 0);
 }
 
 export interface ChunkIdParts {

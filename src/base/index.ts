@@ -63,6 +63,8 @@ export {
 } from './policy.ts';
 export {
   formatScheme,
+  isMetadataScheme,
+  METADATA_PART_SCHEME_NUMBER,
   METADATA_SCHEME_NUMBER,
   parseScheme,
   SHARDS_MAX,

@@ -38,6 +38,22 @@ export const LIMITS = {
   logEntryBytesMax: 1 * MiB,
   /** Log of a cell since its snapshot before the next snapshot is due. */
   logBytesBeforeSnapshot: 2 * MiB,
+  /** Entries of a cell that no snapshot has are put into one after this time, however few. */
+  snapshotAgeMs: 60_000,
+  /** How often a replica looks at its log when nobody tells it that there is more. */
+  replicaIntervalMs: 1000,
+  /** Requests of one session to one slot that may be asked again, side by side. */
+  retryLanesMax: 64,
+  /** Answers of retried requests that are kept are small; what is larger is HF_TOO_LARGE. */
+  retryAnswerBytesMax: 64 * KiB,
+  /** An intent of another cell's transaction is asked about after this time. */
+  intentPatienceMs: 1000,
+  /** How long a cross-cell operation is tried while others hold what it needs. */
+  crossCellMsMax: 10_000,
+  /** Longest pause before it is tried again. */
+  crossCellPauseMsMax: 200,
+  /** Rows of one step of a slot move. */
+  movePageBytes: 256 * KiB,
   /** A name of a directory entry, in bytes of UTF-8 (POSIX NAME_MAX). */
   nameBytesMax: 255,
   /** A key of an object, in bytes of UTF-8 (S3). */
@@ -188,4 +204,29 @@ export const LIMITS = {
   revocationsMax: 10_000,
   /** How often a node looks at the list of those that were removed, when nobody tells it. */
   revocationCheckMs: 5000,
+  /** Time without a sign of life after which a session of a mount is over. */
+  sessionLeaseMs: 30_000,
+  /** Sessions that one cell knows; each is a row and a few hundred bytes. */
+  sessionsPerCellMax: 4096,
+  /** How often a steward looks for sessions that are over and places in line that are given up. */
+  handleTickMs: 1000,
+  /** Locks on one inode, looked through by each request. */
+  locksPerInodeMax: 1024,
+  /** Requests that wait for a lock at one cell. */
+  lockWaitersMax: 1024,
+  /**
+   * The longest single wait at a steward, for a lock or a recall: shorter than the time after which
+   * a client tries another node. Who wants to wait on asks again.
+   */
+  handleWaitMsMax: 800,
+  /** How long a place in line is kept for who does not ask again. */
+  lockPlaceMs: 5000,
+  /** Time for a mount to bring what it did under a directory lease; then it loses the lease. */
+  leaseRecallMs: 5000,
+  /** A directory that others asked for is not leased again for so long. */
+  leaseAgainMs: 30_000,
+  /** Inode numbers that come with a directory lease. */
+  leasedInodesMax: 65_536,
+  /** How often a steward lets go of orphans and of parts of uploads that are over. */
+  housekeepingMs: 60_000,
 } as const;

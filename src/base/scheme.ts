@@ -28,8 +28,15 @@ export interface Scheme {
 /** Shards of one stripe at the most; GF(2^8) has no more points. */
 export const SHARDS_MAX = 255;
 
-/** Chunk ids with this number name metadata, not shards of a stripe. */
+/** Chunk ids with this number name records of a node's own log, not shards of a stripe. */
 export const METADATA_SCHEME_NUMBER = 0xffff;
+/** And with this one parts of snapshots of cells, which any node may put on any store. */
+export const METADATA_PART_SCHEME_NUMBER = 0xfffe;
+
+/** Whether chunk ids with this number name metadata of either kind. */
+export function isMetadataScheme(number: number): boolean {
+  return number === METADATA_SCHEME_NUMBER || number === METADATA_PART_SCHEME_NUMBER;
+}
 
 const IDA_BIT = 0x8000;
 /** Numbers above this one, up to the bit, are near-2 to near-127. */

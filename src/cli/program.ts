@@ -16,6 +16,7 @@ import type { Io } from './io.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addNodeCommands } from './node-commands.ts';
 import { addObjectCommands } from './object-commands.ts';
+import { addTreeCommands } from './tree-commands.ts';
 import { addPlanCommands } from './plan-commands.ts';
 import { addSharesCommands } from './shares-commands.ts';
 import type { Run, Verbs } from './verbs.ts';
@@ -64,6 +65,7 @@ export function buildProgram(io: Io, run: Run): Command {
   addNodeCommands(verbs);
   addClusterCommands(verbs);
   addObjectCommands(verbs);
+  addTreeCommands(verbs);
   addDeviceCommands(verbs);
   addDiskCommands(verbs);
   addVolumeCommands(verbs);

@@ -27,6 +27,13 @@ export {
   type MembersOptions,
   type Wishes,
 } from './members.ts';
+export {
+  giveMetadataRole,
+  type MetadataRole,
+  type MetadataRoleOptions,
+  serveMetadataRole,
+  takeMetadataRole,
+} from './metadata-role.ts';
 export { openCluster, type ClusterOptions } from './open-cluster.ts';
 export { DEFAULT_LABEL, labelsOn, LEVELS } from './levels.ts';
 export { drainNode, leaveCluster, type RemovalOptions, removeNode } from './removal.ts';

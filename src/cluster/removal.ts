@@ -9,6 +9,7 @@ import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
 import type { Cluster } from './cluster.ts';
 import { isAdmin, type Members } from './members.ts';
+import { forgetMetadataKey } from './metadata-role.ts';
 import { readRevocations, revoke } from './revocations.ts';
 import type { VolumeGrants } from './volume-secrets.ts';
 
@@ -42,6 +43,7 @@ export async function removeNode(options: RemovalOptions, node: NodeId): Promise
   await options.endSession(node);
   await options.cluster.setNodeDevices(node, 'out');
   await options.grants.revokeAll(node);
+  await forgetMetadataKey(options, node);
   await options.members.forget(node, serial);
 }
 
@@ -65,6 +67,7 @@ export async function leaveCluster(options: RemovalOptions, self: NodeId): Promi
   }
   await options.cluster.setNodeDevices(self, 'out');
   await grants.revokeAll(self);
+  await forgetMetadataKey(options, self);
   await options.endSession(self);
   await revokeUpTo(options, self, serial);
   // By now the others may refuse this node; a record that is left counts for nothing.

@@ -1,15 +1,10 @@
 /**
  * Secrets of volumes on their way between members, `volume-secret/<volume>/<node>` in the registry:
- *
- *     u8 1 | box of the 32-byte secret, for the box key of the node's certificate
- *
- * Whoever holds a secret may grant it; the registry sees boxes. Such a record says as well that the
+ * boxed (boxed-secret.ts). Whoever holds a secret may grant it. Such a record says as well that the
  * node is to serve the volume. By default the first three members serve every volume (ruling 1).
  * Taking a grant back keeps a node from being given the secret again; what it has seen it has seen.
  */
 import {
-  ByteReader,
-  ByteWriter,
   concatBytes,
   errorCode,
   fromHex,
@@ -20,9 +15,10 @@ import {
   utf8,
   type VolumeId,
 } from '../base/index.ts';
-import { BOX_OVERHEAD_BYTES, type BoxKey, KEY_BYTES, sealBox } from '../crypto/index.ts';
+import type { BoxKey } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Registry } from '../log/index.ts';
+import { boxedSecret, openBoxedSecret } from './boxed-secret.ts';
 import { changeKey } from './change-key.ts';
 import type { MemberRecord, Members } from './members.ts';
 
@@ -37,7 +33,6 @@ type Secrets = ReadonlyMap<VolumeId, Uint8Array>;
 /** Members that hold the secret of every volume. */
 const DEFAULT_HOLDERS = 3;
 const PREFIX = 'volume-secret/';
-const RECORD_VERSION = 1;
 const PURPOSE = utf8('holdfast/1 volume secret');
 /** Records written or removed at once. */
 const REQUESTS_MAX = 16;
@@ -126,7 +121,8 @@ export class VolumeGrants {
     for (const grant of await this.#grants()) {
       if (grant.node !== node) continue;
       try {
-        secrets.set(grant.volume, openGrant(grant, boxKey));
+        const about = aboutGrant(grant.volume, grant.node);
+        secrets.set(grant.volume, openBoxedSecret(grant.value, boxKey, about));
       } catch (error) {
         if (errorCode(error) === undefined) throw error;
         env.log.warn('a granted volume secret does not open', { volume: grant.volume });
@@ -141,9 +137,7 @@ export class VolumeGrants {
   ): Promise<void> {
     const { nodeId, boxKey } = member.certificate;
     const about = aboutGrant(volume, nodeId);
-    const randomBytes = this.#options.env.random.bytes(KEY_BYTES);
-    const box = sealBox({ to: boxKey, randomBytes, about, secret });
-    const record = new ByteWriter().u8(RECORD_VERSION).raw(box).finish();
+    const record = boxedSecret(this.#options.env, { boxKey }, { about, secret });
     await changeKey(this.#options, keyOf(volume, nodeId), (value) =>
       value && ifThereIsOne === 'keep'
         ? { result: undefined }
@@ -182,15 +176,6 @@ interface Grant {
   readonly volume: VolumeId;
   readonly node: NodeId;
   readonly value: Uint8Array;
-}
-
-/** @throws HF_CORRUPT, HF_FORGED. */
-function openGrant({ volume, node, value }: Grant, boxKey: BoxKey): Uint8Array {
-  const reader = new ByteReader(value, 'volume grant');
-  if (reader.u8() !== RECORD_VERSION) throw reader.corrupt('its version is not known');
-  const box = reader.raw(KEY_BYTES + BOX_OVERHEAD_BYTES);
-  reader.end();
-  return boxKey.open({ box, about: aboutGrant(volume, node) });
 }
 
 function aboutGrant(volume: VolumeId, node: NodeId): Uint8Array {

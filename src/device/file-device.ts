@@ -197,11 +197,12 @@ export class FileDevice implements BlockDevice {
 
   /** Kills the device unless all of `files` are still what their paths lead to. */
   async #checkPresence(files: readonly Anchor[]): Promise<void> {
-    for (const file of files) {
-      if (await isPresent(file)) continue;
-      if (!this.#isWatched(file)) continue; // the device has let go of it while we looked
+    // All at once: a flush waits for them no longer than for one.
+    await mapBounded(files, LIMITS.deviceOperationsMax, async (file) => {
+      if (await isPresent(file)) return;
+      if (!this.#isWatched(file)) return; // the device has let go of it while we looked
       throw this.state.fail(`${this.#what} is gone or was replaced (looked for ${file.path})`);
-    }
+    });
   }
 
   #isWatched(file: Anchor): boolean {

@@ -1,6 +1,14 @@
 /** A fenced log as a set of cells, each of which keeps a log of its own: what the engines share. */
 import { assert, HoldfastError } from '../base/index.ts';
-import type { CellId, FencedLog, LogEntry, LogHead, Lsn, Snapshot } from './fenced-log.ts';
+import type {
+  CellId,
+  FencedLog,
+  LogEntry,
+  LogHead,
+  Lsn,
+  SaveSnapshotOptions,
+  Snapshot,
+} from './fenced-log.ts';
 
 /** The log of one cell; its methods are those of {@link FencedLog}. */
 export interface CellLog {
@@ -13,28 +21,30 @@ export interface CellLog {
   saveSnapshot(
     position: { epoch: number; lsn: Lsn },
     parts: AsyncIterable<Uint8Array>,
+    options?: SaveSnapshotOptions,
   ): Promise<void>;
   loadSnapshot(): Snapshot | undefined | Promise<Snapshot | undefined>;
   /** When nothing that was asked is under way any more. */
   settled(): Promise<unknown>;
 }
 
-export abstract class CellLogs implements FencedLog {
-  readonly #cells: Map<CellId, CellLog>;
+export abstract class CellLogs<Cell extends CellLog> implements FencedLog {
+  abstract readonly entryBytesTarget: number;
+  protected readonly cells: Map<CellId, Cell>;
   #isClosed = false;
 
-  constructor(cells: Map<CellId, CellLog> = new Map()) {
-    this.#cells = cells;
+  constructor(cells: Map<CellId, Cell> = new Map()) {
+    this.cells = cells;
   }
 
   /** Of a cell that is asked for the first time. */
-  protected abstract makeCell(id: CellId): CellLog;
+  protected abstract makeCell(id: CellId): Cell;
 
-  #cell(id: CellId): CellLog {
+  #cell(id: CellId): Cell {
     assert(/^[a-z0-9-]+$/.test(id), 'a cell has a short name');
     if (this.#isClosed) throw new HoldfastError('HF_CLOSED', 'the log is closed');
-    let cell = this.#cells.get(id);
-    if (!cell) this.#cells.set(id, (cell = this.makeCell(id)));
+    let cell = this.cells.get(id);
+    if (!cell) this.cells.set(id, (cell = this.makeCell(id)));
     return cell;
   }
 
@@ -70,8 +80,9 @@ export abstract class CellLogs implements FencedLog {
     cell: CellId,
     position: { epoch: number; lsn: Lsn },
     parts: AsyncIterable<Uint8Array>,
+    options?: SaveSnapshotOptions,
   ): Promise<void> {
-    await this.#cell(cell).saveSnapshot(position, parts);
+    await this.#cell(cell).saveSnapshot(position, parts, options);
   }
 
   async loadSnapshot(cell: CellId): Promise<Snapshot | undefined> {
@@ -80,6 +91,6 @@ export abstract class CellLogs implements FencedLog {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    for (const cell of this.#cells.values()) await cell.settled();
+    for (const cell of this.cells.values()) await cell.settled();
   }
 }

@@ -15,12 +15,28 @@
 import { assert, bytesEqual, HoldfastError, LIMITS, Mutex } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { EtcdHolder, entryHash } from './etcd-holder.ts';
-import { CellKeys, changedAt, epochValue, exists, numberIn, numberValue } from './etcd-keys.ts';
-import type { EtcdCalls } from './etcd-kv.ts';
-import type { EtcdAnswer, EtcdRow } from './etcd-messages.ts';
+import {
+  CellKeys,
+  changedAt,
+  epochValue,
+  exists,
+  isAbsent,
+  numberIn,
+  numberValue,
+} from './etcd-keys.ts';
+import type { GenerationCalls } from './etcd-generation.ts';
+import type { EtcdAnswer, EtcdOperation, EtcdRow } from './etcd-messages.ts';
 import { EtcdSnapshots } from './etcd-snapshots.ts';
-import type { CellId, LogEntry, LogHead, Lsn, Snapshot } from './fenced-log.ts';
-import { readHeader, type RecordSealer } from './local-record.ts';
+import type {
+  CellId,
+  LogEntry,
+  LogHead,
+  Lsn,
+  SaveSnapshotOptions,
+  Snapshot,
+} from './fenced-log.ts';
+import { readHeader, type RecordSealing } from './local-record.ts';
+import type { CellCopy } from './generations.ts';
 import type { Mirror } from './mirror.ts';
 
 /** Entries asked for at once; together they fill no more than a few MiB of memory. */
@@ -28,10 +44,10 @@ const PAGE_ENTRIES = 8;
 
 /** What all cells of a log share. */
 export interface EtcdLogShared {
-  readonly calls: EtcdCalls;
+  readonly calls: GenerationCalls;
   readonly prefix: string;
   readonly parts: Pick<Mirror, 'put' | 'get' | 'remove'>;
-  readonly sealer: RecordSealer;
+  readonly sealer: RecordSealing;
   readonly generation: number;
   readonly env: Pick<Env, 'clock' | 'log'>;
 }
@@ -51,9 +67,13 @@ export class EtcdCell {
     this.#snapshots = new EtcdSnapshots(id, this.#keys, shared);
   }
 
+  async #ask(operations: readonly EtcdOperation[]): Promise<readonly EtcdAnswer[]> {
+    return (await this.#shared.calls.question(operations)).answers;
+  }
+
   async head(): Promise<LogHead> {
     const { epoch, trim, entries } = this.#keys;
-    const [epochs, trims, counted] = await this.#shared.calls.ask([
+    const [epochs, trims, counted] = await this.#ask([
       { do: 'get', key: epoch },
       { do: 'get', key: trim },
       { do: 'count', ...entries },
@@ -63,7 +83,7 @@ export class EtcdCell {
   }
 
   async confirm(epoch: number): Promise<boolean> {
-    const [epochs] = await this.#shared.calls.ask([{ do: 'get', key: this.#keys.epoch }]);
+    const [epochs] = await this.#ask([{ do: 'get', key: this.#keys.epoch }]);
     return epoch > 0 && numberIn(epochs) === epoch;
   }
 
@@ -82,7 +102,7 @@ export class EtcdCell {
   /** From here on no older epoch appends, so the end found with it is final. */
   async #raiseEpoch(): Promise<{ epoch: number; revision: number; end: Lsn } | undefined> {
     const { epoch: key, trim, entries } = this.#keys;
-    const [epochs] = await this.#shared.calls.ask([{ do: 'get', key }]);
+    const [epochs] = await this.#ask([{ do: 'get', key }]);
     const row = epochs?.rows[0];
     const epoch = numberIn(epochs) + 1;
     const genesis = { do: 'put', key: this.#keys.entry(0), value: new Uint8Array(0) } as const;
@@ -126,7 +146,7 @@ export class EtcdCell {
       return undefined;
     }
     assert(entry, 'the entry was required');
-    const last = { lsn: end, hash: entryHash(entry.value) };
+    const last = { lsn: end, hash: entryHash(entry.value, this.#shared.sealer) };
     return new EtcdHolder({ cell: this.#id, epoch, revision, last }, this.#keys, this.#shared);
   }
 
@@ -140,13 +160,33 @@ export class EtcdCell {
     return await holder.append(lsn, bytes);
   }
 
+  /** Goes on from where another log ended; nothing was here before. */
+  async adopt({ epoch, snapshot, entries }: CellCopy): Promise<void> {
+    const lsn = snapshot?.lsn ?? 0;
+    await this.#shared.calls.change({
+      conditions: [isAbsent(this.#keys.epoch)],
+      ifMet: [
+        { do: 'put', key: this.#keys.epoch, value: epochValue(epoch, lsn) },
+        { do: 'put', key: this.#keys.trim, value: numberValue(lsn) },
+        { do: 'put', key: this.#keys.entry(lsn), value: new Uint8Array(0) },
+      ],
+      ifNot: [],
+    });
+    const own = await this.seize();
+    if (snapshot) await this.saveSnapshot({ epoch: own.epoch, lsn }, snapshot.parts);
+    for await (const entry of entries) {
+      const outcome = await this.append({ epoch: own.epoch, lsn: entry.lsn }, entry.bytes);
+      if (outcome === 'fenced') throw new HoldfastError('HF_FENCED', 'the copy was taken over');
+    }
+  }
+
   async *read(from: Lsn): AsyncGenerator<LogEntry> {
     assert(from >= 1, 'the first entry has number 1');
     let previous: EtcdRow | undefined;
     let last = Number.POSITIVE_INFINITY;
     for (let lsn = from; lsn <= last;) {
       // From the entry before, for its hash.
-      const [trims, counted, page] = await this.#shared.calls.ask([
+      const [trims, counted, page] = await this.#ask([
         { do: 'get', key: this.#keys.trim },
         { do: 'count', ...this.#keys.entries },
         {
@@ -181,7 +221,7 @@ export class EtcdCell {
     if (header.kind !== 'entry' || header.lsn !== lsn || !isOurs) {
       throw this.#corrupt(lsn, 'is another record');
     }
-    if (header.link !== entryHash(previous.value)) {
+    if (header.link !== entryHash(previous.value, this.#shared.sealer)) {
       throw this.#corrupt(lsn, 'does not follow the one before it');
     }
     return { lsn, epoch: header.epoch, bytes: this.#shared.sealer.open(row.value) };
@@ -195,7 +235,7 @@ export class EtcdCell {
     const { trim } = this.#keys;
     for (;;) {
       const snapshotLsn = (await this.#snapshots.newest())?.lsn ?? 0;
-      const [trims] = await this.#shared.calls.ask([{ do: 'get', key: trim }]);
+      const [trims] = await this.#ask([{ do: 'get', key: trim }]);
       const trimmed = Math.min(upTo, snapshotLsn);
       if (trimmed <= numberIn(trims)) return;
       const { areMet } = await this.#shared.calls.change({
@@ -213,11 +253,12 @@ export class EtcdCell {
   async saveSnapshot(
     position: { epoch: number; lsn: Lsn },
     parts: AsyncIterable<Uint8Array>,
+    options: SaveSnapshotOptions = {},
   ): Promise<void> {
     const holder = this.#holder;
     if (holder?.epoch !== position.epoch || holder.isOver) throw new HoldfastError('HF_FENCED');
     assert(position.lsn >= 1 && position.lsn <= holder.acknowledged, 'the entry is acknowledged');
-    await this.#snapshots.save({ ...position, revision: holder.revision }, parts);
+    await this.#snapshots.save({ ...position, ...options, revision: holder.revision }, parts);
   }
 
   async loadSnapshot(): Promise<Snapshot | undefined> {

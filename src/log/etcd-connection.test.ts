@@ -14,6 +14,8 @@ const QUESTION = { conditions: [], ifMet: [], ifNot: [] };
 /** A message that says `areMet`. */
 const YES = Buffer.from([0, 0, 0, 0, 2, 0x10, 1]);
 const { clock } = realEnv();
+const DEAD: DialEtcd = () => Promise.reject(new Error('ECONNREFUSED'));
+const HUNG: DialEtcd = () => new Promise(() => {});
 
 type Answer = (stream: http2.ServerHttp2Stream) => void;
 
@@ -59,10 +61,8 @@ describe('a call', () => {
   });
 
   it('surely did nothing: no connection, or refused before it was proposed', async () => {
-    const dead: DialEtcd = () => Promise.reject(new Error('ECONNREFUSED'));
-    const hung: DialEtcd = () => new Promise(() => {});
-    expect(await codeFrom(dead)).toBe('HF_UNAVAILABLE');
-    expect(await codeFrom(hung)).toBe('HF_UNAVAILABLE');
+    expect(await codeFrom(DEAD)).toBe('HF_UNAVAILABLE');
+    expect(await codeFrom(HUNG)).toBe('HF_UNAVAILABLE');
     expect(await codeFrom(member(refuses(14, 'etcdserver: no leader')))).toBe('HF_UNAVAILABLE');
     const full = refuses(8, 'etcdserver: mvcc: database space exceeded');
     expect(await codeFrom(member(full))).toBe('HF_NO_SPACE');
@@ -83,18 +83,44 @@ describe('a call', () => {
     for (const answer of doubts) expect(await codeFrom(member(answer))).toBe('HF_UNKNOWN_OUTCOME');
   });
 
-  it('goes to the next member after a failure, and stays there', async () => {
+  it('goes to the next member when nothing was done, and stays there', async () => {
     const asked: string[] = [];
     const named = (name: string, answer: Answer): DialEtcd =>
       member((stream) => {
         asked.push(name);
         answer(stream);
       });
-    const members = [named('a', refuses(14, 'etcdserver: no leader')), named('b', answers(YES))];
+    const leaderless = named('b', refuses(14, 'etcdserver: no leader'));
+    const members = [DEAD, leaderless, named('c', answers(YES)), named('d', answers(YES))];
     await using connection = new EtcdConnection({ members, clock });
+    for (let round = 0; round < 2; round++) {
+      expect((await connection.transact(QUESTION)).areMet).toBe(true);
+    }
+    expect(asked).toEqual(['b', 'c', 'c']);
+  });
+
+  it('asks the next member only with the next call when it is in doubt', async () => {
+    const hanging = member(() => {});
+    const members = [hanging, member(answers(YES))];
+    await using connection = new EtcdConnection({ members, clock, deadlineMs: 50 });
+    expect(await connection.transact(QUESTION).catch(errorCode)).toBe('HF_UNKNOWN_OUTCOME');
+    expect((await connection.transact(QUESTION)).areMet).toBe(true);
+  });
+
+  it('passes over a member that hangs while it is dialled', async () => {
+    const members = [HUNG, member(answers(YES))];
+    await using connection = new EtcdConnection({ members, clock });
+    expect((await connection.transact(QUESTION)).areMet).toBe(true);
+  });
+
+  it('asks other members when it is told of them', async () => {
+    const first = member(answers(YES));
+    await using connection = new EtcdConnection({ members: [first, DEAD], clock });
+    await connection.transact(QUESTION);
+    connection.setMembers([DEAD]);
     expect(await connection.transact(QUESTION).catch(errorCode)).toBe('HF_UNAVAILABLE');
-    for (let round = 0; round < 2; round++) await connection.transact(QUESTION);
-    expect(asked).toEqual(['a', 'b', 'b']);
+    connection.setMembers([DEAD, first]);
+    expect((await connection.transact(QUESTION)).areMet).toBe(true);
   });
 
   it('dials again after a connection broke, and not once it is closed', async () => {
@@ -129,7 +155,7 @@ describe('a watch', () => {
     const watching = quiet.change(range, 1, never.signal);
     never.abort();
     await watching;
-    const hung = new EtcdConnection({ members: [() => new Promise(() => {})], clock });
+    const hung = new EtcdConnection({ members: [HUNG], clock });
     await hung.change(range, 1, AbortSignal.timeout(20));
     for (const each of [told, ended, quiet, hung]) await each[Symbol.asyncDispose]();
   });

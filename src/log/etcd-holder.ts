@@ -12,7 +12,7 @@ import type { EtcdLogShared } from './etcd-cell.ts';
 import { type CellKeys, changedAt, exists, isAbsent } from './etcd-keys.ts';
 import type { EtcdOutcome } from './etcd-kv.ts';
 import type { CellId, Lsn } from './fenced-log.ts';
-import { hashOf, NO_RECORD, type RecordHash } from './local-record.ts';
+import { NO_RECORD, type RecordHash, type RecordSealing } from './local-record.ts';
 
 /**
  * Bytes of the entries of one change, unless a single entry is larger. etcd keeps some 5000 changes
@@ -97,6 +97,10 @@ export class EtcdHolder {
       try {
         this.#settle(group, await this.#appendGroup(group));
       } catch (error) {
+        if (errorCode(error) === 'HF_FENCED') {
+          this.#settle(group, 'fenced');
+          continue;
+        }
         this.isOver = true;
         const reason = `whether entry ${group[0]!.lsn} was appended is not known`;
         const doubt = unknown(`cell ${this.#cell}: ${reason}`, error);
@@ -151,8 +155,8 @@ export class EtcdHolder {
 }
 
 /** The first entry has none before it, only the empty anchor. */
-export function entryHash(value: Uint8Array): RecordHash {
-  return value.length === 0 ? NO_RECORD : hashOf(value);
+export function entryHash(value: Uint8Array, sealer: RecordSealing): RecordHash {
+  return value.length === 0 ? NO_RECORD : sealer.hashOf(value);
 }
 
 /** As many as fit one transaction; at least one. */

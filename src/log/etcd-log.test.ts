@@ -6,6 +6,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import {
+  failingExamples,
   firstFailingSeed,
   type LogFault,
   type MakeMedium,
@@ -21,6 +22,8 @@ import {
   MemoryEtcd,
   type MemoryEtcdBugs,
   type MemoryEtcdFaults,
+  PLAIN_RECORDS,
+  type RecordSealing,
 } from './index.ts';
 
 const CELL = 'cell-1';
@@ -43,13 +46,13 @@ function placeOf(etcd: MemoryEtcd, env: Env) {
   return { kv: etcd.connect(), prefix: 'test/', metadataKey, generation: 1, env, patienceMs: 500 };
 }
 
-function etcdMedium(bugs: MemoryEtcdBugs = {}): MakeMedium {
+function etcdMedium(bugs: MemoryEtcdBugs = {}, sealing?: RecordSealing): MakeMedium {
   return (env) => {
     const faults: Record<string, number> = {};
     const etcd = new MemoryEtcd({ env, faults, bugs });
     const parts = new MemoryMirror();
     return {
-      open: async () => new EtcdLog({ ...placeOf(etcd, env), parts }),
+      open: async () => new EtcdLog({ ...placeOf(etcd, env), parts, ...(sealing && { sealing }) }),
       openRegistry: async () => new EtcdRegistry(placeOf(etcd, env)),
       setFault(fault) {
         for (const name of Object.keys(faults)) delete faults[name];
@@ -60,6 +63,7 @@ function etcdMedium(bugs: MemoryEtcdBugs = {}): MakeMedium {
 }
 
 testFencedLog('etcd, simulated', etcdMedium(), 200);
+testFencedLog('etcd, simulated, not sealed', etcdMedium({}, PLAIN_RECORDS), 100);
 
 /** A log that two processes share, and what is behind it. */
 function bed({ bugs = {}, seed = 1 }: { bugs?: MemoryEtcdBugs; seed?: number } = {}) {
@@ -122,7 +126,16 @@ describe('each condition is needed: the suite notices', () => {
     const bugs = { isFenceUnchecked: true };
     expect(await appendAfterSeizure({})).toBe('fenced');
     expect(await appendAfterSeizure(bugs)).toBe('ok');
-    expect(await firstFailingSeed(etcdMedium(bugs), 100)).toBeDefined();
+    for (const sealing of [undefined, PLAIN_RECORDS]) {
+      expect(await firstFailingSeed(etcdMedium(bugs, sealing), 100)).toBeDefined();
+    }
+  });
+
+  it('a key that may be there: a seal is passed over', async () => {
+    const bugs = { isAbsenceUnchecked: true };
+    expect(await failingExamples(etcdMedium(bugs))).toContain(
+      'once sealed it refuses every change, and so does the log beside it',
+    );
   });
 
   it('an entry before that may be missing: a late append comes back below the trim', async () => {
@@ -165,6 +178,53 @@ describe('a change that is in doubt', () => {
     await env.clock.sleep(10);
     faults.lostReplyPercent = 0;
     expect(await change).toBe((await registry.get('k'))!.version);
+  });
+});
+
+describe('parts of snapshots', () => {
+  it('stay while they are listed, also when one was extended, and go then', async () => {
+    const { parts, open } = bed();
+    const { log } = open();
+    const epoch = await fill(log, 3);
+    const partCount = async () => (await Array.fromAsync(parts.list())).length;
+    await log.saveSnapshot(CELL, { epoch, lsn: 1 }, part('after 1'));
+    await log.saveSnapshot(CELL, { epoch, lsn: 2 }, part('to 2'), { extends: 1 });
+    expect(await partCount()).toBe(2);
+    await log.saveSnapshot(CELL, { epoch, lsn: 3 }, part('after 3'));
+    expect(await partCount()).toBe(1);
+  });
+});
+
+describe('an etcd that is full', () => {
+  it('takes no append, and goes on once there is room', async () => {
+    const { etcd, open } = bed();
+    const { log } = open();
+    const epoch = await fill(log, 1);
+    etcd.isFull = true;
+    const append = log.append(CELL, { epoch, lsn: 2 }, utf8('e2'));
+    expect(await append.catch(errorCode)).toBe('HF_UNKNOWN_OUTCOME');
+    expect(await log.seize(CELL).catch(errorCode)).toBe('HF_NO_SPACE');
+    expect(await textsOf(log)).toEqual(['e1']);
+    etcd.isFull = false;
+    await fill(log, 1);
+    expect(await textsOf(log)).toEqual(['e1', 'e2']);
+  });
+});
+
+describe('a watched key', () => {
+  it('is told of each change, by whoever makes it, and after many others', async () => {
+    const { env, etcd } = bed();
+    const [registry, other] = [1, 2].map(() => new EtcdRegistry(placeOf(etcd, env)));
+    const stop = new AbortController();
+    const seen: (string | undefined)[] = [];
+    for await (const row of registry!.watch('k', stop.signal)) {
+      seen.push(row && fromUtf8(row.value));
+      if (seen.length === 3) stop.abort();
+      for (let count = 0; count < 10; count++)
+        await other!.compareAndSet(`n/${seen.length}/${count}`, 0, utf8(''));
+      void other!.compareAndSet('k', row?.version ?? 0, utf8(`v${seen.length}`));
+    }
+    expect(seen).toEqual([undefined, 'v1', 'v2']);
   });
 });
 

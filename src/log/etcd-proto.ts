@@ -1,10 +1,11 @@
 /**
- * Protocol-buffer encoding, as far as etcd's messages need it: varints (never negative, at most
- * 2^53 − 1) and length-delimited fields. What a reader does not know it skips.
+ * Protocol-buffer encoding, as far as etcd's messages need it: varints (never negative) and
+ * length-delimited fields. What a reader does not know it skips. An *id* of etcd has all 64 bits;
+ * it is text here, in hexadecimal as etcd itself shows it.
  *
  * Source: protobuf.dev/programming-guides/encoding.
  */
-import { assert, concatBytes, HoldfastError } from '../base/index.ts';
+import { assert, concatBytes, fromUtf8, HoldfastError, utf8 } from '../base/index.ts';
 
 const VARINT = 0;
 const FIXED64 = 1;
@@ -30,6 +31,14 @@ export class ProtoWriter {
     return this.#push(varint(index * 8 + VARINT), varint(value));
   }
 
+  id(index: number, value: string): this {
+    return this.#push(varint(index * 8 + VARINT), varint(BigInt(`0x${value}`)));
+  }
+
+  text(index: number, value: string): this {
+    return this.bytes(index, utf8(value));
+  }
+
   bytes(index: number, value: Uint8Array): this {
     return this.#push(varint(index * 8 + DELIMITED), varint(value.length), value);
   }
@@ -44,36 +53,47 @@ export class ProtoWriter {
   }
 }
 
-function varint(value: number): Uint8Array {
-  assert(Number.isSafeInteger(value) && value >= 0, 'a varint is a whole number');
+function varint(value: number | bigint): Uint8Array {
   const bytes: number[] = [];
-  for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push((value % 0x80) | 0x80);
-  bytes.push(value);
+  let rest = value;
+  if (typeof rest === 'bigint') {
+    for (; rest > Number.MAX_SAFE_INTEGER; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
+    rest = Number(rest);
+  }
+  assert(Number.isSafeInteger(rest) && rest >= 0, 'a varint is a whole number');
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
+  bytes.push(rest);
   return Uint8Array.from(bytes);
 }
 
 /** The fields of one message by their index, in order; contents are views. */
-export type Fields = ReadonlyMap<number, readonly (number | Uint8Array)[]>;
+export type Fields = ReadonlyMap<number, readonly FieldValue[]>;
+
+/** A varint beyond 2^53 − 1 is a bigint. */
+type FieldValue = number | bigint | Uint8Array;
 
 /** @throws HF_CORRUPT. */
 export function fieldsOf(message: Uint8Array): Fields {
-  const fields = new Map<number, (number | Uint8Array)[]>();
+  const fields = new Map<number, FieldValue[]>();
   let offset = 0;
   const take = (count: number): Uint8Array => {
     if (count > message.length - offset) throw malformed();
     return message.subarray(offset, (offset += count));
   };
-  const takeVarint = (): number => {
+  const takeVarint = (): number | bigint => {
+    const start = offset;
     let value = 0;
     for (let scale = 1; ; scale *= 0x80) {
       const byte = take(1)[0]!;
       value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
+      if (byte < 0x80) break;
       if (scale >= 2 ** 63) throw malformed();
     }
+    return Number.isSafeInteger(value) ? value : exactVarint(message.subarray(start, offset));
   };
   while (offset < message.length) {
     const tag = takeVarint();
+    if (typeof tag !== 'number') throw malformed();
     const index = Math.floor(tag / 8);
     const value = takeValue(tag % 8, take, takeVarint);
     const known = fields.get(index);
@@ -83,13 +103,19 @@ export function fieldsOf(message: Uint8Array): Fields {
   return fields;
 }
 
+function exactVarint(bytes: Uint8Array): bigint {
+  let value = 0n;
+  for (const byte of bytes.toReversed()) value = (value << 7n) | BigInt(byte & 0x7f);
+  return BigInt.asUintN(64, value);
+}
+
 function takeValue(
   kind: number,
   take: (count: number) => Uint8Array,
-  takeVarint: () => number,
-): number | Uint8Array {
+  takeVarint: () => number | bigint,
+): FieldValue {
   if (kind === VARINT) return takeVarint();
-  if (kind === DELIMITED) return take(takeVarint());
+  if (kind === DELIMITED) return take(Number(takeVarint()));
   if (kind === FIXED64) return take(8);
   if (kind === FIXED32) return take(4);
   throw malformed();
@@ -100,17 +126,26 @@ function malformed(): HoldfastError {
 }
 
 export const field = {
-  /** 0 when missing. Ids of etcd are beyond 2^53 and come out rounded: we read none. */
+  /** 0 when missing. */
   number(fields: Fields, index: number): number {
     const value = fields.get(index)?.at(-1) ?? 0;
     if (typeof value !== 'number') throw malformed();
     return value;
   },
+  /** '0' when missing. */
+  id(fields: Fields, index: number): string {
+    const value = fields.get(index)?.at(-1) ?? 0;
+    if (value instanceof Uint8Array) throw malformed();
+    return value.toString(16);
+  },
   /** All of that index. */
   messages(fields: Fields, index: number): Uint8Array[] {
     return (fields.get(index) ?? []).map((value) => {
-      if (typeof value === 'number') throw malformed();
+      if (!(value instanceof Uint8Array)) throw malformed();
       return value;
     });
+  },
+  texts(fields: Fields, index: number): string[] {
+    return field.messages(fields, index).map(fromUtf8);
   },
 };

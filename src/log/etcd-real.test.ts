@@ -7,9 +7,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EtcdBed, faultyDial, findEtcd, type WireFaults } from '../../test/suites/etcd-bed.ts';
 import { appendUntil, expectAll, processesOn } from '../../test/suites/etcd-work.ts';
 import { type LogMedium, testFencedLog } from '../../test/suites/fenced-log.ts';
+import { MemoryMirror } from '../../test/suites/memory-mirror.ts';
 import { fromUtf8, utf8 } from '../base/index.ts';
 import { realEnv } from '../env/index.ts';
-import { type EtcdLog, EtcdRegistry } from './index.ts';
+import {
+  changeEngine,
+  EtcdConnection,
+  EtcdDraft,
+  EtcdLog,
+  EtcdRegistry,
+  LocalLog,
+  LogRegistry,
+  sealedTo,
+} from './index.ts';
 
 const binary = findEtcd();
 if (!binary) console.warn('SKIPPED: the engine etcd on a real etcd; install etcd-server (3.4–3.6)');
@@ -59,6 +69,45 @@ describe.skipIf(!binary)('on a real etcd', { timeout: SLOW_MS }, () => {
     await fill(second, 1);
     expect(await first.append(CELL, { epoch, lsn: 2 }, utf8('late'))).toBe('fenced');
     expect(await first.confirm(CELL, epoch)).toBe(false);
+  });
+
+  it('takes over from the engine local, also after a try that was given up', async () => {
+    const local = { mirror: new MemoryMirror(), metadataKey: new Uint8Array(32), env };
+    const log = await LocalLog.open({ ...local, generation: 1 });
+    const registry = await LogRegistry.open({ log, report: env.log });
+    const { epoch } = await log.seize(CELL);
+    for (const lsn of [1, 2, 3]) await log.append(CELL, { epoch, lsn }, utf8(`e${lsn}`));
+    await log.saveSnapshot(CELL, { epoch, lsn: 2 }, parts('after 2'));
+    const version = (await registry.compareAndSet('k', 0, utf8('v')))!;
+
+    const kv = new EtcdConnection({ members: bed.dials, clock: env.clock });
+    const place = { ...local, kv, prefix: 'second/', generation: 2, parts: local.mirror };
+    const givenUp = new EtcdDraft(place);
+    await givenUp.start();
+    await givenUp.copyCell('half', { epoch: 1, snapshot: undefined, entries: none() });
+    const from = { log, registry };
+    const cells = async () => [CELL];
+    await changeEngine({ from, to: new EtcdDraft(place), where: 'etcd', cells });
+
+    const [next, nextRegistry] = [new EtcdLog(place), new EtcdRegistry(place)];
+    expect(await sealedTo(registry)).toEqual({ generation: 2, where: 'etcd' });
+    expect((await next.head('half')).epoch).toBe(0);
+    const seized = await next.seize(CELL);
+    expect(seized.epoch).toBeGreaterThan(epoch);
+    expect(seized.lsn).toBe(3);
+    const snapshot = (await next.loadSnapshot(CELL))!;
+    expect(await Array.fromAsync(snapshot.parts, fromUtf8)).toEqual(['after 2']);
+    const entries = next.read(CELL, 3);
+    expect(await Array.fromAsync(entries, ({ bytes }) => fromUtf8(bytes))).toEqual(['e3']);
+    const row = (await nextRegistry.get('k'))!;
+    expect(fromUtf8(row.value)).toBe('v');
+    expect(row.version).toBeGreaterThan(version);
+    await kv[Symbol.asyncDispose]();
+
+    async function* none(): AsyncGenerator<never> {}
+    async function* parts(...texts: readonly string[]): AsyncGenerator<Uint8Array> {
+      for (const text of texts) yield utf8(text);
+    }
   });
 
   it('tells a watcher of a key', async () => {

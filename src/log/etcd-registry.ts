@@ -15,10 +15,24 @@ import {
 import { deriveKey, NONCE_BYTES, openRecord, sealRecord } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import { changedAt } from './etcd-keys.ts';
-import { EtcdCalls, type EtcdKv } from './etcd-kv.ts';
-import type { EtcdPlace } from './etcd-log.ts';
+import {
+  EtcdGeneration,
+  type EtcdPlace,
+  type GenerationCalls,
+  registryPrefix,
+} from './etcd-generation.ts';
+import type { EtcdKv } from './etcd-kv.ts';
 import { endOfPrefix, type EtcdRow } from './etcd-messages.ts';
-import type { Registry, Versioned } from './fenced-log.ts';
+import type { Versioned } from './fenced-log.ts';
+import {
+  assertNoSeal,
+  assertSealedTo,
+  encodeSeal,
+  type NextGeneration,
+  SEAL_KEY,
+  type SealableRegistry,
+} from './generations.ts';
+import { type Look, statesOf } from './watch-key.ts';
 
 const PAGE_ROWS = 200;
 /** A watch is asked anew after this, whatever it says: a connection may hang unnoticed. */
@@ -26,18 +40,24 @@ const WATCH_MS = 10_000;
 /** Between looks at a watched key while etcd does not answer, or keeps breaking off. */
 const WATCH_PAUSE_MS = 100;
 
-export class EtcdRegistry implements Registry {
-  readonly #calls: EtcdCalls;
+interface EtcdLook extends Look {
+  /** Of the whole store, at that moment. */
+  readonly revision: number;
+}
+
+export class EtcdRegistry implements SealableRegistry {
+  readonly #calls: GenerationCalls;
   readonly #kv: EtcdKv;
   readonly #env: Env;
   readonly #prefix: string;
   readonly #key: Uint8Array;
 
-  constructor({ kv, prefix, metadataKey, generation, env, patienceMs }: EtcdPlace) {
-    this.#calls = new EtcdCalls({ kv, clock: env.clock, patienceMs });
+  constructor(place: EtcdPlace, calls: GenerationCalls = new EtcdGeneration(place)) {
+    const { kv, env, metadataKey, generation } = place;
+    this.#calls = calls;
     this.#kv = kv;
     this.#env = env;
-    this.#prefix = `${prefix}registry/`;
+    this.#prefix = registryPrefix(place);
     this.#key = deriveKey(metadataKey, `holdfast/1 registry ${generation}`);
   }
 
@@ -46,16 +66,14 @@ export class EtcdRegistry implements Registry {
   }
 
   /** @throws HF_FORGED when the value was not sealed for this key. */
-  #opened(row: EtcdRow): Versioned {
+  #opened(row: EtcdRow, versionBase: number): Versioned {
     const value = openRecord({ key: this.#key, aad: row.key, sealed: row.value });
     const key = fromUtf8(row.key).slice(this.#prefix.length);
-    return { key, version: row.changedRevision, value };
+    return { key, version: versionBase + row.changedRevision, value };
   }
 
   async get(key: string): Promise<Versioned | undefined> {
-    const [answer] = await this.#calls.ask([{ do: 'get', key: this.#rowKey(key) }]);
-    const row = answer?.rows[0];
-    return row && this.#opened(row);
+    return (await this.#look(key)).row;
   }
 
   /** As of one moment. */
@@ -72,6 +90,7 @@ export class EtcdRegistry implements Registry {
 
   async #listOnce(prefix: string): Promise<Versioned[]> {
     const end = endOfPrefix(this.#rowKey(prefix));
+    const versionBase = await this.#calls.versionBase();
     const found: Versioned[] = [];
     let atRevision: number | undefined;
     for (let key = this.#rowKey(prefix); ;) {
@@ -79,7 +98,7 @@ export class EtcdRegistry implements Registry {
       const { answers, revision } = await this.#calls.question([page]);
       atRevision ??= revision;
       const rows = answers[0]?.rows ?? [];
-      found.push(...rows.map((row) => this.#opened(row)));
+      found.push(...rows.map((row) => this.#opened(row, versionBase)));
       const last = rows.at(-1);
       if (!last || rows.length < PAGE_ROWS) return found;
       key = keyAfter(last.key);
@@ -92,18 +111,35 @@ export class EtcdRegistry implements Registry {
     value: Uint8Array | undefined,
   ): Promise<number | undefined> {
     assert(expected >= 0, 'a version is not negative');
+    assertNoSeal(key);
+    const versionBase = await this.#calls.versionBase();
+    if (expected > 0 && expected <= versionBase) return undefined; // of an older generation
     const rowKey = this.#rowKey(key);
     const sealed = value && this.#sealed(rowKey, value);
     const outcome = await this.#calls.change({
-      conditions: [changedAt(rowKey, expected)],
+      conditions: [changedAt(rowKey, expected === 0 ? 0 : expected - versionBase)],
       ifMet: [sealed ? { do: 'put', key: rowKey, value: sealed } : { do: 'delete', key: rowKey }],
       ifNot: [{ do: 'get', key: rowKey }],
     });
-    if (outcome.areMet) return outcome.revision;
+    if (outcome.areMet) return versionBase + outcome.revision;
     const now = outcome.answers[0]?.rows[0];
-    if (now && sealed && bytesEqual(now.value, sealed)) return now.changedRevision;
+    if (now && sealed && bytesEqual(now.value, sealed)) return versionBase + now.changedRevision;
     if (!outcome.isAfterDoubt) return undefined;
     throw new HoldfastError('HF_UNKNOWN_OUTCOME', `whether ${key} was set is not known: read it`);
+  }
+
+  async seal(next: NextGeneration): Promise<void> {
+    const key = this.#rowKey(SEAL_KEY);
+    const value = this.#sealed(key, encodeSeal(next));
+    try {
+      await this.#calls.change({ conditions: [], ifMet: [{ do: 'put', key, value }], ifNot: [] });
+    } catch (error) {
+      if (errorCode(error) !== 'HF_FENCED') throw error;
+    }
+    // It is sealed now; by whom, the row says.
+    const seal = await this.get(SEAL_KEY);
+    assert(seal, 'a seal stays');
+    assertSealedTo(seal, next);
   }
 
   #sealed(rowKey: Uint8Array, value: Uint8Array): Uint8Array {
@@ -111,35 +147,31 @@ export class EtcdRegistry implements Registry {
     return sealRecord({ key: this.#key, nonce, aad: rowKey, record: value });
   }
 
-  /**
-   * The state of a key, at first and after each change; a change that is followed by another at
-   * once may not be seen. While etcd does not answer nothing is seen. Ends when `signal` is
-   * aborted.
-   */
-  async *watch(key: string, signal: AbortSignal): AsyncGenerator<Versioned | undefined> {
-    let seen: number | undefined;
-    while (!signal.aborted) {
-      let looked: { readonly row: Versioned | undefined; readonly revision: number } | undefined;
-      try {
-        looked = await this.#look(key);
-      } catch (error) {
-        if (errorCode(error) !== 'HF_UNAVAILABLE') throw error;
-      }
-      const version = looked && (looked.row?.version ?? 0);
-      if (looked && version !== seen) {
-        seen = version;
-        yield looked.row;
-      }
-      if (looked) await this.#changeOf(key, looked.revision, signal);
-      await this.#env.clock.sleep(WATCH_PAUSE_MS, { signal }).catch(() => {}); // the loop looks
-    }
+  /** See {@link statesOf}; a change is noticed at once. */
+  watch(key: string, signal: AbortSignal): AsyncGenerator<Versioned | undefined> {
+    return statesOf<EtcdLook>({
+      look: async () => {
+        try {
+          return await this.#look(key);
+        } catch (error) {
+          if (errorCode(error) !== 'HF_UNAVAILABLE') throw error;
+          return undefined;
+        }
+      },
+      wait: async (seen) => {
+        if (seen) await this.#changeOf(key, seen.revision, signal);
+        await this.#env.clock.sleep(WATCH_PAUSE_MS, { signal }).catch(() => {}); // aborted
+      },
+      signal,
+    });
   }
 
-  async #look(key: string): Promise<{ row: Versioned | undefined; revision: number }> {
+  async #look(key: string): Promise<EtcdLook> {
+    const versionBase = await this.#calls.versionBase();
     const get = { do: 'get', key: this.#rowKey(key) } as const;
     const { answers, revision } = await this.#calls.question([get]);
     const row = answers[0]?.rows[0];
-    return { row: row && this.#opened(row), revision };
+    return { row: row && this.#opened(row, versionBase), revision };
   }
 
   async #changeOf(key: string, since: number, signal: AbortSignal): Promise<void> {

@@ -4,8 +4,8 @@
  * caller's, so that a simulation can have processes, too.
  *
  * A *ring* is the members that together are one etcd. They find each other under the peer addresses
- * in the configuration; what is behind an address on loopback (a port of the member itself, or one
- * that leads through our own connections to another node) is the caller's affair (ruling 17).
+ * in the configuration; what is behind an address (a port or a socket of the member itself, or one
+ * that leads through our own connections to another node) is the caller's affair (design/0007).
  */
 import { assert, errorMessage, Mutex } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
@@ -14,7 +14,7 @@ import type { Env } from '../env/index.ts';
 export interface RingMember {
   /** Unique in the ring. */
   readonly name: string;
-  /** "http://127.0.0.1:2380": the same for all members. */
+  /** "http://127.0.0.1:2380", or "unix://name:1", a socket in the folder where each etcd runs. */
   readonly peerUrl: string;
 }
 
@@ -29,8 +29,12 @@ export interface EtcdMemberOptions {
   readonly token: string;
   /** False when the member joins a ring that is there already. */
   readonly isNewRing: boolean;
+  /** Makes a ring of this member alone out of its data, when the others are lost. */
+  readonly isRestored?: boolean;
   /** The longest round trip between members; by default that of a local network. */
   readonly roundTripMs?: number;
+  /** Of its file; by default 2 GiB. Then it takes no puts any more, see etcd-room.ts. */
+  readonly quotaBytes?: number;
 }
 
 /** Log entries that etcd keeps in memory: its size is this many times theirs. */
@@ -66,13 +70,18 @@ export function etcdConfiguration(options: EtcdMemberOptions): string {
     'initial-cluster': ring.map((member) => `${member.name}=${member.peerUrl}`).join(','),
     'initial-cluster-token': token,
     'initial-cluster-state': options.isNewRing ? 'new' : 'existing',
+    'force-new-cluster': options.isRestored ?? false,
     'heartbeat-interval': heartbeat,
     'election-timeout': heartbeat * HEARTBEATS_PER_ELECTION,
     'snapshot-count': SNAPSHOT_COUNT,
     'auto-compaction-mode': 'revision',
     'auto-compaction-retention': String(KEPT_REVISIONS),
-    'quota-backend-bytes': QUOTA_BYTES,
+    'quota-backend-bytes': options.quotaBytes ?? QUOTA_BYTES,
     'strict-reconfig-check': true,
+    // Who was away or cut off does not unseat a leader that the others hear.
+    'pre-vote': true,
+    // We speak gRPC; the gateway is one more door, and would dial the client address itself.
+    'enable-grpc-gateway': false,
     logger: 'zap',
     'log-level': 'warn',
     'log-outputs': ['stderr'],

@@ -3,24 +3,17 @@
  * are; etcd has the list of the newest snapshot's parts, which makes them valid. Setting the list
  * is the commit, under the cell's fence.
  */
-import {
-  assert,
-  bytesEqual,
-  errorCode,
-  fromHex,
-  HoldfastError,
-  Mutex,
-  toHex,
-} from '../base/index.ts';
+import { bytesEqual, fromHex, HoldfastError, Mutex, toHex } from '../base/index.ts';
 import type { EtcdLogShared } from './etcd-cell.ts';
 import { type CellKeys, changedAt, exists } from './etcd-keys.ts';
-import { type CellId, type Lsn, type Snapshot, SNAPSHOT_PART_BYTES_MAX } from './fenced-log.ts';
+import type { CellId, Lsn, SaveSnapshotOptions, Snapshot } from './fenced-log.ts';
 import { Garbage } from './garbage.ts';
 import { decodePartHashes, encodePartHashes, NO_RECORD, readHeader } from './local-record.ts';
 import type { MirrorRef } from './mirror.ts';
+import { saveParts } from './snapshot-parts.ts';
 
-/** Where a snapshot is saved, and under which fence. */
-interface SnapshotPosition {
+/** Where a snapshot is saved, on top of what, and under which fence. */
+interface SnapshotPosition extends SaveSnapshotOptions {
   readonly epoch: number;
   /** Of the epoch key, as the epoch's seizure left it. */
   readonly revision: number;
@@ -51,8 +44,9 @@ export class EtcdSnapshots {
 
   /** @throws HF_CORRUPT, HF_FORGED when the list cannot be read. */
   async newest(): Promise<ListedSnapshot | undefined> {
-    const [answer] = await this.#shared.calls.ask([{ do: 'get', key: this.#keys.snapshot }]);
-    const row = answer?.rows[0];
+    const key = this.#keys.snapshot;
+    const { answers } = await this.#shared.calls.question([{ do: 'get', key }]);
+    const row = answers[0]?.rows[0];
     if (!row) return undefined;
     const header = readHeader(row.value);
     if (header.kind !== 'snapshot' || header.cell !== this.#cell) {
@@ -65,22 +59,19 @@ export class EtcdSnapshots {
 
   async save(position: SnapshotPosition, parts: AsyncIterable<Uint8Array>): Promise<void> {
     await this.#saving.run(async () => {
-      const older = await this.newest();
-      if (position.lsn <= (older?.lsn ?? 0)) return;
-      const saved: MirrorRef[] = [];
-      try {
-        for await (const part of parts) {
-          assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
-          saved.push(await this.#shared.parts.put(this.#seal('snapshot part', position, part)));
-        }
-        const body = encodePartHashes(saved.map(({ id }) => toHex(id)));
-        await this.#list(position, this.#seal('snapshot', position, body), older?.revision ?? 0);
-      } catch (error) {
-        // While it is in doubt whether the parts are listed, they stay.
-        if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') await this.#garbage.collect(saved);
-        throw error;
-      }
-      await this.#garbage.collect(older?.parts ?? []);
+      const newest = await this.newest();
+      if (position.lsn <= (newest?.lsn ?? 0)) return;
+      await saveParts<MirrorRef>(parts, {
+        extends: position.extends,
+        newest,
+        put: (part) => this.#shared.parts.put(this.#seal('snapshot part', position, part)),
+        commit: async (all) => {
+          const body = encodePartHashes(all.map(({ id }) => toHex(id)));
+          const list = this.#seal('snapshot', position, body);
+          await this.#list(position, list, newest?.revision ?? 0);
+        },
+        discard: (needless) => this.#garbage.collect(needless),
+      });
     });
   }
 

@@ -12,7 +12,7 @@
  * 6. A snapshot vouches for the entries up to its lsn: they may be trimmed, no others. A cell is
  *    rebuilt from its newest snapshot and the entries after it, and from nothing else.
  */
-import { LIMITS, roundUp } from '../base/index.ts';
+import { HoldfastError, LIMITS, roundUp } from '../base/index.ts';
 
 /** Names a cell: short text, [a-z0-9-]. */
 export type CellId = string;
@@ -45,6 +45,23 @@ export interface Snapshot {
   readonly parts: AsyncIterable<Uint8Array>;
 }
 
+export interface SaveSnapshotOptions {
+  /**
+   * The parts only add to the newest snapshot, which is the one at this entry: the new one has its
+   * parts and then these. @throws HF_NOT_FOUND when the newest is another one.
+   */
+  readonly extends?: Lsn | undefined;
+}
+
+/** The parts of the newest snapshot, if it is the one at `lsn`. @throws HF_NOT_FOUND. */
+export function extendedParts<Part>(
+  newest: { readonly lsn: Lsn; readonly parts: readonly Part[] } | undefined,
+  lsn: Lsn,
+): readonly Part[] {
+  if (newest?.lsn === lsn) return newest.parts;
+  throw new HoldfastError('HF_NOT_FOUND', `the newest snapshot is not the one at entry ${lsn}`);
+}
+
 /** What is put around an entry: its header and seal. */
 const ENTRY_FRAME_BYTES = 256;
 
@@ -54,11 +71,17 @@ export function storedEntryBytes(entryBytes: number): number {
 }
 
 export interface FencedLog extends AsyncDisposable {
+  /**
+   * Bytes of an entry that holds the work of many, where one more would not pay: with longer ones
+   * the engine gets slower, or larger. One that must may have LIMITS.logEntryBytesMax.
+   */
+  readonly entryBytesTarget: number;
   head(cell: CellId): Promise<LogHead>;
   /**
    * Raises the epoch; older epochs can never append again.
    * @returns the new epoch and the last entry, which is final.
-   * @throws HF_UNKNOWN_OUTCOME when the epoch may or may not have risen: seize again.
+   * @throws HF_UNKNOWN_OUTCOME when the epoch may or may not have risen: seize again; HF_FENCED
+   *   when the log is sealed (generations.ts): nobody will ever append again.
    */
   seize(cell: CellId): Promise<{ epoch: number; lsn: Lsn }>;
   /**
@@ -78,21 +101,34 @@ export interface FencedLog extends AsyncDisposable {
   confirm(cell: CellId, epoch: number): Promise<boolean>;
   /** Entries from `from` to the head as of the call. @throws HF_NOT_FOUND when trimmed. */
   read(cell: CellId, from: Lsn): AsyncIterable<LogEntry>;
-  /** Lets go of entries up to `upTo`, but of none for which the newest snapshot does not vouch. */
+  /**
+   * Lets go of entries up to `upTo`, but of none for which the newest snapshot does not vouch.
+   * @throws HF_FENCED when the log is sealed.
+   */
   trim(cell: CellId, upTo: Lsn): Promise<void>;
   /**
    * Makes the state after the acknowledged entry `position.lsn` durable, whole or not at all; older
    * snapshots go. One that is not newer than the newest changes nothing.
    * @param parts each at most SNAPSHOT_PART_BYTES_MAX; read once.
-   * @throws HF_FENCED when the epoch may no longer append.
+   * @throws HF_FENCED when the epoch may no longer append; HF_NOT_FOUND, see SaveSnapshotOptions.
    */
   saveSnapshot(
     cell: CellId,
     position: { epoch: number; lsn: Lsn },
     parts: AsyncIterable<Uint8Array>,
+    options?: SaveSnapshotOptions,
   ): Promise<void>;
   /** The newest snapshot; it stays readable until a newer one is saved. */
   loadSnapshot(cell: CellId): Promise<Snapshot | undefined>;
+}
+
+/** A log of which one cell is the registry ({@link LogRegistry}), and is sealed with it. */
+export interface SealableLog extends FencedLog {
+  /**
+   * Changes no cell but that one from now on. Resolves when nothing is under way any more. Another
+   * process that opens the log has to be told again: the registry says that it is sealed.
+   */
+  stopAllBut(cell: CellId): Promise<void>;
 }
 
 export interface Versioned {

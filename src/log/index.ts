@@ -8,12 +8,26 @@ export {
   type LogHead,
   type Lsn,
   type Registry,
+  type SaveSnapshotOptions,
+  type SealableLog,
   type Snapshot,
   type Versioned,
 } from './fenced-log.ts';
-export { type DialEtcd, EtcdConnection, type EtcdConnectionOptions } from './etcd-connection.ts';
+export type { DialEtcd } from './etcd-channel.ts';
+export { EtcdConnection, type EtcdConnectionOptions } from './etcd-connection.ts';
 export type { EtcdKv } from './etcd-kv.ts';
-export { EtcdLog, type EtcdLogOptions, type EtcdPlace } from './etcd-log.ts';
+export { EtcdDraft } from './etcd-draft.ts';
+export type { EtcdPlace } from './etcd-generation.ts';
+export { EtcdLog, type EtcdLogOptions } from './etcd-log.ts';
+export { EtcdMember, type EtcdCareOptions } from './etcd-member.ts';
+export type {
+  AlarmKind,
+  EtcdAlarm,
+  EtcdMemberId,
+  EtcdMemberInfo,
+  EtcdStatus,
+} from './etcd-member-messages.ts';
+export { type EtcdRoom, makeRoom } from './etcd-room.ts';
 export { EtcdRegistry } from './etcd-registry.ts';
 export {
   etcdConfiguration,
@@ -25,6 +39,18 @@ export {
   type EtcdRunnerState,
   type RingMember,
 } from './etcd-runner.ts';
+export {
+  type CellCopy,
+  changeEngine,
+  type ChangeEngineOptions,
+  type GenerationDraft,
+  type NextGeneration,
+  type RegistryCopy,
+  type SealableRegistry,
+  sealedTo,
+} from './generations.ts';
+export { LocalDraft } from './local-draft.ts';
+export { PLAIN_RECORDS, type RecordSealing } from './local-record.ts';
 export { LocalLog, type LocalLogOptions } from './local-log.ts';
 export { LogRegistry, type LogRegistryOptions, REGISTRY_CELL } from './log-registry.ts';
 export {
@@ -34,11 +60,14 @@ export {
   type MemoryEtcdFaults,
   type MemoryEtcdOptions,
 } from './memory-etcd.ts';
+export { MemoryDraft, type MemoryDraftOptions } from './memory-draft.ts';
 export { MemoryLog, type MemoryLogBugs, type MemoryLogOptions } from './memory-log.ts';
-export { MemoryRegistry } from './memory-registry.ts';
+export { MemoryRegistry, type MemoryRegistryOptions } from './memory-registry.ts';
 export type { MemoryFaults } from './memory-wire.ts';
 export {
   answerCalls,
+  type BytesCall,
+  callForBytes,
   type CallHandlers,
   RemoteCalls,
   type RemoteCallsOptions,
@@ -48,6 +77,6 @@ export {
   RemoteRegistry,
   serveRegistry,
   type ServeRegistryOptions,
-  watchKey,
 } from './remote-registry.ts';
+export { watchKey } from './watch-key.ts';
 export type { Mirror, MirrorRecord, MirrorRef } from './mirror.ts';

@@ -21,19 +21,22 @@ import {
   type LogEntry,
   type LogHead,
   type Lsn,
+  type SaveSnapshotOptions,
   type Snapshot,
-  SNAPSHOT_PART_BYTES_MAX,
 } from './fenced-log.ts';
+import { type CellCopy, sealedError } from './generations.ts';
 import { Garbage } from './garbage.ts';
 import {
   encodePartHashes,
   hashOf,
+  NO_RECORD,
   type RecordHash,
   type RecordHeader,
   type RecordSealer,
 } from './local-record.ts';
 import type { CellIndex, IndexedSnapshot, StoredRecord } from './local-recovery.ts';
 import type { Mirror, MirrorRef } from './mirror.ts';
+import { saveParts } from './snapshot-parts.ts';
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -56,6 +59,8 @@ export class LocalCell {
   readonly #saving = new Mutex();
   #head: LogHead;
   #epochMax: number;
+  /** For good: see {@link LocalCell.stop}. */
+  #isStopped = false;
   /** The newest epoch if it may still append. */
   #owner: number | undefined;
   /** The last record that was given out, acknowledged or not. */
@@ -90,7 +95,29 @@ export class LocalCell {
   }
 
   confirm(epoch: number): boolean {
-    return epoch === this.#owner;
+    return epoch === this.#owner && !this.#isStopped;
+  }
+
+  /** From now on nothing is changed. Resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.settled();
+  }
+
+  /** Goes on from where another log ended; nothing was here before. */
+  async adopt({ epoch, snapshot, entries }: CellCopy): Promise<void> {
+    assert(this.#tip === NO_RECORD && !this.#snapshot, 'the cell is new');
+    this.#epochMax = epoch;
+    if (snapshot) {
+      const { lsn, parts } = snapshot;
+      this.#head = { epoch, lsn, trimmed: lsn };
+      await this.#save({ epoch, lsn, link: NO_RECORD }, parts);
+    }
+    const own = await this.seize();
+    for await (const { lsn, bytes } of entries) {
+      const outcome = await this.append({ epoch: own.epoch, lsn }, bytes);
+      assert(outcome === 'ok', 'nobody else has a cell that is being copied');
+    }
   }
 
   #entryAt(lsn: Lsn): StoredRecord {
@@ -102,6 +129,7 @@ export class LocalCell {
   async seize(): Promise<{ epoch: number; lsn: Lsn }> {
     return await this.#seizing.run(async () => {
       this.#owner = undefined;
+      if (this.#isStopped) throw sealedError();
       await this.#order.settled();
       await this.#copyDoubtful();
       const { lsn } = this.#head;
@@ -137,7 +165,7 @@ export class LocalCell {
     bytes: Uint8Array,
   ): Promise<'ok' | 'fenced'> {
     assert(bytes.length <= LIMITS.logEntryBytesMax, 'an entry fits its limit');
-    if (epoch !== this.#owner) return 'fenced';
+    if (!this.confirm(epoch)) return 'fenced';
     if (lsn !== this.#last.lsn + 1) {
       throw this.#unknown(`entry ${lsn} does not follow the last one, ${this.#last.lsn}`);
     }
@@ -182,6 +210,7 @@ export class LocalCell {
   }
 
   async trim(upTo: Lsn): Promise<void> {
+    if (this.#isStopped) throw sealedError();
     const trimmed = Math.min(upTo, this.#snapshot?.record.header.lsn ?? 0);
     if (trimmed <= this.#head.trimmed) return;
     // A fence at the trim point stays: it may be the newest, and the next entry links to it.
@@ -195,33 +224,42 @@ export class LocalCell {
   async saveSnapshot(
     { epoch, lsn }: { epoch: number; lsn: Lsn },
     parts: AsyncIterable<Uint8Array>,
+    options: SaveSnapshotOptions = {},
   ): Promise<void> {
     await this.#saving.run(async () => {
       this.#throwIfFenced(epoch);
-      const older = this.#snapshot;
-      if (lsn <= (older?.record.header.lsn ?? 0)) return;
+      if (lsn <= (this.#snapshot?.record.header.lsn ?? 0)) return;
       assert(lsn <= this.#head.lsn, 'the entry is acknowledged');
       const position = { epoch, lsn, link: this.#entryAt(lsn).hash };
-      const saved: StoredRecord[] = [];
-      try {
-        for await (const part of parts) {
-          assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
-          saved.push(await this.#put({ ...position, kind: 'snapshot part' }, part));
-        }
-        this.#throwIfFenced(epoch);
-        const body = encodePartHashes(saved.map(({ hash }) => hash));
-        const record = await this.#put({ ...position, kind: 'snapshot' }, body);
-        this.#snapshot = { record, parts: saved };
-      } catch (error) {
-        await this.#garbage.collect(saved.map(refOf));
-        throw error;
-      }
-      await this.#garbage.collect(older ? [older.record, ...older.parts].map(refOf) : []);
+      await this.#save(position, parts, { ...options, check: () => this.#throwIfFenced(epoch) });
     });
   }
 
+  /** @param check runs before the snapshot is made valid. */
+  async #save(
+    position: Pick<NewRecord, 'epoch' | 'lsn' | 'link'>,
+    parts: AsyncIterable<Uint8Array>,
+    { check, ...options }: SaveSnapshotOptions & { check?: () => void } = {},
+  ): Promise<void> {
+    const older = this.#snapshot;
+    const newest = older && { lsn: older.record.header.lsn, parts: older.parts };
+    await saveParts<StoredRecord>(parts, {
+      ...options,
+      newest,
+      put: (part) => this.#put({ ...position, kind: 'snapshot part' }, part),
+      commit: async (all) => {
+        check?.();
+        const body = encodePartHashes(all.map(({ hash }) => hash));
+        const record = await this.#put({ ...position, kind: 'snapshot' }, body);
+        this.#snapshot = { record, parts: all };
+      },
+      discard: (needless) => this.#garbage.collect(needless.map(refOf)),
+    });
+    await this.#garbage.collect(older ? [refOf(older.record)] : []);
+  }
+
   #throwIfFenced(epoch: number): void {
-    if (epoch === this.#owner) return;
+    if (this.confirm(epoch)) return;
     throw new HoldfastError('HF_FENCED', `cell ${this.#id}: epoch ${epoch} may no longer append`);
   }
 

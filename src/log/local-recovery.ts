@@ -66,7 +66,7 @@ export const NEW_CELL: CellIndex = {
 /** @throws HF_CORRUPT when acknowledged entries are lost; says which cell and which entry. */
 export function recoverCell(cell: CellId, records: readonly StoredRecord[]): CellIndex {
   const byHash = new Map(records.map((record) => [record.hash, record]));
-  const snapshot = newestSnapshot(records, byHash);
+  const snapshot = newestSnapshot(records);
   const anchor = findAnchor(records, byHash, snapshot?.record);
   const before = chainBefore(cell, { byHash, anchor, snapshot: snapshot?.record });
   const after = chainAfter(records, anchor);
@@ -78,7 +78,7 @@ export function recoverCell(cell: CellId, records: readonly StoredRecord[]): Cel
   if (acknowledged > lsn) throw lost(cell, lsn + 1);
   const entryEpoch = maxOf(records, ({ header }) => (header.kind === 'entry' ? header.epoch : 0));
   if (entryEpoch > anchor.epoch) throw lost(cell, lsn + 1, `the fence of epoch ${entryEpoch}`);
-  const isVouched = snapshot && snapshot.record.header.lsn <= maxOf(records, snapshotLsnOf);
+  const vouchedLsn = maxOf(records, snapshotLsnOf);
   const inSnapshot = snapshot ? [...snapshot.parts, snapshot.record] : [];
   const used = new Set([...chain, ...inSnapshot]);
   return {
@@ -91,7 +91,7 @@ export function recoverCell(cell: CellId, records: readonly StoredRecord[]): Cel
     doubtful: [
       ...before.slice(-1), // the fence, as nothing but a fence or the snapshot is an anchor
       ...after.filter(({ header }) => header.lsn > acknowledged),
-      ...(isVouched ? [] : inSnapshot),
+      ...inSnapshot.filter(({ header }) => header.lsn > vouchedLsn),
     ],
     voids: records.filter((record) => !used.has(record)),
   };
@@ -113,10 +113,9 @@ function lost(cell: CellId, lsn: Lsn, what = `entry ${lsn}`): HoldfastError {
   return new HoldfastError('HF_CORRUPT', message, { details: { cell, lsn } });
 }
 
-function newestSnapshot(
-  records: readonly StoredRecord[],
-  byHash: ReadonlyMap<RecordHash, StoredRecord>,
-): IndexedSnapshot | undefined {
+/** The newest of which all parts are there. */
+export function newestSnapshot(records: readonly StoredRecord[]): IndexedSnapshot | undefined {
+  const byHash = new Map(records.map((record) => [record.hash, record]));
   let newest: IndexedSnapshot | undefined;
   for (const record of records) {
     if (record.header.kind !== 'snapshot' || !record.partHashes) continue;

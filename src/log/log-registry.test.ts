@@ -6,9 +6,9 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode, fromUtf8, utf8 } from '../base/index.ts';
 import { silentLog } from '../env/index.ts';
-import { type FencedLog, LogRegistry, MemoryLog, REGISTRY_CELL } from './index.ts';
+import { LogRegistry, MemoryLog, REGISTRY_CELL, type SealableLog } from './index.ts';
 
-function openRegistry(log: FencedLog): Promise<LogRegistry> {
+function openRegistry(log: SealableLog): Promise<LogRegistry> {
   return LogRegistry.open({ log, report: silentLog, snapshotAfterBytes: 500 });
 }
 

@@ -10,18 +10,25 @@ import {
   type FencedLog,
   type Lsn,
   type Registry,
+  type SealableLog,
   SNAPSHOT_PART_BYTES_MAX,
   type Versioned,
   storedEntryBytes,
 } from './fenced-log.ts';
-import { decodeChange, encodeChange, RegistryState } from './registry-state.ts';
+import type { NextGeneration, SealableRegistry } from './generations.ts';
+import {
+  decodeChange,
+  encodeChange,
+  type RegistryChange,
+  RegistryState,
+} from './registry-state.ts';
 
 /** The cell is reserved: no other state machine may use it. */
 export const REGISTRY_CELL: CellId = 'registry';
 
 export interface LogRegistryOptions {
   /** Stays the caller's. */
-  readonly log: FencedLog;
+  readonly log: SealableLog;
   readonly report: Pick<Log, 'warn'>;
   /** Bytes of entries before a snapshot is due. */
   readonly snapshotAfterBytes?: number;
@@ -35,8 +42,8 @@ interface Held {
   bytesSinceSnapshot: number;
 }
 
-export class LogRegistry implements Registry {
-  readonly #log: FencedLog;
+export class LogRegistry implements SealableRegistry {
+  readonly #log: SealableLog;
   readonly #report: Pick<Log, 'warn'>;
   readonly #snapshotAfterBytes: number;
   readonly #mutex = new Mutex();
@@ -73,7 +80,9 @@ export class LogRegistry implements Registry {
     if (held && (await this.#log.confirm(REGISTRY_CELL, held.epoch))) return held;
     this.#held = undefined;
     const { epoch, lsn } = await this.#log.seize(REGISTRY_CELL);
-    return (this.#held = { epoch, lsn, ...(await readState(this.#log)) });
+    const read = await readState(this.#log);
+    if (read.state.isSealed) await this.#log.stopAllBut(REGISTRY_CELL);
+    return (this.#held = { epoch, lsn, ...read });
   }
 
   async get(key: string): Promise<Versioned | undefined> {
@@ -90,14 +99,28 @@ export class LogRegistry implements Registry {
     value: Uint8Array | undefined,
   ): Promise<number | undefined> {
     return await this.#mutex.run(async () => {
-      const change = { key, value: value && new Uint8Array(value) };
       const held = await this.#hold();
-      if (held.state.versionOf(key) !== expected) return undefined;
-      await this.#append(held, encodeChange(change));
-      const version = held.state.apply(change, held.epoch);
-      await this.#saveSnapshotIfDue(held);
-      return version;
+      const change = held.state.proposed({ key, value }, expected);
+      return change && (await this.#make(change, held));
     });
+  }
+
+  async seal(next: NextGeneration): Promise<void> {
+    await this.#mutex.run(async () => {
+      const held = await this.#hold();
+      const change = held.state.proposedSeal(next);
+      if (!change) return;
+      await this.#log.stopAllBut(REGISTRY_CELL);
+      await this.#make(change, held);
+    });
+  }
+
+  /** @returns the new version. */
+  async #make(change: RegistryChange, held: Held): Promise<number> {
+    await this.#append(held, encodeChange(change));
+    const version = held.state.apply(change, held.epoch);
+    await this.#saveSnapshotIfDue(held);
+    return version;
   }
 
   /** @throws HF_FENCED when another instance has taken over, HF_UNKNOWN_OUTCOME. */
@@ -116,7 +139,7 @@ export class LogRegistry implements Registry {
     if (held.bytesSinceSnapshot <= this.#snapshotAfterBytes) return;
     held.bytesSinceSnapshot = 0;
     try {
-      await this.#log.saveSnapshot(REGISTRY_CELL, held, slices(held.state.encode()));
+      await this.#log.saveSnapshot(REGISTRY_CELL, held, registryParts(held.state));
       await this.#log.trim(REGISTRY_CELL, held.lsn);
     } catch (error) {
       // The change is durable all the same; the log is only longer than it should be.
@@ -141,7 +164,9 @@ async function readState(log: FencedLog): Promise<Pick<Held, 'state' | 'bytesSin
   return { state, bytesSinceSnapshot };
 }
 
-async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+/** What a snapshot of the registry's cell says. */
+export async function* registryParts(state: RegistryState): AsyncGenerator<Uint8Array> {
+  const bytes = state.encode();
   for (let start = 0; start < bytes.length; start += SNAPSHOT_PART_BYTES_MAX) {
     yield bytes.subarray(start, start + SNAPSHOT_PART_BYTES_MAX);
   }

@@ -5,7 +5,7 @@
  * given up, or lose their answers; partitions and restarts. Each condition that the engine relies
  * on can be left unchecked, so that a suite or a simulation proves that it would notice.
  */
-import { asBuffer, HoldfastError } from '../base/index.ts';
+import { asBuffer, assert, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { EtcdKv } from './etcd-kv.ts';
 import type {
@@ -33,6 +33,8 @@ export interface MemoryEtcdBugs {
   readonly isFenceUnchecked?: boolean;
   /** What a change requires to be there may be missing. */
   readonly isPredecessorUnchecked?: boolean;
+  /** What a change requires not to be there may be there: a seal, too. */
+  readonly isAbsenceUnchecked?: boolean;
 }
 
 export interface MemoryEtcdOptions {
@@ -41,18 +43,27 @@ export interface MemoryEtcdOptions {
   readonly bugs?: MemoryEtcdBugs;
 }
 
+/** Of which a watcher can be told. */
+const KEPT_CHANGES = 1000;
+
 const NOTHING: EtcdAnswer = { rows: [], count: 0 };
 
 export class MemoryEtcd {
   readonly #options: MemoryEtcdOptions;
   /** By their keys' bytes, as latin1. */
   readonly #rows = new Map<string, EtcdRow>();
-  /** The last change of each key, deletions too. */
-  readonly #changes = new Map<string, number>();
+  /** Of the rows, sorted. */
+  readonly #keys: string[] = [];
+  /** The newest changes, deletions too; oldest first. */
+  #changes: { readonly key: string; readonly revision: number }[] = [];
+  /** Changes up to this revision are forgotten. */
+  #forgotten = 0;
   readonly #watchers = new Set<() => void>();
   #revision = 1;
   /** It keeps its rows and answers nobody. */
   isDown = false;
+  /** Its quota is reached: it takes no puts. */
+  isFull = false;
 
   constructor(options: MemoryEtcdOptions) {
     this.#options = options;
@@ -64,15 +75,20 @@ export class MemoryEtcd {
   }
 
   /** All keys, in order. */
-  get keys(): string[] {
-    return [...this.#rows.keys()].sort();
+  get keys(): readonly string[] {
+    return this.#keys;
   }
 
   /** One step. */
   apply({ conditions, ifMet, ifNot }: EtcdTransaction): EtcdResult {
     const areMet = conditions.every((condition) => this.#holds(condition));
+    const operations = areMet ? ifMet : ifNot;
+    if (this.isFull && operations.some((operation) => operation.do === 'put')) {
+      throw new HoldfastError('HF_NO_SPACE', 'etcd is full');
+    }
+    assertDistinct(operations);
     const revision = this.#revision + 1;
-    const answers = (areMet ? ifMet : ifNot).map((operation) => this.#run(operation, revision));
+    const answers = operations.map((operation) => this.#run(operation, revision));
     for (const wake of this.#watchers) wake();
     return { areMet, revision: this.#revision, answers };
   }
@@ -82,50 +98,80 @@ export class MemoryEtcd {
     const row = this.#rows.get(textOf(key));
     const actual = (revision === 'created' ? row?.createdRevision : row?.changedRevision) ?? 0;
     if (is === 'greater') return actual > than || bugs.isPredecessorUnchecked === true;
-    return actual === than || (revision === 'changed' && bugs.isFenceUnchecked === true);
+    if (revision === 'changed') return actual === than || bugs.isFenceUnchecked === true;
+    return actual === than || bugs.isAbsenceUnchecked === true;
   }
 
   /** All changes of a transaction get the same revision. */
   #run(operation: EtcdOperation, revision: number): EtcdAnswer {
     if (operation.do === 'put') {
       const { key, value } = operation;
-      const createdRevision = this.#rows.get(textOf(key))?.createdRevision ?? revision;
+      const text = textOf(key);
+      const before = this.#rows.get(text);
+      if (!before) this.#keys.splice(this.#indexOf(text), 0, text);
+      const createdRevision = before?.createdRevision ?? revision;
       const row = { key, value: new Uint8Array(value), createdRevision, changedRevision: revision };
-      this.#rows.set(textOf(key), row);
-      this.#changed(textOf(key), revision);
+      this.#rows.set(text, row);
+      this.#changed(text, revision);
       return NOTHING;
     }
-    const found = this.#inRange(operation);
-    if (operation.do === 'count') return { rows: [], count: found.length };
+    const { from, to } = this.#bounds(operation);
+    if (operation.do === 'count') return { rows: [], count: to - from };
     if (operation.do === 'get') {
       if (operation.atRevision && operation.atRevision !== this.#revision) {
         throw new HoldfastError('HF_NOT_FOUND', 'nothing of the past is kept');
       }
-      const rows = found.slice(0, operation.limit || found.length);
-      return { rows, count: found.length };
+      const end = Math.min(to, from + (operation.limit || to));
+      const rows = this.#keys.slice(from, end).map((key) => this.#rows.get(key)!);
+      return { rows, count: to - from };
     }
-    for (const { key } of found) {
-      this.#rows.delete(textOf(key));
-      this.#changed(textOf(key), revision);
+    for (const key of this.#keys.splice(from, to - from)) {
+      this.#rows.delete(key);
+      this.#changed(key, revision);
     }
     return NOTHING;
   }
 
-  #changed(key: string, revision: number): void {
-    this.#revision = revision;
-    this.#changes.set(key, revision);
+  /** The range's place among the keys. */
+  #bounds({ key, end }: EtcdRange): { from: number; to: number } {
+    const text = textOf(key);
+    const from = this.#indexOf(text);
+    if (end) return { from, to: Math.max(from, this.#indexOf(textOf(end))) };
+    return { from, to: from + (this.#rows.has(text) ? 1 : 0) };
   }
 
-  #inRange(range: EtcdRange): EtcdRow[] {
-    if (!range.end) return [this.#rows.get(textOf(range.key))].filter((row) => row !== undefined);
-    return this.keys.filter((key) => isWithin(key, range)).map((key) => this.#rows.get(key)!);
+  /** Of the first key that is not below. */
+  #indexOf(key: string): number {
+    let [low, high] = [0, this.#keys.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#keys[middle]! < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #changed(key: string, revision: number): void {
+    this.#revision = revision;
+    this.#changes.push({ key, revision });
+    if (this.#changes.length <= 2 * KEPT_CHANGES) return;
+    this.#forgotten = this.#changes[KEPT_CHANGES]!.revision;
+    this.#changes = this.#changes.slice(KEPT_CHANGES + 1);
+  }
+
+  #hasNews(range: EtcdRange, since: number): boolean {
+    if (since < this.#forgotten) return true;
+    for (let index = this.#changes.length - 1; index >= 0; index--) {
+      const { key, revision } = this.#changes[index]!;
+      if (revision <= since) return false;
+      if (isWithin(key, range)) return true;
+    }
+    return false;
   }
 
   /** Resolves when something in the range was changed after `since`, or when told to stop. */
   async change(range: EtcdRange, since: number, signal: AbortSignal): Promise<void> {
-    const hasNews = (): boolean =>
-      [...this.#changes].some(([key, at]) => at > since && isWithin(key, range));
-    while (!hasNews() && !signal.aborted && !this.isDown) {
+    while (!this.#hasNews(range, since) && !signal.aborted && !this.isDown) {
       await new Promise<void>((resolve) => {
         const wake = (): void => {
           this.#watchers.delete(wake);
@@ -187,6 +233,21 @@ export class MemoryEtcdClient implements EtcdKv {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** A key is changed once in a transaction: etcd refuses others. */
+function assertDistinct(operations: readonly EtcdOperation[]): void {
+  if (operations.length === 1) return;
+  const put = new Set<string>();
+  for (const operation of operations) {
+    if (operation.do !== 'put') continue;
+    assert(!put.has(textOf(operation.key)), 'a key is put once');
+    put.add(textOf(operation.key));
+  }
+  for (const operation of operations) {
+    if (operation.do !== 'delete') continue;
+    for (const key of put) assert(!isWithin(key, operation), 'a key is put or deleted');
+  }
 }
 
 function textOf(key: Uint8Array): string {

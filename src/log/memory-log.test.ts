@@ -25,7 +25,7 @@ function memoryMedium(bugs: MemoryLogBugs = {}): MakeMedium {
   return (env) => {
     const faults: Record<string, number> = {};
     const log = new MemoryLog({ env, faults, bugs });
-    const registry = new MemoryRegistry({ env, faults });
+    const registry = new MemoryRegistry({ env, faults, log });
     return {
       open: async () => log,
       openRegistry: async () => registry,

@@ -11,13 +11,16 @@ import type { Env } from '../env/index.ts';
 import { AckOrder } from './ack-order.ts';
 import {
   type CellId,
-  type FencedLog,
+  extendedParts,
   type LogEntry,
   type LogHead,
   type Lsn,
+  type SaveSnapshotOptions,
+  type SealableLog,
   type Snapshot,
   SNAPSHOT_PART_BYTES_MAX,
 } from './fenced-log.ts';
+import { type CellCopy, sealedError } from './generations.ts';
 import { type MemoryFaults, MemoryWire } from './memory-wire.ts';
 
 /** Bugs planted on purpose. */
@@ -43,6 +46,8 @@ class MemoryCell {
   readonly #entries = new Map<Lsn, LogEntry>();
   #head: LogHead = { epoch: 0, lsn: 0, trimmed: 0 };
   #snapshot: StoredSnapshot | undefined;
+  /** Nothing is changed any more. */
+  isStopped = false;
   /** Of the caller that holds the epoch. */
   ackOrder = new AckOrder();
 
@@ -58,7 +63,20 @@ class MemoryCell {
     return this.#snapshot;
   }
 
+  /** As that of another log was left; nothing was here before. */
+  adopt(copy: { epoch: number; snapshot: StoredSnapshot | undefined; entries: LogEntry[] }): void {
+    const trimmed = copy.snapshot?.lsn ?? 0;
+    this.#snapshot = copy.snapshot;
+    for (const entry of copy.entries) this.#entries.set(entry.lsn, entry);
+    this.#head = { epoch: copy.epoch, lsn: copy.entries.at(-1)?.lsn ?? trimmed, trimmed };
+  }
+
+  #throwIfStopped(): void {
+    if (this.isStopped) throw sealedError();
+  }
+
   seize(): { epoch: number; lsn: Lsn } {
+    this.#throwIfStopped();
     this.#head = { ...this.#head, epoch: this.#head.epoch + 1 };
     this.ackOrder = new AckOrder();
     return { epoch: this.#head.epoch, lsn: this.#head.lsn };
@@ -71,6 +89,7 @@ class MemoryCell {
 
   append(entry: LogEntry): 'ok' | 'fenced' {
     const { lsn } = this.#head;
+    if (this.isStopped) return 'fenced';
     if (!this.isNewest(entry.epoch) && !this.#bugs.isFenceUnchecked) return 'fenced';
     const isTaken = entry.lsn <= lsn;
     const isNext = entry.lsn === lsn + 1 || this.#bugs.isPredecessorUnchecked;
@@ -87,27 +106,40 @@ class MemoryCell {
     if (from <= this.#head.trimmed) {
       throw new HoldfastError('HF_NOT_FOUND', `entry ${from} has been trimmed`);
     }
-    return [...this.#entries.values()].filter((entry) => entry.lsn >= from);
+    const found: LogEntry[] = [];
+    for (let lsn = from; lsn <= this.#head.lsn; lsn++) {
+      const entry = this.#entries.get(lsn);
+      if (entry) found.push(entry); // there are gaps when predecessors go unchecked
+    }
+    return found;
   }
 
   trim(upTo: Lsn): void {
+    this.#throwIfStopped();
     const trimmed = Math.min(upTo, this.#snapshot?.lsn ?? 0);
     if (trimmed <= this.#head.trimmed) return;
     for (const lsn of this.#entries.keys()) if (lsn <= trimmed) this.#entries.delete(lsn);
     this.#head = { ...this.#head, trimmed };
   }
 
-  saveSnapshot(epoch: number, snapshot: StoredSnapshot): void {
+  saveSnapshot(epoch: number, { lsn, parts }: StoredSnapshot, extended?: Lsn): void {
+    this.#throwIfStopped();
     if (!this.isNewest(epoch)) throw new HoldfastError('HF_FENCED');
-    assert(snapshot.lsn >= 1 && snapshot.lsn <= this.#head.lsn, 'the entry is in the log');
-    if (snapshot.lsn > (this.#snapshot?.lsn ?? 0)) this.#snapshot = snapshot;
+    assert(lsn >= 1 && lsn <= this.#head.lsn, 'the entry is in the log');
+    const newest = this.#snapshot;
+    if (lsn <= (newest?.lsn ?? 0)) return;
+    const kept = extended === undefined ? [] : extendedParts(newest, extended);
+    this.#snapshot = { lsn, parts: [...kept, ...parts] };
   }
 }
 
-export class MemoryLog implements FencedLog {
+export class MemoryLog implements SealableLog {
+  readonly entryBytesTarget: number = LIMITS.logEntryBytesMax;
   readonly #wire: MemoryWire;
   readonly #bugs: MemoryLogBugs;
   readonly #cells = new Map<CellId, MemoryCell>();
+  /** Goes on when all others have stopped. */
+  #onlyCell: CellId | undefined;
 
   constructor({ env, faults, bugs = {} }: MemoryLogOptions = {}) {
     this.#wire = new MemoryWire(env, faults);
@@ -117,7 +149,27 @@ export class MemoryLog implements FencedLog {
   #cell(id: CellId): MemoryCell {
     let cell = this.#cells.get(id);
     if (!cell) this.#cells.set(id, (cell = new MemoryCell(this.#bugs)));
+    cell.isStopped = this.#onlyCell !== undefined && this.#onlyCell !== id;
     return cell;
+  }
+
+  /** For all who share it. */
+  async stopAllBut(cell: CellId): Promise<void> {
+    this.#onlyCell = cell;
+    for (const each of this.#cells.keys()) this.#cell(each);
+  }
+
+  /** Has no cells any more. */
+  clear(): void {
+    this.#cells.clear();
+  }
+
+  /** Makes a cell as that of another log was left. */
+  async adopt(cell: CellId, { epoch, snapshot, entries }: CellCopy): Promise<void> {
+    const parts = snapshot && (await Array.fromAsync(snapshot.parts));
+    const copied = await Array.fromAsync(entries);
+    const stored = snapshot && parts && { lsn: snapshot.lsn, parts };
+    this.#cell(cell).adopt({ epoch, snapshot: stored, entries: copied });
   }
 
   async head(cell: CellId): Promise<LogHead> {
@@ -159,13 +211,16 @@ export class MemoryLog implements FencedLog {
     cell: CellId,
     { epoch, lsn }: { epoch: number; lsn: Lsn },
     parts: AsyncIterable<Uint8Array>,
+    options: SaveSnapshotOptions = {},
   ): Promise<void> {
     const saved: Uint8Array[] = [];
     for await (const part of parts) {
       assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
       saved.push(new Uint8Array(part));
     }
-    await this.#wire.change(() => this.#cell(cell).saveSnapshot(epoch, { lsn, parts: saved }));
+    await this.#wire.change(() =>
+      this.#cell(cell).saveSnapshot(epoch, { lsn, parts: saved }, options.extends),
+    );
   }
 
   async loadSnapshot(cell: CellId): Promise<Snapshot | undefined> {

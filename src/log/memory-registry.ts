@@ -1,16 +1,39 @@
 /** The registry of a whole simulated cluster in one object, reached over a {@link MemoryWire}. */
-import { assert } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Registry, Versioned } from './fenced-log.ts';
+import type { SealableLog, Versioned } from './fenced-log.ts';
+import type { NextGeneration, RegistryCopy, SealableRegistry } from './generations.ts';
+import { REGISTRY_CELL } from './log-registry.ts';
 import { type MemoryFaults, MemoryWire } from './memory-wire.ts';
 import { RegistryState } from './registry-state.ts';
 
-export class MemoryRegistry implements Registry {
-  readonly #wire: MemoryWire;
-  readonly #state = new RegistryState();
+export interface MemoryRegistryOptions {
+  readonly env?: Pick<Env, 'clock' | 'random'>;
+  readonly faults?: MemoryFaults;
+  /** Is sealed with it. */
+  readonly log?: SealableLog;
+}
 
-  constructor(options: { env?: Pick<Env, 'clock' | 'random'>; faults?: MemoryFaults } = {}) {
-    this.#wire = new MemoryWire(options.env, options.faults);
+export class MemoryRegistry implements SealableRegistry {
+  readonly #wire: MemoryWire;
+  readonly #log: SealableLog | undefined;
+  #state = new RegistryState();
+
+  constructor({ env, faults, log }: MemoryRegistryOptions = {}) {
+    this.#wire = new MemoryWire(env, faults);
+    this.#log = log;
+  }
+
+  /** All that it has from now on. */
+  fill(copy: RegistryCopy): void {
+    this.#state = RegistryState.of(copy);
+  }
+
+  async seal(next: NextGeneration): Promise<void> {
+    await this.#log?.stopAllBut(REGISTRY_CELL);
+    await this.#wire.change(() => {
+      const change = this.#state.proposedSeal(next);
+      if (change) this.#state.apply(change, 0);
+    });
   }
 
   async get(key: string): Promise<Versioned | undefined> {
@@ -26,11 +49,9 @@ export class MemoryRegistry implements Registry {
     expected: number,
     value: Uint8Array | undefined,
   ): Promise<number | undefined> {
-    assert(expected >= 0, 'a version is not negative');
-    const change = { key, value: value && new Uint8Array(value) };
     return await this.#wire.change(() => {
-      if (this.#state.versionOf(key) !== expected) return undefined;
-      return this.#state.apply(change, 0);
+      const change = this.#state.proposed({ key, value }, expected);
+      return change && this.#state.apply(change, 0);
     });
   }
 

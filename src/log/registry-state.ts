@@ -5,8 +5,17 @@
  * A version is never below the epoch of its entry, and epochs go by the clock: so where a recovery
  * goes on from a log that lost its end, versions that were given out are not given again.
  */
-import { ByteReader, ByteWriter } from '../base/index.ts';
+import { assert, ByteReader, ByteWriter } from '../base/index.ts';
 import type { Versioned } from './fenced-log.ts';
+import {
+  assertNoSeal,
+  assertSealedTo,
+  encodeSeal,
+  type NextGeneration,
+  type RegistryCopy,
+  SEAL_KEY,
+  sealedError,
+} from './generations.ts';
 
 /** Sets a key, or deletes it when there is no value. */
 export interface RegistryChange {
@@ -34,9 +43,39 @@ export class RegistryState {
   readonly #rows = new Map<string, Versioned>();
   #version = 0;
 
-  /** 0 for a key that does not exist. */
-  versionOf(key: string): number {
-    return this.#rows.get(key)?.version ?? 0;
+  /** That of an older generation, to go on from. */
+  static of({ version, rows }: RegistryCopy): RegistryState {
+    const state = new RegistryState();
+    for (const row of rows) {
+      assert(row.version <= version, 'no version is above the last one');
+      state.#rows.set(row.key, row);
+    }
+    state.#version = version;
+    return state;
+  }
+
+  get isSealed(): boolean {
+    return this.#rows.has(SEAL_KEY);
+  }
+
+  /**
+   * What compare-and-set comes to; `undefined` when the key has another version.
+   * @throws HF_FENCED when it is sealed; HF_DENIED.
+   */
+  proposed(change: RegistryChange, expected: number): RegistryChange | undefined {
+    assert(expected >= 0, 'a version is not negative');
+    assertNoSeal(change.key);
+    if (this.isSealed) throw sealedError();
+    if ((this.#rows.get(change.key)?.version ?? 0) !== expected) return undefined;
+    return { key: change.key, value: change.value && new Uint8Array(change.value) };
+  }
+
+  /** `undefined` when it is sealed like this already. @throws HF_FENCED. */
+  proposedSeal(next: NextGeneration): RegistryChange | undefined {
+    const seal = this.#rows.get(SEAL_KEY);
+    if (!seal) return { key: SEAL_KEY, value: encodeSeal(next) };
+    assertSealedTo(seal, next);
+    return undefined;
   }
 
   get(key: string): Versioned | undefined {

@@ -86,8 +86,9 @@ export class RemoteCalls {
   }
 
   async #ask(method: string, arg: Uint8Array): Promise<Uint8Array> {
-    const answer = await this.#call(method, arg);
-    return typeof answer === 'number' ? await this.#askForMuch(method, arg) : inline(answer);
+    const { network, node, service } = this.#options;
+    const call = { node, method: `${service}/${method}`, arg, deadlineMs: LIMITS.remoteCallMs };
+    return await callForBytes(network, call);
   }
 
   async #call(method: string, arg: Uint8Array): Promise<unknown> {
@@ -96,22 +97,34 @@ export class RemoteCalls {
     return await network.call(node, `${service}/${method}`, arg, options);
   }
 
-  async #askForMuch(method: string, arg: Uint8Array): Promise<Uint8Array> {
-    const { network, node, service } = this.#options;
-    const options = { deadlineMs: LIMITS.remoteCallMs };
-    const { stream, reply } = await network.open(node, `${service}/${method}`, arg, options);
-    stream.end();
-    const [read, answered] = await Promise.allSettled([readAll(stream), reply]);
-    if (answered.status === 'rejected') throw answered.reason;
-    if (read.status === 'rejected') throw read.reason;
-    if (read.value.length !== answered.value) throw nonsense('it is cut short');
-    return read.value;
-  }
-
   #noAnswer(code: 'HF_UNAVAILABLE' | 'HF_UNKNOWN_OUTCOME', cause: unknown): HoldfastError {
     const { service, node } = this.#options;
     return new HoldfastError(code, `${service} on ${node}: ${errorMessage(cause)}`, { cause });
   }
+}
+
+export interface BytesCall {
+  readonly node: NodeId;
+  /** With its service. */
+  readonly method: string;
+  readonly arg: Uint8Array;
+  readonly deadlineMs: number;
+}
+
+/** Asks once, and once more with a stream for a long answer. Errors as of `Network.call`. */
+export async function callForBytes(
+  network: Pick<Network, 'call' | 'open'>,
+  { node, method, arg, deadlineMs }: BytesCall,
+): Promise<Uint8Array> {
+  const answer = await network.call<unknown>(node, method, arg, { deadlineMs });
+  if (typeof answer !== 'number') return inline(answer);
+  const { stream, reply } = await network.open(node, method, arg, { deadlineMs });
+  stream.end();
+  const [read, answered] = await Promise.allSettled([readAll(stream), reply]);
+  if (answered.status === 'rejected') throw answered.reason;
+  if (read.status === 'rejected') throw read.reason;
+  if (read.value.length !== answered.value) throw nonsense('it is cut short');
+  return read.value;
 }
 
 /** Method → what it answers. */

@@ -1,18 +1,16 @@
 /**
  * A registry on another node, and the part that answers for it. A reader keeps what it was told
  * last of some keys, so that asking again for what has not changed costs a few bytes:
- * {@link watchKey} makes use of that.
+ * `watchKey` makes use of that.
  */
 import {
   assert,
   ByteReader,
   ByteWriter,
-  errorCode,
   HoldfastError,
   Mutex,
   type NodeId,
 } from '../base/index.ts';
-import type { Clock } from '../env/index.ts';
 import type { Network } from '../net/index.ts';
 import type { Registry, Versioned } from './fenced-log.ts';
 import { answerCalls, RemoteCalls, type RemoteCallsOptions } from './remote-calls.ts';
@@ -20,8 +18,6 @@ import { answerCalls, RemoteCalls, type RemoteCallsOptions } from './remote-call
 const SERVICE = 'registry';
 const KEPT_KEYS_MAX = 256;
 const KEPT_VALUE_BYTES_MAX = 64 * 1024;
-/** How often a watched key is looked at: a change is noticed within a second. */
-const WATCH_MS = 500;
 
 /** What an answer about a key begins with. */
 const ABSENT = 0;
@@ -145,39 +141,6 @@ export function serveRegistry(
       return new ByteWriter().u64(version ?? 0).finish();
     },
   });
-}
-
-/**
- * The state of a key, at first and after each change; a change that is followed by another at once
- * may not be seen. While the registry does not answer nothing is seen. Ends when `signal` is
- * aborted.
- */
-export async function* watchKey(
-  registry: Pick<Registry, 'get'>,
-  key: string,
-  { clock, signal }: { clock: Clock; signal: AbortSignal },
-): AsyncGenerator<Versioned | undefined> {
-  let seen: number | undefined;
-  const look = async (): Promise<{ row: Versioned | undefined } | undefined> => {
-    try {
-      return { row: await registry.get(key) };
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-      return undefined; // it is asked again soon
-    }
-  };
-  for (let found = await look(); !signal.aborted; found = await look()) {
-    const version = found && (found.row?.version ?? 0);
-    if (found && version !== seen) {
-      seen = version;
-      yield found.row;
-    }
-    try {
-      await clock.sleep(WATCH_MS, { signal });
-    } catch {
-      return; // aborted
-    }
-  }
 }
 
 function permit(isPermitted: boolean): void {

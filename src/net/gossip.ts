@@ -35,6 +35,7 @@ import type {
   CallOptions,
   Ground,
   Health,
+  Labels,
   MemberChange,
   Membership,
   MemberView,
@@ -145,6 +146,11 @@ export class Gossip implements Membership {
     const answers = await withDeadline(this.#env.clock, told, { deadlineMs, signal });
     if (answers.includes(true)) return;
     throw new HoldfastError('HF_UNAVAILABLE', 'nobody heard that this node leaves');
+  }
+
+  relabel(labels: Labels): void {
+    this.#exchange.restate({ labels });
+    this.#publish();
   }
 
   judgeAgain(): void {

@@ -176,6 +176,11 @@ export class Network implements AsyncDisposable {
     this.#membership.judgeAgain?.();
   }
 
+  /** What this node says of itself from now on, in place of its labels. */
+  relabel(labels: Labels): void {
+    this.#membership.relabel?.(labels);
+  }
+
   /** The next call to `node` dials anew, with the credentials of then: after having joined. */
   disconnect(node: NodeId): void {
     this.#peers.disconnect(node);

@@ -212,6 +212,8 @@ export interface Membership extends AsyncDisposable {
   leave(options: CallOptions): Promise<void>;
   /** Who was admitted, or what this node shows of itself, may have changed. */
   judgeAgain?(): void;
+  /** From now on this node says this of itself, in place of what it said. */
+  relabel?(labels: Labels): void;
 }
 
 export type OpenMembership = (ground: Ground) => Promise<Membership>;

@@ -16,6 +16,7 @@ import {
 import type { ChunkStore, ExtentStore } from '../store/index.ts';
 import { scrubInBackground } from './stores/background-scrub.ts';
 import { type Core, whileOpen } from './core.ts';
+import { whileWanted } from './metadata/metadata.ts';
 import type { StoreSet } from './stores/store-set.ts';
 import type { VolumeSet } from './volumes/volume-set.ts';
 
@@ -47,7 +48,7 @@ const LOOK_ANYWAY_MS = 60 * MINUTE_MS;
 export interface CareOptions {
   readonly env: Env;
   readonly core: Pick<Core, 'nodeId' | 'stores' | 'peers'> & {
-    readonly metadata: Pick<Core['metadata'], 'isHome'>;
+    readonly metadata: Pick<Core['metadata'], 'isHome' | 'changed'>;
     readonly cluster: Pick<
       Cluster,
       'topology' | 'layout' | 'nodeOf' | 'setDevices' | 'setNodeDevices'
@@ -65,9 +66,16 @@ export interface CareOptions {
 
 /** Starts the loops; disposing ends them and waits. */
 export function startCare(options: CareOptions): AsyncDisposable {
-  const loops = [watchStores, scrubInBackground];
-  if (options.core.metadata.isHome) loops.push(heal, watchNodes);
-  return whileOpen(...loops.map((loop) => (signal: AbortSignal) => loop(options, signal)));
+  const { metadata } = options.core;
+  const isWanted = (): boolean => metadata.isHome;
+  const always = [watchStores, scrubInBackground].map(
+    (loop) => (signal: AbortSignal) => loop(options, signal),
+  );
+  const atHome = [heal, watchNodes].map(
+    (loop) => (signal: AbortSignal) =>
+      whileWanted(metadata, { isWanted, signal }, (ended) => loop(options, ended)),
+  );
+  return whileOpen(...always, ...atHome);
 }
 
 async function heal(options: CareOptions, signal: AbortSignal): Promise<void> {

@@ -12,6 +12,7 @@ import type { ChunkStore } from '../store/index.ts';
 import { openStripes, type StripeStore } from '../stripes/index.ts';
 import { LocalMetadata, type LocalMetadataOptions } from './metadata/local-metadata.ts';
 import type { Metadata, RepairParts } from './metadata/metadata.ts';
+import { storesOfAll } from './metadata/pool-parts.ts';
 import { OwnSession } from './volumes/own-session.ts';
 import type { PeerStores } from './peers/peer-stores.ts';
 import { type GrantedSecrets, type VolumeSecrets, VolumeSet } from './volumes/volume-set.ts';
@@ -67,10 +68,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
   let tellWhole: RepairParts['onWhole'];
   const stores = (): readonly ChunkStore[] => {
     const own = options.localStores();
-    if (!peers) return own;
-    // A device that has just been moved here may still count as another node's.
-    const ids = new Set(own.map(({ id }) => id));
-    return [...own, ...peers.alive().filter(({ id }) => !ids.has(id))];
+    return peers ? storesOfAll(own, peers) : own;
   };
   const session = await OwnSession.open({ env, nodeId, references });
   const { threadCount, slotCount } = options;
@@ -96,6 +94,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
       cluster,
       repair,
       openNamespace: (volume) => metadata.openNamespace(volume),
+      openTree: (volume) => metadata.openTree(volume),
     }),
   );
   await volumes.refresh();

@@ -8,8 +8,10 @@
  *     kit-exported.json   which volumes the last exported recovery kit opens
  *     node.json           where the node listens and stands, see node-config.ts
  *     members.json        the cluster as last known: where it is found, who was removed
+ *     metadata.json       where the metadata was seen last, and whether its log is here
  *     joining.json        the seed of a node that is about to join, 0600
  *     cells/              databases of rows, one a cell: caches of the mirrored log
+ *     ring/               the etcd of this node, see ring/ring-folder.ts
  *     control.sock        control interface, 0600
  *     control.token       opens the control interface over TCP, 0600; made when it is first needed
  *     holdfast.log        what the daemon did, a line of JSON each
@@ -73,6 +75,16 @@ export interface KnownCluster {
   readonly hasLeft?: boolean | undefined;
 }
 
+const StoredPlace = v.strictObject({
+  version: v.literal(1),
+  generation: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  engine: v.picklist(['local', 'etcd']),
+  isCarrier: v.boolean(),
+});
+
+/** Where the metadata of the cluster is, as this node saw it last. */
+export type MetadataPlace = Readonly<Omit<v.InferOutput<typeof StoredPlace>, 'version'>>;
+
 const NodeSeed = v.strictObject({
   version: v.literal(1),
   nodeSeed: v.pipe(v.string(), v.hexadecimal(), v.length(2 * SEED_BYTES)),
@@ -119,6 +131,17 @@ export class DataDirectory implements AsyncDisposable {
   /** Where the stores of a first run go. */
   get storesPath(): string {
     return path.join(this.path, 'stores');
+  }
+
+  /** Of this node's etcd. */
+  get ringPath(): string {
+    return path.join(this.path, 'ring');
+  }
+
+  /** Removes the database of a cell that is not carried here any more. */
+  async dropCell(cell: string): Promise<void> {
+    const file = this.cellPath(cell);
+    for (const name of [file, `${file}-wal`, `${file}-shm`]) await fs.rm(name, { force: true });
   }
 
   cellPath(cell: string): string {
@@ -199,6 +222,18 @@ export class DataDirectory implements AsyncDisposable {
     const list = revocations && toHex(encodeRevocations(revocations));
     const stored = { version: 1, home: home ?? null, ...known, revocations: list };
     await this.#writeJson('members.json', stored);
+  }
+
+  /** `undefined` on a node that no release with this file has run. */
+  async readPlace(): Promise<MetadataPlace | undefined> {
+    const stored = await this.#readJson('metadata.json', StoredPlace);
+    if (!stored) return undefined;
+    const { version: _, ...place } = stored;
+    return place;
+  }
+
+  async writePlace(place: MetadataPlace): Promise<void> {
+    await this.#writeJson('metadata.json', { version: 1, ...place });
   }
 
   /** The seed with which this node has begun to join; made here when there is none yet. */

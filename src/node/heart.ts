@@ -12,6 +12,7 @@ import type { Env } from '../env/index.ts';
 import { dealWithDamage, startCare } from './care.ts';
 import { type Core, whileOpen } from './core.ts';
 import { makeDefaultVolume } from './first-run.ts';
+import { whileWanted } from './metadata/metadata.ts';
 import type { StoreSet } from './stores/store-set.ts';
 
 export interface HeartOptions {
@@ -89,10 +90,12 @@ export class Heart implements AsyncDisposable {
       const core = opened.use(await openCore());
       if (core.metadata.isHome) await makeDefaultVolume(core);
       opened.use(startCare({ env, core, stores, repair: core.repair, nodeGraceMs }));
-      if (!core.metadata.isHome) {
-        const about = { env, repair: core.repair, stores };
-        opened.use(whileOpen((signal) => dealWithDamage(about, signal)));
-      }
+      const { metadata } = core;
+      const about = { env, repair: core.repair, stores };
+      const isWanted = (): boolean => !metadata.isHome;
+      const deal = (signal: AbortSignal) =>
+        whileWanted(metadata, { isWanted, signal }, (ended) => dealWithDamage(about, ended));
+      opened.use(whileOpen(deal));
       this.#beating = opened.move();
       this.#core = core;
     } catch (error) {

@@ -29,4 +29,8 @@ export type { VolumeSecrets } from './volumes/volume-set.ts';
 export { LocalMetadata, type LocalMetadataOptions } from './metadata/local-metadata.ts';
 export type { Metadata, MetadataOptions } from './metadata/metadata.ts';
 export { RemoteMetadata, type RemoteMetadataOptions } from './metadata/remote-metadata.ts';
+export { findEtcd } from './ring/etcd-process.ts';
+export type { RingNodeView } from './ring/ring-candidates.ts';
+export { RingKeeper, type RingKeeperOptions } from './ring/ring-keeper.ts';
+export { RingPart, type RingPartOptions } from './ring/ring-part.ts';
 export { Serving, type ServingOptions } from './peers/serving.ts';

@@ -14,10 +14,13 @@ import {
   encodeRecoveryKit,
   type Keyring,
   NodeKey,
+  ownCertificate,
   type RecoveryKit,
 } from '../crypto/index.ts';
+import type { MetadataRole } from '../cluster/index.ts';
 import type { Env } from '../env/index.ts';
 import type { DataDirectory } from './data-directory.ts';
+import { isSelfMade } from './metadata/succession.ts';
 import type { VolumeSecrets } from './volumes/volume-set.ts';
 
 const KEY_BYTES = 32;
@@ -52,6 +55,16 @@ export class Keeper implements VolumeSecrets {
     throw new HoldfastError('HF_WRONG_KEY', 'this node does not hold the metadata key');
   }
 
+  /** Whether the node began the cluster, or recovered it: it made its certificate itself. */
+  get beganCluster(): boolean {
+    const { clusterKey, metadataKey } = this.#keyring;
+    return (
+      clusterKey !== undefined &&
+      metadataKey !== undefined &&
+      isSelfMade(ownCertificate(this.#keyring))
+    );
+  }
+
   get(volume: VolumeId): Uint8Array | undefined {
     return this.#keyring.volumes.get(volume);
   }
@@ -60,6 +73,15 @@ export class Keeper implements VolumeSecrets {
     await this.#changing.run(async () => {
       const volumes = new Map(this.#keyring.volumes).set(volume, secret);
       const keyring = { ...this.#keyring, volumes };
+      await this.#data.writeKeyring(keyring);
+      this.#keyring = keyring;
+    });
+  }
+
+  /** Becomes a metadata node: from now on, and after a restart. */
+  async takeRole({ certificate, metadataKey }: MetadataRole): Promise<void> {
+    await this.#changing.run(async () => {
+      const keyring = { ...this.#keyring, certificate, metadataKey };
       await this.#data.writeKeyring(keyring);
       this.#keyring = keyring;
     });
@@ -81,7 +103,7 @@ export class Keeper implements VolumeSecrets {
   }): Promise<string> {
     const { clusterId, clusterKey, metadataKey, volumes } = this.#keyring;
     if (!clusterKey || !metadataKey) {
-      const message = 'only the home can make the recovery kit: see holdfast peers';
+      const message = 'only an admin node can make the recovery kit: that which began the cluster';
       throw new HoldfastError('HF_DENIED', message);
     }
     const kit = encodeRecoveryKit({

@@ -41,6 +41,7 @@ export const StoredConfig = v.strictObject({
   beacon: v.boolean(),
   awayGraceMs: v.number(),
   disks: v.optional(v.boolean(), true),
+  metadata: v.optional(v.boolean(), true),
 });
 
 export type NodeConfig = Omit<v.InferOutput<typeof StoredConfig>, 'version'>;
@@ -57,6 +58,8 @@ export interface ConfigChanges {
   readonly beacon?: boolean | undefined;
   /** Whether the node tells the members which disks and stores are on its machine. */
   readonly disks?: boolean | undefined;
+  /** Whether the node carries a part of the metadata, when others want it to. */
+  readonly metadata?: boolean | undefined;
   /** A node that is away for longer is given up, and its shards are made again elsewhere. */
   readonly awayGraceMs?: number | undefined;
 }
@@ -71,6 +74,7 @@ export function defaultConfig(hostName: string = os.hostname()): NodeConfig {
     beacon: true,
     awayGraceMs: AWAY_GRACE_MS,
     disks: true,
+    metadata: true,
   };
 }
 
@@ -111,13 +115,25 @@ export function wishesOf(config: NodeConfig): Wishes {
   return { name: config.name, labels: namedLevels(config) };
 }
 
+/** What a node says of its part in the metadata; see home-claims.ts. */
+export interface MetadataClaims {
+  /** Of this node as home. */
+  readonly homeGeneration?: number | undefined;
+  /** Of the registry, as far as this metadata node has seen it. */
+  readonly registryGeneration?: number | undefined;
+  /** Whether this metadata node is about to leave. */
+  readonly isLeaving?: boolean | undefined;
+}
+
 /** What gossip says of a node besides its addresses. */
 export function gossipLabels(
   config: NodeConfig,
-  { homeGeneration }: { readonly homeGeneration: number | undefined },
+  { homeGeneration, registryGeneration, isLeaving = false }: MetadataClaims,
 ): Labels {
   const home = homeGeneration === undefined ? {} : { home: String(homeGeneration) };
-  return { ...namedLevels(config), name: config.name, ...home };
+  const meta = registryGeneration === undefined ? {} : { meta: String(registryGeneration) };
+  const leaving = isLeaving ? { leaving: 'yes' } : {};
+  return { ...namedLevels(config), name: config.name, ...home, ...meta, ...leaving };
 }
 
 /** Of the stores of a node, on the levels above the disk. */

@@ -1,28 +1,34 @@
 /** Builds the core of a running node: on its own metadata, or on that of the home. */
 import os from 'node:os';
-import { SqliteDb, type SqliteThread } from '../db/index.ts';
-import type { NodeId } from '../base/index.ts';
+import { errorCode, type NodeId } from '../base/index.ts';
+import type { SqliteThread } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
 import { repairClearingDamage } from './care.ts';
 import type { ClientWork } from './peers/client-work.ts';
 import { memberGrants } from './peers/connect-core.ts';
-import { type Core, openCore } from './core.ts';
+import { type Core, openCore, whileOpen } from './core.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { finishRecovery, type Start } from './first-run.ts';
 import type { Keeper } from './keeper.ts';
 import { LocalMetadata } from './metadata/local-metadata.ts';
 import type { Metadata } from './metadata/metadata.ts';
+import { MetadataMover } from './metadata/mover.ts';
+import { MovingMetadata } from './metadata/moving-metadata.ts';
 import { tellNode } from './peers/node-names.ts';
 import type { Others } from './peers/others.ts';
 import { RemoteMetadata } from './metadata/remote-metadata.ts';
 import type { StoreSet } from './stores/store-set.ts';
-import { METADATA_TOLERANCE } from './warnings.ts';
+import { EarlyPeers, RingCore } from './ring-core.ts';
 
 /** Stripes in memory at once: 30 MiB each at the most, mapped when used. */
 const SLOT_COUNT = 12;
 
 /** Beside the thread that serves the sockets and the stores; more do not make a stream faster. */
 const THREADS_MAX = 3;
+
+/** How long a new member may be unknown to some. */
+const ADMITTED_MS = 10_000;
+const ADMITTED_LOOK_MS = 500;
 
 /** What a running node has whether its core is open or not. */
 export interface Foundation {
@@ -49,51 +55,83 @@ export async function openNodeCore(options: NodeCoreOptions): Promise<Core> {
   await using opened = new AsyncDisposableStack();
   // What connects the core with others is let go of after the core itself.
   opened.defer(() => others.detach());
-  const metadata = opened.use(await openMetadata(options));
+  let opening: Core | undefined;
+  const later = { ...options, core: () => opening };
+  const peers = opened.use(new EarlyPeers(later));
+  const ring = new RingCore({ ...later, peers });
+  const metadata = opened.use(new MovingMetadata(await openMetadata(options, ring)));
   const { registry } = metadata;
   const nodeId = keeper.nodeId;
-  const core = await openCore({
-    env,
-    nodeId,
-    metadata,
-    secrets: keeper,
-    localStores: () => stores.alive(),
-    grants: memberGrants({ env, self: nodeId, registry, keyring: () => keeper.keyring }),
-    threadCount: options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism()),
-    slotCount: SLOT_COUNT,
-    isBusy: () => work.isUnderWay,
-  });
+  const core = await untilAdmitted(env, () =>
+    openCore({
+      env,
+      nodeId,
+      metadata,
+      secrets: keeper,
+      localStores: () => stores.alive(),
+      grants: memberGrants({ env, self: nodeId, registry, keyring: () => keeper.keyring }),
+      threadCount: options.threadCount ?? Math.min(THREADS_MAX, os.availableParallelism()),
+      slotCount: SLOT_COUNT,
+      isBusy: () => work.isUnderWay,
+    }),
+  );
   opened.use(core);
+  opening = core;
   stores.recall(core.cluster.topology().devices);
   await finishRecovery({ stores, data }, start);
   if (start.kit) await others.succeed(core);
   await others.attach(core);
+  const mover = new MetadataMover({ env, metadata, ...ring.mover(registry) });
+  opened.use(whileOpen((signal) => mover.run({ signal })));
   const repair = repairClearingDamage(core.repair, stores);
   const resources = opened.move();
-  return { ...core, repair, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+  return {
+    ...core,
+    repair,
+    async [Symbol.asyncDispose]() {
+      metadata.close();
+      await resources.disposeAsync();
+    },
+  };
 }
 
-async function openMetadata(options: NodeCoreOptions): Promise<Metadata> {
-  const { env, data, keeper, stores, others, start, thread, acceptsLoss } = options;
-  const about = {
-    env,
-    nodeId: keeper.nodeId,
-    stores: () => stores.alive(),
-    devices: stores.devices(),
-    nameOf: (id: string) => stores.slots.find((slot) => slot.id === id)?.path,
-    tolerance: METADATA_TOLERANCE,
-  };
-  if (!others.isHome) {
+/** A member that is new is known to all metadata nodes a moment later. */
+async function untilAdmitted<Opened>(
+  { clock }: Pick<Env, 'clock'>,
+  open: () => Promise<Opened>,
+): Promise<Opened> {
+  const untilMs = clock.monotonic() + ADMITTED_MS;
+  for (;;) {
+    try {
+      return await open();
+    } catch (error) {
+      if (errorCode(error) !== 'HF_DENIED' || clock.monotonic() >= untilMs) throw error;
+      await clock.sleep(ADMITTED_LOOK_MS);
+    }
+  }
+}
+
+async function openMetadata(options: NodeCoreOptions, ring: RingCore): Promise<Metadata> {
+  const { keeper, others, start, acceptsLoss } = options;
+  const { isCarrier, engine } = others.whereabouts;
+  if (engine === 'etcd') return await ring.open();
+  const about = ring.about();
+  if (!isCarrier) {
     const part = others.needPart();
     const { network } = part;
     const tell = (node: NodeId): string => tellNode(node, network.members());
     return await RemoteMetadata.open({ ...about, network, home: () => part.home, tell });
   }
-  return await LocalMetadata.open({
+  const local = {
     ...about,
     metadataKey: keeper.metadataKey,
     recovery: start.kit && { acceptsLoss },
-    // A cell's database is a cache of the mirrored log, so its own flushes are not waited for.
-    openDb: (cell) => SqliteDb.open({ path: data.cellPath(cell), thread }),
-  });
+    openDb: (cell: string) => ring.openDb(cell),
+  };
+  try {
+    return await LocalMetadata.open(local);
+  } catch (error) {
+    if (errorCode(error) !== 'HF_MOVED') throw error;
+    return await ring.finishMove(local);
+  }
 }

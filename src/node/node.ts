@@ -31,6 +31,8 @@ import { storePlaces } from './peers/node-names.ts';
 import { Others } from './peers/others.ts';
 import { LocalPeers } from './peers/peer-manager.ts';
 import { StoreSet } from './stores/store-set.ts';
+import { MetadataReporter } from './metadata-report.ts';
+import { Whereabouts } from './metadata/whereabouts.ts';
 import { packageVersion } from './version.ts';
 import { waitingParts } from './waiting-parts.ts';
 import { machineReport, nodeWarnings } from './warnings.ts';
@@ -96,6 +98,8 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const { transports, acceptsLoss = false, threadCount } = options;
   const { awayGraceMs: nodeGraceMs } = config;
   const work = new ClientWork();
+  const hasKey = keeper.keyring.metadataKey !== undefined;
+  const whereabouts = await Whereabouts.open(data, { hasKey });
   const look = () => lookAtDisks(stores, options.disks);
   const others = stack.use(
     new Others({
@@ -104,6 +108,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
       keeper,
       stores,
       config,
+      whereabouts,
       said: options.config,
       work,
       isFirstRun,
@@ -119,7 +124,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
       env,
       stores,
       openCore,
-      needsStores: others.isHome,
+      needsStores: others.isCarrier,
       nodeGraceMs,
       fenced: others.fenced,
     }),
@@ -192,6 +197,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
   const { env, data, keeper, stores, others, work, metrics, heart, look } = parts;
   const { nodeId, clusterId } = keeper;
   const waiting = waitingParts(heart);
+  const reporter = new MetadataReporter({ clock: env.clock, heart, others });
   return {
     identity: {
       version: packageVersion(),
@@ -221,7 +227,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
     metrics: () => Object.fromEntries(metrics.entries()),
     storePlaces: () => storePlaces(heart.needCore(), others),
     layoutReport: () => machineReport(heart.needCore()),
-    warnings: () => nodeWarnings(parts),
+    warnings: () => nodeWarnings({ ...parts, reporter }),
     async exportKit() {
       const volumes = (await heart.core?.volumes.list()) ?? [];
       const names = new Map(volumes.map(({ record }) => [record.id, record.name]));

@@ -11,6 +11,7 @@ export function waitingParts(heart: Pick<Heart, 'refuse'>): Pick<AdminParts, 'vo
       setPolicy: refuse,
       applyPolicy: refuse,
       objects: () => heart.refuse(),
+      files: () => heart.refuse(),
     },
     repair: {
       scrub: refuse,

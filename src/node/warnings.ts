@@ -11,7 +11,8 @@ import { type LayoutReport, reportLayout } from '../placement/index.ts';
 import type { Core } from './core.ts';
 import type { Heart } from './heart.ts';
 import type { Keeper } from './keeper.ts';
-import type { Others } from './peers/others.ts';
+import type { MetadataReporter } from './metadata-report.ts';
+import { isLeaving, type Others } from './peers/others.ts';
 import type { StoreSet } from './stores/store-set.ts';
 
 /** Losses that metadata bears: those of the default scheme. */
@@ -27,14 +28,15 @@ export async function nodeWarnings(about: {
   stores: StoreSet;
   keeper: Keeper;
   others: Others;
+  reporter: Pick<MetadataReporter, 'warnings'>;
 }): Promise<readonly string[]> {
-  const { heart, stores, keeper } = about;
+  const { heart, stores, keeper, reporter } = about;
   const lines: string[] = [];
   if (heart.waitsFor) lines.push(`the node waits: ${heart.waitsFor}`);
   if (isCutOff(about)) {
     lines.push('no other node answers; if this one was removed, it needs a new invitation');
   }
-  if (isLeaving(about)) {
+  if (!about.others.isHome && isLeaving(stores)) {
     lines.push(
       'this node is leaving, its stores take no more: holdfast leave goes on with it, ' +
         'and takes them back into use when it is broken off',
@@ -64,9 +66,9 @@ export async function nodeWarnings(about: {
     lines.push(...machineReport(heart.core).relaxed, ...frailVolumes(heart.core));
     lines.push(...thinVolumes(heart.core));
   }
-  lines.push(...(await volumesHeldByOne(about)));
-  // No other node can make the kit.
-  const kit = about.others.isHome ? await keeper.kitState() : 'current';
+  lines.push(...(await volumesHeldByOne(about)), ...(await reporter.warnings()));
+  // Who began the cluster is to make it; others that could are not asked for it as well.
+  const kit = keeper.beganCluster ? await keeper.kitState() : 'current';
   if (kit === 'none') {
     lines.push(`without a recovery kit, losing the data directory loses all keys: ${SAVE_KIT}`);
   } else if (kit === 'stale') {
@@ -104,12 +106,6 @@ function namesOf(volumes: readonly string[]): string {
   const told = volumes.slice(0, NAMES_MAX).map((name) => `"${name}"`);
   const more = volumes.length - told.length;
   return `volumes ${told.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-}
-
-/** Also after it was stopped in the midst of it. */
-function isLeaving({ stores, others }: { stores: StoreSet; others: Others }): boolean {
-  const used = stores.slots.filter(({ state }) => state !== 'out');
-  return !others.isHome && used.length > 0 && used.every(({ state }) => state === 'draining');
 }
 
 /** Whether a node that needs a home sees nobody at all. */

@@ -11,7 +11,7 @@ import {
   errorCode,
   LIMITS,
   mapBounded,
-  METADATA_SCHEME_NUMBER,
+  isMetadataScheme,
   schemeOfNumber,
   type StripeId,
   toHex,
@@ -135,7 +135,7 @@ async function chunksOf(store: ChunkStore, group: number): Promise<HeldChunk[]> 
   const chunks: HeldChunk[] = [];
   for await (const entry of store.list({ group })) {
     const { schemeNumber, shardIndex } = chunkIdParts(entry.id);
-    if (schemeNumber === METADATA_SCHEME_NUMBER) continue; // the log vouches for its own
+    if (isMetadataScheme(schemeNumber)) continue; // the log vouches for its own
     if (!knownScheme(schemeNumber)) continue;
     chunks.push({ store, entry, shardIndex });
   }

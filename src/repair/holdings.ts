@@ -13,7 +13,7 @@ import {
   GROUP_COUNT,
   LIMITS,
   mapBounded,
-  METADATA_SCHEME_NUMBER,
+  isMetadataScheme,
   type Scheme,
   schemeOfNumber,
 } from '../base/index.ts';
@@ -74,7 +74,7 @@ export class Holdings {
 
   add(device: DeviceId, digest: GroupDigest): void {
     // The log vouches for its own chunks; an empty entry is none.
-    if (digest.schemeNumber === METADATA_SCHEME_NUMBER || digest.count === 0) return;
+    if (isMetadataScheme(digest.schemeNumber) || digest.count === 0) return;
     const { group } = digest;
     if (group < 0 || group >= GROUP_COUNT) return; // another node says so
     const held = this.#byGroup.get(group) ?? [];

@@ -21,12 +21,11 @@ import {
   errorMessage,
   HoldfastError,
   LIMITS,
-  METADATA_SCHEME_NUMBER,
+  isMetadataScheme,
   metadataChunkId,
   roundUp,
   type Scheme,
   schemeOfNumber,
-  STRIPE_ID_BYTES,
   type StripeId,
   stripeId,
   toHex,
@@ -172,7 +171,7 @@ export function possibleIds(chunk: Uint8Array): ChunkId[] {
 }
 
 export function isMetadataChunk(id: ChunkId): boolean {
-  return id[STRIPE_ID_BYTES]! * 256 + id[STRIPE_ID_BYTES + 1]! === METADATA_SCHEME_NUMBER;
+  return isMetadataScheme(chunkIdParts(id).schemeNumber);
 }
 
 /**
@@ -193,7 +192,7 @@ export function checkChunk(id: ChunkId, chunk: Uint8Array): void {
 }
 
 function checkMetadata(id: ChunkId, chunk: Uint8Array): void {
-  if (!bytesEqual(metadataChunkId(digest(chunk)), id)) {
+  if (!bytesEqual(metadataChunkId(digest(chunk), chunkIdParts(id).schemeNumber), id)) {
     throw corrupt('the bytes are not what the id names');
   }
 }

@@ -16,13 +16,7 @@
  *
  * A continuation has the same id and three extents at 40, 48 and 56.
  */
-import {
-  assert,
-  CHUNK_ID_BYTES,
-  type ChunkId,
-  LIMITS,
-  METADATA_SCHEME_NUMBER,
-} from '../base/index.ts';
+import { assert, CHUNK_ID_BYTES, type ChunkId, LIMITS, isMetadataScheme } from '../base/index.ts';
 import type { Extent } from './allocator.ts';
 
 export const SLOT_BYTES = 64;
@@ -44,7 +38,6 @@ const EXTENTS_PER_CONTINUATION = 3;
 export const GENERATION_MAX = 0xff_ffff;
 
 assert(LIMITS.extentsPerChunkMax <= 16, 'the number of extents fits four bits');
-assert(METADATA_SCHEME_NUMBER === 0xffff, 'its two bytes are equal');
 
 export interface ChunkRecord {
   /** A view; copy it to keep it. */
@@ -94,8 +87,8 @@ export function groupAt(words: Uint32Array, at: number): number {
 
 /** Whether the id in a slot names a metadata chunk. */
 export function isMetadataAt(words: Uint32Array, at: number): boolean {
-  // The number is big-endian, and its two bytes are equal.
-  return (words[at + ID_WORDS - 1]! & 0xffff) === METADATA_SCHEME_NUMBER;
+  const word = words[at + ID_WORDS - 1]!;
+  return isMetadataScheme(((word & 0xff) << 8) | ((word >>> 8) & 0xff)); // it is big-endian
 }
 
 export function readExtent(words: Uint32Array, at: number): Extent {

@@ -1,5 +1,7 @@
 /** The door of `volume`: the objects of one namespace. */
 export type { Content, ContentSource } from './content-source.ts';
+export type { FileStatus, FileTree } from './file-tree.ts';
+export { type FileTreeOptions, openFileTree } from './open-file-tree.ts';
 export type {
   MendReport,
   ObjectContent,

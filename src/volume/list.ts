@@ -2,7 +2,8 @@
 import type { ObjectId } from '../base/index.ts';
 import type { Namespace } from '../meta/index.ts';
 import type { ObjectInfo } from './object-store.ts';
-import type { Directory, SealedTree } from './sealed-tree.ts';
+import type { Directory } from './sealed-names.ts';
+import type { SealedTree } from './sealed-tree.ts';
 
 export interface ListContext {
   readonly namespace: Namespace;
@@ -26,7 +27,7 @@ async function* walk(
     const key = path + name;
     if (!key.startsWith(prefix)) continue;
     if (record.type === 'directory') yield* walk(tree, record, { path: key, prefix });
-    else yield await tree.info(record, key);
+    else if (record.objectId !== undefined) yield await tree.info(record, key);
   }
 }
 

@@ -8,19 +8,15 @@ import {
   ByteWriter,
   concatBytes,
   fromHex,
-  fromUtf8,
   type ObjectId,
   policyOfNumbers,
   toHex,
   utf8,
-  type VolumeId,
 } from '../base/index.ts';
 import {
   keyedAddress,
   NONCE_BYTES,
-  openName,
   openRecord,
-  sealName,
   sealRecord,
   type VolumeKeys,
 } from '../crypto/index.ts';
@@ -28,6 +24,7 @@ import type { Env } from '../env/index.ts';
 import { type Inode, type InodeRecord, type Namespace, ROOT_INODE } from '../meta/index.ts';
 import { type KeyPath } from './keys.ts';
 import type { ObjectInfo } from './object-store.ts';
+import { type Directory, SealedNames, type SealedNamesOptions } from './sealed-names.ts';
 
 const ATTRIBUTES_VERSION = 1;
 
@@ -38,26 +35,19 @@ export interface Attributes {
   readonly address: Address;
 }
 
-/** A directory as name sealing needs it. */
-export interface Directory {
-  readonly inode: Inode;
-  readonly salt: Uint8Array;
-}
-
-export interface SealedTreeOptions {
+export interface SealedTreeOptions extends SealedNamesOptions {
   readonly env: Env;
-  readonly volume: VolumeId;
-  readonly keys: VolumeKeys;
   readonly namespace: Namespace;
 }
 
-export class SealedTree {
+export class SealedTree extends SealedNames {
   readonly #env: Env;
   readonly #volumeBytes: Uint8Array;
   readonly #keys: VolumeKeys;
   readonly #namespace: Namespace;
 
   constructor({ env, volume, keys, namespace }: SealedTreeOptions) {
+    super({ volume, keys });
     this.#env = env;
     this.#volumeBytes = fromHex(volume);
     this.#keys = keys;
@@ -67,17 +57,6 @@ export class SealedTree {
   async root(): Promise<Directory> {
     const record = await this.#namespace.record(ROOT_INODE);
     return { inode: ROOT_INODE, salt: record?.salt ?? new Uint8Array() };
-  }
-
-  sealedName({ salt }: Directory, name: string): Uint8Array {
-    const context = concatBytes(this.#volumeBytes, salt);
-    return sealName({ key: this.#keys.nameKey, name: utf8(name), context });
-  }
-
-  /** @throws HF_FORGED when the name was not sealed for this directory. */
-  openedName({ salt }: Directory, sealed: Uint8Array): string {
-    const context = concatBytes(this.#volumeBytes, salt);
-    return fromUtf8(openName({ key: this.#keys.nameKey, sealed, context }));
   }
 
   /** The directory at the end of a path of names; `undefined` when one is missing. */

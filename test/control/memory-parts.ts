@@ -258,6 +258,9 @@ export class MemoryParts implements AdminParts {
       this.#volumeStatus(name);
       return this.objects;
     },
+    files: (name) => {
+      throw new HoldfastError('HF_UNSUPPORTED', `the tree of ${name} is tested with a real node`);
+    },
   };
 
   readonly devices: AdminParts['devices'] = {

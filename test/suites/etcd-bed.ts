@@ -16,9 +16,11 @@ import {
   type DialEtcd,
   EtcdConnection,
   type EtcdMachine,
+  type EtcdMember,
   type EtcdMemberOptions,
   type EtcdProcess,
   EtcdRunner,
+  type RingMember,
 } from '../../src/log/index.ts';
 
 /** The path of the etcd that is installed. */
@@ -76,37 +78,63 @@ export interface BedMember {
 }
 
 export class EtcdBed implements AsyncDisposable {
+  readonly #binary: string;
   readonly #folder: string;
-  readonly members: readonly BedMember[];
+  readonly #quota: { readonly quotaBytes?: number };
+  readonly members: BedMember[] = [];
 
-  private constructor(folder: string, members: readonly BedMember[]) {
+  private constructor(binary: string, folder: string, quotaBytes: number | undefined) {
+    this.#binary = binary;
     this.#folder = folder;
-    this.members = members;
+    this.#quota = quotaBytes === undefined ? {} : { quotaBytes };
   }
 
-  static async open(binary: string, count: 1 | 3): Promise<EtcdBed> {
+  static async open(
+    binary: string,
+    count: 1 | 3,
+    { quotaBytes }: { quotaBytes?: number } = {},
+  ): Promise<EtcdBed> {
     const folder = await mkdtemp(join(tmpdir(), 'holdfast-etcd-'));
+    const bed = new EtcdBed(binary, folder, quotaBytes);
     const ports = await freePorts(2 * count);
-    const urls = ports.map((port) => `http://127.0.0.1:${port}`);
-    const ring = urls.slice(count).map((peerUrl, index) => ({ name: `m${index}`, peerUrl }));
-    const members = ring.map(({ name, peerUrl }, index) => {
-      const options = {
-        name,
-        ring,
-        token: folder,
-        isNewRing: true,
-        dataDirectory: join(folder, name),
-        listenPeerUrl: peerUrl,
-        listenClientUrl: urls[index]!,
-      };
-      const machine = new LocalMachine(binary, join(folder, `${name}.json`));
-      const runner = new EtcdRunner({ machine, env: realEnv() });
-      return { runner, machine, options, dial: () => connect(ports[index]!) };
-    });
-    const bed = new EtcdBed(folder, members);
-    for (const { runner, options } of members) await runner.run(options);
+    const ring = ports
+      .slice(count)
+      .map((port, index) => ({ name: `m${index}`, peerUrl: at(port) }));
+    for (const [index, { name }] of ring.entries()) bed.#make(name, { ring, port: ports[index]! });
+    for (const { runner, options } of bed.members) await runner.run(options);
     await bed.ready();
     return bed;
+  }
+
+  #make(
+    name: string,
+    { ring, port, isNewRing = true }: { ring: RingMember[]; port: number; isNewRing?: boolean },
+  ): BedMember {
+    const options = {
+      name,
+      ring,
+      token: this.#folder,
+      isNewRing,
+      dataDirectory: join(this.#folder, name),
+      listenPeerUrl: ring.find((member) => member.name === name)!.peerUrl,
+      listenClientUrl: at(port),
+      ...this.#quota,
+    };
+    const machine = new LocalMachine(this.#binary, join(this.#folder, `${name}.json`));
+    const runner = new EtcdRunner({ machine, env: realEnv() });
+    const member = { runner, machine, options, dial: () => connect(port) };
+    this.members.push(member);
+    return member;
+  }
+
+  /** Adds a learner to the ring, asking one of its members, and starts it. */
+  async join(name: string, via: EtcdMember): Promise<BedMember> {
+    const [port, peerPort] = await freePorts(2);
+    const infos = await via.addLearner([at(peerPort!)]);
+    const ring = infos.map((info) => ({ name: info.name || name, peerUrl: info.peerUrls[0]! }));
+    const member = this.#make(name, { ring, port: port!, isNewRing: false });
+    await member.runner.run(member.options);
+    return member;
   }
 
   get dials(): DialEtcd[] {
@@ -146,6 +174,10 @@ export class EtcdBed implements AsyncDisposable {
     }
     await rm(this.#folder, { recursive: true, force: true });
   }
+}
+
+function at(port: number): string {
+  return `http://127.0.0.1:${port}`;
 }
 
 async function connect(port: number): Promise<Duplex> {

@@ -8,7 +8,13 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode, fromUtf8, HoldfastError, LIMITS, utf8 } from '../../src/base/index.ts';
 import type { Env } from '../../src/env/index.ts';
-import type { FencedLog, Lsn, Registry } from '../../src/log/index.ts';
+import {
+  type FencedLog,
+  type Lsn,
+  type SealableRegistry,
+  sealedTo,
+  type Snapshot,
+} from '../../src/log/index.ts';
 import { virtualEnv } from './virtual-env.ts';
 
 /** How the next messages go wrong. */
@@ -18,7 +24,7 @@ export type LogFault = 'lost before' | 'lost after' | 'random' | 'none';
 export interface LogMedium {
   /** Every `open` after the first finds what was there, as another process would. */
   open(): Promise<FencedLog>;
-  openRegistry(log: FencedLog): Promise<Registry>;
+  openRegistry(log: FencedLog): Promise<SealableRegistry>;
   /** From now on, appends go wrong like this. `random`: now and then, in every way, and slowly. */
   setFault(fault: LogFault): void;
 }
@@ -47,6 +53,11 @@ async function codeOf(work: Promise<unknown>): Promise<unknown> {
 
 async function* partsOf(...texts: readonly string[]): AsyncGenerator<Uint8Array> {
   for (const text of texts) yield utf8(text);
+}
+
+async function* brokenParts(): AsyncGenerator<Uint8Array> {
+  yield utf8('half');
+  throw new HoldfastError('HF_IO', 'the caller failed');
 }
 
 async function snapshotOf(log: FencedLog, cell = CELL): Promise<string | undefined> {
@@ -201,15 +212,53 @@ const EXAMPLES: Record<string, Check> = {
     expect(await snapshotOf(log)).toBe('3: ');
   },
 
+  async 'a snapshot is extended: it has the parts of the one before, and then its own'(medium) {
+    const log = await medium.open();
+    const epoch = await fill(log, 4);
+    await log.saveSnapshot(CELL, { epoch, lsn: 1 }, partsOf('a', 'b'));
+    const older = (await log.loadSnapshot(CELL))!;
+    await log.saveSnapshot(CELL, { epoch, lsn: 2 }, partsOf('c'), { extends: 1 });
+    expect(await snapshotOf(log)).toBe('2: a|b|c');
+    expect(await Array.fromAsync(older.parts, fromUtf8)).toEqual(['a', 'b']);
+    await log.trim(CELL, 2);
+    await log.saveSnapshot(CELL, { epoch, lsn: 3 }, partsOf('d', 'e'), { extends: 2 });
+    expect(await snapshotOf(log)).toBe('3: a|b|c|d|e');
+    const next = await medium.open();
+    expect(await snapshotOf(next)).toBe('3: a|b|c|d|e');
+    const seized = await next.seize(CELL);
+    await next.saveSnapshot(CELL, { epoch: seized.epoch, lsn: 4 }, partsOf('whole'));
+    expect(await snapshotOf(await medium.open())).toBe('4: whole');
+  },
+
+  async 'only the newest snapshot is extended, by its own epoch, whole or not at all'(medium) {
+    const log = await medium.open();
+    const older = await fill(log, 3);
+    await log.saveSnapshot(CELL, { epoch: older, lsn: 2 }, partsOf('a'));
+    const extend = (epoch: number, lsn: Lsn, base: Lsn) =>
+      codeOf(log.saveSnapshot(CELL, { epoch, lsn }, partsOf('b'), { extends: base }));
+    expect(await extend(older, 3, 1)).toBe('HF_NOT_FOUND');
+    expect(await extend(older, 2, 2)).toBeUndefined(); // it is there already
+    const { epoch } = await log.seize(CELL);
+    expect(await extend(older, 3, 2)).toBe('HF_FENCED');
+    const broken = log.saveSnapshot(CELL, { epoch, lsn: 3 }, brokenParts(), { extends: 2 });
+    expect(await codeOf(broken)).toBe('HF_IO');
+    expect(await snapshotOf(log)).toBe('2: a');
+    expect(await extend(epoch, 3, 2)).toBeUndefined();
+    expect(await snapshotOf(await medium.open())).toBe('3: a|b');
+  },
+
+  async 'says how long entries should get'(medium) {
+    const { entryBytesTarget } = await medium.open();
+    expect(entryBytesTarget).toBeGreaterThanOrEqual(LIMITS.blockBytes);
+    expect(entryBytesTarget).toBeLessThanOrEqual(LIMITS.logEntryBytesMax);
+  },
+
   async 'a snapshot that fails on the way leaves the one before'(medium) {
     const log = await medium.open();
     const epoch = await fill(log, 3);
     await log.saveSnapshot(CELL, { epoch, lsn: 1 }, partsOf('one'));
-    async function* broken(): AsyncGenerator<Uint8Array> {
-      yield utf8('half');
-      throw new HoldfastError('HF_IO', 'the caller failed');
-    }
-    expect(await codeOf(log.saveSnapshot(CELL, { epoch, lsn: 2 }, broken()))).toBe('HF_IO');
+    const broken = log.saveSnapshot(CELL, { epoch, lsn: 2 }, brokenParts());
+    expect(await codeOf(broken)).toBe('HF_IO');
     expect(await snapshotOf(log)).toBe('1: one');
     expect(await snapshotOf(await medium.open())).toBe('1: one');
   },
@@ -334,6 +383,61 @@ const REGISTRY_EXAMPLES: Record<string, Check> = {
   },
 };
 
+const NEXT = { generation: 2, where: 'another engine' };
+
+const SEAL_EXAMPLES: Record<string, Check> = {
+  async 'once sealed it refuses every change, and so does the log beside it'(medium) {
+    const log = await medium.open();
+    const registry = await medium.openRegistry(log);
+    const version = (await registry.compareAndSet('a', 0, utf8('1')))!;
+    const epoch = await fill(log, 2);
+    expect(await sealedTo(registry)).toBeUndefined();
+    const appends = [3, 4].map((lsn) => log.append(CELL, { epoch, lsn }, utf8(`e${lsn}`)));
+    const sealing = registry.seal(NEXT);
+    const inTime = (await Promise.all(appends)).filter((outcome) => outcome === 'ok').length;
+    await sealing;
+    expect(await log.append(CELL, { epoch, lsn: 3 + inTime }, utf8('late'))).toBe('fenced');
+    expect(await codeOf(log.seize(CELL))).toBe('HF_FENCED');
+    await registry.seal(NEXT);
+    expect(await codeOf(registry.seal({ ...NEXT, where: 'elsewhere' }))).toBe('HF_FENCED');
+    for (const opened of [log, await medium.open()]) {
+      const seen = await medium.openRegistry(opened);
+      expect(await sealedTo(seen)).toEqual(NEXT);
+      expect(await codeOf(seen.compareAndSet('a', version, utf8('2')))).toBe('HF_FENCED');
+      expect(await codeOf(seen.compareAndSet('b', 0, utf8('2')))).toBe('HF_FENCED');
+      expect(await codeOf(seen.compareAndSet('a', version, undefined))).toBe('HF_FENCED');
+      expect((await seen.get('a'))?.version).toBe(version);
+      expect(await opened.append(CELL, { epoch, lsn: 3 + inTime }, utf8('late'))).toBe('fenced');
+      expect(await codeOf(opened.seize(CELL))).toBe('HF_FENCED');
+      expect(await codeOf(opened.seize('new-cell'))).toBe('HF_FENCED');
+      const save = opened.saveSnapshot(CELL, { epoch, lsn: 1 }, partsOf('late'));
+      expect(await codeOf(save)).toBe('HF_FENCED');
+      expect(await entriesOf(opened)).toHaveLength(2 + inTime);
+    }
+  },
+
+  async 'the seal is the last change, and is set in no other way'(medium) {
+    const registry = await medium.openRegistry(await medium.open());
+    expect(await codeOf(registry.compareAndSet('sealed', 0, utf8('x')))).toBe('HF_DENIED');
+    const version = (await registry.compareAndSet('a', 0, utf8('1')))!;
+    await registry.seal(NEXT);
+    const rows = await registry.list('');
+    expect(rows.map(({ key }) => key)).toEqual(['a', 'sealed']);
+    expect(rows[1]!.version).toBeGreaterThan(version);
+  },
+
+  async 'a seal of unknown outcome is there when it was set again'(medium) {
+    for (const fault of ['lost before', 'lost after'] as const) {
+      const registry = await medium.openRegistry(await medium.open());
+      medium.setFault(fault);
+      expect(await codeOf(registry.seal(NEXT))).toBeOneOf(['HF_UNKNOWN_OUTCOME', undefined]);
+      medium.setFault('none');
+      await registry.seal(NEXT);
+      expect(await sealedTo(registry)).toEqual(NEXT);
+    }
+  },
+};
+
 /** What the stewards of a random run were told. */
 interface History {
   readonly seizures: { readonly epoch: number; readonly lsn: Lsn }[];
@@ -360,28 +464,49 @@ async function runSteward(log: FencedLog, env: Env, history: History): Promise<v
       // None is acknowledged after one that was not.
       expect(outcomes.lastIndexOf(true)).toBe(okCount - 1);
       isMine = okCount === outcomes.length;
-      if (isMine && env.random.below(4) === 0) await snapshotAndTrim(log, { epoch, lsn: lsn + 2 });
+      if (isMine && env.random.below(4) === 0)
+        await snapshotAndTrim(log, env, { epoch, lsn: lsn + 2 });
       await env.clock.sleep(env.random.below(5));
     }
   }
 }
 
-/** Either may fail; then the log is longer. */
+/**
+ * A whole one, or an extension of the newest; each part says where it ends and what it follows.
+ * Either step may fail; then the log is longer.
+ */
 async function snapshotAndTrim(
   log: FencedLog,
+  env: Env,
   position: { epoch: number; lsn: Lsn },
 ): Promise<void> {
-  const saved = await codeOf(log.saveSnapshot(CELL, position, partsOf(`${position.lsn}`)));
-  if (saved === undefined) await codeOf(log.trim(CELL, position.lsn - 1));
+  const { lsn } = position;
+  const newest = env.random.below(2) === 0 ? await codeOf(log.loadSnapshot(CELL)) : undefined;
+  const base = (newest as Partial<Snapshot> | undefined)?.lsn;
+  const part = base === undefined ? `${lsn}` : `${base}-${lsn}`;
+  const saved = await codeOf(log.saveSnapshot(CELL, position, partsOf(part), { extends: base }));
+  if (saved === undefined) await codeOf(log.trim(CELL, lsn - 1));
+}
+
+/** Where a snapshot's parts end. */
+function checkSnapshot(snapshot: string | undefined): Lsn {
+  if (snapshot === undefined) return 0;
+  const [lsn, parts] = snapshot.split(': ');
+  let end = '';
+  for (const part of parts!.split('|')) {
+    const [base, own] = part.includes('-') ? part.split('-') : ['', part];
+    expect(base).toBe(end);
+    end = own!;
+  }
+  expect(end).toBe(lsn);
+  return Number(end);
 }
 
 async function checkHistory(log: FencedLog, history: History): Promise<void> {
   const { lsn: end, trimmed } = await log.head(CELL);
-  const snapshot = await snapshotOf(log);
-  const [, snapshotLsn] = snapshot?.split(': ') ?? [];
-  expect(snapshot).toBe(snapshotLsn && `${snapshotLsn}: ${snapshotLsn}`);
-  expect(Number(snapshotLsn ?? 0)).toBeGreaterThanOrEqual(trimmed);
-  expect(Number(snapshotLsn ?? 0)).toBeLessThanOrEqual(end);
+  const snapshotLsn = checkSnapshot(await snapshotOf(log));
+  expect(snapshotLsn).toBeGreaterThanOrEqual(trimmed);
+  expect(snapshotLsn).toBeLessThanOrEqual(end);
   const entries = await Array.fromAsync(log.read(CELL, trimmed + 1));
   const kept = Array.from({ length: end - trimmed }, (_, index) => trimmed + index + 1);
   expect(entries.map(({ lsn }) => lsn)).toEqual(kept);
@@ -424,7 +549,8 @@ export function testFencedLog(engine: string, makeMedium: MakeMedium, seedCount 
     });
   });
   describe(`Registry, engine ${engine}`, () => {
-    for (const [name, check] of Object.entries(REGISTRY_EXAMPLES)) {
+    const examples = { ...REGISTRY_EXAMPLES, ...SEAL_EXAMPLES };
+    for (const [name, check] of Object.entries(examples)) {
       it(name, async () => {
         const env = virtualEnv(1);
         await check(makeMedium(env), env);
@@ -452,7 +578,7 @@ export async function firstFailingSeed(
 /** Names of the examples that an engine fails. */
 export async function failingExamples(makeMedium: MakeMedium): Promise<string[]> {
   const failing: string[] = [];
-  for (const [name, check] of Object.entries(EXAMPLES)) {
+  for (const [name, check] of Object.entries({ ...EXAMPLES, ...SEAL_EXAMPLES })) {
     const env = virtualEnv(1);
     await check(makeMedium(env), env).catch(() => failing.push(name));
   }

@@ -21,6 +21,7 @@ interface StartOptions {
   readonly config?: NodeOptions['config'];
   /** Where its machine keeps its list of disks. */
   readonly disks?: NodeOptions['disks'];
+  readonly log?: NodeOptions['log'];
 }
 
 export class WholeNodes implements AsyncDisposable {

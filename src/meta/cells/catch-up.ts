@@ -3,20 +3,25 @@
  * that do not belong to the log's history are thrown away and made again from the newest snapshot
  * and the entries after it. Only a log that ends before the rows is an error: it has lost entries.
  */
-import { HoldfastError } from '../../base/index.ts';
+import { errorCode, HoldfastError } from '../../base/index.ts';
 import type { LocalDb } from '../../db/index.ts';
+import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog, Lsn } from '../../log/index.ts';
+import { applyEntry } from './apply.ts';
 import {
   type Applied,
-  applyEntry,
+  chainHashOf,
   decodeApplied,
-  decodeEntry,
   NOTHING_APPLIED,
+  type StoredApplied,
 } from './entries.ts';
 import { APPLIED_KEY } from './rows.ts';
-import { clearRows, loadSnapshot } from './snapshot.ts';
+import { clearRows, digestOfDatabase, loadSnapshot } from './snapshot.ts';
 
 interface Source {
+  readonly env: Env;
+  /** A planted fault. */
+  readonly isDigestUnchecked?: boolean | undefined;
   readonly cell: CellId;
   readonly log: FencedLog;
   readonly db: LocalDb;
@@ -31,23 +36,39 @@ export async function catchUp(source: Source, lsn: Lsn): Promise<Applied> {
   const { cell, log, db } = source;
   const { trimmed } = await log.head(cell);
   assertNotAhead({ cell, db }, lsn);
-  let applied = readApplied(db);
+  const applied = readApplied(db);
   if (applied && applied.lsn >= trimmed && (await isOfThisLog(source, applied, trimmed))) {
-    return await replay(source, applied, lsn);
+    try {
+      return await replay(source, await withDigest(source, applied), { lsn });
+    } catch (error) {
+      if (errorCode(error) !== 'HF_CORRUPT') throw error;
+      source.env.log.warn('rows of a cell are not as its log says: made again', { cell, error });
+    }
   }
-  let consistentFrom = 0;
+  return await rebuild(source, lsn);
+}
+
+/** Makes the rows from nothing but the log and its snapshot. */
+async function rebuild(source: Source, lsn: Lsn): Promise<Applied> {
+  const { cell, log, db } = source;
+  let start = { applied: NOTHING_APPLIED, consistentFrom: 0 };
   const snapshot = await log.loadSnapshot(cell);
-  if (snapshot) ({ applied, consistentFrom } = await loadSnapshot(db, snapshot));
-  else {
-    await clearRows(db);
-    applied = NOTHING_APPLIED;
-  }
-  const reached = await replay(source, applied, lsn);
+  if (snapshot) start = await loadSnapshot(db, snapshot);
+  else await clearRows(db);
+  const { applied, consistentFrom } = start;
+  const reached = await replay(source, applied, { lsn, consistentFrom });
   if (reached.lsn < consistentFrom) {
     const message = `cell ${cell}: the log ends at ${lsn}, its snapshot at ${consistentFrom}`;
     throw new HoldfastError('HF_CORRUPT', message);
   }
   return reached;
+}
+
+/** Rows of before there were digests are summed up once. */
+async function withDigest({ env, db }: Source, applied: StoredApplied): Promise<Applied> {
+  const { digest } = applied;
+  if (digest !== undefined) return { ...applied, digest };
+  return { ...applied, digest: await digestOfDatabase(db, () => env.clock.turn()) };
 }
 
 /**
@@ -62,31 +83,31 @@ export function assertNotAhead({ cell, db }: Pick<Source, 'cell' | 'db'>, lsn: L
   throw new HoldfastError('HF_CORRUPT', message);
 }
 
-function readApplied(db: LocalDb): Applied | undefined {
+export function readApplied(db: LocalDb): StoredApplied | undefined {
   const bytes = db.get(APPLIED_KEY);
   return bytes && decodeApplied(bytes);
 }
 
 /** Whether the last applied entry is the log's; one that was trimmed is taken at its word. */
-async function isOfThisLog(source: Source, applied: Applied, trimmed: Lsn): Promise<boolean> {
+async function isOfThisLog(source: Source, applied: StoredApplied, trimmed: Lsn): Promise<boolean> {
   if (applied.lsn === trimmed) return true;
   for await (const entry of source.log.read(source.cell, applied.lsn)) {
-    return decodeEntry(entry).applied.chainHash === applied.chainHash;
+    return chainHashOf(entry.bytes) === applied.chainHash;
   }
   return false;
 }
 
 /** Applies the entries after `from`. */
-async function replay({ cell, log, db }: Source, from: Applied, lsn: Lsn): Promise<Applied> {
+async function replay(
+  { cell, log, db, isDigestUnchecked }: Source,
+  from: Applied,
+  { lsn, consistentFrom }: { lsn: Lsn; consistentFrom?: Lsn },
+): Promise<Applied> {
   let applied = from;
   if (applied.lsn < lsn) {
     for await (const entry of log.read(cell, applied.lsn + 1)) {
-      const { previous, applied: next } = decodeEntry(entry);
-      if (previous.lsn !== applied.lsn || previous.chainHash !== applied.chainHash) {
-        throw new HoldfastError('HF_CORRUPT', `cell ${cell}: entry ${entry.lsn} does not follow`);
-      }
-      await db.transact(applyEntry(entry));
-      applied = next;
+      if (entry.lsn > lsn) break; // whoever only follows reads while others append
+      applied = await applyEntry(db, applied, entry, { consistentFrom, isDigestUnchecked });
     }
   }
   if (applied.lsn !== lsn) {

@@ -5,30 +5,35 @@ import { describe, expect, it } from 'vitest';
 import { errorCode, fromHex, toHex, utf8, LIMITS } from '../../base/index.ts';
 import {
   appliedAfter,
-  appliedRow,
-  applyEntry,
   decodeApplied,
   decodeEntry,
   decodeSnapshotPart,
   encodeApplied,
   encodeEntry,
+  encodeSnapshotEntries,
   encodeSnapshotHead,
   encodeSnapshotRows,
   encodeSnapshotTail,
   NOTHING_APPLIED,
 } from './entries.ts';
 
-const previous = { lsn: 6, chainHash: 0x0102030405060708n, logBytes: 1000 };
+const previous = {
+  lsn: 6,
+  chainHash: 0x0102030405060708n,
+  logBytes: 1000,
+  digest: 0x1112131415161718n,
+};
 const put = { key: utf8('k1'), value: utf8('value') };
 const deleted = { key: utf8('k2'), value: undefined };
 
 describe('log entries', () => {
   it('have the documented bytes', () => {
     expect(toHex(encodeEntry(previous, [put, deleted]))).toBe(
-      '01' +
+      '02' +
         '0700000000000000' +
         '0807060504030201' +
         'e803000000000000' +
+        '1817161514131211' +
         '01020000006b310500000076616c7565' +
         '02020000006b32' +
         '00',
@@ -37,28 +42,41 @@ describe('log entries', () => {
 
   it('say what they follow, what they change and what is applied then', () => {
     const bytes = encodeEntry(previous, [put, deleted]);
-    const entry = { lsn: 7, epoch: 3, bytes };
-    const applied = appliedAfter(previous, bytes);
-    expect(decodeEntry(entry)).toEqual({
-      previous,
-      applied,
-      puts: [put],
-      deletes: [deleted.key],
-    });
-    expect(applyEntry(entry)).toEqual({ puts: [put, appliedRow(applied)], deletes: [deleted.key] });
-    expect(decodeApplied(encodeApplied(applied))).toEqual(applied);
+    expect(decodeEntry({ lsn: 7, bytes })).toEqual({ previous, changes: [put, deleted] });
+    const applied = appliedAfter(previous, bytes, -5n);
+    expect(applied.lsn).toBe(7);
+    expect(applied.digest).toBe(previous.digest - 5n);
     expect(applied.logBytes).toBe(1000 + LIMITS.blockBytes);
+    expect(decodeApplied(encodeApplied(applied))).toEqual(applied);
+  });
+
+  it('of the first version are read, without a digest', () => {
+    const first = fromHex(
+      '01' +
+        '0700000000000000' +
+        '0807060504030201' +
+        'e803000000000000' +
+        '01020000006b310500000076616c7565' +
+        '02020000006b32' +
+        '00',
+    );
+    expect(decodeEntry({ lsn: 7, bytes: first })).toEqual({
+      previous: { ...previous, digest: undefined },
+      changes: [put, deleted],
+    });
+    const row = fromHex('01' + '0600000000000000' + '0807060504030201' + 'e803000000000000');
+    expect(decodeApplied(row)).toEqual({ ...previous, digest: undefined });
   });
 
   it('are refused at another place in the log, in another version, and cut anywhere', () => {
     const bytes = encodeEntry(NOTHING_APPLIED, [put, deleted]);
-    expect(() => applyEntry({ lsn: 2, epoch: 1, bytes })).toThrow('says that it is entry 1');
+    expect(() => decodeEntry({ lsn: 2, bytes })).toThrow('says that it is entry 1');
     const newer = new Uint8Array(bytes);
-    newer[0] = 2;
-    expect(() => applyEntry({ lsn: 1, epoch: 1, bytes: newer })).toThrow('version 2');
+    newer[0] = 3;
+    expect(() => decodeEntry({ lsn: 1, bytes: newer })).toThrow('version 3');
     for (let length = 0; length < bytes.length; length++) {
       const cut = bytes.subarray(0, length);
-      expect(codeOf(() => applyEntry({ lsn: 1, epoch: 1, bytes: cut }))).toBe('HF_CORRUPT');
+      expect(codeOf(() => decodeEntry({ lsn: 1, bytes: cut }))).toBe('HF_CORRUPT');
     }
   });
 });
@@ -70,16 +88,19 @@ describe('snapshot parts', () => {
     expect(decodeSnapshotPart(encodeSnapshotHead(applied))).toEqual({ kind: 'head', applied });
     expect(decodeSnapshotPart(encodeSnapshotRows([put]))).toEqual({ kind: 'rows', rows: [put] });
     expect(decodeSnapshotPart(encodeSnapshotTail(tail))).toEqual({ kind: 'tail', tail });
+    const entries = [utf8('one'), utf8('two')];
+    const extension = encodeSnapshotEntries(entries);
+    expect(decodeSnapshotPart(extension)).toEqual({ kind: 'entries', entries });
   });
 
   it('that are random bytes are HF_CORRUPT, never another error', () => {
     const bytes = fc.uint8Array({ maxLength: 60 });
-    const property = fc.property(bytes, fc.constantFrom(0, 1, 2, 3, 4), (rest, kind) => {
+    const property = fc.property(bytes, fc.constantFrom(0, 1, 2, 3, 4, 5), (rest, kind) => {
       const code = codeOf(() => decodeSnapshotPart(new Uint8Array([1, kind, ...rest])));
       expect([undefined, 'HF_CORRUPT']).toContain(code);
     });
     fc.assert(property, { numRuns: 300 });
-    expect(codeOf(() => decodeSnapshotPart(fromHex('0104')))).toBe('HF_CORRUPT');
+    expect(codeOf(() => decodeSnapshotPart(fromHex('0105')))).toBe('HF_CORRUPT');
   });
 });
 

@@ -12,6 +12,8 @@ import type { RangeOptions, Row } from '../../db/index.ts';
 export interface Rows {
   get(key: Uint8Array): Uint8Array | undefined;
   range(options: RangeOptions): Row[];
+  /** The slots that are looked through, end exclusive, where an operation is about all of them. */
+  readonly slots?: readonly [from: number, to: number] | undefined;
 }
 
 export interface Change {
@@ -26,13 +28,13 @@ export function keyText(key: Uint8Array): string {
 }
 
 export class Overlay implements Rows {
-  readonly #below: Rows;
+  protected readonly below: Rows;
   readonly #changes = new Map<string, Change>();
   /** The texts of all keys in #changes, ascending. */
   #order: string[] = [];
 
   constructor(below: Rows) {
-    this.#below = below;
+    this.below = below;
   }
 
   /** Changes by the text of their keys. */
@@ -40,22 +42,32 @@ export class Overlay implements Rows {
     return this.#changes;
   }
 
+  get slots(): Rows['slots'] {
+    return this.below.slots;
+  }
+
   get(key: Uint8Array): Uint8Array | undefined {
     const change = this.#changes.get(keyText(key));
-    return change ? change.value : this.#below.get(key);
+    return change ? change.value : this.below.get(key);
   }
 
   range(options: RangeOptions): Row[] {
     const local = this.#within(options);
-    if (local.length === 0) return this.#below.range(options);
+    if (local.length === 0) return this.below.range(options);
     // Rows deleted here are found below, so that many more are asked for.
     const limit = options.limit ?? Number.MAX_SAFE_INTEGER;
     const hidden = local.filter(({ value }) => value === undefined).length;
-    const below = this.#below.range(
+    const below = this.below.range(
       options.limit === undefined ? options : { ...options, limit: limit + hidden },
     );
     return merge(below, local, options.isReverse ?? false).slice(0, limit);
   }
+
+  /**
+   * Says that these rows are read next, which may be another cell's: fetched with one question then
+   * instead of one each. The operation runs again when they are there; nothing needs to call this.
+   */
+  need(_keys: readonly Uint8Array[]): void {}
 
   put(key: Uint8Array, value: Uint8Array): void {
     this.set({ key, value });
@@ -65,8 +77,8 @@ export class Overlay implements Rows {
     this.set({ key, value: undefined });
   }
 
-  set(change: Change): void {
-    const text = keyText(change.key);
+  /** @param text of its key, where that is known. */
+  set(change: Change, text: string = keyText(change.key)): void {
     if (!this.#changes.has(text)) this.#order.splice(this.#position(text), 0, text);
     this.#changes.set(text, change);
   }
@@ -103,6 +115,25 @@ export class Overlay implements Rows {
       .slice(start, Math.max(start, this.#position(keyText(to))))
       .map((text) => this.#changes.get(text) as Change);
     return isReverse ? found.reverse() : found;
+  }
+}
+
+/**
+ * What one operation works on: an overlay that remembers what it has read, which saves asking again
+ * for the values that changes replace.
+ */
+export class Scratch extends Overlay {
+  /** The rows below that were asked for by key, by the text of their keys. */
+  readonly seen = new Map<string, Uint8Array | undefined>();
+
+  override get(key: Uint8Array): Uint8Array | undefined {
+    const text = keyText(key);
+    const change = this.changes.get(text);
+    if (change) return change.value;
+    if (this.seen.has(text)) return this.seen.get(text);
+    const value = this.below.get(key);
+    this.seen.set(text, value);
+    return value;
   }
 }
 

@@ -59,7 +59,7 @@ export function hasRowWithin(rows: Rows, prefix: Uint8Array): boolean {
 }
 
 /**
- * Rows with one tag over many slots, in key order. Slots without such rows are skipped with at most
+ * Rows with one tag over many slots (if not told, all that the cell owns), in key order. Slots without such rows are skipped with at most
  * two look-ups each for those that hold other rows, and none for those that hold nothing.
  */
 export function* rowsOfTag(
@@ -67,8 +67,8 @@ export function* rowsOfTag(
   tag: string,
   { from, slots, limit }: { from?: Uint8Array; slots?: [number, number]; limit?: number } = {},
 ): Generator<Row> {
-  const [firstSlot, endSlot] = slots ?? [0, SLOT_COUNT];
-  const end = new ByteWriter(2).u16be(endSlot).finish();
+  const [firstSlot, endSlot] = slots ?? rows.slots ?? [0, SLOT_COUNT];
+  const end = slotStart(endSlot);
   let left = limit ?? Number.MAX_SAFE_INTEGER;
   let next = from ?? rowKey(firstSlot, tag);
   for (;;) {
@@ -90,6 +90,11 @@ export function* rowsOfTag(
     next = rowKey(followingSlot === slot ? slot + 1 : followingSlot, tag);
     if (slotOfKey(next) >= endSlot) return;
   }
+}
+
+/** The least key of a slot, or the end of the one before it. */
+export function slotStart(slot: number): Uint8Array {
+  return new ByteWriter(2).u16be(slot).finish();
 }
 
 export function slotOfKey(key: Uint8Array): number {

@@ -1,31 +1,30 @@
 /**
  * Snapshots of a cell: all its rows, so that the log before them can go. They are taken while the
  * steward works: rows are read page by page as they are by then, and the entries since the start
- * are applied on top of them. Entries are physical, so what is applied twice does no harm.
+ * are applied on top of them. Entries are physical, so what is applied twice does no harm. A
+ * snapshot is *extended* by the entries that follow it, which is cheaper than a new one.
  *
  * Invariant: a database has an applied row only when its rows are those of a snapshot whose loading
  * was finished, or grew from nothing, plus entries without a gap.
  */
-import { HoldfastError, LIMITS } from '../../base/index.ts';
+import { ByteReader, ByteWriter, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { LocalDb, Row } from '../../db/index.ts';
-import type { Lsn, Snapshot } from '../../log/index.ts';
+import type { LogEntry, Lsn, Snapshot } from '../../log/index.ts';
+import { entryChanges } from './apply.ts';
 import {
   type Applied,
   appliedRow,
   decodeSnapshotPart,
+  digestOfRows,
+  encodeSnapshotEntries,
   encodeSnapshotHead,
   encodeSnapshotRows,
   encodeSnapshotTail,
   rowDigest,
+  type SnapshotTail,
+  type StoredApplied,
 } from './entries.ts';
-import {
-  APPLIED_KEY,
-  keyAfter,
-  LOCAL_SLOT,
-  SNAPSHOT_KEY,
-  valueReader,
-  valueWriter,
-} from './rows.ts';
+import { APPLIED_KEY, keyAfter, LOCAL_SLOT, SNAPSHOT_KEY } from './rows.ts';
 
 const PAGE_ROWS = 500;
 const ALL_KEYS_TO: Uint8Array = new Uint8Array([0xff, 0xff, 0xff]);
@@ -85,6 +84,37 @@ export async function clearRows(db: LocalDb): Promise<void> {
   }
 }
 
+/** The digest of the rows as they are; pauses between pages. */
+export async function digestOfDatabase(db: LocalDb, pause: () => Promise<void>): Promise<bigint> {
+  let digest = 0n;
+  for (let from: Uint8Array = new Uint8Array(); ;) {
+    const page = db.range({ from, to: CELL_KEYS_TO, limit: PAGE_ROWS });
+    const last = page.at(-1);
+    if (!last) return digest;
+    digest = BigInt.asUintN(64, digest + digestOfRows(page));
+    from = keyAfter(last.key);
+    await pause();
+  }
+}
+
+/** Entries as parts that extend a snapshot. */
+export async function* extensionParts(
+  entries: AsyncIterable<LogEntry>,
+): AsyncGenerator<Uint8Array> {
+  let part: Uint8Array[] = [];
+  let partBytes = 0;
+  for await (const { bytes } of entries) {
+    if (part.length > 0 && partBytes + bytes.length > LIMITS.logEntryBytesMax) {
+      yield encodeSnapshotEntries(part);
+      part = [];
+      partBytes = 0;
+    }
+    part.push(bytes);
+    partBytes += bytes.length + 4;
+  }
+  if (part.length > 0) yield encodeSnapshotEntries(part);
+}
+
 /**
  * Replaces all rows by those of a snapshot.
  *
@@ -96,56 +126,118 @@ export async function loadSnapshot(
   snapshot: Snapshot,
 ): Promise<{ applied: Applied; consistentFrom: Lsn }> {
   await clearRows(db);
-  let applied: Applied | undefined;
-  let consistentFrom: Lsn | undefined;
-  let rowCount = 0;
-  let digest = 0n;
-  let snapshotBytes = 0;
-  for await (const bytes of snapshot.parts) {
-    snapshotBytes += bytes.length;
+  const loading = new Loading(db, snapshot.lsn);
+  for await (const bytes of snapshot.parts) await loading.take(bytes);
+  return await loading.finish();
+}
+
+/** A snapshot on its way into an empty database. */
+class Loading {
+  readonly #db: LocalDb;
+  readonly #lsn: Lsn;
+  #head: StoredApplied | undefined;
+  #rowCount = 0;
+  #digest = 0n;
+  #snapshotBytes = 0;
+  #extensionBytes = 0;
+  #consistentFrom = 0;
+  /** Once all rows are there. */
+  #applied: Applied | undefined;
+
+  constructor(db: LocalDb, lsn: Lsn) {
+    this.#db = db;
+    this.#lsn = lsn;
+  }
+
+  async take(bytes: Uint8Array): Promise<void> {
     const part = decodeSnapshotPart(bytes);
-    if (part.kind === 'head') applied = part.applied;
-    else if (part.kind === 'rows') {
-      rowCount += part.rows.length;
-      for (const row of part.rows) digest = BigInt.asUintN(64, digest + rowDigest(row));
-      await db.transact({ puts: part.rows, deletes: [] });
-    } else if (part.tail.rowCount === rowCount && part.tail.digest === digest) {
-      consistentFrom = part.tail.consistentFrom;
+    if (part.kind === 'entries') {
+      this.#extensionBytes += bytes.length;
+      for (const entry of part.entries) await this.#apply(entry);
+      return;
+    }
+    this.#snapshotBytes += bytes.length;
+    if (part.kind === 'head') this.#head = part.applied;
+    else if (part.kind === 'tail') this.#endRows(part.tail);
+    else {
+      this.#rowCount += part.rows.length;
+      this.#digest = BigInt.asUintN(64, this.#digest + digestOfRows(part.rows));
+      await this.#db.transact({ puts: part.rows, deletes: [] });
     }
   }
-  if (applied?.lsn !== snapshot.lsn || consistentFrom === undefined) {
-    throw new HoldfastError('HF_CORRUPT', `the snapshot at entry ${snapshot.lsn} is not whole`);
+
+  #endRows(tail: SnapshotTail): void {
+    if (!this.#head || tail.rowCount !== this.#rowCount || tail.digest !== this.#digest) {
+      throw this.#notWhole();
+    }
+    this.#applied = { ...this.#head, digest: this.#digest };
+    this.#consistentFrom = tail.consistentFrom;
   }
-  const known = { atLogBytes: applied.logBytes, snapshotBytes };
-  await db.transact({ puts: [appliedRow(applied), knownSnapshotRow(known)], deletes: [] });
-  return { applied, consistentFrom };
+
+  /** What is applied is written down at the end only, when all parts were there. */
+  async #apply(bytes: Uint8Array): Promise<void> {
+    if (!this.#applied) throw this.#notWhole();
+    const entry = { lsn: this.#applied.lsn + 1, bytes };
+    const options = { consistentFrom: this.#consistentFrom };
+    const { changes, applied } = entryChanges(this.#db, this.#applied, entry, options);
+    await this.#db.transact(changes);
+    this.#applied = applied;
+  }
+
+  async finish(): Promise<{ applied: Applied; consistentFrom: Lsn }> {
+    const applied = this.#applied;
+    if (applied?.lsn !== this.#lsn) throw this.#notWhole();
+    const known = {
+      lsn: this.#lsn,
+      atLogBytes: applied.logBytes,
+      snapshotBytes: this.#snapshotBytes,
+      extensionBytes: this.#extensionBytes,
+    };
+    const puts = [appliedRow(applied), knownSnapshotRow(known)];
+    await this.#db.transact({ puts, deletes: [] });
+    return { applied, consistentFrom: this.#consistentFrom };
+  }
+
+  #notWhole(): HoldfastError {
+    return new HoldfastError('HF_CORRUPT', `the snapshot at entry ${this.#lsn} is not whole`);
+  }
 }
 
-/** What says when the next snapshot is due. */
+/** What says when the next snapshot is due, and what it may extend. */
 export interface KnownSnapshot {
-  /** Bytes of all entries when it was begun. */
+  /** 0 when there is none, or it is not known which. */
+  readonly lsn: Lsn;
+  /** Bytes of all entries up to it, extensions included. */
   readonly atLogBytes: number;
   readonly snapshotBytes: number;
+  readonly extensionBytes: number;
 }
 
-export const NO_SNAPSHOT: KnownSnapshot = { atLogBytes: 0, snapshotBytes: 0 };
+export const NO_SNAPSHOT: KnownSnapshot = {
+  lsn: 0,
+  atLogBytes: 0,
+  snapshotBytes: 0,
+  extensionBytes: 0,
+};
 
-/** Whether the log since the snapshot is worth a new one: its cost stays in proportion. */
-export function isSnapshotDue({ logBytes }: Applied, known: KnownSnapshot): boolean {
-  const sinceBytes = logBytes - known.atLogBytes;
-  return sinceBytes > LIMITS.logBytesBeforeSnapshot && sinceBytes > known.snapshotBytes;
-}
+const KNOWN_VERSION = 2;
 
-export function knownSnapshotRow({ atLogBytes, snapshotBytes }: KnownSnapshot): Row {
-  const value = valueWriter(17).u64(atLogBytes).u64(snapshotBytes).finish();
+export function knownSnapshotRow(known: KnownSnapshot): Row {
+  const writer = new ByteWriter(33).u8(KNOWN_VERSION).u64(known.atLogBytes);
+  const value = writer.u64(known.snapshotBytes).u64(known.lsn).u64(known.extensionBytes).finish();
   return { key: SNAPSHOT_KEY, value };
 }
 
+/** A row of the first version does not say which snapshot it is: as good as none. */
 export function readKnownSnapshot(db: LocalDb): KnownSnapshot {
   const bytes = db.get(SNAPSHOT_KEY);
   if (!bytes) return NO_SNAPSHOT;
-  const reader = valueReader(bytes, 'snapshot row');
-  const known = { atLogBytes: reader.u64(), snapshotBytes: reader.u64() };
+  const reader = new ByteReader(bytes, 'snapshot row');
+  const version = reader.u8();
+  if (version > KNOWN_VERSION) throw reader.corrupt(`version ${version} is not known`);
+  const sizes = { atLogBytes: reader.u64(), snapshotBytes: reader.u64() };
+  if (version === 1) return { ...sizes, lsn: 0, extensionBytes: 0 };
+  const known = { ...sizes, lsn: reader.u64(), extensionBytes: reader.u64() };
   reader.end();
   return known;
 }

@@ -51,13 +51,15 @@ async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
 /** The log, with some methods replaced. */
 function logLike(log: FencedLog, overrides: Partial<FencedLog>): FencedLog {
   const methods: FencedLog = {
+    entryBytesTarget: log.entryBytesTarget,
     head: (cell) => log.head(cell),
     seize: (cell) => log.seize(cell),
     append: (cell, position, bytes) => log.append(cell, position, bytes),
     confirm: (cell, epoch) => log.confirm(cell, epoch),
     read: (cell, from) => log.read(cell, from),
     trim: (cell, upTo) => log.trim(cell, upTo),
-    saveSnapshot: (cell, position, parts) => log.saveSnapshot(cell, position, parts),
+    saveSnapshot: (cell, position, parts, options) =>
+      log.saveSnapshot(cell, position, parts, options),
     loadSnapshot: (cell) => log.loadSnapshot(cell),
     [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
   };
@@ -438,6 +440,7 @@ describe('reopening', () => {
     const parts = partsOf();
     await using steward = await Steward.open(parts);
     await steward.execute(increment);
+    await env.clock.turn(); // answers do not wait for the database
     // Another hand would not write here; it shows where the steward reads from.
     await parts.db.transact({ puts: [], deletes: [KEY] });
     expect(await steward.execute(counter)).toBe(0);

@@ -15,7 +15,7 @@
  *    told. The next operation seizes the cell and reads the log first. So two stewards that are
  *    both asked take the cell from each other: whoever opens them asks one at a time.
  */
-import { assert, errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS, Mutex } from '../../base/index.ts';
 import type { LocalDb } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog } from '../../log/index.ts';
@@ -28,17 +28,12 @@ import {
   ENTRY_OVERHEAD_BYTES,
   NOTHING_APPLIED,
 } from './entries.ts';
-import { type Change, Overlay } from './overlay.ts';
+import { type Change, Overlay, type Rows, Scratch } from './overlay.ts';
+import { Batch } from './batch.ts';
 import { catchUp } from './catch-up.ts';
-import {
-  isSnapshotDue,
-  type KnownSnapshot,
-  knownSnapshotRow,
-  NO_SNAPSHOT,
-  readKnownSnapshot,
-  snapshotParts,
-  type SnapshotSource,
-} from './snapshot.ts';
+import type { CellFault } from './cell-faults.ts';
+import { digestOfDatabase } from './snapshot.ts';
+import { type Position, Snapshotter } from './snapshotter.ts';
 
 export interface CellParts {
   readonly env: Env;
@@ -48,21 +43,23 @@ export interface CellParts {
   readonly db: LocalDb;
 }
 
+/** What a steward does for whoever stands around it. */
+export interface StewardHooks {
+  /** The rows are those of the log, and nothing has been executed on them yet. */
+  onServing?(rows: Rows, epoch: number): void;
+  /** Changes have been decided; what is told by them is kept in line here. */
+  onDecided?(changes: ReadonlyMap<string, Change>): void;
+  /** What was decided and not durable is dropped; nobody serves until the next `onServing`. */
+  onDropped?(): void;
+  /** Does not serve any more, and will not again. */
+  onLost?(): void;
+  /** Once another has taken over, it does not seize again. */
+  readonly staysLost?: boolean | undefined;
+  readonly fault?: CellFault | undefined;
+}
+
 /** Decides from the rows and writes rows; all or, when it throws, none. It must not wait. */
 export type Operation<Result> = (rows: Overlay) => Result;
-
-interface Waiter {
-  readonly hasWritten: boolean;
-  settle(): void;
-  fail(error: unknown): void;
-}
-
-/** What goes into one entry; without changes a confirm is enough. */
-class Batch {
-  readonly changes = new Map<string, Change>();
-  readonly waiters: Waiter[] = [];
-  bytes = ENTRY_OVERHEAD_BYTES;
-}
 
 /**
  * Appends in flight at once: with one, the first of a crowd would travel alone and the rest wait.
@@ -81,7 +78,9 @@ interface Flight {
 
 export class Steward implements AsyncDisposable {
   readonly #parts: CellParts;
+  readonly #hooks: StewardHooks;
   readonly #rows: Overlay;
+  readonly #snapshotter: Snapshotter;
   /** Decided and not sent, oldest first. */
   #queue: Batch[] = [];
   /** Changes in the log that the database had no room for. */
@@ -93,25 +92,32 @@ export class Steward implements AsyncDisposable {
   #durableLsn = 0;
   /** After the last entry whose changes are in the database. */
   #applied: Applied = NOTHING_APPLIED;
-  /** The newest snapshot, or the last attempt at one. */
-  #snapshot: KnownSnapshot = NO_SNAPSHOT;
   #isServing = false;
-  #isClosed = false;
+  /** Why it will not serve again. */
+  #end: 'HF_CLOSED' | 'HF_NOT_STEWARD' | undefined;
   #takingOver: Promise<void> | undefined;
   #draining: Promise<void> | undefined;
   #arrival: PromiseWithResolvers<void> | undefined;
-  #snapshotting: Promise<void> | undefined;
+  /** Held while somebody looks at all rows of the database. */
+  readonly #transacting = new Mutex();
 
-  private constructor(parts: CellParts) {
+  private constructor(parts: CellParts, hooks: StewardHooks) {
     this.#parts = parts;
+    this.#hooks = hooks;
     this.#rows = new Overlay(parts.db);
+    this.#snapshotter = new Snapshotter(parts, () => (this.#isServing ? this.position : undefined));
   }
 
   /** Seizes the cell and brings the database up to the log. */
   static async open(parts: CellParts): Promise<Steward> {
-    const steward = new Steward(parts);
-    await steward.#serve();
+    const steward = Steward.idle(parts, {});
+    await steward.serve();
     return steward;
+  }
+
+  /** One that seizes when it is asked first. */
+  static idle(parts: CellParts, hooks: StewardHooks): Steward {
+    return new Steward(parts, hooks);
   }
 
   /**
@@ -121,11 +127,22 @@ export class Steward implements AsyncDisposable {
    *   may or may not have taken effect; HF_TOO_LARGE when it writes more than an entry holds.
    */
   async execute<Result>(operation: Operation<Result>): Promise<Result> {
-    while (!this.#isServing) await this.#serve();
-    const scratch = new Overlay(this.#rows);
-    const outcome = attempt(() => withinEntry(scratch, operation));
+    return await this.executeOn((rows) => new Scratch(rows), operation);
+  }
+
+  /**
+   * The same, on a scratch of the caller's kind; its changes are the steward's. What is thrown and
+   * has no code of ours is no answer: it is passed on at once, and nothing was executed.
+   */
+  async executeOn<Result, Kind extends Scratch>(
+    scratchOver: (rows: Rows) => Kind,
+    operation: (rows: Kind) => Result,
+  ): Promise<Result> {
+    while (!this.#isServing) await this.serve();
+    const scratch = scratchOver(this.#rows);
+    const outcome = attempt(() => withinEntry(scratch, () => operation(scratch)));
     const changes = 'error' in outcome ? new Map<string, Change>() : scratch.changes;
-    const batch = this.#admit(changes);
+    const batch = this.#admit(changes, scratch);
     const answer = new Promise<Result>((resolve, reject) => {
       batch.waiters.push({
         hasWritten: changes.size > 0,
@@ -138,29 +155,64 @@ export class Steward implements AsyncDisposable {
     return await answer;
   }
 
+  /** Looks at the rows as they are decided by now; answers without a barrier. */
+  async peek<Result>(look: (rows: Rows) => Result): Promise<Result> {
+    while (!this.#isServing) await this.serve();
+    return look(this.#rows);
+  }
+
+  get isServing(): boolean {
+    return this.#isServing;
+  }
+
+  get position(): Position {
+    return { epoch: this.#epoch, applied: this.#applied, durableLsn: this.#durableLsn };
+  }
+
   /** Waits for what has been asked; nothing is asked afterwards. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
+    await this.stop('HF_CLOSED');
+  }
+
+  /** @param why what is answered to who asks afterwards. */
+  async stop(why: 'HF_CLOSED' | 'HF_NOT_STEWARD'): Promise<void> {
+    this.#end ??= why;
     this.#isServing = false;
     await this.#takingOver?.catch(() => undefined); // its callers are told
     await this.#draining;
-    await this.#snapshotting;
+    await this.#snapshotter.stop();
+    this.#hooks.onDropped?.();
+    this.#hooks.onLost?.();
+  }
+
+  /** Sums up the rows of the database. @throws HF_CORRUPT when the running digest is another. */
+  async verify(): Promise<void> {
+    const { env, db, cell } = this.#parts;
+    await this.#transacting.run(async () => {
+      const { digest } = this.#applied;
+      if ((await digestOfDatabase(db, () => env.clock.turn())) === digest) return;
+      throw new HoldfastError('HF_CORRUPT', `cell ${cell}: the rows do not fit their digest`);
+    });
   }
 
   /** Lays the changes over the rows and adds them to the entry that is being gathered. */
-  #admit(changes: ReadonlyMap<string, Change>): Batch {
+  #admit(changes: ReadonlyMap<string, Change>, { seen }: Scratch): Batch {
     let bytes = 0;
     for (const change of changes.values()) bytes += changeBytes(change);
     let batch = this.#queue.at(-1);
-    if (!batch || batch.bytes + bytes > LIMITS.logEntryBytesMax) {
+    if (!batch || (bytes > 0 && batch.bytes + bytes > this.#parts.log.entryBytesTarget)) {
       batch = new Batch();
       this.#queue.push(batch);
     }
     batch.bytes += bytes;
     for (const [text, change] of changes) {
-      this.#rows.set(change);
+      if (!batch.olds.has(text)) {
+        batch.olds.set(text, seen.has(text) ? seen.get(text) : this.#rows.get(change.key));
+      }
+      this.#rows.set(change, text);
       batch.changes.set(text, change);
     }
+    if (changes.size > 0) this.#hooks.onDecided?.(changes);
     return batch;
   }
 
@@ -183,6 +235,7 @@ export class Steward implements AsyncDisposable {
       }
     } catch (error) {
       this.#isServing = false;
+      if (this.#hooks.staysLost) this.#end ??= 'HF_NOT_STEWARD';
       await Promise.allSettled(flights.map(({ applied }) => applied));
       this.#drop(error);
     }
@@ -209,7 +262,12 @@ export class Steward implements AsyncDisposable {
       },
       (error: unknown) => {
         const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
-        for (const waiter of batch.waiters) waiter.fail(waiter.hasWritten ? error : dropped);
+        const isAcknowledged =
+          this.#hooks.fault === 'ack-on-unknown' && errorCode(error) === 'HF_UNKNOWN_OUTCOME';
+        for (const waiter of batch.waiters) {
+          if (isAcknowledged) waiter.settle();
+          else waiter.fail(waiter.hasWritten ? error : dropped);
+        }
       },
     );
     return { durable, applied: this.#apply(batch, durable, previous?.applied) };
@@ -221,12 +279,13 @@ export class Steward implements AsyncDisposable {
     const epoch = this.#epoch;
     if (batch.changes.size === 0) {
       const position = this.#sent;
+      if (this.#hooks.fault === 'read-without-barrier') return position;
       if (!(await log.confirm(cell, epoch))) throw new HoldfastError('HF_FENCED');
       return position;
     }
     const bytes = encodeEntry(this.#sent, batch.changes.values());
     assert(bytes.length <= LIMITS.logEntryBytesMax, 'an entry keeps its limit');
-    const position = appliedAfter(this.#sent, bytes);
+    const position = appliedAfter(this.#sent, bytes, batch.digestDelta());
     this.#sent = position; // the next one in flight follows it
     const outcome = await log.append(cell, { epoch, lsn: position.lsn }, bytes);
     if (outcome === 'fenced') throw new HoldfastError('HF_FENCED');
@@ -241,8 +300,10 @@ export class Steward implements AsyncDisposable {
   ): Promise<void> {
     const position = await durable;
     await previous;
-    if (batch.changes.size > 0) await this.#transact(batch, position);
-    this.#snapshotWhenDue();
+    if (batch.changes.size > 0) {
+      await this.#transacting.run(() => this.#transact(batch, position));
+    }
+    this.#snapshotter.takeWhenDue();
   }
 
   async #transact(batch: Batch, applied: Applied): Promise<void> {
@@ -275,73 +336,42 @@ export class Steward implements AsyncDisposable {
     this.#queue = [];
     this.#backlog = NO_CHANGES;
     this.#rows.clear();
+    this.#hooks.onDropped?.();
     this.#parts.env.log.warn('a steward lost its cell', { cell: this.#parts.cell, error });
+    if (this.#end) this.#hooks.onLost?.();
   }
 
-  async #serve(): Promise<void> {
-    if (this.#isClosed) throw new HoldfastError('HF_CLOSED');
+  /** Seizes the cell, unless it serves already. @throws HF_CLOSED, HF_NOT_STEWARD. */
+  async serve(): Promise<void> {
+    if (this.#end) throw new HoldfastError(this.#end);
     await this.#draining;
     if (this.#isServing) return;
+    if (this.#end) throw new HoldfastError(this.#end);
     this.#takingOver ??= this.#takeOver().finally(() => (this.#takingOver = undefined));
     await this.#takingOver;
   }
 
   async #takeOver(): Promise<void> {
-    await this.#snapshotting; // it sees that nobody serves, and ends
+    await this.#snapshotter.stop();
     try {
       const { epoch, lsn } = await this.#parts.log.seize(this.#parts.cell);
-      const applied = await catchUp(this.#parts, lsn);
+      const isDigestUnchecked = this.#hooks.fault === 'no-digest';
+      const applied = await catchUp({ ...this.#parts, isDigestUnchecked }, lsn);
       assert(this.#queue.length === 0, 'nothing is decided before the rows are known');
       this.#epoch = epoch;
       this.#sent = applied;
       this.#durableLsn = applied.lsn;
       this.#applied = applied;
-      this.#snapshot = readKnownSnapshot(this.#parts.db);
-      this.#isServing = !this.#isClosed;
+      if (this.#end) return;
+      this.#isServing = true;
+      this.#snapshotter.begin();
+      this.#hooks.onServing?.(this.#rows, epoch);
     } catch (error) {
       if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
       // What waits for this has not been executed.
       const { cause } = error as Error;
       if (errorCode(cause) === 'HF_TOO_FEW_STORES') throw cause;
       throw new HoldfastError('HF_UNAVAILABLE', 'the cell could not be seized', { cause: error });
-    }
-  }
-
-  #snapshotWhenDue(): void {
-    if (this.#snapshotting || !this.#isServing) return;
-    if (!isSnapshotDue(this.#applied, this.#snapshot)) return;
-    this.#snapshotting = this.#takeSnapshot().finally(() => (this.#snapshotting = undefined));
-  }
-
-  /** Never fails: what was not made is tried again when the log has grown as much again. */
-  async #takeSnapshot(): Promise<void> {
-    const { env, cell, log, db } = this.#parts;
-    const epoch = this.#epoch;
-    const applied = this.#applied;
-    const { lsn, logBytes } = applied;
-    const source: SnapshotSource = {
-      applied,
-      newestLsn: () => {
-        if (!this.#isServing || this.#epoch !== epoch) throw new HoldfastError('HF_FENCED');
-        return this.#durableLsn;
-      },
-      pause: () => env.clock.sleep(0),
-    };
-    let snapshotBytes = 0;
-    async function* counted(): AsyncGenerator<Uint8Array> {
-      for await (const part of snapshotParts(db, source)) {
-        snapshotBytes += part.length;
-        yield part;
-      }
-    }
-    this.#snapshot = { ...this.#snapshot, atLogBytes: logBytes };
-    try {
-      await log.saveSnapshot(cell, { epoch, lsn }, counted());
-      this.#snapshot = { atLogBytes: logBytes, snapshotBytes };
-      await db.transact({ puts: [knownSnapshotRow(this.#snapshot)], deletes: [] });
-      await log.trim(cell, lsn);
-    } catch (error) {
-      env.log.warn('a snapshot was not made', { cell, error });
     }
   }
 }
@@ -358,8 +388,8 @@ function attempt<Result>(work: () => Result): { result: Result } | { error: unkn
   }
 }
 
-function withinEntry<Result>(rows: Overlay, operation: Operation<Result>): Result {
-  const result = operation(rows);
+function withinEntry<Result>(rows: Overlay, operation: () => Result): Result {
+  const result = operation();
   let bytes = ENTRY_OVERHEAD_BYTES;
   for (const change of rows.changes.values()) bytes += changeBytes(change);
   if (bytes > LIMITS.logEntryBytesMax) {

@@ -14,11 +14,12 @@ import {
   releaseKey,
   stagedKey,
 } from './namespace-rows.ts';
+import { writeKey } from './tree-rows.ts';
 import type { Overlay, Rows } from '../cells/overlay.ts';
 import { prefixRange, valueReader, valueWriter } from '../cells/rows.ts';
 
 /** Extents that one call may bring. */
-const EXTENTS_PER_CALL_MAX = 256;
+export const EXTENTS_PER_CALL_MAX = 256;
 
 /** What is staged of one encoding: bytes, and where the last extent ends. */
 interface Staged {
@@ -33,7 +34,8 @@ export function checkUncommitted(rows: Rows, inode: Inode): void {
   if (rows.get(refusedKey(inode))) {
     throw new HoldfastError('HF_FENCED', `inode ${inode} was refused`);
   }
-  if (rows.get(inodeKey(inode)) || rows.get(releaseKey(inode))) {
+  const used = [inodeKey(inode), releaseKey(inode), writeKey(inode)];
+  if (used.some((key) => rows.get(key))) {
     throw new HoldfastError('HF_EXISTS', `inode ${inode} was committed before`);
   }
 }
@@ -118,7 +120,7 @@ function addExtents(
   return staged;
 }
 
-function checkExtent({ encoding, offset, lengthBytes }: Extent): void {
+export function checkExtent({ encoding, offset, lengthBytes }: Extent): void {
   const isValid =
     Number.isSafeInteger(encoding) &&
     encoding >= 0 &&

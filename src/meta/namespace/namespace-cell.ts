@@ -3,11 +3,15 @@
  * has one cell for now; its key layout is ready for more (docs/formats/rows.md).
  */
 import { assert, isHexId, LIMITS } from '../../base/index.ts';
+import type { Env } from '../../env/index.ts';
 import { extentsFrom, stageExtents } from './extent-ops.ts';
 import type { Namespace } from './namespace.ts';
 import * as operations from './namespace-ops.ts';
+import { allocateInodes, findInode, recordsOf, slotNear } from './inode-ops.ts';
 import { protect } from './retention.ts';
 import { ADDRESS_KEY_BYTES, recordOf } from './namespace-rows.ts';
+import type { Executor } from '../cells/executor.ts';
+import { SLOT_COUNT } from '../cells/rows.ts';
 import { type CellParts, Steward } from '../cells/steward.ts';
 
 /** Bytes of a directory's salt. */
@@ -27,24 +31,47 @@ export async function openNamespace(
   const steward = await Steward.open(parts);
   const salt = env.random.bytes(SALT_BYTES);
   await steward.execute((rows) => operations.makeRoot(rows, { salt, nowMs: env.clock.now() }));
-  return namespaceOf(steward, () => ({ nowMs: env.clock.now(), fault: parts.plantedFault }));
+  const now = (): operations.Circumstances => ({
+    ...circumstancesOf(env),
+    fault: parts.plantedFault,
+  });
+  return {
+    ...namespaceOf(steward, now),
+    [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
+  };
 }
 
-function namespaceOf(steward: Steward, now: () => operations.Circumstances): Namespace {
+/** What operations go by now, where nobody has inodes open. Asked once for each. */
+export function circumstancesOf({ clock, random }: Env): operations.Circumstances {
+  const [high = 0, low = 0] = random.bytes(2);
+  return { nowMs: clock.now(), randomSlot: (high * 256 + low) % SLOT_COUNT };
+}
+
+/** A namespace over whoever runs its operations; that is closed by its owner. */
+export function namespaceOf(
+  steward: Executor,
+  now: () => operations.Circumstances,
+): Omit<Namespace, typeof Symbol.asyncDispose> {
   return {
-    async allocateInodes(count) {
+    async allocateInodes(count, near) {
       assert(count >= 1 && count <= ALLOCATION_MAX, 'a call takes a bounded count of numbers');
-      return await steward.execute((rows) => operations.allocateInodes(rows, count));
+      return await steward.execute((rows) => allocateInodes(rows, count, slotNear(near)));
     },
     record: (inode) =>
       steward.execute((rows) => {
-        const row = operations.findInode(rows, inode);
+        const row = findInode(rows, inode);
         return row && recordOf(row);
       }),
+    async records(inodes) {
+      assert(inodes.length <= LIMITS.listPageMax, 'a call asks for a page of records');
+      return await steward.execute((rows) => recordsOf(rows, inodes));
+    },
     lookup: (directory, name) =>
       steward.execute((rows) => operations.lookup(rows, directory, name)),
-    makeDirectory: (request) =>
-      steward.execute((rows) => operations.makeDirectory(rows, request, now().nowMs)),
+    async makeDirectory(request) {
+      const at = now(); // once: an operation may run several times
+      return await steward.execute((rows) => operations.makeDirectory(rows, request, at));
+    },
     list: ({ directory, after, limit }) =>
       steward.execute((rows) =>
         operations.list(rows, { directory, after, limit: pageLimit(limit) }),
@@ -66,27 +93,33 @@ function namespaceOf(steward: Steward, now: () => operations.Circumstances): Nam
     async commitObject(commit) {
       assert(isHexId(commit.objectId), 'an object id is 32 hexadecimal digits');
       assert(commit.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
-      return await steward.execute((rows) => operations.commitObject(rows, commit, now()));
+      const at = now();
+      return await steward.execute((rows) => operations.commitObject(rows, commit, at));
     },
     async reencodeObject(request) {
       assert(request.addressKey.length === ADDRESS_KEY_BYTES, 'an address key is 32 bytes');
-      return await steward.execute((rows) => operations.reencodeObject(rows, request, now()));
+      const at = now();
+      return await steward.execute((rows) => operations.reencodeObject(rows, request, at));
     },
     async removeObject(id) {
       assert(isHexId(id), 'an object id is 32 hexadecimal digits');
-      return await steward.execute((rows) => operations.removeObject(rows, id, now()));
+      const at = now();
+      return await steward.execute((rows) => operations.removeObject(rows, id, at));
     },
     protect: (retention) => steward.execute((rows) => protect(rows, retention)),
     refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
     releases: () => steward.execute(operations.releases),
     finishRelease: (release, places) =>
       steward.execute((rows) => operations.finishRelease(rows, release, places)),
-    usage: () => steward.execute(operations.usage),
-    [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
+    usage: () =>
+      steward.execute((rows) => {
+        const { objectCount, contentBytes } = operations.usage(rows);
+        return { objectCount, contentBytes };
+      }),
   };
 }
 
-function pageLimit(limit: number = LIMITS.listPageMax): number {
+export function pageLimit(limit: number = LIMITS.listPageMax): number {
   assert(limit >= 1, 'a page has room for one');
   return Math.min(limit, LIMITS.listPageMax);
 }

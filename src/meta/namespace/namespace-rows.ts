@@ -6,7 +6,8 @@
 import {
   asBuffer,
   assert,
-  type ByteReader,
+  ByteReader,
+  ByteWriter,
   fromHex,
   LIMITS,
   type ObjectId,
@@ -17,6 +18,7 @@ import {
 import type { Row } from '../../db/index.ts';
 import type { Extent, ExtentPlace, Inode, InodeRecord, InodeType, Retention } from './namespace.ts';
 import { CELL_SLOT, copyOf, keyReader, rowKey, valueReader, valueWriter } from '../cells/rows.ts';
+import { type PosixPart, readPosix, writePosix } from './posix-part.ts';
 
 export const ADDRESS_KEY_BYTES = 32;
 const OBJECT_ID_BYTES = 16;
@@ -62,8 +64,11 @@ export function stagedKey(inode: Inode): Uint8Array {
   return rowKey(slotOfInode(inode), 'T', inode);
 }
 
-export function backLinkKey(inode: Inode): Uint8Array {
-  return rowKey(slotOfInode(inode), 'P', inode);
+/** Of one link; without it the prefix of all of an inode, where there was one row before links. */
+export function backLinkKey(inode: Inode, link?: BackLink): Uint8Array {
+  const slot = slotOfInode(inode);
+  if (!link) return rowKey(slot, 'P', inode);
+  return rowKey(slot, 'P', inode, link.directory, link.name);
 }
 
 export function releaseKey(inode: Inode): Uint8Array {
@@ -114,46 +119,71 @@ export function nameOfDirent(row: Row): Uint8Array {
 export interface InodeRow extends InodeRecord {
   /** A directory that vanishes with its last entry. */
   readonly isImplicit: boolean;
-  /** Of an object: where its 'A' row is. */
+  /** Of an object: where its 'A' row is; none since the tree has changed its content. */
   readonly addressKey: Uint8Array | undefined;
+  /** There since the tree has changed the inode; decides on the version of the value. */
+  readonly posix?: PosixPart | undefined;
 }
 
-const INODE_TYPES: readonly InodeType[] = ['file', 'directory', 'symlink'];
+const INODE_TYPES: readonly InodeType[] = [
+  'file',
+  'directory',
+  'symlink',
+  'fifo',
+  'socket',
+  'characterDevice',
+  'blockDevice',
+];
+const VERSION = { plain: 1, posix: 2 } as const;
 const IS_IMPLICIT = 1;
 const IS_OBJECT = 2;
 const IS_HYBRID = 4;
+/** An object whose content address is not known. */
+const IS_UNADDRESSED = 8;
+/** No object, and has a scheme. */
+const IS_ENCODED = 16;
+const FLAGS_MAX = { 1: 7, 2: 31 } as const;
 
 export function encodeInode(row: InodeRow): Uint8Array {
-  assert(!row.objectId === !row.addressKey, 'an object has an id and an address key');
+  const { posix, objectId, addressKey } = row;
+  assert(!addressKey || objectId, 'only objects have an address key');
+  assert(!objectId || addressKey || posix, 'what was put has a content address');
   assert(!row.isImplicit || row.type === 'directory', 'only directories are implicit');
-  const [firstScheme = 0, ...moreSchemes] = row.schemeNumbers;
+  const [firstScheme, ...moreSchemes] = row.schemeNumbers;
   const flags =
     (row.isImplicit ? IS_IMPLICIT : 0) |
-    (row.objectId ? IS_OBJECT : 0) |
-    (moreSchemes.length > 0 ? IS_HYBRID : 0);
-  const writer = valueWriter(128 + row.attributes.length)
+    (objectId ? IS_OBJECT : 0) |
+    (moreSchemes.length > 0 ? IS_HYBRID : 0) |
+    (objectId && !addressKey ? IS_UNADDRESSED : 0) |
+    (!objectId && firstScheme !== undefined ? IS_ENCODED : 0);
+  const writer = new ByteWriter(192 + row.attributes.length)
+    .u8(posix ? VERSION.posix : VERSION.plain)
     .u8(INODE_TYPES.indexOf(row.type))
     .u8(flags)
-    .u16(firstScheme)
+    .u16(firstScheme ?? 0)
     .u64(row.sizeBytes)
     .u64(row.createdAtMs)
     .u64(row.modifiedAtMs)
     .bytes(row.salt)
     .bytes(row.attributes);
-  if (row.objectId && row.addressKey) writer.raw(fromHex(row.objectId)).raw(row.addressKey);
+  if (objectId) writer.raw(fromHex(objectId));
+  if (addressKey) writer.raw(addressKey);
   if (moreSchemes.length > 0) writer.u8(moreSchemes.length);
   for (const number of moreSchemes) writer.u16(number);
-  return writer.finish();
+  return (posix ? writePosix(writer, posix) : writer).finish();
 }
 
 /** @throws HF_CORRUPT. */
 export function decodeInode(inode: Inode, bytes: Uint8Array): InodeRow {
-  const reader = valueReader(bytes, `inode row ${inode}`);
+  const reader = new ByteReader(bytes, `inode row ${inode}`);
+  const version = reader.u8();
+  if (version !== VERSION.plain && version !== VERSION.posix) {
+    throw reader.corrupt(`version ${version} is not known`);
+  }
   const type = INODE_TYPES[reader.u8()];
   const flags = reader.u8();
   if (!type) throw reader.corrupt('its type is not known');
-  if (flags > (IS_IMPLICIT | IS_OBJECT | IS_HYBRID)) throw reader.corrupt('a flag is not known');
-  const isObject = (flags & IS_OBJECT) !== 0;
+  if (flags > FLAGS_MAX[version]) throw reader.corrupt('a flag is not known');
   const firstScheme = reader.u16();
   const row = {
     inode,
@@ -164,11 +194,12 @@ export function decodeInode(inode: Inode, bytes: Uint8Array): InodeRow {
     modifiedAtMs: reader.u64(),
     salt: copyOf(reader.bytes()),
     attributes: copyOf(reader.bytes()),
-    ...objectPart(reader, isObject),
+    ...objectPart(reader, flags),
     schemeNumbers: [
-      ...(isObject ? [firstScheme] : []),
+      ...((flags & (IS_OBJECT | IS_ENCODED)) !== 0 ? [firstScheme] : []),
       ...((flags & IS_HYBRID) !== 0 ? moreSchemesOf(reader) : []),
     ],
+    posix: version === VERSION.posix ? readPosix(reader) : undefined,
   };
   if (row.isImplicit && type !== 'directory') throw reader.corrupt('a file cannot be implicit');
   reader.end();
@@ -181,20 +212,16 @@ function moreSchemesOf(reader: ByteReader): number[] {
   return Array.from({ length: count }, () => reader.u16());
 }
 
-function objectPart(
-  reader: ByteReader,
-  isObject: boolean,
-): Pick<InodeRow, 'objectId' | 'addressKey'> {
-  if (!isObject) return { objectId: undefined, addressKey: undefined };
-  return {
-    objectId: toHex(reader.raw(OBJECT_ID_BYTES)) as ObjectId,
-    addressKey: copyOf(reader.raw(ADDRESS_KEY_BYTES)),
-  };
+function objectPart(reader: ByteReader, flags: number): Pick<InodeRow, 'objectId' | 'addressKey'> {
+  if ((flags & IS_OBJECT) === 0) return { objectId: undefined, addressKey: undefined };
+  const objectId = toHex(reader.raw(OBJECT_ID_BYTES)) as ObjectId;
+  if ((flags & IS_UNADDRESSED) !== 0) return { objectId, addressKey: undefined };
+  return { objectId, addressKey: copyOf(reader.raw(ADDRESS_KEY_BYTES)) };
 }
 
 /** What callers see of an inode row. */
 export function recordOf(row: InodeRow): InodeRecord {
-  const { isImplicit: _isImplicit, addressKey: _addressKey, ...record } = row;
+  const { isImplicit: _isImplicit, addressKey: _addressKey, posix: _posix, ...record } = row;
   return record;
 }
 
@@ -210,12 +237,22 @@ export function decodeInodeNumber(bytes: Uint8Array, what: string): Inode {
   return inode;
 }
 
+/** Version 2 has the part that only extents of the tree need. */
 export function encodeExtent(extent: Extent): Uint8Array {
-  return valueWriter(64 + extent.wrappedKey.length)
+  const { holder, whole } = extent;
+  const isPlain = holder === undefined && whole === undefined;
+  const writer = new ByteWriter(96 + extent.wrappedKey.length)
+    .u8(isPlain ? VERSION.plain : VERSION.posix)
     .u64(extent.lengthBytes)
     .u16(extent.schemeNumber)
     .raw(extent.stripe)
-    .bytes(extent.wrappedKey)
+    .bytes(extent.wrappedKey);
+  if (isPlain) return writer.finish();
+  const { offset, lengthBytes } = whole ?? { offset: 0, lengthBytes: 0 };
+  return writer
+    .bigU64(holder ?? 0n)
+    .u64(offset)
+    .u64(lengthBytes)
     .finish();
 }
 
@@ -224,11 +261,16 @@ export function decodeExtent({ key, value }: Row): Extent {
   rest.bigU64be();
   const at = rest.bigU64be();
   rest.end();
-  const reader = valueReader(value, 'extent row');
+  const reader = new ByteReader(value, 'extent row');
+  const version = reader.u8();
+  if (version !== VERSION.plain && version !== VERSION.posix) {
+    throw reader.corrupt(`version ${version} is not known`);
+  }
   const lengthBytes = reader.u64();
   const schemeNumber = reader.u16();
   const stripe = copyOf(reader.raw(STRIPE_ID_BYTES)) as StripeId;
   const wrappedKey = copyOf(reader.bytes());
+  const treePart = version === VERSION.posix ? extentTreePart(reader) : {};
   if (lengthBytes === 0) throw reader.corrupt('it is empty');
   reader.end();
   const encoding = Number(at >> ENCODING_SHIFT);
@@ -236,7 +278,16 @@ export function decodeExtent({ key, value }: Row): Extent {
   if (encoding >= LIMITS.encodingsMax || !Number.isSafeInteger(offset)) {
     throw reader.corrupt('its place is none');
   }
-  return { encoding, offset, lengthBytes, stripe, schemeNumber, wrappedKey };
+  return { encoding, offset, lengthBytes, stripe, schemeNumber, wrappedKey, ...treePart };
+}
+
+function extentTreePart(reader: ByteReader): Pick<Extent, 'holder' | 'whole'> {
+  const holder = reader.bigU64();
+  const whole = { offset: reader.u64(), lengthBytes: reader.u64() };
+  return {
+    ...(holder !== 0n && { holder }),
+    ...(whole.lengthBytes > 0 && { whole }),
+  };
 }
 
 /** The 'L' row. */
@@ -260,6 +311,15 @@ export interface BackLink {
   readonly name: Uint8Array;
 }
 
+/** Which link a back-link row is of, in either form. */
+export function linkOf({ key, value }: Row): BackLink {
+  const { rest } = keyReader(key);
+  rest.bigU64be();
+  if (rest.left === 0) return decodeBackLink(value);
+  return { directory: rest.bigU64be(), name: copyOf(rest.raw(rest.left)) };
+}
+
+/** The value of a row whose key has no link, as all were once. */
 export function encodeBackLink({ directory, name }: BackLink): Uint8Array {
   return valueWriter(16 + name.length)
     .bigU64(directory)
@@ -274,19 +334,30 @@ export function decodeBackLink(bytes: Uint8Array): BackLink {
   return link;
 }
 
+/** Of a slot's inodes. */
 export interface Usage {
   readonly objectCount: number;
   readonly contentBytes: number;
+  /** Of all types; without those, but for objects, that were there before they were counted. */
+  readonly inodeCount: number;
 }
 
-export function encodeUsage({ objectCount, contentBytes }: Usage): Uint8Array {
-  return valueWriter(17).u64(objectCount).u64(contentBytes).finish();
+export function encodeUsage({ objectCount, contentBytes, inodeCount }: Usage): Uint8Array {
+  const writer = new ByteWriter(25).u8(VERSION.posix);
+  return writer.u64(objectCount).u64(contentBytes).u64(inodeCount).finish();
 }
 
+/** Version 1 had no count of inodes. */
 export function decodeUsage(bytes: Uint8Array | undefined): Usage {
-  if (!bytes) return { objectCount: 0, contentBytes: 0 };
-  const reader = valueReader(bytes, 'usage row');
-  const usage = { objectCount: reader.u64(), contentBytes: reader.u64() };
+  if (!bytes) return { objectCount: 0, contentBytes: 0, inodeCount: 0 };
+  const reader = new ByteReader(bytes, 'usage row');
+  const version = reader.u8();
+  if (version !== VERSION.plain && version !== VERSION.posix) {
+    throw reader.corrupt(`version ${version} is not known`);
+  }
+  const objectCount = reader.u64();
+  const contentBytes = reader.u64();
+  const inodeCount = version === VERSION.posix ? reader.u64() : objectCount;
   reader.end();
-  return usage;
+  return { objectCount, contentBytes, inodeCount };
 }

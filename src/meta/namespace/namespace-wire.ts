@@ -5,9 +5,13 @@ import {
   bytes,
   type CellMethods,
   changes,
+  concatenated,
   inode,
   limit,
+  noArgs,
   nothing,
+  partsInOrder,
+  picked,
   reads,
   schemeNumber,
   stripe,
@@ -15,18 +19,29 @@ import {
   wholeUpTo,
 } from '../remote/cell-methods.ts';
 import type { Namespace } from './namespace.ts';
+import { slotNear } from './inode-ops.ts';
 import { ALLOCATION_MAX } from './namespace-cell.ts';
-import { ADDRESS_KEY_BYTES } from './namespace-rows.ts';
+import { ADDRESS_KEY_BYTES, slotOfInode } from './namespace-rows.ts';
 
 const objectId = v.custom<ObjectId>((value) => typeof value === 'string' && isHexId(value));
 const addressKey = v.custom<Uint8Array>(
   (value) => value instanceof Uint8Array && value.length === ADDRESS_KEY_BYTES,
 );
 
-const schemeNumbers = v.pipe(v.array(schemeNumber), v.maxLength(LIMITS.encodingsMax));
-const record = v.object({
+export const schemeNumbers = v.pipe(v.array(schemeNumber), v.maxLength(LIMITS.encodingsMax));
+const near = v.union([v.object({ inode }), v.object({ objectId })]);
+export const pageOfInodes = v.pipe(v.array(inode), v.maxLength(LIMITS.listPageMax));
+export const record = v.object({
   inode,
-  type: v.picklist(['file', 'directory', 'symlink']),
+  type: v.picklist([
+    'file',
+    'directory',
+    'symlink',
+    'fifo',
+    'socket',
+    'characterDevice',
+    'blockDevice',
+  ]),
   sizeBytes: whole,
   createdAtMs: whole,
   modifiedAtMs: whole,
@@ -37,17 +52,19 @@ const record = v.object({
 });
 const dirent = v.object({ name: bytes, record });
 const extentPlace = v.object({ encoding: wholeUpTo(LIMITS.encodingsMax - 1), offset: whole });
-const extent = v.object({
+export const extent = v.object({
   ...extentPlace.entries,
   lengthBytes: whole,
   stripe,
   schemeNumber,
   wrappedKey: bytes,
+  holder: v.optional(inode),
+  whole: v.optional(v.object({ offset: whole, lengthBytes: whole })),
 });
-const release = v.object({ inode });
+export const release = v.object({ inode });
 const place = v.object({ directory: inode, name: bytes });
 
-const commit = v.object({
+export const commit = v.object({
   inode,
   createdAtMs: whole,
   objectId,
@@ -84,24 +101,64 @@ const page = v.object({
 });
 const objectPage = v.object({ after: v.optional(objectId), limit: v.exactOptional(limit) });
 
+export type Page = readonly [{ readonly limit?: number }];
+
 export const NAMESPACE_METHODS: CellMethods<Namespace> = {
-  allocateInodes: changes(v.tuple([v.pipe(wholeUpTo(ALLOCATION_MAX), v.minValue(1))]), inode),
-  record: reads(v.tuple([inode]), v.undefinedable(record)),
-  lookup: reads(v.tuple([inode, bytes]), v.undefinedable(dirent)),
-  makeDirectory: changes(v.tuple([newDirectory]), dirent),
-  list: reads(v.tuple([page]), v.array(dirent)),
-  object: reads(v.tuple([objectId]), v.undefinedable(record)),
-  objectsByAddress: reads(v.tuple([addressKey]), v.array(record)),
-  listObjects: reads(v.tuple([objectPage]), v.array(record)),
-  entryOf: reads(v.tuple([inode]), v.undefinedable(place)),
-  extents: reads(v.tuple([inode, v.optional(extentPlace)]), v.array(extent)),
-  stageExtents: changes(v.tuple([inode, v.array(extent)]), v.void()),
-  commitObject: changes(v.tuple([commit]), v.array(release)),
-  reencodeObject: changes(v.tuple([reencoding]), release),
-  protect: changes(v.tuple([v.object({ retentionMs: v.undefinedable(whole) })]), v.void()),
-  removeObject: changes(v.tuple([objectId]), release),
-  refuse: changes(v.tuple([inode]), v.picklist(['committed', 'refused'])),
-  releases: reads(nothing, v.array(release)),
-  finishRelease: changes(v.tuple([release, v.array(extentPlace)]), v.void()),
-  usage: reads(nothing, v.object({ objectCount: whole, contentBytes: whole })),
+  allocateInodes: changes(
+    v.tuple([v.pipe(wholeUpTo(ALLOCATION_MAX), v.minValue(1)), v.optional(near)]),
+    inode,
+    ([, of]) => slotNear(of),
+  ),
+  record: reads(v.tuple([inode]), v.undefinedable(record), ([of]) => slotOfInode(of)),
+  records: reads(v.tuple([pageOfInodes]), v.array(v.undefinedable(record)), {
+    slots: ([inodes]) => inodes.map(slotOfInode),
+    pick: ([inodes], indexes) => [picked(inodes, indexes)],
+    join: partsInOrder,
+  }),
+  lookup: reads(v.tuple([inode, bytes]), v.undefinedable(dirent), ([of]) => slotOfInode(of)),
+  makeDirectory: changes(v.tuple([newDirectory]), dirent, ([{ parent }]) => slotOfInode(parent)),
+  list: reads(v.tuple([page]), v.array(dirent), ([{ directory }]) => slotOfInode(directory)),
+  object: reads(v.tuple([objectId]), v.undefinedable(record), ([id]) => slotOfObject(id)),
+  objectsByAddress: reads(v.tuple([addressKey]), v.array(record), ([key]) => slotOfBytes(key)),
+  listObjects: reads(v.tuple([objectPage]), v.array(record), {
+    from: ([{ after }]) => (after === undefined ? 0 : slotOfObject(after)),
+    merge: (pages, args) => pages.flat().slice(0, pageLimit(args)),
+    isEnough: (pages, args) => pages.flat().length >= pageLimit(args),
+  }),
+  entryOf: reads(v.tuple([inode]), v.undefinedable(place), ([of]) => slotOfInode(of)),
+  extents: reads(v.tuple([inode, v.optional(extentPlace)]), v.array(extent), ([of]) =>
+    slotOfInode(of),
+  ),
+  stageExtents: changes(v.tuple([inode, v.array(extent)]), v.void(), ([of]) => slotOfInode(of)),
+  commitObject: changes(v.tuple([commit]), v.array(release), ([of]) => slotOfInode(of.inode)),
+  reencodeObject: changes(v.tuple([reencoding]), release, ([of]) => slotOfInode(of.inode)),
+  protect: changes(v.tuple([v.object({ retentionMs: v.undefinedable(whole) })]), v.void(), {
+    merge: nothing,
+  }),
+  removeObject: changes(v.tuple([objectId]), release, ([id]) => slotOfObject(id)),
+  refuse: changes(v.tuple([inode]), v.picklist(['committed', 'refused']), ([of]) =>
+    slotOfInode(of),
+  ),
+  releases: reads(noArgs, v.array(release), { merge: concatenated }),
+  finishRelease: changes(v.tuple([release, v.array(extentPlace)]), v.void(), ([of]) =>
+    slotOfInode(of.inode),
+  ),
+  usage: reads(noArgs, v.object({ objectCount: whole, contentBytes: whole }), {
+    merge: (parts) => ({
+      objectCount: parts.reduce((sum, { objectCount }) => sum + objectCount, 0),
+      contentBytes: parts.reduce((sum, { contentBytes }) => sum + contentBytes, 0),
+    }),
+  }),
 };
+
+export function pageLimit([{ limit: most }]: Page): number {
+  return Math.min(most ?? LIMITS.listPageMax, LIMITS.listPageMax);
+}
+
+function slotOfObject(id: ObjectId): number {
+  return Number.parseInt(id.slice(0, 3), 16);
+}
+
+function slotOfBytes(key: Uint8Array): number {
+  return ((key[0] as number) << 4) | ((key[1] as number) >> 4);
+}

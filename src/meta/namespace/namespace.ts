@@ -17,12 +17,20 @@ export type Inode = bigint;
 /** The root directory of every volume. */
 export const ROOT_INODE: Inode = 1n;
 
-export type InodeType = 'file' | 'directory' | 'symlink';
+/** Objects are files; all but files and directories are made by the tree alone (`tree.ts`). */
+export type InodeType =
+  | 'file'
+  | 'directory'
+  | 'symlink'
+  | 'fifo'
+  | 'socket'
+  | 'characterDevice'
+  | 'blockDevice';
 
 export interface InodeRecord {
   readonly inode: Inode;
   readonly type: InodeType;
-  /** Content bytes; 0 for directories. */
+  /** Content bytes, of a symlink those of its target; 0 for all others. */
   readonly sizeBytes: number;
   /** By the writer's clock, as it says; of a directory by the steward's. */
   readonly createdAtMs: number;
@@ -30,11 +38,11 @@ export interface InodeRecord {
   readonly modifiedAtMs: number;
   /** Random bytes of a directory, associated data of its entries' sealed names; else empty. */
   readonly salt: Uint8Array;
-  /** Sealed by `volume`: recorded file name, type, content address. */
+  /** Sealed by `volume`: recorded file name, type, content address. May be empty. */
   readonly attributes: Uint8Array;
   /** Set on objects. */
   readonly objectId: ObjectId | undefined;
-  /** Numbers of the schemes of the object's encodings (`base/policy.ts`); none for directories. */
+  /** Numbers of the schemes of the content's encodings (`base/policy.ts`); none without content. */
   readonly schemeNumbers: readonly number[];
 }
 
@@ -52,6 +60,10 @@ export interface Extent extends ExtentPlace {
   readonly schemeNumber: number;
   /** The stripe's key, wrapped by `volume`. */
   readonly wrappedKey: Uint8Array;
+  /** Who holds the reference and is bound to the wrapped key; the inode itself when left out. */
+  readonly holder?: Inode | undefined;
+  /** Of what was overwritten in part: the range that the stripe holds; else the extent's own. */
+  readonly whole?: { readonly offset: number; readonly lengthBytes: number } | undefined;
 }
 
 export interface Dirent {
@@ -105,11 +117,21 @@ export interface Retention {
   readonly retentionMs: number | undefined;
 }
 
+/** What new inodes are to lie near to: a directory or another inode, or the id of an object. */
+export type Nearness = { readonly inode: Inode } | { readonly objectId: ObjectId };
+
 export interface Namespace extends AsyncDisposable {
-  /** Numbers never used before in this volume: `count` of them from the result on. */
-  allocateInodes(count: number): Promise<Inode>;
+  /**
+   * Numbers never used before in this volume: `count` of them from the result on, all of one slot.
+   *
+   * @param near decides on the slot: that of the inode (for files, their directory), or for an
+   *   object without a key that of its id. What belongs together then lies in one cell.
+   */
+  allocateInodes(count: number, near?: Nearness): Promise<Inode>;
 
   record(inode: Inode): Promise<InodeRecord | undefined>;
+  /** The same of many, in their order; at most LIMITS.listPageMax. */
+  records(inodes: readonly Inode[]): Promise<readonly (InodeRecord | undefined)[]>;
   lookup(directory: Inode, name: Uint8Array): Promise<Dirent | undefined>;
 
   /**
@@ -140,7 +162,7 @@ export interface Namespace extends AsyncDisposable {
     readonly after?: ObjectId | undefined;
     readonly limit?: number;
   }): Promise<readonly InodeRecord[]>;
-  /** Where an object's key is; `undefined` for one without a key. */
+  /** Where an inode's name is, the first of several; `undefined` for one without. */
   entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
 
   /** Extents from a place on, in order, at most LIMITS.listPageMax; of released inodes too. */
@@ -151,8 +173,9 @@ export interface Namespace extends AsyncDisposable {
 
   /**
    * Makes the object visible at once and whole. An inode is committed once: after
-   * HF_UNKNOWN_OUTCOME ask {@link refuse} whether it was.
-   * @returns the releases of what it replaced.
+   * HF_UNKNOWN_OUTCOME ask {@link refuse} whether it was. What is replaced by its name, and has
+   * others, keeps those.
+   * @returns the releases of what it replaced, but for what somebody has open (`tree.ts`).
    * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
    *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused;
    *   HF_IS_DIRECTORY when a directory has the name; HF_BAD_ARGUMENT when the extents do not cover
@@ -169,7 +192,8 @@ export interface Namespace extends AsyncDisposable {
   reencodeObject(request: Reencoding): Promise<Release>;
 
   /**
-   * @returns the release of the object.
+   * Removes the object with all its names.
+   * @returns its release.
    * @throws HF_NOT_FOUND; HF_WORM before the end of its retention.
    */
   removeObject(id: ObjectId): Promise<Release>;

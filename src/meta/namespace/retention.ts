@@ -2,7 +2,8 @@
  * Protected volumes (WORM): objects are added, never replaced, and removed only when their
  * retention has ended. A row of the cell says so; the steward that executes an operation decides by
  * its own clock. The retention of an object runs from its creation or its commit, whichever is
- * later: a writer's clock cannot shorten it.
+ * later: a writer's clock cannot shorten it. Of the tree, everything but directories is kept, with
+ * its names; a file that was never an object can grow.
  */
 import { HoldfastError } from '../../base/index.ts';
 import type { InodeRecord, Retention } from './namespace.ts';
@@ -32,6 +33,21 @@ export function protect(rows: Overlay, wanted: Retention): void {
 export function checkReplaceable(rows: Rows, standing: readonly unknown[]): void {
   if (standing.length === 0 || !retentionOf(rows)) return;
   throw new HoldfastError('HF_WORM', 'the volume is WORM: what it holds is never replaced');
+}
+
+/** @throws HF_WORM when content of a protected volume would change before this offset. */
+export function checkContentKept(
+  rows: Rows,
+  { sizeBytes, objectId }: InodeRecord,
+  offset: number,
+): void {
+  if (!retentionOf(rows) || (!objectId && offset >= sizeBytes)) return;
+  throw new HoldfastError('HF_WORM', 'the volume is WORM: content is only added to files');
+}
+
+/** @throws HF_WORM when what is no directory would lose a name before its retention has ended. */
+export function checkUnlinkable(rows: Rows, row: InodeRecord, nowMs: number): void {
+  if (row.type !== 'directory') checkRemovable(rows, row, nowMs);
 }
 
 /** @throws HF_WORM before the end of the object's retention. */

@@ -8,6 +8,7 @@ import * as operations from './reference-ops.ts';
 import type { References } from './references.ts';
 import { SLOT_COUNT } from '../cells/rows.ts';
 import type { Rows } from '../cells/overlay.ts';
+import type { Executor } from '../cells/executor.ts';
 import { type CellParts, Steward } from '../cells/steward.ts';
 
 /** Groups looked through in one operation. */
@@ -22,13 +23,17 @@ export async function openReferences(
   parts: CellParts & { readonly plantedFault?: operations.PlantedFault },
 ): Promise<References> {
   assert(GROUP_COUNT <= SLOT_COUNT, 'each group has a slot');
-  return referencesOf(await Steward.open(parts), parts.plantedFault);
+  const steward = await Steward.open(parts);
+  return {
+    ...referencesOf(steward, parts.plantedFault),
+    [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
+  };
 }
 
-function referencesOf(
-  steward: Steward,
-  plantedFault: operations.PlantedFault | undefined,
-): References {
+export function referencesOf(
+  steward: Executor,
+  plantedFault?: operations.PlantedFault,
+): Omit<References, typeof Symbol.asyncDispose> {
   return {
     openSession: (node) => steward.execute((rows) => operations.openSession(rows, node)),
     add: (request) => steward.execute((rows) => operations.add(rows, request, plantedFault)),
@@ -56,12 +61,11 @@ function referencesOf(
       checkGroup(group);
       await steward.execute((rows) => operations.setWholeEpoch(rows, group, epoch));
     },
-    [Symbol.asyncDispose]: () => steward[Symbol.asyncDispose](),
   };
 }
 
 async function overAllGroups<Item>(
-  steward: Steward,
+  steward: Executor,
   find: (rows: Rows, slots: [number, number]) => readonly Item[],
 ): Promise<readonly Item[]> {
   const found: Item[] = [];

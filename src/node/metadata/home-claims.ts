@@ -1,8 +1,10 @@
 /**
- * Who is the home, told from what members say. A node *claims* it with its gossip label `home`,
- * whose value is its generation (home-record.ts), and is believed when its certificate gives it the
- * role. Of several the highest generation is it; of equal ones, which were recovered without
- * knowing of each other, the one that was certified last.
+ * Who is the home, and who is a metadata node, told from what members say. A node *claims* it with
+ * its gossip labels: `home`, whose value is its generation as home (home-record.ts), and `meta`,
+ * whose value is the generation of the registry that it answers from (whereabouts.ts). It is
+ * believed when its certificate gives it the metadata role. Of several homes the one of the highest
+ * generation is it; of equal ones, which were recovered without knowing of each other, the one that
+ * was certified last.
  */
 import { errorCode, errorMessage, mapBounded, type NodeId } from '../../base/index.ts';
 import { type Keyring, readCertificate, ROLES } from '../../crypto/index.ts';
@@ -14,9 +16,12 @@ const PROOFS_AT_ONCE = 4;
 const CERTIFICATE_METHOD = 'node.certificate';
 const CERTIFICATE_DEADLINE_MS = 3000;
 
-export interface HomeClaim {
+export interface Claim {
   readonly node: NodeId;
   readonly generation: number;
+}
+
+export interface HomeClaim extends Claim {
   /** Of its certificate. */
   readonly issuedAtMs: number;
 }
@@ -40,16 +45,44 @@ export class HomeClaims {
     options.network.handle(CERTIFICATE_METHOD, {}, () => options.keyring().certificate);
   }
 
-  /** The best claim of another node that is here now. */
+  /** The best claim to be home of another node that is here now. */
   async best(): Promise<HomeClaim | undefined> {
-    const claims = this.#options.network.members().flatMap(generationOf);
-    await mapBounded(claims, PROOFS_AT_ONCE, ({ node }) => this.#prove(node));
+    const claims = await this.#proven('home');
     return claims
       .flatMap((claim) => {
         const issuedAtMs = this.#issuedAtMs.get(claim.node);
         return issuedAtMs === undefined ? [] : [{ ...claim, issuedAtMs }];
       })
       .toSorted((one, other) => (isBetter(one, other) ? -1 : 1))[0];
+  }
+
+  /** Looks whether nodes are metadata nodes that say so. */
+  async proveAll(): Promise<void> {
+    await this.#proven('meta');
+  }
+
+  /**
+   * Other metadata nodes, dead ones as well, that are known to be it; and the generation of the
+   * registry that each has seen.
+   */
+  known(): readonly Claim[] {
+    return this.#options.network
+      .members()
+      .filter(({ node }) => this.#issuedAtMs.has(node))
+      .flatMap((member) => claimOf(member, 'meta'));
+  }
+
+  async #proven(label: 'home' | 'meta'): Promise<readonly Claim[]> {
+    const members = this.#options.network.members();
+    const claims = members.filter(isThere).flatMap((member) => claimOf(member, label));
+    await mapBounded(claims, PROOFS_AT_ONCE, ({ node }) => this.#prove(node));
+    return claims;
+  }
+
+  /** Whether a node has the metadata role; asks it for its certificate when that is not known. */
+  async isMetadataNode(node: NodeId): Promise<boolean> {
+    await this.#prove(node);
+    return this.#issuedAtMs.has(node);
   }
 
   /** When the certificate of a node was issued, if it was seen and lets it be home. */
@@ -83,9 +116,9 @@ export function isBetter(
   return issuedAtMs > other.issuedAtMs;
 }
 
-function generationOf(member: MemberView) {
+function claimOf(member: MemberView, name: 'home' | 'meta'): Claim[] {
   const { node, labels } = member;
-  const label = labels['home'] ?? '';
-  const isClaim = isThere(member) && /^[1-9]\d{0,9}$/.test(label);
+  const label = labels[name] ?? '';
+  const isClaim = /^[1-9]\d{0,9}$/.test(label);
   return isClaim ? [{ node, generation: Number(label) }] : [];
 }

@@ -1,10 +1,11 @@
 /**
- * Which node carries the metadata, as the registry has it: `home` → u8 2 | node 16 | generation
- * u32. The home writes it when it opens. Whoever finds another node there has that node's log, and
- * must not go on from it unless its user recovers the cluster with the kit.
+ * Which node is the home, as the registry has it: `home` → u8 2 | node 16 | generation u32. While
+ * the metadata is in the log of one node, that one writes it when it opens: whoever finds another
+ * node there has that node's log, and must not go on from it unless its user recovers the cluster
+ * with the kit. In a ring the home is whom the record names (home-seat.ts).
  *
- * The *generation* of a home counts recoveries: 1 for the node that began the cluster, one more for
- * each that took over. Records of version 1 have none and are of generation 1.
+ * The *generation* of a home: 1 for the node that began the cluster, one more for each that took
+ * over. Records of version 1 have none and are of generation 1.
  */
 import { ByteReader, ByteWriter, fromHex, hexId, type NodeId } from '../../base/index.ts';
 import type { Registry } from '../../log/index.ts';
@@ -33,12 +34,28 @@ export async function writeHome(registry: Registry, node: NodeId): Promise<void>
   const stored = await registry.get(KEY);
   const before = stored && decode(stored.value);
   if (before?.node === node) return;
-  const value = new ByteWriter()
-    .u8(RECORD_VERSION)
-    .raw(fromHex(node))
-    .u32((before?.generation ?? 0) + 1)
-    .finish();
+  const value = encode({ node, generation: (before?.generation ?? 0) + 1 });
   await registry.compareAndSet(KEY, stored?.version ?? 0, value);
+}
+
+/**
+ * From now on it is this node, if it still is as in `before`.
+ * @throws HF_UNKNOWN_OUTCOME: reading tells.
+ */
+export async function takeHome(
+  registry: Registry,
+  node: NodeId,
+  before: HomeRecord | undefined,
+): Promise<void> {
+  const stored = await registry.get(KEY);
+  const now = stored && decode(stored.value);
+  if (now?.node !== before?.node || now?.generation !== before?.generation) return;
+  const value = encode({ node, generation: (now?.generation ?? 0) + 1 });
+  await registry.compareAndSet(KEY, stored?.version ?? 0, value);
+}
+
+function encode({ node, generation }: HomeRecord): Uint8Array {
+  return new ByteWriter().u8(RECORD_VERSION).raw(fromHex(node)).u32(generation).finish();
 }
 
 function decode(bytes: Uint8Array): HomeRecord {

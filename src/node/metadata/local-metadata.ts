@@ -16,13 +16,23 @@ import {
 import { type Cluster, labelsOn, LEVELS, openCluster } from '../../cluster/index.ts';
 import type { LocalDb } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
-import { type CellId, type LocalLog, LogRegistry, type Registry } from '../../log/index.ts';
+import {
+  type CellId,
+  type LocalLog,
+  LogRegistry,
+  type NextGeneration,
+  type Registry,
+  type SealableRegistry,
+  sealedTo,
+} from '../../log/index.ts';
 import {
   type Namespace,
-  openNamespace,
   openReferences,
+  openVolumeCell,
   openVolumes,
   type References,
+  type Tree,
+  type VolumeCell,
 } from '../../meta/index.ts';
 import type { TopologyDevice } from '../../placement/index.ts';
 import { openRepair, type Repair } from '../../repair/index.ts';
@@ -36,7 +46,7 @@ import {
 } from './core-log.ts';
 import { readHome, writeHome } from './home-record.ts';
 import { guardedCluster } from './membership.ts';
-import type { Metadata, MetadataOptions, RepairParts } from './metadata.ts';
+import type { Metadata, MetadataOptions, RepairParts, ServedMetadata } from './metadata.ts';
 import { ObservedRegistry } from './observed-registry.ts';
 import { Quorum } from './quorum.ts';
 import { StoreMirror } from './store-mirror.ts';
@@ -60,15 +70,32 @@ interface Parts {
   readonly log: LocalLog;
   readonly mirror: StoreMirror;
   readonly registry: ObservedRegistry;
+  readonly sealable: SealableRegistry;
   readonly cluster: Cluster;
   readonly cells: Cells;
   readonly tolerance: number;
   readonly references: References;
+  /** What serves: stewards, and the databases of cells. */
+  readonly serving: AsyncDisposableStack;
+  /** What that stands on. */
   readonly stack: AsyncDisposableStack;
 }
 
-export class LocalMetadata implements Metadata {
+/** The log of a generation and its registry. */
+export interface Carried {
+  readonly log: LocalLog;
+  readonly registry: SealableRegistry;
+}
+
+/** What is to move, and where to. */
+export interface Sealed extends Carried, AsyncDisposable {
+  readonly next: NextGeneration;
+  readonly cluster: Cluster;
+}
+
+export class LocalMetadata implements Metadata, ServedMetadata {
   readonly isHome = true;
+  readonly isHomes = true;
   readonly registry: ObservedRegistry;
   readonly references: References;
   readonly cluster: Cluster;
@@ -76,7 +103,8 @@ export class LocalMetadata implements Metadata {
   readonly tolerance: number;
   readonly #parts: Parts;
   readonly #opening = new Mutex();
-  readonly #namespaces = new Map<string, Namespace>();
+  readonly #cells = new Map<string, VolumeCell>();
+  #isFrozen = false;
 
   private constructor(parts: Parts) {
     this.registry = parts.registry;
@@ -88,7 +116,8 @@ export class LocalMetadata implements Metadata {
 
   /**
    * @throws HF_TOO_FEW_STORES when so many stores are away that newer metadata may be on them
-   *   alone; HF_FENCED when another node carries this metadata; HF_CORRUPT, HF_WRONG_KEY.
+   *   alone; HF_FENCED when another node carries this metadata; HF_MOVED when it has begun to move
+   *   to a ring: see `openSealed`; HF_CORRUPT, HF_WRONG_KEY.
    */
   static async open(given: LocalMetadataOptions): Promise<LocalMetadata> {
     const { env, nodeId, stores, tolerance, recovery } = given;
@@ -102,6 +131,7 @@ export class LocalMetadata implements Metadata {
     const log = stack.use(await openLog(mirror, options));
     const about = { env, node: nodeId, tolerance };
     const found = await LogRegistry.peek(log);
+    if (await sealedTo(found)) throw new HoldfastError('HF_MOVED', 'the metadata has moved');
     const known = await knownDevices(found, options);
     const devices = statedDevices(options, known.devices);
     const quorum = startingQuorum({ known: known.devices, devices }, options);
@@ -111,21 +141,50 @@ export class LocalMetadata implements Metadata {
 
     mirror.settle(quorum);
     if (recovery?.acceptsLoss) await mirror.prepare(quorum);
-    const registry = new ObservedRegistry(await LogRegistry.open({ log, report: env.log }));
-    stack.use(registry);
+    const sealable = await LogRegistry.open({ log, report: env.log });
+    const registry = stack.use(new ObservedRegistry(sealable));
     const unguarded = await openCluster({ ...about, registry, isMigrating: true });
     cluster = guardedCluster(unguarded, { ...options, mirror, quorum });
     await cluster.setDevices(devices);
     if (known.home && known.home !== nodeId) await cluster.setNodeDevices(known.home, 'out');
     await writeHome(registry, nodeId);
 
-    const opened = stack.use(
-      await openReferences({ env, log, ...(await cells.open(REFERENCES_CELL, stack)) }),
+    await using serving = new AsyncDisposableStack();
+    const opened = serving.use(
+      await openReferences({ env, log, ...(await cells.open(REFERENCES_CELL, serving)) }),
     );
     const references = given.wrapReferences?.(opened) ?? opened;
-    const parts = { env, log, mirror, registry, cluster, cells, tolerance, references };
-    const metadata = new LocalMetadata({ ...parts, stack: stack.move() });
+    const parts = { env, log, mirror, registry, sealable, cluster, cells, tolerance, references };
+    const stacks = { serving: serving.move(), stack: stack.move() };
+    const metadata = new LocalMetadata({ ...parts, ...stacks });
     return await metadata.#opened();
+  }
+
+  /**
+   * The log and the registry as they are, without anything on them, when the metadata has begun to
+   * move away from them. @throws HF_CORRUPT, HF_WRONG_KEY.
+   */
+  static async openSealed(given: LocalMetadataOptions): Promise<Sealed> {
+    const { env, stores, tolerance } = given;
+    const options = { ...given, devices: given.devices.map(widened) };
+    await using stack = new AsyncDisposableStack();
+    const quorum = new Quorum(options.devices, tolerance);
+    const mirror = new StoreMirror({ stores, tolerance, quorum });
+    const log = stack.use(await openLog(mirror, options));
+    const registry = stack.use(await LogRegistry.open({ log, report: env.log }));
+    const next = await sealedTo(registry);
+    if (!next) throw new HoldfastError('HF_UNSUPPORTED', 'the metadata is where it was');
+    const cluster = await openCluster({ env, registry, node: given.nodeId, tolerance });
+    const open = stack.move();
+    return { log, registry, next, cluster, [Symbol.asyncDispose]: () => open.disposeAsync() };
+  }
+
+  /** Serves no more. What it stood on stays open, for the metadata to be moved away from it. */
+  async freeze(): Promise<Carried> {
+    const { serving, log, sealable } = this.#parts;
+    this.#isFrozen = true;
+    await this.#opening.run(async () => await serving.disposeAsync());
+    return { log, registry: sealable };
   }
 
   async #opened(): Promise<this> {
@@ -141,34 +200,47 @@ export class LocalMetadata implements Metadata {
     return this;
   }
 
+  get served(): ServedMetadata {
+    return this;
+  }
+
   fullStores(): ReadonlySet<DeviceId> {
     return this.#parts.mirror.fullStores;
   }
 
   /** Ids of all volumes whose cells are open. */
   volumes(): readonly string[] {
-    return [...this.#namespaces.keys()];
+    return [...this.#cells.keys()];
   }
 
   namespaceOf(volume: string): Namespace | undefined {
-    return this.#namespaces.get(volume);
+    return this.#cells.get(volume)?.namespace;
   }
 
   async openNamespace(volume: VolumeId): Promise<Namespace> {
-    if (!this.#namespaces.has(volume)) await this.openCells();
-    const namespace = this.#namespaces.get(volume);
-    if (namespace) return namespace;
+    return (await this.#cell(volume)).namespace;
+  }
+
+  async openTree(volume: VolumeId): Promise<Tree> {
+    return (await this.#cell(volume)).tree;
+  }
+
+  async #cell(volume: VolumeId): Promise<VolumeCell> {
+    if (!this.#cells.has(volume)) await this.openCells();
+    const cell = this.#cells.get(volume);
+    if (cell) return cell;
     throw new HoldfastError('HF_NOT_FOUND', `there is no volume ${volume}`);
   }
 
   /** Opens the cells of volumes that have been made since. */
   async openCells(): Promise<void> {
-    const { env, log, registry, cells, stack } = this.#parts;
+    const { env, log, registry, cells, serving } = this.#parts;
     await this.#opening.run(async () => {
+      if (this.#isFrozen) return;
       for (const { id } of await openVolumes(registry).list()) {
-        if (this.#namespaces.has(id)) continue;
-        const parts = { env, log, ...(await cells.open(cellOf({ id }), stack)) };
-        this.#namespaces.set(id, stack.use(await openNamespace(parts)));
+        if (this.#cells.has(id)) continue;
+        const parts = { env, log, ...(await cells.open(cellOf({ id }), serving)) };
+        this.#cells.set(id, serving.use(await openVolumeCell(parts)));
       }
     });
   }
@@ -215,7 +287,7 @@ export class LocalMetadata implements Metadata {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#opening.run(async () => {});
+    await this.freeze();
     await this.#parts.stack.disposeAsync();
   }
 }

@@ -1,5 +1,5 @@
 /** The metadata on a node that does not carry it: everything is asked of the home. */
-import type { NodeId, VolumeId } from '../../base/index.ts';
+import { HoldfastError, type NodeId, type VolumeId } from '../../base/index.ts';
 import { type Cluster, openCluster } from '../../cluster/index.ts';
 import { type Registry, RemoteRegistry } from '../../log/index.ts';
 import {
@@ -25,6 +25,7 @@ export interface RemoteMetadataOptions extends MetadataOptions {
 
 export class RemoteMetadata implements Metadata {
   readonly isHome = false;
+  readonly served = undefined;
   readonly registry: Registry;
   readonly references: References;
   readonly cluster: Cluster;
@@ -72,6 +73,14 @@ export class RemoteMetadata implements Metadata {
     const opened = remoteNamespace({ network: this.#link, node: HOME, volume });
     this.#namespaces.set(volume, this.#stack.use(opened));
     return opened;
+  }
+
+  /** The protocol of small clusters does not have it; in a ring every node does. */
+  async openTree(): Promise<never> {
+    const message =
+      'files and folders are reached at the home while there are fewer than three metadata nodes; ' +
+      'see: holdfast peers';
+    throw new HoldfastError('HF_UNSUPPORTED', message);
   }
 
   /** Where the home is, the stripes and stores for it are as well. */

@@ -5,28 +5,22 @@
  * evenly. How many copies make it count: see quorum.ts.
  */
 import {
-  asBuffer,
   type ChunkId,
   type DeviceId,
-  chunkIdParts,
   errorCode,
   HoldfastError,
   LIMITS,
   mapBounded,
-  METADATA_GROUP,
   METADATA_SCHEME_NUMBER,
   metadataChunkId,
   toHex,
   UnderWay,
-  xxh64,
 } from '../../base/index.ts';
 import { digest } from '../../crypto/index.ts';
 import type { Mirror, MirrorRecord, MirrorRef } from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
+import { COPY_GENERATION, copiesOn, rendezvous, spreadOver } from './copies.ts';
 import type { Quorum } from './quorum.ts';
-
-/** Records are never put again after a delete, so one generation does. */
-const GENERATION = 1;
 
 const READS_AT_ONCE = 16;
 
@@ -124,7 +118,7 @@ export class StoreMirror implements Mirror {
     const putOne = async (): Promise<boolean> => {
       for (const store of candidates) {
         try {
-          await store.put(id, bytes, { generation: GENERATION, isVerified });
+          await store.put(id, bytes, { generation: COPY_GENERATION, isVerified });
           holders.push(store.id);
           this.#full.delete(store.id);
           return true;
@@ -150,19 +144,10 @@ export class StoreMirror implements Mirror {
    * are being drained last.
    */
   #order(id: ChunkId): readonly ChunkStore[] {
-    const counts = new Map<string, number>();
     const all = rendezvous(this.#options.stores(), id);
     const leaving = all.filter((store) => !this.#isStaying(store));
-    const ranked = all
-      .filter((store) => this.#isStaying(store))
-      .map((store) => {
-        const disk = this.#quorums.at(-1)!.diskOf(store.id) ?? '';
-        const rank = counts.get(disk) ?? 0;
-        counts.set(disk, rank + 1);
-        return { store, rank };
-      });
-    const staying = ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
-    return [...staying, ...leaving];
+    const staying = all.filter((store) => this.#isStaying(store));
+    return [...spreadOver(staying, (store) => this.#quorums.at(-1)!.diskOf(store.id)), ...leaving];
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
@@ -181,7 +166,7 @@ export class StoreMirror implements Mirror {
     await mapBounded(this.#options.stores(), READS_AT_ONCE, async (store) => {
       await mapBounded(refs, READS_AT_ONCE, async ({ id }) => {
         try {
-          await store.remove(id as ChunkId, { generationMax: GENERATION });
+          await store.remove(id as ChunkId, { generationMax: COPY_GENERATION });
         } catch (error) {
           if (errorCode(error) === undefined) throw error; // the store is going; so is its copy
         }
@@ -192,7 +177,7 @@ export class StoreMirror implements Mirror {
   async *list(): AsyncIterable<MirrorRef & MirrorRecord> {
     const ids = new Map<string, ChunkId>();
     for (const store of this.#options.stores()) {
-      for await (const { id } of metadataEntries(store)) ids.set(toHex(id), id);
+      for await (const { id } of copiesOn(store, METADATA_SCHEME_NUMBER)) ids.set(toHex(id), id);
     }
     for (const id of ids.values()) {
       const bytes = await this.get({ id });
@@ -214,7 +199,7 @@ export class StoreMirror implements Mirror {
     const records = new Map<string, HeldRecord>();
     for (const store of this.#options.stores()) {
       const isStaying = this.#isStaying(store);
-      for await (const { id, isGood } of metadataEntries(store)) {
+      for await (const { id, isGood } of copiesOn(store, METADATA_SCHEME_NUMBER)) {
         const record = records.get(toHex(id)) ?? { id, good: [], badAt: [], stayingCount: 0 };
         if (!isGood) record.badAt.push(store);
         else record.good.push(store.id);
@@ -233,7 +218,7 @@ export class StoreMirror implements Mirror {
       if (isStrict) this.#assertKept([...good, ...put]);
       for (const store of badAt) {
         if ((await store.stat(id))?.isGood) continue;
-        await store.remove(id, { generationMax: GENERATION });
+        await store.remove(id, { generationMax: COPY_GENERATION });
       }
     }
     return needy.length;
@@ -247,20 +232,4 @@ interface HeldRecord {
   readonly badAt: ChunkStore[];
   /** Those of the good ones that are not being drained. */
   stayingCount: number;
-}
-
-async function* metadataEntries(store: ChunkStore) {
-  for await (const entry of store.list({ group: METADATA_GROUP })) {
-    if (chunkIdParts(entry.id).schemeNumber === METADATA_SCHEME_NUMBER) yield entry;
-  }
-}
-
-/** Stores in the order in which this record prefers them. */
-function rendezvous(stores: readonly ChunkStore[], id: ChunkId): ChunkStore[] {
-  const weigh = (store: ChunkStore): bigint =>
-    xxh64(asBuffer(id), BigInt(`0x${store.id.slice(0, 16)}`));
-  return stores
-    .map((store) => ({ store, weight: weigh(store) }))
-    .toSorted((a, b) => (a.weight < b.weight ? -1 : 1))
-    .map(({ store }) => store);
 }

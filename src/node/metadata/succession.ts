@@ -5,7 +5,7 @@
  */
 import type { NodeId } from '../../base/index.ts';
 import type { MemberRecord, Members } from '../../cluster/index.ts';
-import { ROLES } from '../../crypto/index.ts';
+import { type Certificate, ROLES } from '../../crypto/index.ts';
 import type { Labels } from '../../net/index.ts';
 import {
   type ConfigChanges,
@@ -14,6 +14,9 @@ import {
   type NodeConfig,
   withPorts,
 } from '../node-config.ts';
+
+/** Of a certificate that a node made for itself. */
+const FIRST_SERIAL = 1;
 
 export interface Succession {
   /** The node that was home before. */
@@ -32,11 +35,20 @@ export async function successionOf(
   return { former, hasFollowers: others.some((record) => !isReplaced(record, self)) };
 }
 
+/** Whether, in the log of one node, it was home before `home`. */
 export function isReplaced(
   { certificate }: Pick<MemberRecord, 'certificate'>,
   home: NodeId,
 ): boolean {
-  return certificate.nodeId !== home && (certificate.roles & ROLES.metadata) !== 0;
+  return certificate.nodeId !== home && isSelfMade(certificate);
+}
+
+/**
+ * A node that began the cluster, or recovered it, certified itself: with the metadata role, and the
+ * first serial. Who was given the role has another.
+ */
+export function isSelfMade({ serial, roles }: Pick<Certificate, 'serial' | 'roles'>): boolean {
+  return serial === FIRST_SERIAL && (roles & ROLES.metadata) !== 0;
 }
 
 /** @param said what the user has said of the node since. */

@@ -3,17 +3,16 @@
  * followed, and the home answers. A node that is alone does none of this; it may begin any time,
  * without a restart.
  */
-import type { DeviceId, NodeId, VolumeId } from '../../base/index.ts';
-import { Members, type MembersOptions, VolumeGrants } from '../../cluster/index.ts';
+import type { NodeId, VolumeId } from '../../base/index.ts';
 import { BoxKey, type Keyring } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { Registry } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
 import { tellWhole } from '../../repair/index.ts';
 import { type Core, whileOpen } from '../core.ts';
-import { LocalMetadata } from '../metadata/local-metadata.ts';
+import { type Identity, membersIn } from './members-in.ts';
+import { MetadataServing } from './metadata-serving.ts';
 import { PeerStores } from './peer-stores.ts';
-import { Rights } from './rights.ts';
 import type { Serving } from './serving.ts';
 import type { GrantedSecrets } from '../volumes/volume-set.ts';
 
@@ -22,32 +21,19 @@ export interface ConnectCoreOptions {
   readonly core: Core;
   readonly network: Network;
   readonly serving: Serving;
-  readonly identity: Pick<MembersOptions, 'clusterId' | 'clusterPublicKey'>;
+  readonly identity: Identity;
 }
 
 /** Once for each core. Disposing ends it; the core is to be disposed before. */
 export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDisposable> {
-  const { env, core, network, serving, identity } = options;
-  const { metadata, cluster, registry, repair } = core;
+  const { env, core, network, serving } = options;
+  const { cluster } = core;
   await using stack = new AsyncDisposableStack();
   // Closed last: what the home does for others uses them.
-  const peers = stack.use(new PeerStores({ env, network, cluster }));
-  if (metadata instanceof LocalMetadata) {
-    const { members, grants } = membersIn({ env, registry, identity });
-    const topology = {
-      tolerance: metadata.tolerance,
-      isAlive: (device: DeviceId) => core.stores().some(({ id }) => id === device),
-    };
-    const about = { env, registry: metadata.registry, members, grants, topology };
-    const rights = await Rights.open(about);
-    stack.use(
-      whileOpen(
-        (signal) => rights.follow({ signal }),
-        (signal) => metadata.follow({ signal }),
-      ),
-    );
-    stack.use(serving.serveHome({ self: core.nodeId, metadata, repair, rights }));
-  }
+  const peers = core.metadata.peers ?? stack.use(new PeerStores({ env, network, cluster }));
+  const metadata = stack.use(new MetadataServing(options));
+  await metadata.settle();
+  stack.use(whileOpen((signal) => metadata.follow(signal)));
   core.connect(peers, async (groups, epoch) => {
     serving.wholeEpochs.raise(groups, epoch);
     const nodes = new Set(peers.alive().map(({ id }) => cluster.nodeOf(id)));
@@ -56,19 +42,6 @@ export async function connectCore(options: ConnectCoreOptions): Promise<AsyncDis
   });
   const resources = stack.move();
   return { [Symbol.asyncDispose]: () => resources.disposeAsync() };
-}
-
-/** Who is a member, and who was granted which volume, as a registry has it. */
-export function membersIn(where: {
-  readonly env: Env;
-  readonly registry: Registry;
-  /** Only the cluster's identity is kept of it. */
-  readonly identity: Pick<MembersOptions, 'clusterId' | 'clusterPublicKey'>;
-}): { readonly members: Members; readonly grants: VolumeGrants } {
-  const { env, registry, identity } = where;
-  const { clusterId, clusterPublicKey } = identity;
-  const members = new Members({ env, registry, clusterId, clusterPublicKey });
-  return { members, grants: new VolumeGrants({ env, registry, members }) };
 }
 
 export interface MemberGrantsOptions {

@@ -40,6 +40,8 @@ export interface LeaveOptions {
   readonly stores: Pick<StoreSet, 'alive' | 'slots' | 'setState' | 'devices'>;
   /** See Serving. */
   readonly refusePutsBefore: (epoch: number) => Promise<void>;
+  /** Waits until others have its part in the metadata. @throws HF_TOO_FEW_STORES. */
+  readonly letGo?: ((signal: AbortSignal | undefined) => Promise<void>) | undefined;
   /** Has the home take this node out of the cluster. */
   readonly takeOut: () => Promise<void>;
 }
@@ -55,6 +57,7 @@ export async function leave(options: LeaveOptions, run: RunOptions): Promise<Lea
     await setAll(options, 'draining');
     await endOlderPuts(options);
     const moved = await moveAll(options, run);
+    await options.letGo?.(run.signal);
     await options.takeOut();
     return moved;
   } catch (error) {

@@ -8,7 +8,12 @@
  * as it hears of the other.
  */
 import { errorCode, errorMessage, HoldfastError, LIMITS, type NodeId } from '../../base/index.ts';
-import { CertificateAdmission, RevocationFollower, serveJoin } from '../../cluster/index.ts';
+import {
+  CertificateAdmission,
+  RevocationFollower,
+  serveJoin,
+  serveMetadataRole,
+} from '../../cluster/index.ts';
 import { beaconKeyOf, type Keyring, NodeKey, readCertificate } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { Registry } from '../../log/index.ts';
@@ -25,9 +30,11 @@ import {
 } from '../../net/index.ts';
 import type { DataDirectory, KnownCluster } from '../data-directory.ts';
 import { type HomeClaim, HomeClaims, isBetter } from '../metadata/home-claims.ts';
+import type { HomeRecord } from '../metadata/home-record.ts';
 import {
   gossipLabels,
   listensToOthers,
+  type MetadataClaims,
   type NodeConfig,
   reachableAt,
   withPorts,
@@ -55,8 +62,10 @@ export interface NetworkPartOptions {
   readonly config: NodeConfig;
   /** Of this node, as of the call. */
   readonly keyring: () => Keyring;
-  /** Of this node as home; `undefined`: it is not the home. */
+  /** Of this node as home when it opens; `undefined`: it is not the home. */
   readonly homeGeneration: number | undefined;
+  /** Whether the home moves by itself: the metadata is in a ring, as of the call. */
+  readonly isMovable?: (() => boolean) | undefined;
   /** Beside TLS and WebSocket. */
   readonly transports?: readonly MakeTransport[] | undefined;
   /** Refuses while the core waits. */
@@ -74,6 +83,8 @@ export class NetworkPart implements AsyncDisposable {
   readonly #claims: HomeClaims;
   readonly #fence = new AbortController();
   #known: KnownCluster;
+  /** What this node says of its part in the metadata. */
+  #claimed: MetadataClaims;
   /** As it was last written down. */
   #written: KnownCluster;
   #loops: Promise<unknown> = Promise.resolve();
@@ -95,6 +106,7 @@ export class NetworkPart implements AsyncDisposable {
     this.reachable = reachable;
     this.#written = known;
     this.#known = { ...known, homeGeneration: homeGeneration ?? known.homeGeneration };
+    this.#claimed = { homeGeneration };
     const { signal } = this.#closing;
     this.#claims = new HomeClaims({ env, network, keyring, signal });
     const told = {
@@ -105,6 +117,7 @@ export class NetworkPart implements AsyncDisposable {
       members: () => network.members(),
     };
     serveJoin({ env, registry, network: told, keyring });
+    serveMetadataRole({ env, registry, network, keyring });
     this.#follower = new RevocationFollower({ env, registry, admission, network });
   }
 
@@ -158,10 +171,47 @@ export class NetworkPart implements AsyncDisposable {
     const found = await this.#claims.best();
     if (!found || found.node === this.home || !this.#isNewer(found)) return this.home;
     const { node, generation } = found;
-    this.#options.env.log.info('the home of the cluster was found', { node, generation });
-    this.#known = { ...this.#known, home: node, homeGeneration: generation };
-    if (this.#options.homeGeneration !== undefined) this.#fence.abort(supersededBy(node));
+    const isFenced = this.#claimed.homeGeneration !== undefined && !this.#options.isMovable?.();
+    this.noteHome({ node, generation });
+    if (isFenced) this.#fence.abort(supersededBy(node));
     return node;
+  }
+
+  /** What the registry says of the home. One of a lower generation than is known changes nothing. */
+  noteHome({ node, generation }: HomeRecord): void {
+    const { home: before, homeGeneration = 0 } = this.#known;
+    if (generation < homeGeneration) return;
+    const isSelf = node === this.network.self;
+    const home = isSelf ? undefined : node;
+    // A home that was recovered elsewhere goes on to say that it was one: it is shown as replaced.
+    const claimed = this.#options.isMovable?.() ? undefined : this.#claimed.homeGeneration;
+    const own = isSelf ? generation : claimed;
+    this.#known = { ...this.#known, home, homeGeneration: generation };
+    if (own !== this.#claimed.homeGeneration)
+      this.#claim({ ...this.#claimed, homeGeneration: own });
+    if (home === before) return;
+    this.#options.env.log.info('the home of the cluster was found', { node, generation });
+  }
+
+  /** From now on others know this of this metadata node. */
+  tellRegistry(claims: Pick<MetadataClaims, 'registryGeneration' | 'isLeaving'>): void {
+    this.#claim({ ...this.#claimed, ...claims });
+  }
+
+  #claim(claims: MetadataClaims): void {
+    this.#claimed = claims;
+    this.network.relabel(gossipLabels(this.#options.config, claims));
+  }
+
+  /** This node has a new certificate. */
+  showCertificate(): void {
+    this.admission.join(this.#options.keyring());
+    this.network.judgeAgain();
+  }
+
+  /** Who is a metadata node, as far as others have proved it. */
+  get claims(): HomeClaims {
+    return this.#claims;
   }
 
   /** Whether the claim goes before that of the home that is known, or of this node. */
@@ -169,7 +219,7 @@ export class NetworkPart implements AsyncDisposable {
     const { homeGeneration = 0 } = this.#known;
     if (found.node === this.network.self) return false;
     const keyring = this.#options.keyring();
-    const isSelf = this.#options.homeGeneration !== undefined;
+    const isSelf = this.#claimed.homeGeneration !== undefined;
     const issuedAtMs = isSelf
       ? readCertificate(keyring.certificate, keyring).issuedAtMs
       : this.home && this.#claims.issuedAtMs(this.home);
@@ -212,7 +262,10 @@ export class NetworkPart implements AsyncDisposable {
 
   async #followHome(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options.env;
-    for await (const _ of clock.every(FIND_HOME_EVERY_MS, { signal })) await this.findHome();
+    for await (const _ of clock.every(FIND_HOME_EVERY_MS, { signal })) {
+      await this.findHome();
+      await this.#claims.proveAll();
+    }
   }
 
   /** Reads the list of revocations, and has everybody who is connected do so. */

@@ -7,7 +7,8 @@ import { HoldfastError, Mutex, type NodeId } from '../../base/index.ts';
 import { leaveCluster, registerSelf, type RemovalOptions } from '../../cluster/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { ClientWork } from './client-work.ts';
-import { connectCore, membersIn } from './connect-core.ts';
+import { connectCore } from './connect-core.ts';
+import { membersIn } from './members-in.ts';
 import type { Core } from '../core.ts';
 import { CurrentRegistry } from '../metadata/current-registry.ts';
 import type { DataDirectory } from '../data-directory.ts';
@@ -15,6 +16,7 @@ import type { Keeper } from '../keeper.ts';
 import type { DiskEntry } from './disk-list.ts';
 import { DiskNews } from './disk-news.ts';
 import { readHomeRecord } from '../metadata/home-record.ts';
+import { MetadataNode } from './metadata-node.ts';
 import { type MakeTransport, NetworkPart, supersededBy } from './network-part.ts';
 import {
   type ConfigChanges,
@@ -25,7 +27,9 @@ import {
   withPorts,
 } from '../node-config.ts';
 import { Serving } from './serving.ts';
+import { findEtcd } from '../ring/etcd-process.ts';
 import type { StoreSet } from '../stores/store-set.ts';
+import type { Whereabouts } from '../metadata/whereabouts.ts';
 import { succeeding, type Succession, successionOf } from '../metadata/succession.ts';
 
 /** A node that has been drained asks the home to take it out. */
@@ -38,6 +42,7 @@ export interface OthersOptions {
   readonly keeper: Keeper;
   readonly stores: StoreSet;
   readonly config: NodeConfig;
+  readonly whereabouts: Whereabouts;
   /** What of it was said with this start. */
   readonly said?: ConfigChanges | undefined;
   readonly work: ClientWork;
@@ -54,6 +59,7 @@ interface Net {
   readonly part: NetworkPart;
   readonly serving: Serving;
   readonly diskNews: DiskNews;
+  readonly metadataNode: MetadataNode;
 }
 
 export class Others implements AsyncDisposable {
@@ -85,21 +91,40 @@ export class Others implements AsyncDisposable {
     return this.#net?.diskNews;
   }
 
+  /** `undefined` while the node is alone. */
+  get metadataNode(): MetadataNode | undefined {
+    return this.#net?.metadataNode;
+  }
+
+  /** `undefined` while the node is alone. */
+  get serving(): Serving | undefined {
+    return this.#net?.serving;
+  }
+
   /** @throws HF_UNSUPPORTED while the node is alone. */
   needPart(): NetworkPart {
     if (this.part) return this.part;
     throw new HoldfastError('HF_UNSUPPORTED', 'this node is alone: it knows no others');
   }
 
-  /** Whether this node carries the names itself. */
-  get isHome(): boolean {
-    return this.#options.keeper.keyring.metadataKey !== undefined;
+  /** Whether the log of the metadata is on the stores of this node. */
+  get isCarrier(): boolean {
+    return this.#options.whereabouts.isCarrier;
   }
 
-  /** Who carries the names, as far as it is known. */
+  /** Whether this node is the home now. */
+  get isHome(): boolean {
+    return this.isCarrier || (this.#core?.metadata.isHome ?? false);
+  }
+
+  /** Who is the home, as far as it is known. */
   get home(): NodeId | undefined {
     // A home knows of another one when that has taken over.
     return this.part?.home ?? (this.isHome ? this.#options.keeper.nodeId : undefined);
+  }
+
+  get whereabouts(): Whereabouts {
+    return this.#options.whereabouts;
   }
 
   /** Aborted, with an error, when this node was home and another one is it since. */
@@ -113,7 +138,7 @@ export class Others implements AsyncDisposable {
    * @throws HF_UNAVAILABLE for its addresses; HF_FENCED when another node is home since.
    */
   async open(): Promise<void> {
-    if (!this.isHome) return await (await this.listen()).meetHome();
+    if (!this.isCarrier) return await (await this.listen()).meetHome();
     const { data, isFirstRun } = this.#options;
     const { home, homeGeneration } = await data.readCluster();
     if (home !== undefined) throw supersededBy(home);
@@ -141,18 +166,21 @@ export class Others implements AsyncDisposable {
   }
 
   async #openPart(): Promise<NetworkPart> {
-    const { env, keeper, stores, work } = this.#options;
-    const homeGeneration = this.isHome ? await this.#generation() : undefined;
+    const { env, data, keeper, stores, work, whereabouts } = this.#options;
+    const homeGeneration = this.isCarrier ? await this.#generation() : undefined;
     const part = await NetworkPart.open({
       ...this.#options,
       config: this.#config,
       keyring: () => keeper.keyring,
       homeGeneration,
+      isMovable: () => whereabouts.engine === 'etcd',
       registry: new CurrentRegistry(() => this.#core?.registry),
     });
     const home = (): NodeId | undefined => this.home;
     const { network } = part;
-    const serving = new Serving({ env, network, stores: () => stores.alive(), home, work });
+    const isMetadataNode = (node: NodeId) => part.claims.isMetadataNode(node);
+    const about = { env, network, stores: () => stores.alive(), home, work, isMetadataNode };
+    const serving = new Serving(about);
     network.handle(LEAVE_METHOD, {}, async (_, { from }) => {
       if (!this.isHome) throw new HoldfastError('HF_UNSUPPORTED', 'this node is not the home');
       await leaveCluster(this.removal(), from);
@@ -162,7 +190,18 @@ export class Others implements AsyncDisposable {
     const look = async () => (this.#config.disks ? await this.#options.lookAtDisks() : []);
     const diskNews = new DiskNews({ env, network, look });
     part.fenced.addEventListener('abort', () => this.#fence.abort(part.fenced.reason));
-    this.#net = { part, serving, diskNews };
+    const metadataNode = await MetadataNode.open({
+      env,
+      keeper,
+      whereabouts,
+      part,
+      config: this.#config,
+      registry: new CurrentRegistry(() => this.#core?.registry),
+      folder: data.ringPath,
+      program: findEtcd(process.env['PATH'] ?? ''),
+      isLeaving: () => isLeaving(stores),
+    });
+    this.#net = { part, serving, diskNews, metadataNode };
     return part;
   }
 
@@ -218,11 +257,11 @@ export class Others implements AsyncDisposable {
     const { env, keeper } = this.#options;
     const { keyring } = keeper;
     const { registry } = this.#core;
-    if (this.isHome) await registerSelf({ env, registry, keyring }, wishesOf(this.#config));
+    if (this.isCarrier) await registerSelf({ env, registry, keyring }, wishesOf(this.#config));
     const { part, serving } = this.#net;
     const parts = { env, core: this.#core, network: part.network, serving, identity: keyring };
     this.#connection = await connectCore(parts);
-    if (this.isHome) await this.removal().grants.grantDefaults(keyring.volumes);
+    if (this.isCarrier) await this.removal().grants.grantDefaults(keyring.volumes);
   }
 
   /** What taking a node out needs. @throws HF_UNAVAILABLE while the core waits. */
@@ -256,7 +295,14 @@ export class Others implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.detach();
+    await this.#net?.metadataNode[Symbol.asyncDispose]();
     await this.#net?.diskNews[Symbol.asyncDispose]();
     await this.#net?.part[Symbol.asyncDispose]();
   }
+}
+
+/** Also after it was stopped in the midst of it. */
+export function isLeaving({ slots }: Pick<StoreSet, 'slots'>): boolean {
+  const used = slots.filter(({ state }) => state !== 'out');
+  return used.length > 0 && used.every(({ state }) => state === 'draining');
 }

@@ -30,6 +30,10 @@ import type { Others } from './others.ts';
 import type { StoreSet } from '../stores/store-set.ts';
 import { isReplaced } from '../metadata/succession.ts';
 
+/** What a node that leaves gives the others to take its part in the metadata. */
+const LET_GO_MS = 120_000;
+const LET_GO_LOOK_MS = 1000;
+
 export interface LocalPeersOptions {
   readonly env: Env;
   readonly keeper: Keeper;
@@ -106,7 +110,7 @@ export class LocalPeers implements PeerManager {
   async leave(run: RunOptions): Promise<LeaveView> {
     const { env, heart, stores, others } = this.#options;
     const { self } = others.needPart().network;
-    if (others.isHome) {
+    if (others.isCarrier) {
       const message =
         'this node carries the names: without it nothing could be opened; it cannot leave';
       throw new HoldfastError('HF_DENIED', message);
@@ -125,9 +129,33 @@ export class LocalPeers implements PeerManager {
       self,
       stores,
       refusePutsBefore: (epoch: number) => others.refusePutsBefore(epoch),
+      letGo: (signal: AbortSignal | undefined) => this.#letGoOfMetadata(signal),
       takeOut: () => others.leave(),
     };
     return await leave(options, run);
+  }
+
+  /**
+   * What this node has of the metadata is others' to have: its seat in the ring, its cells, its part
+   * as home. They take it once they know that this node is leaving.
+   */
+  async #letGoOfMetadata(signal: AbortSignal | undefined): Promise<void> {
+    const { env, heart, others } = this.#options;
+    const { metadata } = heart.needCore();
+    const untilMs = env.clock.monotonic() + LET_GO_MS;
+    const { ring } = others.metadataNode ?? {};
+    for (;;) {
+      const isSeated = ring?.record?.members.some(({ node }) => node === ring.self) ?? false;
+      const isHome = metadata.isHome && !((await metadata.resign?.()) ?? false);
+      if (!isHome && !isSeated && (metadata.cellCount?.() ?? 0) === 0) return;
+      if (env.clock.monotonic() >= untilMs) {
+        const message =
+          'this node keeps a part of the metadata, and no other node takes it: three nodes with ' +
+          'etcd must stay; see: holdfast status';
+        throw new HoldfastError('HF_TOO_FEW_STORES', message);
+      }
+      await env.clock.sleep(LET_GO_LOOK_MS, { signal });
+    }
   }
 
   async remove({ node, isForced }: ControlRequest<'node.remove'>): Promise<NodeView> {
@@ -182,7 +210,9 @@ export class LocalPeers implements PeerManager {
       .map((record) => {
         const view = absentView(record.certificate.nodeId, record.name, record.labels);
         const { home } = others;
-        return home && isReplaced(record, home) ? { ...view, state: 'replaced' as const } : view;
+        // In a ring the home moves; who was it before is not replaced.
+        const mayBe = others.whereabouts.engine === 'local' && home !== undefined;
+        return mayBe && isReplaced(record, home) ? { ...view, state: 'replaced' as const } : view;
       });
     const names = new Map(records.map(({ certificate, name }) => [certificate.nodeId, name]));
     const isNameless = ({ name, id }: NodeView) => id.startsWith(name);

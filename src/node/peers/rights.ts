@@ -11,14 +11,20 @@
 import { errorCode, errorMessage, type NodeId } from '../../base/index.ts';
 import {
   mayChangeTopology,
+  type MemberRecord,
   type Members,
   type TopologyRules,
   type VolumeGrants,
 } from '../../cluster/index.ts';
-import { ROLES } from '../../crypto/index.ts';
+import { hasRole, ROLES } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { ProposedChange } from '../../log/index.ts';
-import { decodeVolume, openVolumes, type VolumeRecord } from '../../meta/index.ts';
+import {
+  decodeVolume,
+  type HostedRequest,
+  openVolumes,
+  type VolumeRecord,
+} from '../../meta/index.ts';
 import type { ObservedRegistry } from '../metadata/observed-registry.ts';
 
 export interface RightsOptions {
@@ -27,9 +33,10 @@ export interface RightsOptions {
   readonly members: Members;
   readonly grants: VolumeGrants;
   readonly topology: Pick<TopologyRules, 'tolerance' | 'isAlive'>;
+  /** How often it is read again although nothing is known to have changed. */
+  readonly followMs?: number | undefined;
 }
 
-/** How often it is read again although nothing is known to have changed. */
 const FOLLOW_MS = 5000;
 /** Keys whose change may change what is permitted. */
 const WATCHED = ['member/', 'volume-secret/', 'revocations'];
@@ -37,6 +44,7 @@ const WATCHED = ['member/', 'volume-secret/', 'revocations'];
 export class Rights {
   readonly #options: RightsOptions;
   #roles: ReadonlyMap<NodeId, number> = new Map();
+  #metadataMembers: readonly MemberRecord[] = [];
   #holders: ReadonlyMap<string, ReadonlySet<NodeId>> = new Map();
 
   private constructor(options: RightsOptions) {
@@ -56,6 +64,18 @@ export class Rights {
     return this.#roles.has(node);
   }
 
+  /** Whether it holds the metadata key: it may ask whatever it could find out by itself. */
+  isMetadataNode(node: NodeId): boolean {
+    return ((this.#roles.get(node) ?? 0) & ROLES.metadata) !== 0;
+  }
+
+  /** Whether a node may ask this of a cell; the arguments are not checked yet. */
+  mayAskCell(node: NodeId, { table, method, volume, args }: HostedRequest): boolean {
+    if (this.isMetadataNode(node)) return true;
+    if (table === 'references') return this.mayAskReferences(node, method, args);
+    return volume !== undefined && this.holds(node, volume);
+  }
+
   /** Whether the volume was granted to the node. */
   holds(node: NodeId, volume: string): boolean {
     return this.isMember(node) && (this.#holders.get(volume)?.has(node) ?? false);
@@ -69,6 +89,7 @@ export class Rights {
   mayAskReferences(node: NodeId, method: string, [first]: readonly unknown[]): boolean {
     switch (method) {
       case 'openSession':
+      case 'raiseFence':
         return this.isMember(node) && (first === node || this.#isAdmin(node));
       case 'add':
         return (
@@ -137,11 +158,18 @@ export class Rights {
     const holders = await grants.allHolders();
     this.#roles = new Map(records.map(({ certificate: { nodeId, roles } }) => [nodeId, roles]));
     this.#holders = holders;
+    this.#metadataMembers = records.filter(({ certificate }) => hasRole(certificate, 'metadata'));
+  }
+
+  /** Members that have the metadata role, whether they are there or not. */
+  get metadataMembers(): readonly MemberRecord[] {
+    return this.#metadataMembers;
   }
 
   /** Until `signal` is aborted. */
   async follow({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    for await (const _ of this.#options.env.clock.every(FOLLOW_MS, { signal })) {
+    const { env, followMs = FOLLOW_MS } = this.#options;
+    for await (const _ of env.clock.every(followMs, { signal })) {
       await this.#refreshPatiently();
     }
   }

@@ -1,20 +1,21 @@
 /**
  * What a node answers other nodes, from the first moment of its network on: each node for its
- * stores, whether its core is open or not; the home for the metadata and repair as well, while its
- * core is open.
+ * stores, whether its core is open or not; who has metadata for that, and the home for repair,
+ * while its core is open.
  */
 import {
   chunkIdParts,
   type DeviceId,
   GROUP_COUNT,
   HoldfastError,
+  METADATA_PART_SCHEME_NUMBER,
   METADATA_SCHEME_NUMBER,
   type NodeId,
   UnderWay,
 } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import { serveRegistry } from '../../log/index.ts';
-import { serveNamespaces, serveReferences } from '../../meta/index.ts';
+import { serveHosting, serveNamespaces, serveReferences } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
 import {
   type Repair,
@@ -27,7 +28,8 @@ import { type ChunkStore, serveStores } from '../../store/index.ts';
 import { answeringWithin } from './answering.ts';
 import type { ClientWork } from './client-work.ts';
 import { CurrentRegistry } from '../metadata/current-registry.ts';
-import type { LocalMetadata } from '../metadata/local-metadata.ts';
+import type { ServedMetadata } from '../metadata/metadata.ts';
+import type { ServedCells } from '../metadata/ring-metadata.ts';
 import type { Rights } from './rights.ts';
 
 /** Methods by which others put chunks into stores here. */
@@ -40,14 +42,16 @@ export interface ServingOptions {
   readonly stores: () => readonly ChunkStore[];
   /** The steward of all groups: deletes are taken from it alone (rulings 3, 13). */
   readonly home: () => NodeId | undefined;
+  /** Whether a node has the metadata role: it lets go of parts of snapshots that it has put. */
+  readonly isMetadataNode?: ((node: NodeId) => Promise<boolean>) | undefined;
   /** Where content that others put and get here is counted. */
   readonly work?: ClientWork | undefined;
 }
 
-/** What the home serves. */
-export interface HomeParts {
+/** What a node with metadata serves besides its stores; as home its repair as well. */
+export interface MetadataParts {
   readonly self: NodeId;
-  readonly metadata: LocalMetadata;
+  readonly metadata: ServedMetadata;
   readonly repair: Repair;
   readonly rights: Rights;
 }
@@ -61,7 +65,8 @@ export class Serving {
   readonly #repair: ServedRepair;
   /** The home that was heard last. */
   #followed: NodeId | undefined;
-  #parts: HomeParts | undefined;
+  #parts: MetadataParts | undefined;
+  #cells: ServedCells | undefined;
 
   /** Registers its methods. */
   constructor(options: ServingOptions) {
@@ -79,7 +84,10 @@ export class Serving {
       clock,
       // A record that another puts would be read as one of this node's own log.
       mayPut: (_, id) => chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER,
-      mayRemove: isSteward,
+      mayRemove: (from, id) =>
+        chunkIdParts(id).schemeNumber === METADATA_PART_SCHEME_NUMBER
+          ? (options.isMetadataNode?.(from) ?? false)
+          : isSteward(from),
       oldestEpoch,
     });
     serveWholeEpochs(network, this.wholeEpochs, { maySay: isSteward });
@@ -87,17 +95,22 @@ export class Serving {
     const isMember = (from: NodeId): boolean => this.#need().rights.isMember(from);
     const holds = (from: NodeId, volume: string): boolean =>
       this.#need().rights.holds(from, volume);
-    serveRegistry(network, new CurrentRegistry(() => this.#home?.metadata.registry), {
+    serveRegistry(network, new CurrentRegistry(() => this.#answering?.metadata.registry), {
       mayRead: isMember,
       mayChange: (from, change) => this.#need().rights.mayChange(from, change),
     });
     serveNamespaces(network, {
-      namespaceOf: (volume) => this.#home?.metadata.namespaceOf(volume),
+      namespaceOf: (volume) => this.#answering?.metadata.namespaceOf(volume),
       mayServe: holds,
     });
     serveReferences(network, {
-      references: () => this.#home?.metadata.references,
+      references: () => this.#answering?.metadata.references,
       mayAsk: (from, method, args) => this.#need().rights.mayAskReferences(from, method, args),
+    });
+    serveHosting(network, {
+      hosting: () => this.#cells?.hosting,
+      mayAsk: (from, request) => this.#needCells().rights.mayAskCell(from, request),
+      mayCarry: (from) => this.#needCells().rights.isMetadataNode(from),
     });
     this.#repair = serveRepair(network, () => this.#home?.repair, {
       clock,
@@ -115,10 +128,10 @@ export class Serving {
   }
 
   /**
-   * From now on, until the result is disposed, this node serves as the home. Then repair
-   * that others have asked for is cut short.
+   * From now on, until the result is disposed, this node serves this metadata, and as home its
+   * repair. Then repair that others have asked for is cut short.
    */
-  serveHome(parts: HomeParts): AsyncDisposable {
+  serveMetadata(parts: MetadataParts): AsyncDisposable {
     this.#parts = parts;
     return {
       [Symbol.asyncDispose]: async () => {
@@ -126,6 +139,22 @@ export class Serving {
         await this.#repair.endRuns();
       },
     };
+  }
+
+  /** From now on, until the result is disposed, this node answers for the cells that it carries. */
+  serveCells(cells: ServedCells): Disposable {
+    this.#cells = cells;
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#cells === cells) this.#cells = undefined;
+      },
+    };
+  }
+
+  /** @throws HF_UNAVAILABLE. */
+  #needCells(): ServedCells {
+    if (this.#cells) return this.#cells;
+    throw new HoldfastError('HF_UNAVAILABLE', 'this node carries no cells now');
   }
 
   /** After a recovery that accepted losses, the home counts epochs anew from an earlier one. */
@@ -137,13 +166,18 @@ export class Serving {
   }
 
   /** Nothing any more from the moment that another node is known to be home. */
-  get #home(): HomeParts | undefined {
+  get #home(): MetadataParts | undefined {
     return this.#parts?.self === this.#options.home() ? this.#parts : undefined;
   }
 
+  /** Where there is one log, only the home answers from it. */
+  get #answering(): MetadataParts | undefined {
+    return this.#parts?.metadata.isHomes ? this.#home : this.#parts;
+  }
+
   /** @throws HF_UNAVAILABLE. */
-  #need(): HomeParts {
-    if (this.#home) return this.#home;
+  #need(): MetadataParts {
+    if (this.#answering) return this.#answering;
     throw new HoldfastError('HF_UNAVAILABLE', 'this node does not serve the metadata now');
   }
 }

@@ -6,7 +6,7 @@ import {
   errorCode,
   HoldfastError,
   LIMITS,
-  METADATA_SCHEME_NUMBER,
+  isMetadataScheme,
 } from '../../base/index.ts';
 import type { BlockDevice, DeviceKind } from '../../device/index.ts';
 import type { DeviceState } from '../../placement/index.ts';
@@ -107,7 +107,7 @@ export async function noteState({ open }: Pick<Slot, 'open'>, state: DeviceState
 /** Chunks of a store but for copies of metadata, which stay until the store goes. */
 export async function* contentOf(store: Pick<ChunkStore, 'list'>): AsyncGenerator<ChunkEntry> {
   for await (const entry of store.list()) {
-    if (chunkIdParts(entry.id).schemeNumber !== METADATA_SCHEME_NUMBER) yield entry;
+    if (!isMetadataScheme(chunkIdParts(entry.id).schemeNumber)) yield entry;
   }
 }
 

@@ -23,6 +23,7 @@ import {
   type Namespace,
   type References,
   type Session,
+  type Tree,
   type VolumeRecord,
   type Volumes,
 } from '../../meta/index.ts';
@@ -31,7 +32,9 @@ import type { ChunkStore } from '../../store/index.ts';
 import type { StripeStore } from '../../stripes/index.ts';
 import {
   ensureFits,
+  type FileTree,
   type ObjectStore,
+  openFileTree,
   openObjects,
   type ReencodeReport,
   type RunOptions,
@@ -68,6 +71,8 @@ export interface VolumeSetOptions {
   readonly repair: Pick<Repair, 'release' | 'abandon'>;
   /** It stays the caller's. */
   readonly openNamespace: (volume: VolumeId) => Promise<Namespace>;
+  /** @throws HF_UNSUPPORTED where it cannot be reached yet. */
+  readonly openTree: (volume: VolumeId) => Promise<Tree>;
 }
 
 /** How often volumes are looked for that others have made, changed or granted. */
@@ -79,6 +84,8 @@ interface OpenVolume {
   record: VolumeRecord;
   readonly namespace: Namespace;
   readonly objects: ObjectStore;
+  /** `undefined` while its tree cannot be reached. */
+  files: FileTree | undefined;
   /** Its grant was taken back: the home answers no questions about it. */
   isRefused: boolean;
 }
@@ -121,6 +128,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
         const secret = secrets.get(record.id);
         if (!volume && secret) await this.#openVolume(record, secret);
         if (volume?.isRefused) await this.#begin(volume);
+        if (volume && secret) volume.files ??= await this.#openFiles(volume, secret);
       }
       this.#known = records;
     });
@@ -160,6 +168,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = {
       record,
       namespace,
+      files: undefined,
       isRefused: false,
     };
     const objects = openObjects({
@@ -171,8 +180,23 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
     await this.#begin(volume);
+    volume.files = await this.#openFiles(volume, secret);
     this.#open.set(record.id, volume);
     return volume;
+  }
+
+  async #openFiles(
+    { record, namespace }: OpenVolume,
+    secret: Uint8Array,
+  ): Promise<FileTree | undefined> {
+    const { env, openTree } = this.#options;
+    try {
+      const tree = await openTree(record.id);
+      return openFileTree({ env, volume: record.id, keys: volumeKeys(secret), namespace, tree });
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      return undefined; // it is looked for again
+    }
   }
 
   /** Who holds a secret may have no grant any more: then the volume stays locked. */
@@ -305,6 +329,13 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
 
   objects(name: string): ObjectStore {
     return this.#named(name).objects;
+  }
+
+  files(name: string): FileTree {
+    const { files } = this.#named(name);
+    if (files) return files;
+    const message = 'folders are reached at the home while there are fewer than three nodes';
+    throw new HoldfastError('HF_UNSUPPORTED', `${message}: holdfast peers`);
   }
 
   #named(name: string): OpenVolume {

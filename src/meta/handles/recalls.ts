@@ -1,0 +1,98 @@
+/**
+ * Directory leases that others wait for, in the memory of a steward. A *recall* is known to the
+ * holder when it asks; it ends when the holder returns the lease or, at the deadline, when the
+ * lease is taken. After a take-over whoever waits begins another one.
+ */
+import { LIMITS } from '../../base/index.ts';
+import type { Clock } from '../../env/index.ts';
+import type { Executor } from '../cells/executor.ts';
+import type { Inode } from '../namespace/namespace.ts';
+import { slotOfInode } from '../namespace/namespace-rows.ts';
+import type { DirectoryLease, LeaseClaim } from './handles.ts';
+import { endLease, isLeaseOf, leaseToRecall } from './lease-ops.ts';
+import { within } from './within.ts';
+
+interface Recall {
+  readonly lease: DirectoryLease;
+  readonly returned: PromiseWithResolvers<void>;
+  /** Of all who asked for the directory meanwhile. */
+  readonly over: Promise<void>;
+}
+
+export class Recalls {
+  readonly #parts: { readonly clock: Clock; readonly executor: Executor };
+  readonly #recalls = new Map<Inode, Recall>();
+  /** Until when a directory is not leased again, because others want it too. */
+  readonly #wantedUntilMs = new Map<Inode, number>();
+  /** Of holders that wait for a recall, by directory. */
+  readonly #listeners = new Map<Inode, Set<() => void>>();
+
+  constructor(parts: { readonly clock: Clock; readonly executor: Executor }) {
+    this.#parts = parts;
+  }
+
+  /** Resolves when nobody holds the directory. */
+  async recall(directory: Inode): Promise<void> {
+    const lease = await this.#parts.executor.execute((rows) => leaseToRecall(rows, directory), {
+      slot: slotOfInode(directory),
+    });
+    if (!lease) return;
+    const present = this.#recalls.get(directory);
+    if (present?.lease.fence === lease.fence) return await present.over;
+    const returned = Promise.withResolvers<void>();
+    const recall = { lease, returned, over: this.#runOut(lease, returned.promise) };
+    this.#recalls.set(directory, recall);
+    for (const wake of this.#listeners.get(directory) ?? []) wake();
+    try {
+      await recall.over;
+    } finally {
+      if (this.#recalls.get(directory) === recall) this.#recalls.delete(directory);
+    }
+  }
+
+  /** The holder has returned it. */
+  returned({ directory, fence }: Pick<DirectoryLease, 'directory' | 'fence'>): void {
+    const recall = this.#recalls.get(directory);
+    if (recall?.lease.fence === fence) recall.returned.resolve();
+  }
+
+  isWanted(directory: Inode): boolean {
+    return (this.#wantedUntilMs.get(directory) ?? 0) > this.#parts.clock.monotonic();
+  }
+
+  /** Whether the holder is to return it, or has it no more; waits until it is so. */
+  async isRecalled(directory: Inode, claim: LeaseClaim, waitMs: number): Promise<boolean> {
+    const isHeld = await this.#parts.executor.execute((rows) => isLeaseOf(rows, directory, claim), {
+      slot: slotOfInode(directory),
+    });
+    if (!isHeld || this.#recalls.has(directory)) return true;
+    const arrival = Promise.withResolvers<true>();
+    const wake = (): void => arrival.resolve(true);
+    const listeners = this.#listeners.get(directory) ?? new Set();
+    this.#listeners.set(directory, listeners.add(wake));
+    try {
+      return (await within(this.#parts.clock, arrival.promise, waitMs)) ?? false;
+    } finally {
+      listeners.delete(wake);
+      if (listeners.size === 0) this.#listeners.delete(directory);
+    }
+  }
+
+  /** Lets go of what is long past. */
+  tidy(): void {
+    const nowMs = this.#parts.clock.monotonic();
+    for (const [directory, untilMs] of this.#wantedUntilMs) {
+      if (untilMs <= nowMs) this.#wantedUntilMs.delete(directory);
+    }
+  }
+
+  async #runOut(lease: DirectoryLease, returned: Promise<void>): Promise<void> {
+    const { directory } = lease;
+    const untilMs = this.#parts.clock.monotonic() + LIMITS.leaseRecallMs + LIMITS.leaseAgainMs;
+    this.#wantedUntilMs.set(directory, untilMs);
+    await within(this.#parts.clock, returned, LIMITS.leaseRecallMs);
+    await this.#parts.executor.execute((rows) => endLease(rows, directory, lease), {
+      slot: slotOfInode(directory),
+    });
+  }
+}

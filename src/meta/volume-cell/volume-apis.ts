@@ -1,0 +1,125 @@
+/**
+ * The interfaces of a volume's cell at its steward, and what they share: who has what open, and the
+ * directory leases that they meet. An operation that meets one runs again when it is gone.
+ *
+ * *Housekeeping*: what a steward does by itself: it ends sessions, and lets go of orphans that
+ * nobody has open any more and of parts of uploads that are over. The references go with the next
+ * collection: they are another cell's.
+ */
+import { errorCode, errorMessage, LIMITS } from '../../base/index.ts';
+import type { Env } from '../../env/index.ts';
+import type { Executor } from '../cells/executor.ts';
+import { HandleTable, type HandleTableOptions } from '../handles/handle-table.ts';
+import { handlesOf } from '../handles/handles-cell.ts';
+import type { Handles } from '../handles/handles.ts';
+import { recallingExecutor } from '../handles/recalls.ts';
+import type { Circumstances, NamespaceFault } from '../namespace/inode-ops.ts';
+import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
+import type { Inode, Namespace } from '../namespace/namespace.ts';
+import { treeOf } from '../namespace/tree-cell.ts';
+import type { Tree } from '../namespace/tree.ts';
+import { uploadsOf } from '../uploads/uploads-cell.ts';
+import type { Uploads } from '../uploads/uploads.ts';
+
+export interface VolumeApisOptions {
+  readonly env: Env;
+  /** Runs what the steward does by itself. */
+  readonly executor: Executor;
+  readonly view: HandleTableOptions['view'];
+  /**
+   * Asks for a directory that is leased, in this cell or another one of the volume. What it meets
+   * is asked for again; HF_LEASED thrown by it is passed on: whoever asked is to ask again.
+   */
+  readonly recall?: ((directory: Inode) => Promise<void>) | undefined;
+  readonly fault?: NamespaceFault | undefined;
+}
+
+/** Each over an executor, which may know the options of one request. */
+export interface VolumeApis {
+  namespace(executor: Executor): Omit<Namespace, typeof Symbol.asyncDispose>;
+  tree(executor: Executor): Tree;
+  handles(executor: Executor): Handles;
+  uploads(executor: Executor): Uploads;
+  /** Keeps house until `signal` is aborted. */
+  run(options: { readonly signal: AbortSignal }): Promise<void>;
+  /** What `run` does each minute, once. */
+  tidy(): Promise<void>;
+}
+
+export function volumeApis(options: VolumeApisOptions): VolumeApis {
+  const { env, executor: own, view, fault } = options;
+  const table = new HandleTable({ env, executor: own, view, onClosed });
+  const recall = options.recall ?? ((directory) => table.recalls.recall(directory));
+  const recalling = (executor: Executor): Executor => recallingExecutor(executor, recall);
+  const now = (): Circumstances => ({
+    ...circumstancesOf(env),
+    isOpen: (inode, rows) => table.isOpen(inode, rows),
+    fault,
+  });
+  const tree = treeOf(own, now);
+  const uploads = uploadsOf(own, now);
+
+  /** Orphans among them need not wait for the next minute. */
+  async function onClosed(inodes: readonly Inode[]): Promise<void> {
+    try {
+      await tree.releaseOrphans(inodes);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      env.log.debug('orphans are released later', { reason: errorMessage(error) });
+    }
+  }
+
+  async function tidy(): Promise<void> {
+    await releaseOrphans(tree);
+    await releaseParts(uploads);
+  }
+
+  return {
+    namespace: (executor) => namespaceOf(recalling(executor), now),
+    tree: (executor) => treeOf(recalling(executor), now),
+    handles: (executor) => handlesOf(executor, { table, clock: env.clock }),
+    uploads: (executor) => uploadsOf(recalling(executor), now),
+    tidy,
+    async run({ signal }) {
+      await Promise.all([table.run({ signal }), tidyAtTimes(env, tidy, signal)]);
+    },
+  };
+}
+
+async function tidyAtTimes(
+  { clock, log }: Env,
+  tidy: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const _ of clock.every(LIMITS.housekeepingMs, { signal })) {
+    try {
+      await tidy();
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      // The cell moved on, or cannot be written now: the next time begins anew.
+      log.debug('a cell was not tidied', { reason: errorMessage(error) });
+    }
+  }
+}
+
+/** All that nobody has open, as far as this cell or these cells know. */
+export async function releaseOrphans(
+  tree: Pick<Tree, 'orphans' | 'releaseOrphans'>,
+): Promise<void> {
+  let after: Inode | undefined;
+  for (;;) {
+    const page = await tree.orphans({ after });
+    if (page.length > 0) await tree.releaseOrphans(page);
+    after = page.at(-1);
+    if (after === undefined) return;
+  }
+}
+
+/** Of all uploads that are over. */
+export async function releaseParts(
+  uploads: Pick<Uploads, 'endedUploads' | 'releaseParts'>,
+): Promise<void> {
+  for (const place of await uploads.endedUploads()) {
+    while ((await uploads.releaseParts(place)).length > 0) continue;
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Where the metadata of the cluster is and how it stands, for people: which nodes have a part in it,
+ * the ring, the cells, and what the user should know or do about them.
+ */
+import { HoldfastError, type NodeId, type VolumeId } from '../base/index.ts';
+import type { Clock } from '../env/index.ts';
+import { type CellWhere, REFERENCES_SPACE, spaceOfVolume } from '../meta/index.ts';
+import type { MetadataPlace } from './data-directory.ts';
+import type { Heart } from './heart.ts';
+import { RingMetadata } from './metadata/ring-metadata.ts';
+import { tellNode } from './peers/node-names.ts';
+import type { Others } from './peers/others.ts';
+import { ringAsks, type RingView, ringView } from './ring/ring-asks.ts';
+import { RingCandidates, type RingNodeView } from './ring/ring-candidates.ts';
+import type { RingRecord } from './ring/ring-record.ts';
+import { restoreRing } from './ring/ring-restore.ts';
+import { type RingOutlook, ringWarnings } from './ring/ring-warnings.ts';
+
+export interface MetadataReport {
+  readonly engine: MetadataPlace['engine'];
+  readonly generation: number;
+  /** Who repairs, collects and deletes now; `undefined` while nobody knows. */
+  readonly home: NodeId | undefined;
+  /** All nodes with the metadata role that are known here. */
+  readonly nodes: readonly RingNodeView[];
+  /** `undefined` while there is none, or on a node without the role. */
+  readonly ring: RingView | undefined;
+  /** None while one node carries all, or while the registry does not answer. */
+  readonly cells: readonly CellWhere[];
+}
+
+export interface MetadataReporterOptions {
+  readonly clock: Clock;
+  readonly heart: Pick<Heart, 'core'>;
+  readonly others: Others;
+}
+
+export class MetadataReporter {
+  readonly #options: MetadataReporterOptions;
+  #candidates: RingCandidates | undefined;
+
+  constructor(options: MetadataReporterOptions) {
+    this.#options = options;
+  }
+
+  /** @throws HF_UNAVAILABLE while the ring does not answer. */
+  async report(): Promise<MetadataReport> {
+    const { others } = this.#options;
+    const { engine, generation } = others.whereabouts;
+    return {
+      engine,
+      generation,
+      home: others.home,
+      nodes: others.metadataNode?.views() ?? [],
+      ring: await this.#ring(),
+      cells: (await this.#hosting?.cells()) ?? [],
+    };
+  }
+
+  /**
+   * The cell that has a slot of a volume, or of the references, and how it stands.
+   * @returns `undefined` while one node carries all. @throws HF_UNAVAILABLE.
+   */
+  async where(volume: VolumeId | undefined, slot: number): Promise<CellWhere | undefined> {
+    const space = volume === undefined ? REFERENCES_SPACE : spaceOfVolume(volume);
+    return await this.#hosting?.where(space, slot);
+  }
+
+  /** What the user should know or do, one line each. */
+  async warnings(): Promise<string[]> {
+    const { others, clock } = this.#options;
+    const { part, metadataNode: node } = others;
+    const ring = node?.ring;
+    if (!part || !node || !ring) return [];
+    const { network } = part;
+    const asks = ringAsks(ring, network);
+    this.#candidates ??= new RingCandidates({ clock, asks, nodes: () => node.views() });
+    const views = node.views().filter(({ isLeaving }) => !isLeaving);
+    const view = others.whereabouts.engine === 'etcd' ? await this.#ring() : undefined;
+    const outlook: RingOutlook = {
+      record: view?.record,
+      candidates: await this.#candidates.all(),
+      nodeCount: views.length,
+      statuses: view?.statuses ?? new Map(),
+      nameOf: (id) => (id === network.self ? others.config.name : tellNode(id, network.members())),
+    };
+    return ringWarnings(outlook);
+  }
+
+  /**
+   * When most of the ring is lost for good: makes a new one from what this node has of it. What only
+   * the lost nodes had confirmed, the last moments before they went, is gone. Nodes that ran
+   * meanwhile are to be started anew: they may have seen what is gone.
+   * @throws as restoreRing; HF_UNSUPPORTED on a node that has no part in one.
+   */
+  async restoreRing(): Promise<RingRecord> {
+    const { part, metadataNode } = this.#options.others;
+    const ring = metadataNode?.ring;
+    if (part && ring) return await restoreRing(ring, part.network);
+    throw new HoldfastError('HF_UNSUPPORTED', 'this node has no part in the ring');
+  }
+
+  async #ring(): Promise<RingView | undefined> {
+    const { part, metadataNode } = this.#options.others;
+    const ring = metadataNode?.ring;
+    return ring && part && (await ringView(ring, part.network));
+  }
+
+  get #hosting(): RingMetadata['hosting'] | undefined {
+    const now = this.#options.heart.core?.metadata;
+    const inside = now && 'now' in now ? now.now : now;
+    return inside instanceof RingMetadata ? inside.hosting : undefined;
+  }
+}

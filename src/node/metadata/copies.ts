@@ -1,0 +1,48 @@
+/**
+ * What copies of metadata on stores have in common, be they records of a node's own log
+ * (store-mirror.ts) or parts of snapshots in the pool (pool-parts.ts): where they go, and how they
+ * are found.
+ */
+import { asBuffer, type ChunkId, chunkIdParts, METADATA_GROUP, xxh64 } from '../../base/index.ts';
+import type { ChunkEntry, ChunkStore } from '../../store/index.ts';
+
+/** Metadata is never put again after a delete, so one generation does. */
+export const COPY_GENERATION = 1;
+
+/** Stores in the order in which this chunk prefers them. */
+export function rendezvous(stores: readonly ChunkStore[], id: ChunkId): ChunkStore[] {
+  const weigh = (store: ChunkStore): bigint =>
+    xxh64(asBuffer(id), BigInt(`0x${store.id.slice(0, 16)}`));
+  return stores
+    .map((store) => ({ store, weight: weigh(store) }))
+    .toSorted((a, b) => (a.weight < b.weight ? -1 : 1))
+    .map(({ store }) => store);
+}
+
+/**
+ * The same, but each place once before any place a second time: places are disks, or nodes.
+ * @param placeOf `undefined` counts as one place.
+ */
+export function spreadOver(
+  stores: readonly ChunkStore[],
+  placeOf: (store: ChunkStore) => string | undefined,
+): ChunkStore[] {
+  const counts = new Map<string, number>();
+  const ranked = stores.map((store) => {
+    const place = placeOf(store) ?? '';
+    const rank = counts.get(place) ?? 0;
+    counts.set(place, rank + 1);
+    return { store, rank };
+  });
+  return ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
+}
+
+/** Metadata of one kind on a store, bad copies too. */
+export async function* copiesOn(
+  store: ChunkStore,
+  schemeNumber: number,
+): AsyncGenerator<ChunkEntry> {
+  for await (const entry of store.list({ group: METADATA_GROUP })) {
+    if (chunkIdParts(entry.id).schemeNumber === schemeNumber) yield entry;
+  }
+}

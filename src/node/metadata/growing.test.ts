@@ -1,0 +1,127 @@
+/**
+ * Aim: a cluster grows from one node to three and five, and its metadata moves to a ring on the way,
+ * without a restart and while objects are put; then no node is needed, the first one neither. Method:
+ * whole nodes in this process over a transport in memory, with the etcd that is installed.
+ */
+import { readFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { findEtcd } from '../../../test/suites/etcd-bed.ts';
+import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { errorMessage, utf8 } from '../../base/index.ts';
+import type { Log } from '../../env/index.ts';
+
+const ETCD = findEtcd();
+if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
+
+const PATIENCE = { timeout: 60_000, interval: 200 };
+const PUT_EVERY_MS = 50;
+
+let nodes: WholeNodes;
+
+beforeEach(async () => {
+  nodes = await WholeNodes.open();
+});
+
+afterEach(async () => {
+  await nodes[Symbol.asyncDispose]();
+});
+
+/** What a node says goes to the terminal when TRACE is set. */
+function trace(name: string): { readonly log?: Log } {
+  if (process.env['TRACE'] === undefined) return {};
+  const say = (level: string) => (message: string, fields?: object) =>
+    console.log(new Date().toISOString().slice(17), name, level, message, JSON.stringify(fields));
+  return { log: { debug() {}, info: say('info'), warn: say('warn'), error: say('error') } };
+}
+
+async function* contentOf(key: string): AsyncGenerator<Uint8Array> {
+  yield utf8(`content of ${key} `.repeat(100));
+}
+
+async function put(name: string, key: string): Promise<void> {
+  await nodes.on(name).put(contentOf(key), { key });
+}
+
+async function assertThere(name: string, keys: Iterable<string>): Promise<void> {
+  for (const key of keys) {
+    const { bytes } = await nodes.on(name).get({ reference: key });
+    const parts = await Array.fromAsync(bytes);
+    expect(Buffer.concat(parts).toString()).toBe(`content of ${key} `.repeat(100));
+  }
+}
+
+async function placeOf(name: string): Promise<unknown> {
+  return JSON.parse(await readFile(nodes.at(name, 'metadata.json'), 'utf8'));
+}
+
+async function untilInRing(...names: readonly string[]): Promise<void> {
+  await vi.waitFor(async () => {
+    for (const name of names) {
+      expect(await placeOf(name)).toMatchObject({ engine: 'etcd', generation: 2 });
+    }
+  }, PATIENCE);
+}
+
+/** Puts one object after the other until it is ended. */
+class Putting {
+  readonly keys = new Set<string>();
+  readonly errors: string[] = [];
+  #isOver = false;
+  readonly #run: Promise<void>;
+
+  constructor(name: string, prefix: string) {
+    this.#run = this.#put(name, prefix);
+  }
+
+  async #put(name: string, prefix: string): Promise<void> {
+    for (let number = 1; !this.#isOver; number++) {
+      const key = `${prefix}-${number}`;
+      await put(name, key).then(
+        () => this.keys.add(key),
+        (error: unknown) => this.errors.push(errorMessage(error)),
+      );
+      await new Promise((resolve) => setTimeout(resolve, PUT_EVERY_MS));
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#isOver = true;
+    await this.#run;
+  }
+}
+
+describe.skipIf(!ETCD)('a cluster that grows', () => {
+  it('moves to a ring while objects are put, and needs no node', { timeout: 240_000 }, async () => {
+    await nodes.start('a', trace('a'));
+    await put('a', 'first');
+    const putting = new Putting('a', 'on-a');
+    await nodes.join('b', { inviter: 'a', ...trace('b') });
+    await nodes.join('c', { inviter: 'a', ...trace('c') });
+    await untilInRing('a', 'b', 'c');
+    const onB = new Putting('b', 'on-b');
+    await vi.waitFor(() => expect(onB.keys.size).toBeGreaterThan(5), PATIENCE);
+    await putting.end();
+    await onB.end();
+    expect(putting.errors).toEqual([]);
+    expect(onB.errors).toEqual([]);
+    const keys = new Set(['first', ...putting.keys, ...onB.keys]);
+    expect(putting.keys.size).toBeGreaterThan(20);
+    for (const name of ['a', 'b', 'c']) await assertThere(name, [...keys].slice(-5));
+
+    for (const name of ['d', 'e']) await nodes.join(name, { inviter: 'a', ...trace(name) });
+    await untilInRing('d', 'e');
+    await put('b', 'with five');
+
+    await nodes.stop('a');
+    await vi.waitFor(async () => await put('b', 'without a'), PATIENCE);
+    await assertThere('c', [...keys, 'with five', 'without a']);
+
+    for (const name of ['b', 'c', 'd', 'e']) await nodes.stop(name);
+    await Promise.all(['b', 'c', 'd', 'e'].map((name) => nodes.start(name, trace(name))));
+    await vi.waitFor(async () => await assertThere('b', ['without a']), PATIENCE);
+    await assertThere('c', keys);
+    await vi.waitFor(async () => await put('c', 'after all'), PATIENCE);
+    await nodes.start('a', trace('a'));
+    await vi.waitFor(async () => await assertThere('a', ['after all', 'first']), PATIENCE);
+  });
+});

@@ -1,0 +1,249 @@
+/** Builds what a node has to do with the metadata in a ring, and what brings it there. */
+import { assert, type DeviceId, HoldfastError, type NodeId } from '../base/index.ts';
+import type { Cluster } from '../cluster/index.ts';
+import { SqliteDb, type SqliteThread } from '../db/index.ts';
+import type { Env } from '../env/index.ts';
+import type { Registry } from '../log/index.ts';
+import { Warden } from '../meta/hosting/warden.ts';
+import type { Core, Peers } from './core.ts';
+import type { LocalDevice } from './metadata/core-log.ts';
+import { ClosingKv } from './metadata/closing-kv.ts';
+import { moveToRing } from './metadata/engine-change.ts';
+import {
+  type Carried,
+  LocalMetadata,
+  type LocalMetadataOptions,
+} from './metadata/local-metadata.ts';
+import type { MoverOptions } from './metadata/mover.ts';
+import { poolParts } from './metadata/pool-parts.ts';
+import { type Duty, type RingCarrying, RingMetadata } from './metadata/ring-metadata.ts';
+import type { Foundation } from './node-core.ts';
+import type { MetadataNode } from './peers/metadata-node.ts';
+import { tellNode } from './peers/node-names.ts';
+import { isLeaving } from './peers/others.ts';
+import { PeerStores } from './peers/peer-stores.ts';
+import type { RingNodeView } from './ring/ring-candidates.ts';
+import { RingKeeper } from './ring/ring-keeper.ts';
+import { METADATA_TOLERANCE } from './warnings.ts';
+
+/** A seat or a place in a cell is given to another node when its own is away for longer. */
+const GRACE_MS = 10 * 60_000;
+
+export interface RingCoreOptions extends Foundation {
+  readonly thread: SqliteThread;
+  /** The core of the moment; `undefined` until it is open. */
+  readonly core: () => Core | undefined;
+}
+
+/** The stores of other nodes, for metadata that needs them before there is a core. */
+export class EarlyPeers implements AsyncDisposable {
+  readonly #options: Pick<RingCoreOptions, 'env' | 'others' | 'core'>;
+  #cluster: Pick<Cluster, 'topology' | 'nodeOf'> | undefined;
+  #stores: PeerStores | undefined;
+
+  constructor(options: Pick<RingCoreOptions, 'env' | 'others' | 'core'>) {
+    this.#options = options;
+  }
+
+  /** Those of the core, or by this cluster from now on. */
+  of(cluster: Cluster): Peers {
+    const { env, others, core } = this.#options;
+    const known = core()?.peers();
+    if (known && !this.#stores) return known;
+    this.#cluster = cluster;
+    const { network } = others.needPart();
+    this.#stores ??= new PeerStores({
+      env,
+      network,
+      cluster: {
+        topology: () => this.#cluster!.topology(),
+        nodeOf: (device: DeviceId) => this.#cluster!.nodeOf(device),
+      },
+    });
+    return this.#stores;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stores?.[Symbol.asyncDispose]();
+  }
+}
+
+export class RingCore {
+  readonly #options: RingCoreOptions & { readonly peers: EarlyPeers };
+
+  /** While there is no ring. */
+  #former: RingKeeper | undefined;
+
+  constructor(options: RingCoreOptions & { readonly peers: EarlyPeers }) {
+    this.#options = options;
+  }
+
+  /** What the parts of metadata know of this node. */
+  about(): {
+    readonly env: Env;
+    readonly nodeId: NodeId;
+    readonly stores: LocalMetadataOptions['stores'];
+    readonly devices: readonly LocalDevice[];
+    readonly nameOf: (id: string) => string | undefined;
+    readonly tolerance: number;
+  } {
+    const { env, keeper, stores } = this.#options;
+    return {
+      env,
+      nodeId: keeper.nodeId,
+      stores: () => stores.alive(),
+      devices: stores.devices(),
+      nameOf: (id) => stores.slots.find((slot) => slot.id === id)?.path,
+      tolerance: METADATA_TOLERANCE,
+    };
+  }
+
+  /** @throws HF_UNAVAILABLE while the ring does not answer. */
+  async open(): Promise<RingMetadata> {
+    const { keeper, others, peers } = this.#options;
+    const part = others.needPart();
+    const { network } = part;
+    const node = this.#node();
+    await hearOfRing(node);
+    const { serving, whereabouts } = others;
+    assert(serving, 'a node among others serves');
+    return await RingMetadata.open({
+      ...this.about(),
+      generation: whereabouts.generation,
+      identity: keeper.keyring,
+      network,
+      serveCells: (cells) => serving.serveCells(cells),
+      metadataNodes: () => node.others(),
+      home: () => others.home,
+      noteHome: (record) => part.noteHome(record),
+      tell: (id) => tellNode(id, network.members()),
+      carrying: this.#carrying(node),
+      peersOf: (cluster) => peers.of(cluster),
+    });
+  }
+
+  #node(): MetadataNode {
+    const { metadataNode } = this.#options.others;
+    assert(metadataNode, 'a node among others may be a metadata node');
+    return metadataNode;
+  }
+
+  #prefix(generation: number): string {
+    return `holdfast/${this.#options.keeper.clusterId}/${generation}/`;
+  }
+
+  /** The cache of a cell's rows: its own flushes are not waited for, as the log has them. */
+  async openDb(cell: string): Promise<SqliteDb> {
+    const { data, thread } = this.#options;
+    return await SqliteDb.open({ path: data.cellPath(cell), thread });
+  }
+
+  #carrying(node: MetadataNode): RingCarrying | undefined {
+    const { keeper, data, others, stores } = this.#options;
+    const { ring } = node;
+    if (!ring) return undefined;
+    return {
+      metadataKey: keeper.metadataKey,
+      kv: new ClosingKv(ring.kv),
+      prefix: this.#prefix(others.whereabouts.generation),
+      openDb: (cell) => this.openDb(cell),
+      dropDb: (cell) => data.dropCell(cell),
+      duties: (metadata) => this.#duties(metadata, node),
+      isLeaving: () => isLeaving(stores),
+    };
+  }
+
+  #duties({ registry, hosting, served }: RingMetadata, node: MetadataNode): readonly Duty[] {
+    const { env } = this.#options;
+    const warden = new Warden({ env, registry, hosting });
+    const all = () => node.viewsOf(served?.rights?.metadataMembers ?? []);
+    const metadataNodes = () =>
+      all().flatMap((one) => (one.isLeaving ? [] : [{ ...one, weight: 1 }]));
+    const keeper = this.#keeper(registry, node, all);
+    return [
+      async (signal) => await warden.run({ metadataNodes, graceMs: GRACE_MS, signal }),
+      async (signal) => await keeper.run({ signal }),
+    ];
+  }
+
+  #keeper(
+    registry: Registry,
+    node: MetadataNode,
+    metadataNodes: () => readonly RingNodeView[],
+  ): RingKeeper {
+    const { env, others } = this.#options;
+    const { network } = others.needPart();
+    const { ring } = node;
+    if (!ring) throw new HoldfastError('HF_UNAVAILABLE', 'this node is no metadata node');
+    return new RingKeeper({ env, registry, part: ring, network, metadataNodes, graceMs: GRACE_MS });
+  }
+
+  /** For {@link MetadataMover}. */
+  mover(
+    registry: Registry,
+  ): Pick<MoverOptions, 'whereabouts' | 'heard' | 'form' | 'moveToRing' | 'openRing' | 'isRight'> {
+    const { others } = this.#options;
+    return {
+      whereabouts: others.whereabouts,
+      heard: () => Math.max(0, ...(others.part?.claims.known() ?? []).map((one) => one.generation)),
+      form: async (generation, signal) => {
+        const { metadataNode: node } = others;
+        if (!node) throw new HoldfastError('HF_UNAVAILABLE', 'this node is alone');
+        this.#former ??= this.#keeper(registry, node, () => node.views());
+        await this.#former.form(generation, { signal });
+      },
+      moveToRing: async (from, { generation, signal }) => {
+        await this.#move(await from.freeze(), { cluster: from.cluster, generation, signal });
+      },
+      openRing: () => this.open(),
+      isRight: (metadata) =>
+        metadata instanceof RingMetadata &&
+        metadata.generation === others.whereabouts.generation &&
+        (metadata.served !== undefined || !others.metadataNode?.ring),
+    };
+  }
+
+  async #move(
+    from: Carried,
+    {
+      cluster,
+      generation,
+      signal,
+    }: {
+      readonly cluster: Cluster;
+      readonly generation: number;
+      readonly signal?: AbortSignal | undefined;
+    },
+  ): Promise<void> {
+    const { env, keeper, stores, peers } = this.#options;
+    const { ring } = this.#node();
+    if (!ring) throw new HoldfastError('HF_UNAVAILABLE', 'this node is no metadata node');
+    const { kv } = ring;
+    const parts = poolParts({
+      cluster,
+      own: () => stores.alive(),
+      peers: peers.of(cluster),
+      tolerance: METADATA_TOLERANCE,
+    });
+    const { metadataKey } = keeper;
+    const prefix = this.#prefix(generation);
+    await moveToRing({ env, from, kv, prefix, metadataKey, generation, parts, signal });
+  }
+
+  /** Goes on with a move that was cut short after the log was sealed; then opens the ring. */
+  async finishMove(options: LocalMetadataOptions): Promise<RingMetadata> {
+    const { others } = this.#options;
+    await using from = await LocalMetadata.openSealed(options);
+    const { cluster, next } = from;
+    await this.#move(from, { cluster, generation: next.generation });
+    await others.whereabouts.noteRing(next.generation);
+    return await this.open();
+  }
+}
+
+/** A metadata node that is new has not heard yet where the ring is. */
+async function hearOfRing(node: MetadataNode): Promise<void> {
+  const [other] = node.others();
+  if (!node.ring || node.ring.record || other === undefined) return;
+  await node.ring.compareWith(other);
+}

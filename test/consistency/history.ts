@@ -1,0 +1,92 @@
+/**
+ * What clients asked and were told, in windows: within one, calls run side by side; between two,
+ * none does. So that a long run can be checked piece by piece (windows.ts).
+ *
+ * An *outcome* is an answer; `nothing`: surely nothing was done; or `unknown`: it may be done by
+ * now, at some time, or never. Only a lie about that is a fault, a refusal is none.
+ */
+import { errorCode } from '../../src/base/index.ts';
+
+export type Outcome =
+  | { readonly kind: 'answer'; readonly text: string }
+  | { readonly kind: 'nothing'; readonly code: string }
+  | { readonly kind: 'unknown'; readonly code: string };
+
+export interface RecordedCall<Call> {
+  readonly call: Call;
+  /** Rises with each event of the run. */
+  readonly begunAt: number;
+  /** Infinity when its outcome is unknown. */
+  readonly endedAt: number;
+  readonly answer: string | undefined;
+  /** When the run's clock said it was given up; `undefined` when it was answered. */
+  readonly unknownSinceMs: number | undefined;
+  /** The client that asked, for people. */
+  readonly client: string;
+}
+
+export interface Window<Call> {
+  readonly endedMs: number;
+  readonly calls: readonly RecordedCall<Call>[];
+}
+
+/** Refusals of which the node says that nothing was done; a lie about them is found. */
+const SURELY_NOTHING: ReadonlySet<string> = new Set([
+  'HF_NOT_RUNNING',
+  'HF_UNAVAILABLE',
+  'HF_BUSY',
+  'HF_TOO_FEW_STORES',
+  'HF_NO_SPACE',
+]);
+
+/** @param answers codes that the model knows: what is right depends on the state. */
+export function outcomeOfError(error: unknown, answers: ReadonlySet<string>): Outcome {
+  const code = errorCode(error) ?? String(error);
+  if (answers.has(code)) return { kind: 'answer', text: code };
+  return { kind: SURELY_NOTHING.has(code) ? 'nothing' : 'unknown', code };
+}
+
+export class Recorder<Call> {
+  /** Calls by how they ended: `answer`, or the code of what was no answer. */
+  readonly counts = new Map<string, number>();
+  readonly #nowMs: () => number;
+  readonly #windows: Window<Call>[] = [];
+  #calls: RecordedCall<Call>[] = [];
+  #moment = 0;
+
+  constructor(nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
+  }
+
+  /** @param changes whether it may have an effect: what was only read and not heard says nothing. */
+  async record(
+    { call, client, changes }: { readonly call: Call; readonly client: string; changes: boolean },
+    ask: () => Promise<Outcome>,
+  ): Promise<Outcome> {
+    this.#moment += 1;
+    const begunAt = this.#moment;
+    const outcome = await ask();
+    this.#moment += 1;
+    const counted = outcome.kind === 'answer' ? 'answer' : outcome.code;
+    this.counts.set(counted, (this.counts.get(counted) ?? 0) + 1);
+    const about = { call, client, begunAt };
+    if (outcome.kind === 'answer') {
+      const answered = { answer: outcome.text, endedAt: this.#moment, unknownSinceMs: undefined };
+      this.#calls.push({ ...about, ...answered });
+    } else if (outcome.kind === 'unknown' && changes) {
+      const unknown = { answer: undefined, endedAt: Infinity, unknownSinceMs: this.#nowMs() };
+      this.#calls.push({ ...about, ...unknown });
+    }
+    return outcome;
+  }
+
+  /** All calls of the window have come back. */
+  endWindow(): void {
+    this.#windows.push({ endedMs: this.#nowMs(), calls: this.#calls });
+    this.#calls = [];
+  }
+
+  get windows(): readonly Window<Call>[] {
+    return this.#windows;
+  }
+}
