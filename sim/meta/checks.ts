@@ -42,7 +42,6 @@ export async function checkAtEnd(world: World, client: Client): Promise<void> {
 
 /** Until every cell has a steward and nothing is left over. */
 async function settle(world: World): Promise<void> {
-  while (world.engine.isHalfChanged) await goOnChanging(world);
   for (;;) {
     const stewards = await Promise.all(world.cells.map((cell) => stewardOf(world, cell)));
     const isQuiet = stewards.every((steward) => {
@@ -54,12 +53,15 @@ async function settle(world: World): Promise<void> {
   }
 }
 
-async function goOnChanging(world: World): Promise<void> {
-  try {
-    await world.engine.change(world.machines[0]!.current!.life, world.cells);
-  } catch (error) {
-    if (!isPassing(error)) throw error;
-    await world.time.sleep(LOOK_EVERY_MS);
+/** Brings a change of engine to its end, which somebody has begun. */
+export async function finishChange(world: World): Promise<void> {
+  while (world.engine.isHalfChanged) {
+    try {
+      await world.engine.change(world.life, world.cells);
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      await world.time.sleep(LOOK_EVERY_MS);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
  * over a simulated etcd, with what it gets late, twice and out of order. It may be changed once:
  * the first generation is sealed, and the next one opened with all that it had (ruling 17).
  */
+import { HoldfastError } from '../../src/base/index.ts';
 import {
   type CellId,
   changeEngine,
@@ -46,6 +47,9 @@ interface Generation {
   registryOf(life: Life): SealableRegistry;
 }
 
+/** Stands for whoever tried to change the engine and could not. */
+const BROKEN_OFF = { isOver: true } as const;
+
 interface NextGeneration extends Generation {
   draftOf(life: Life): GenerationDraft;
 }
@@ -53,8 +57,8 @@ interface NextGeneration extends Generation {
 export class Engine {
   readonly #first: Generation;
   readonly #next: NextGeneration;
-  /** Whether a change was begun, and whether the next generation is open. */
-  #isChanging = false;
+  /** Who changes it, if anybody ever did; and whether the next generation is open. */
+  #changer: { readonly isOver: boolean } | undefined;
   #isChanged = false;
 
   constructor(options: EngineOptions) {
@@ -65,7 +69,7 @@ export class Engine {
   }
 
   get isHalfChanged(): boolean {
-    return this.#isChanging && !this.#isChanged;
+    return this.#changer !== undefined && !this.#isChanged;
   }
 
   /** Whoever seizes a cell, or looks at its end, finds the generation that is open by then. */
@@ -82,7 +86,16 @@ export class Engine {
 
   /** May be broken off anywhere, and begun again by anybody. */
   async change(life: Life, cells: readonly CellId[]): Promise<void> {
-    this.#isChanging = true;
+    // One at a time: the draft in memory does not tell two makers apart.
+    if (this.#changer && !this.#changer.isOver) throw new HoldfastError('HF_BUSY');
+    this.#changer = life;
+    await this.#change(life, cells).catch((error: unknown) => {
+      this.#changer = BROKEN_OFF;
+      throw error;
+    });
+  }
+
+  async #change(life: Life, cells: readonly CellId[]): Promise<void> {
     await changeEngine({
       from: { log: this.#first.logOf(life), registry: this.#first.registryOf(life) },
       to: this.#next.draftOf(life),

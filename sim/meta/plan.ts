@@ -172,7 +172,7 @@ const CALLS: readonly Weights[] = [
 interface Script {
   readonly nodes: readonly NodeName[];
   readonly first: readonly TreeCall[];
-  readonly then: readonly TreeCall[];
+  readonly again: readonly TreeCall[];
 }
 
 function entry(at: string): { directory: NodeName; name: string } {
@@ -192,7 +192,7 @@ const SCRIPTS: readonly Script[] = [
       { do: 'mkdir', at: entry('d0/x'), node: 'd4' },
       { do: 'mkdir', at: entry('d1/x'), node: 'd5' },
     ],
-    then: [
+    again: [
       renaming('d0/x', 'd5/y'),
       renaming('d1/x', 'd4/y'),
       renaming('d5/y', 'd0/x'),
@@ -204,7 +204,7 @@ const SCRIPTS: readonly Script[] = [
   {
     nodes: ['f4'],
     first: [{ do: 'create', at: entry('d0/x'), node: 'f4' }],
-    then: [
+    again: [
       { do: 'link', at: entry('d1/x'), node: 'f4' },
       { do: 'unlink', at: entry('d1/x') },
       { do: 'link', at: entry('d1/x'), node: 'f4' },
@@ -243,7 +243,7 @@ function drawCalls(random: SeededRandom, places: Places, count: number): TreeCal
   if (script) {
     for (const node of script.nodes) places.slots.set(node, drawAnySlot(random, places.cuts));
     const rest = count - script.first.length;
-    return [...script.first, ...Array.from({ length: rest }, () => random.pick(script.then))];
+    return [...script.first, ...Array.from({ length: rest }, () => random.pick(script.again))];
   }
   const kinds = CALLS.flatMap((each) =>
     Array.from<TreeCall['do']>({ length: each.weight * random.pick([0, 1, 1, 2]) }).fill(each.do),

@@ -1,5 +1,6 @@
 /** Bugs that can be planted: each must be found, or the simulator proves nothing. */
 import type { CellFault } from '../../src/meta/index.ts';
+import { STRIPES_EVERY } from './plan.ts';
 
 /** Inside cells. */
 export const CELL_FAULTS: readonly CellFault[] = [
@@ -35,29 +36,44 @@ export type PlantName = CellFault | (typeof LOG_FAULTS)[number] | (typeof STRIPE
 
 export const PLANT_NAMES: readonly PlantName[] = [...LOG_FAULTS, ...CELL_FAULTS, ...STRIPE_FAULTS];
 
-/** Of these seeds one finds the bug: what was measured, and as much again. */
-export function plantSeeds(plant: PlantName): { readonly from: number; readonly count: number } {
-  return { from: 1, count: SEEDS_NEEDED[plant] };
+/** Seeds of which one finds the bug. */
+export interface PlantSeeds {
+  readonly from: number;
+  readonly count: number;
+  /** Seeds between one and the next; 1 when left out. */
+  readonly step?: number;
 }
 
-const SEEDS_NEEDED: Readonly<Record<PlantName, number>> = {
-  'no-fence': 100,
-  'no-predecessor': 100,
-  'no-seal': 100,
-  'no-retry-row': 100,
-  'volatile-intent': 100,
-  'read-without-barrier': 100,
-  'ack-on-unknown': 100,
-  'read-through-intent': 100,
-  'apply-before-commit': 100,
-  'status-without-barrier': 100,
-  'no-intent-token': 100,
-  'no-read-locks': 100,
-  'move-without-freeze': 100,
-  'adopt-without-end': 100,
-  'no-digest': 100,
-  'known-while-pending': 200,
-  'same-generation': 200,
-  'forget-newer': 100,
-  'drop-without-refuse': 1600,
+export function plantSeeds(plant: PlantName): PlantSeeds {
+  const isOfStripes = STRIPE_FAULTS.some((fault) => fault === plant);
+  const { found, count } = SEEDS[plant];
+  const step = isOfStripes ? STRIPES_EVERY : 1;
+  // Not from the first seed on, which would take long for some.
+  return { from: Math.max(step, found - 8 * step), count, step };
+}
+
+/**
+ * The first seed, from 1 on, that found the bug when it was tried; and how many may be needed from
+ * shortly before that one on, as seeds change their meaning with the code under them.
+ */
+const SEEDS: Readonly<Record<PlantName, { readonly found: number; readonly count: number }>> = {
+  'no-fence': { found: 23, count: 150 },
+  'no-predecessor': { found: 72, count: 300 },
+  'no-seal': { found: 16, count: 150 },
+  'no-retry-row': { found: 1, count: 50 },
+  'volatile-intent': { found: 33, count: 150 },
+  'read-without-barrier': { found: 6, count: 100 },
+  'ack-on-unknown': { found: 58, count: 300 },
+  'read-through-intent': { found: 23, count: 150 },
+  'apply-before-commit': { found: 4, count: 50 },
+  'status-without-barrier': { found: 46, count: 400 },
+  'no-intent-token': { found: 759, count: 3000 },
+  'no-read-locks': { found: 233, count: 1000 },
+  'move-without-freeze': { found: 11, count: 400 },
+  'adopt-without-end': { found: 4, count: 50 },
+  'no-digest': { found: 1, count: 50 },
+  'known-while-pending': { found: 40, count: 50 },
+  'same-generation': { found: 88, count: 50 },
+  'forget-newer': { found: 88, count: 50 },
+  'drop-without-refuse': { found: 864, count: 400 },
 };

@@ -2,10 +2,10 @@
 import { SeededRandom } from '../random.ts';
 import { textOf } from '../sim-env.ts';
 import { Violation } from '../violation.ts';
-import { checkAtEnd, checkHistory, describe, inTime } from './checks.ts';
+import { checkAtEnd, checkHistory, describe, finishChange, inTime } from './checks.ts';
 import { Client } from './client.ts';
 import { drawPlan, type Plan } from './plan.ts';
-import type { PlantName } from './planting.ts';
+import type { PlantName, PlantSeeds } from './planting.ts';
 import { Stripes } from './stripes.ts';
 import { runTroubles } from './troubles.ts';
 import { World } from './world.ts';
@@ -80,6 +80,7 @@ async function runWorld(
   await Promise.race([working, troubles]);
   areDone = true;
   world.heal();
+  await inTime(world, finishChange(world), 'a change of engine');
   await inTime(world, working, 'a call');
   if (plan.kind === 'stripes') await inTime(world, stripes.check(), 'the last collection');
   await checkAtEnd(world, new Client(world, clients.length, random.fork('last')));
@@ -87,11 +88,11 @@ async function runWorld(
 
 /** The first seed that fails; `undefined` when none does. */
 export async function findFailure(
-  seeds: { readonly from: number; readonly count: number },
+  { from, count, step = 1 }: PlantSeeds,
   plant?: PlantName,
 ): Promise<RunResult | undefined> {
-  for (let seed = seeds.from; seed < seeds.from + seeds.count; seed++) {
-    const result = await runSeed(seed, { plant });
+  for (let index = 0; index < count; index++) {
+    const result = await runSeed(from + index * step, { plant });
     if (result.failure !== undefined) return result;
   }
   return undefined;

@@ -8,8 +8,10 @@ import type {
   GrantView,
   InvitationView,
   LeaveView,
+  MetadataView,
   LocationView,
   NodeView,
+  PathCellView,
   StatusView,
   StorePlaceView,
 } from '../api/index.ts';
@@ -86,6 +88,16 @@ export interface VolumeManager {
   files(name: string): FileTree;
 }
 
+/** Where the metadata of the cluster is. */
+export interface MetadataManager {
+  /** @throws HF_UNAVAILABLE while it cannot be asked. */
+  report(): Promise<MetadataView>;
+  /** @throws HF_NOT_FOUND. */
+  where(volume: string, path: string): Promise<readonly PathCellView[]>;
+  /** @returns what is lost, for people. @throws as `meta.restore`. */
+  restore(): Promise<readonly string[]>;
+}
+
 /** The nodes of the cluster as this one sees them. A node is named by name, id or prefix of one. */
 export interface PeerManager {
   /** This node first; empty when it has never listened. */
@@ -132,6 +144,7 @@ export interface AdminParts {
   storePlaces(): Readonly<Record<string, StorePlaceView>>;
   readonly volumes: VolumeManager;
   readonly devices: DeviceManager;
+  readonly metadata: MetadataManager;
   readonly repair: Repair;
   /** `undefined` while the home does not answer; said soon. */
   repairStatus(): Promise<RepairStatus | undefined>;

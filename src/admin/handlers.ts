@@ -134,6 +134,10 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   'disks.where': async ({ name }, { parts, signal }) => await parts.disks.where(name, { signal }),
   'disks.localhost': async (_, { parts }) => await parts.disks.here(),
 
+  'meta.report': async (_, { parts }) => await parts.metadata.report(),
+  'meta.where': async ({ volume, path }, { parts }) => await parts.metadata.where(volume, path),
+  'meta.restore': async (_, { parts }) => ({ lines: await parts.metadata.restore() }),
+
   'key.export': async (_, { parts }) => ({ kit: await parts.exportKit() }),
 };
 

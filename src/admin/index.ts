@@ -3,6 +3,7 @@ export type {
   AdminParts,
   DeviceManager,
   DiskFinder,
+  MetadataManager,
   PeerManager,
   ShardLocation,
   VolumeManager,

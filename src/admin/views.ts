@@ -128,9 +128,11 @@ export function repairStatusView(status: RepairStatus | undefined): RepairStatus
 export function nodesAway(nodes: readonly NodeView[]): string[] {
   return nodes
     .filter(({ state }) => state === 'suspect' || state === 'dead' || state === 'unknown')
-    .map(({ id, name, state, isHome, storeCount }) => {
+    .map(({ id, name, state, carriesNames, storeCount }) => {
       const who = `node ${name} (${id.slice(0, 8)}) is ${state === 'unknown' ? 'away' : state}`;
-      if (isHome) return `${who}: it carries the names; nothing can be opened until it is back`;
+      if (carriesNames) {
+        return `${who}: it carries the names; nothing can be opened until it is back`;
+      }
       return `${who}, with ${storeCount} store${storeCount === 1 ? '' : 's'}`;
     });
 }

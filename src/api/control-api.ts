@@ -18,6 +18,7 @@
 import * as v from 'valibot';
 import type { RepairStatusView, RepairView, ScrubView } from './care-views.ts';
 import type { DeviceChange, DeviceDetails, DeviceView } from './device-views.ts';
+import type { MetadataView, PathCellView } from './meta-views.ts';
 import type { DiskView, GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
 import type { LocationView, ObjectView, PlaceView, PutAnswer } from './object-views.ts';
 import type { FileView } from './tree-views.ts';
@@ -224,6 +225,15 @@ export const CONTROL_METHODS = {
   'disks.where': v.strictObject({ name: text }),
   'disks.localhost': nothing,
   'key.export': nothing,
+  /** Where the metadata is: its engine, the ring, the cells. */
+  'meta.report': nothing,
+  'meta.where': onePath,
+  /**
+   * Makes a new ring from what this node has of one that lost most of its members for good.
+   * @throws HF_EXISTS when it is not lost; HF_BAD_ARGUMENT, naming a node that has more of it;
+   *   HF_NOT_FOUND when nothing is left.
+   */
+  'meta.restore': nothing,
 } as const;
 
 export type ControlMethod = keyof typeof CONTROL_METHODS;
@@ -285,6 +295,10 @@ export interface ControlAnswers {
   'disks.localhost': { result: readonly DiskView[] };
   /** The recovery kit as text. */
   'key.export': { result: { readonly kit: string } };
+  'meta.report': { result: MetadataView };
+  'meta.where': { result: readonly PathCellView[] };
+  /** What is lost, one line each. */
+  'meta.restore': { result: { readonly lines: readonly string[] } };
 }
 
 /** Query of `GET /v1/content`. */

@@ -50,3 +50,10 @@ export type {
 } from './object-views.ts';
 export type { FileView } from './tree-views.ts';
 export type { ReencodeView, VolumeView, WormView } from './volume-views.ts';
+export type {
+  CellView,
+  MetadataView,
+  NamedNode,
+  PathCellView,
+  RingSeatView,
+} from './meta-views.ts';

@@ -15,8 +15,10 @@ export interface NodeView {
   readonly heardMsAgo: number | null;
   /** Level → domain: { rack: "r1" }. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Whether it carries the names: without it nothing is listed, opened or stored. */
+  /** Whether it is the home now: it repairs, collects and deletes. */
   readonly isHome: boolean;
+  /** Whether it alone carries the names: without it nothing is listed, opened or stored. */
+  readonly carriesNames: boolean;
   /** Stores that count for the layout, and what they may hold. */
   readonly storeCount: number;
   readonly sizeBytes: number;

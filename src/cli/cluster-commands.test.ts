@@ -24,6 +24,7 @@ const NODE: NodeView = {
   heardMsAgo: 4200,
   labels: { rack: 'r1' },
   isHome: true,
+  carriesNames: true,
   storeCount: 6,
   sizeBytes: 6 << 20,
   freeBytes: 3 << 20,

@@ -15,6 +15,7 @@ import { addExportCommands } from './export-commands.ts';
 import type { Io } from './io.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addNodeCommands } from './node-commands.ts';
+import { addMetaCommands } from './meta-commands.ts';
 import { addObjectCommands } from './object-commands.ts';
 import { addTreeCommands } from './tree-commands.ts';
 import { addPlanCommands } from './plan-commands.ts';
@@ -66,6 +67,7 @@ export function buildProgram(io: Io, run: Run): Command {
   addClusterCommands(verbs);
   addObjectCommands(verbs);
   addTreeCommands(verbs);
+  addMetaCommands(verbs);
   addDeviceCommands(verbs);
   addDiskCommands(verbs);
   addVolumeCommands(verbs);

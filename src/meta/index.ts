@@ -61,6 +61,7 @@ export type {
   Release,
   Retention,
 } from './namespace/namespace.ts';
+export { slotOfInode } from './namespace/namespace-rows.ts';
 export { ROOT_INODE } from './namespace/namespace.ts';
 export { makeRoot } from './namespace/namespace-ops.ts';
 export { circumstancesOf, namespaceOf, openNamespace } from './namespace/namespace-cell.ts';
@@ -81,7 +82,6 @@ export type {
   TreeEntry,
 } from './namespace/tree.ts';
 export { treeOf } from './namespace/tree-cell.ts';
-export { openVolumeCell, type VolumeCell } from './volume-cell/volume-cell.ts';
 export type {
   Condemned,
   Holder,
@@ -92,12 +92,14 @@ export type {
   WantedStripe,
 } from './references/references.ts';
 export { openReferences, referencesOf } from './references/references-cell.ts';
-export { remoteNamespace, remoteReferences } from './remote/remote-cells.ts';
+export { remoteNamespace, remoteReferences, remoteTree } from './remote/remote-cells.ts';
 export {
   serveNamespaces,
   type ServeNamespacesOptions,
   serveReferences,
   type ServeReferencesOptions,
+  serveTrees,
+  type ServeTreesOptions,
 } from './remote/serve-cells.ts';
 export type { CellParts, Operation } from './cells/steward.ts';
 export { uploadsOf } from './uploads/uploads-cell.ts';
@@ -113,6 +115,8 @@ export {
   type UploadRecord,
   type Uploads,
 } from './uploads/uploads.ts';
+export { releaseOrphans, releaseParts } from './volume-cell/volume-apis.ts';
+export { openVolumeCell, type VolumeCell } from './volume-cell/volume-cell.ts';
 export {
   checkVolumeName,
   decodeVolume,

@@ -30,7 +30,7 @@ export function helloMessage(hello: Hello): unknown {
 export function readHello(message: unknown): Hello {
   const { version, purpose, instance, addresses, credentials } = fieldsOf(message);
   if (version !== VERSION) throw bad(`version ${String(version)} is not spoken here`);
-  if (purpose !== 'control' && purpose !== 'bulk') throw bad('its purpose is not known');
+  if (!isPurpose(purpose)) throw bad('its purpose is not known');
   if (!(instance instanceof Uint8Array) || instance.length !== INSTANCE_BYTES) {
     throw bad('its instance is not well formed');
   }
@@ -74,6 +74,10 @@ export function readAddresses(value: unknown): NetAddress[] {
       return [];
     }
   });
+}
+
+function isPurpose(value: unknown): value is Purpose {
+  return value === 'control' || value === 'bulk' || value === 'prompt';
 }
 
 function fieldsOf(message: unknown): Record<string, unknown> {

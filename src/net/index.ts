@@ -27,6 +27,7 @@ export type {
   Membership,
   MemberView,
   OpenedStream,
+  OpenOptions,
   OpenMembership,
   Peers,
   Purpose,

@@ -108,6 +108,31 @@ describe('peers', () => {
     expect(metrics.get('net_dials')).toBe(2);
   });
 
+  it('have a link of their own for streams that must not wait behind content', async () => {
+    const [[a], [b]] = (await introduced(2)) as [[Network, Peers], [Network, Peers]];
+    const open = async (purpose: 'bulk' | 'prompt') => {
+      const { stream, reply } = await a.open(b.self, 'swallow', null, { ...DEADLINE, purpose });
+      stream.on('error', () => {});
+      return { stream, reply };
+    };
+    // As much content as the network bears leaves no room on its link, for one stream more either.
+    const content = [];
+    for (let count = 0; count < LIMITS.streamsPerConnectionMax; count++) {
+      const { stream, reply } = await open('bulk');
+      reply.catch(() => {});
+      content.push(stream);
+    }
+    const { reply: refused } = await open('bulk');
+    expect(await refused.catch(errorCode)).not.toBe(3);
+    const { stream, reply } = await open('prompt');
+    stream.end('abc');
+    expect(await reply).toBe(3);
+    expect(metrics.get('net_dials')).toBe(2);
+    for (const each of content) each.destroy();
+    await env.clock.sleep(2 * LIMITS.bulkIdleMs);
+    expect(net.connectionCount).toBe(0); // none was ever called: no control link
+  });
+
   it('who cannot be dialled get streams on the link that they made', async () => {
     const [[a], [b]] = [await open(1, { advertise: [] }), await open(2)];
     await a.connect(addressOf(2));

@@ -23,6 +23,7 @@ import type {
   Membership,
   MemberView,
   OpenedStream,
+  OpenOptions,
   OpenMembership,
   Purpose,
   Transport,
@@ -139,7 +140,7 @@ export class Network implements AsyncDisposable {
     node: NodeId,
     method: string,
     arg: unknown,
-    options: CallOptions,
+    options: OpenOptions,
   ): Promise<OpenedStream<Result>> {
     return this.#peers.open<Result>(node, method, arg, options);
   }

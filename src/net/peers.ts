@@ -1,8 +1,9 @@
 /**
  * The connections of a node: made when needed, kept while used, at most LIMITS.warmLinksMax peers.
  * Each peer has a control link for calls and, once it opens a stream, a bulk link: a full send
- * buffer of content does not hold up small calls. Where no bulk link can be made (the peer dialled
- * us and cannot be dialled), streams travel on the control link.
+ * buffer of content does not hold up small calls; nor does it streams that asked for a prompt link.
+ * Where no such link can be made (the peer dialled us and cannot be dialled), streams travel on the
+ * control link.
  *
  * One loop ticks all links; see Mux.tick.
  */
@@ -27,6 +28,7 @@ import type {
   LinkChange,
   LinkView,
   OpenedStream,
+  OpenOptions,
   Peers,
   Purpose,
   SecureDuplex,
@@ -127,10 +129,11 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
     node: NodeId,
     method: string,
     arg: unknown,
-    options: CallOptions,
+    options: OpenOptions,
   ): Promise<OpenedStream<Result>> {
-    const warm = this.#peers.get(node)?.linkFor('bulk');
-    const link = warm ?? (await this.#newLinkFor(node, 'bulk', options));
+    const { purpose = 'bulk' } = options;
+    const warm = this.#peers.get(node)?.linkFor(purpose);
+    const link = warm ?? (await this.#newLinkFor(node, purpose, options));
     this.#use(link, options);
     const { deadlineMs, signal } = options;
     return link.mux.open(method, arg, { deadlineMs, signal }) as OpenedStream<Result>;
@@ -306,7 +309,7 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
     const nowMs = this.env.clock.monotonic();
     for (const link of this.#links) {
       link.tick(nowMs);
-      const isSpare = link.purpose === 'bulk' || link.verdict === 'stranger';
+      const isSpare = link.purpose !== 'control' || link.verdict === 'stranger';
       const isUnused = link.isIdle && nowMs - link.lastUsedMs > LIMITS.bulkIdleMs;
       if (link.isReady && isSpare && isUnused) link.retire();
     }
@@ -315,7 +318,7 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
 
   #letGoOfColdOnes(): void {
     const linked = [...this.#peers.values()].filter(
-      (peer) => peer.linkFor('control') ?? peer.linkFor('bulk'),
+      (peer) => peer.linkFor('control') ?? peer.linkFor('bulk') ?? peer.linkFor('prompt'),
     );
     const excess = linked.length - LIMITS.warmLinksMax;
     if (excess <= 0) return;

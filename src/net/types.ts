@@ -55,8 +55,11 @@ export interface DialOptions {
   readonly signal: AbortSignal;
 }
 
-/** Small calls travel on `control`, streams on `bulk`. */
-export type Purpose = 'control' | 'bulk';
+/**
+ * Small calls travel on `control`, content on `bulk`; on `prompt` travel streams of little that
+ * must neither wait behind content nor find all streams of its link taken.
+ */
+export type Purpose = 'control' | 'bulk' | 'prompt';
 
 /** What each end says of itself before anything else. */
 export interface Hello {
@@ -89,6 +92,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Permits a node that is no member here: to join it, or to be joined. */
   readonly toStranger?: boolean | undefined;
+}
+
+export interface OpenOptions extends CallOptions {
+  /** The link that the stream travels on; `bulk` by default. */
+  readonly purpose?: 'bulk' | 'prompt' | undefined;
 }
 
 /** Both directions of one exchange; see `Network.open`. */

@@ -59,7 +59,8 @@ export async function openNodeCore(options: NodeCoreOptions): Promise<Core> {
   const later = { ...options, core: () => opening };
   const peers = opened.use(new EarlyPeers(later));
   const ring = new RingCore({ ...later, peers });
-  const metadata = opened.use(new MovingMetadata(await openMetadata(options, ring)));
+  const first = await untilAdmitted(env, () => openMetadata(options, ring));
+  const metadata = opened.use(new MovingMetadata(first));
   const { registry } = metadata;
   const nodeId = keeper.nodeId;
   const core = await untilAdmitted(env, () =>

@@ -32,6 +32,7 @@ import { Others } from './peers/others.ts';
 import { LocalPeers } from './peers/peer-manager.ts';
 import { StoreSet } from './stores/store-set.ts';
 import { MetadataReporter } from './metadata-report.ts';
+import { MetadataViews } from './metadata-views.ts';
 import { Whereabouts } from './metadata/whereabouts.ts';
 import { packageVersion } from './version.ts';
 import { waitingParts } from './waiting-parts.ts';
@@ -222,6 +223,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
     }),
     peers: new LocalPeers(parts),
     disks: new LocalDisks({ self: nodeId, others, look }),
+    metadata: new MetadataViews({ self: nodeId, heart, others, reporter }),
     repairStatus: () => statusSoon(env, heart.core?.repair),
     beginContent: () => work.begin(),
     metrics: () => Object.fromEntries(metrics.entries()),

@@ -3,12 +3,13 @@ import { assert, type DeviceId, HoldfastError, type NodeId } from '../base/index
 import type { Cluster } from '../cluster/index.ts';
 import { SqliteDb, type SqliteThread } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Registry } from '../log/index.ts';
+import { EtcdRegistry, type Registry } from '../log/index.ts';
 import { Warden } from '../meta/hosting/warden.ts';
 import type { Core, Peers } from './core.ts';
 import type { LocalDevice } from './metadata/core-log.ts';
 import { ClosingKv } from './metadata/closing-kv.ts';
 import { moveToRing } from './metadata/engine-change.ts';
+import { readHome } from './metadata/home-record.ts';
 import {
   type Carried,
   LocalMetadata,
@@ -185,7 +186,7 @@ export class RingCore {
     const { others } = this.#options;
     return {
       whereabouts: others.whereabouts,
-      heard: () => Math.max(0, ...(others.part?.claims.known() ?? []).map((one) => one.generation)),
+      heard: () => this.#heard(),
       form: async (generation, signal) => {
         const { metadataNode: node } = others;
         if (!node) throw new HoldfastError('HF_UNAVAILABLE', 'this node is alone');
@@ -201,6 +202,25 @@ export class RingCore {
         metadata.generation === others.whereabouts.generation &&
         (metadata.served !== undefined || !others.metadataNode?.ring),
     };
+  }
+
+  /** What metadata nodes say; and what the ring itself says, should they all be gone. */
+  async #heard(): Promise<number> {
+    const { others, keeper, env } = this.#options;
+    const told = (others.part?.claims.known() ?? []).map(({ generation }) => generation);
+    const { ring } = others.metadataNode ?? {};
+    const generation = ring?.record?.generation ?? 0;
+    if (!ring || generation <= Math.max(others.whereabouts.generation, ...told)) {
+      return Math.max(0, ...told);
+    }
+    const { metadataKey } = keeper;
+    const place = { env, kv: ring.kv, prefix: this.#prefix(generation), metadataKey, generation };
+    await using registry = new EtcdRegistry(place);
+    const isOpen = await readHome(registry).then(
+      () => true,
+      () => false, // it is being formed, or does not answer
+    );
+    return Math.max(isOpen ? generation : 0, ...told);
   }
 
   async #move(

@@ -20,6 +20,7 @@ import type { Cluster } from '../cluster/index.ts';
 import type { Holder, Namespace, References, StripeRecord } from '../meta/index.ts';
 import { countApart, settledPlaces } from '../placement/index.ts';
 import type { ChunkEntry, ChunkStore } from '../store/index.ts';
+import type { CollectedTree } from './collector.ts';
 import { knownScheme } from './holdings.ts';
 import { recordsOf } from './whole-groups.ts';
 
@@ -64,6 +65,8 @@ export interface CensusContext {
   readonly stores: () => readonly ChunkStore[];
   /** The namespace of a volume; `undefined` when it is not open here. */
   readonly namespaceOf: (volume: string) => Namespace | undefined;
+  /** Likewise its tree. */
+  readonly treeOf: (volume: string) => CollectedTree | undefined;
 }
 
 /**
@@ -122,13 +125,22 @@ function wantedPlaces(
 
 /** Who names the stripe in a manifest that is committed; asking changes nothing. */
 async function committedHolder(
-  { references, namespaceOf }: CensusContext,
+  context: CensusContext,
   { stripe }: StripeRecord,
 ): Promise<Holder | undefined> {
-  for (const holder of await references.holders(stripe)) {
-    if (await namespaceOf(holder.volume)?.record(holder.inode)) return holder;
+  for (const holder of await context.references.holders(stripe)) {
+    if (await isCommitted(context, holder)) return holder;
   }
   return undefined;
+}
+
+/** An inode, or a write into one. */
+async function isCommitted(
+  { namespaceOf, treeOf }: CensusContext,
+  { volume, inode }: Holder,
+): Promise<boolean> {
+  if (await namespaceOf(volume)?.record(inode)) return true;
+  return ((await treeOf(volume)?.committedWrites([inode])) ?? []).length > 0;
 }
 
 async function chunksOf(store: ChunkStore, group: number): Promise<HeldChunk[]> {

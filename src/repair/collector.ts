@@ -3,22 +3,49 @@
  * is condemned stays written down until the stores have deleted it, so a crash at any step leaves
  * work for the next run and never a wanted stripe without chunks.
  */
-import { assert, batchesOf, LIMITS, mapBounded, type StripeId } from '../base/index.ts';
+import {
+  assert,
+  batchesOf,
+  LIMITS,
+  mapBounded,
+  type StripeId,
+  throwIfAborted,
+} from '../base/index.ts';
+import { releaseOrphans, releaseParts } from '../meta/index.ts';
 import type {
   Condemned,
   Holder,
+  Inode,
   Namespace,
+  PendingReference,
   References,
   Release,
+  Tree,
+  Uploads,
   WantedStripe,
 } from '../meta/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
+
+/** What collection asks of the tree of a volume. */
+export type CollectedTree = Pick<
+  Tree,
+  | 'committedWrites'
+  | 'looseInodes'
+  | 'looseStripes'
+  | 'finishLooseStripes'
+  | 'orphans'
+  | 'releaseOrphans'
+>;
+export type CollectedUploads = Pick<Uploads, 'endedUploads' | 'releaseParts'>;
 
 export interface CollectorContext {
   readonly references: References;
   readonly stripes: StripeStore;
   /** The namespace of a volume; `undefined` when it is not open here. */
   readonly namespaceOf: (volume: string) => Namespace | undefined;
+  /** Likewise. */
+  readonly treeOf: (volume: string) => CollectedTree | undefined;
+  readonly uploadsOf: (volume: string) => CollectedUploads | undefined;
   /**
    * Told when references of a stripe may have gone, however that ended; and of one that was
    * deleted, whether every device could be asked that is not out.
@@ -47,6 +74,47 @@ export async function finishRelease(
     await namespace.finishRelease({ inode }, places);
     if (extents.length === 0) return deleted;
   }
+}
+
+/** Turns what nobody has open any more, and parts that no upload needs, into releases. */
+export async function releaseForgotten(
+  { treeOf, uploadsOf }: CollectorContext,
+  volume: string,
+): Promise<void> {
+  const tree = treeOf(volume);
+  const uploads = uploadsOf(volume);
+  if (tree) await releaseOrphans(tree);
+  if (uploads) await releaseParts(uploads);
+}
+
+/**
+ * Removes the references of stripes that files which were written in place name no more. Where it
+ * is cut short they are still loose, and a reference that is gone is removed once more.
+ * @returns the stripes that were deleted.
+ */
+export async function finishLoose(
+  context: CollectorContext,
+  volume: string,
+  signal: AbortSignal | undefined,
+): Promise<StripeId[]> {
+  const tree = context.treeOf(volume);
+  const deleted: StripeId[] = [];
+  for (let after: Inode | undefined; tree;) {
+    const page = await tree.looseInodes({ after });
+    for (const inode of page) {
+      throwIfAborted(signal);
+      for (let found; (found = await tree.looseStripes(inode)).length > 0;) {
+        for (const loose of found) {
+          const holder = { volume, inode: loose.holder };
+          deleted.push(...(await dropReferences(context, holder, loose.stripes)));
+          await tree.finishLooseStripes(loose);
+        }
+      }
+    }
+    after = page.at(-1);
+    if (after === undefined) break;
+  }
+  return deleted;
 }
 
 /** @returns the stripes that lost their last reference and were deleted. */
@@ -126,15 +194,35 @@ export async function deleteUnnamed(
   return deleted;
 }
 
-/** Settles one reference whose writer is gone. @returns stripes deleted. */
-export async function settleStray(
+/** References of one holder whose writer is gone. */
+export interface Strays {
+  readonly holder: Holder;
+  readonly stripes: readonly StripeId[];
+}
+
+export function byHolder(strays: readonly PendingReference[]): Strays[] {
+  const found = Map.groupBy(strays, ({ holder }) => `${holder.volume} ${holder.inode}`);
+  return Array.from(found.values(), (ofHolder) => ({
+    holder: (ofHolder[0] as PendingReference).holder,
+    stripes: ofHolder.map(({ stripe }) => stripe),
+  }));
+}
+
+/**
+ * Settles them. A write that was committed stays known: that nothing of it is pending in any cell
+ * of the references cannot be seen from here.
+ * @returns stripes deleted.
+ */
+export async function settleStrays(
   context: CollectorContext,
-  holder: Holder,
-  stripe: StripeId,
+  { holder, stripes }: Strays,
 ): Promise<StripeId[]> {
   const outcome = await outcomeOf(context, holder);
-  if (outcome === 'refused') return await dropReferences(context, holder, [stripe]);
-  if (outcome === 'committed') await context.references.confirm(holder, [stripe]);
+  if (outcome === 'refused') return await dropReferences(context, holder, stripes);
+  if (outcome === 'unknown') return [];
+  for (const batch of batchesOf(stripes, LIMITS.stripesPerEntryMax)) {
+    await context.references.confirm(holder, batch);
+  }
   return [];
 }
 

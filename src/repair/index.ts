@@ -1,4 +1,5 @@
 /** The door of `repair`: scrub, health, repair, collection; here or on the node that does it. */
+export type { CollectedTree, CollectedUploads } from './collector.ts';
 export { openRepair, type RepairOptions } from './open-repair.ts';
 export { AUTOMATIC_RATES, type PaceRates } from './pace.ts';
 export { runHealer, type HealerOptions } from './healer.ts';

@@ -27,11 +27,14 @@ import {
 } from './census.ts';
 import {
   type CollectorContext,
+  byHolder,
   deleteLeftovers,
   deleteUnnamed,
   dropReferences,
+  finishLoose,
   finishRelease,
-  settleStray,
+  releaseForgotten,
+  settleStrays,
 } from './collector.ts';
 import { type Found, type LookedAt, Looker } from './looker.ts';
 import { leavingDevices } from '../placement/index.ts';
@@ -53,8 +56,10 @@ import { type RunMeter, StatusBoard } from './status-board.ts';
 import { Unheard } from './unheard.ts';
 import type { WholeGroupsContext } from './whole-groups.ts';
 
-export interface RepairOptions
-  extends CensusContext, Omit<CollectorContext, 'onReleased' | 'onDeleted'>, WholeGroupsContext {
+/** What repair knows of by itself. */
+type Own = 'onReleased' | 'onDeleted';
+
+interface RepairContext extends CensusContext, Omit<CollectorContext, Own>, WholeGroupsContext {
   readonly env: Env;
   /** Volumes that are open. */
   readonly volumes: () => readonly string[];
@@ -63,6 +68,11 @@ export interface RepairOptions
   /** Of automatic runs. */
   readonly rates?: PaceRates | undefined;
 }
+
+type OfTrees = Pick<CollectorContext, 'treeOf' | 'uploadsOf'>;
+
+/** Without trees and uploads there are none: what they leave is not collected. */
+export type RepairOptions = Omit<RepairContext, keyof OfTrees> & Partial<OfTrees>;
 
 /** @returns an object of plain functions: `{ ...repair, scrub }` is one as well. */
 export function openRepair(options: RepairOptions): Repair {
@@ -92,7 +102,7 @@ interface Work {
 }
 
 class RepairRunner implements Repair {
-  readonly #context: RepairOptions;
+  readonly #context: RepairContext;
   readonly #collector: CollectorContext;
   readonly #looker: Looker;
   readonly #board: StatusBoard;
@@ -100,7 +110,8 @@ class RepairRunner implements Repair {
   /** Two collectors would end each other's sessions. */
   readonly #collecting = new Mutex();
 
-  constructor(options: RepairOptions) {
+  constructor({ treeOf = none, uploadsOf = none, ...given }: RepairOptions) {
+    const options = { ...given, treeOf, uploadsOf };
     this.#context = options;
     this.#board = new StatusBoard(options.env.clock);
     this.#looker = new Looker(options, this.#board);
@@ -283,16 +294,19 @@ class RepairRunner implements Repair {
     let deletedStripes = await deleteLeftovers(context);
     let releases = 0;
     const strays = await references.strays();
-    for (const { holder, stripe } of strays) {
+    for (const ofHolder of byHolder(strays)) {
       throwIfAborted(options.signal);
-      deletedStripes += (await settleStray(context, holder, stripe)).length;
+      deletedStripes += (await settleStrays(context, ofHolder)).length;
     }
     for (const volume of volumes()) {
+      await releaseForgotten(context, volume);
       for (const release of (await context.namespaceOf(volume)?.releases()) ?? []) {
         throwIfAborted(options.signal);
         deletedStripes += (await finishRelease(context, volume, release)).length;
         releases += 1;
       }
+      // Releases first: they leave loose stripes of what was written in place.
+      deletedStripes += (await finishLoose(context, volume, options.signal)).length;
     }
     const deletedChunks = await this.#collectGroups({ ...options, meter });
     return { releases, strays: strays.length, deletedStripes, deletedChunks };
@@ -335,6 +349,8 @@ class RepairRunner implements Repair {
   async release(volume: string, release: Release): Promise<void> {
     const namespace = this.#context.namespaceOf(volume);
     if (!namespace) throw new HoldfastError('HF_NOT_FOUND', 'the volume is not open here');
+    // It may have been open when it was removed, as far as its cell knew.
+    await this.#collector.treeOf(volume)?.releaseOrphans([release.inode]);
     // Another node may ask, and be late or wrong: what is alive keeps its references.
     const isDue = (await namespace.releases()).some(({ inode }) => inode === release.inode);
     if (isDue) await finishRelease(this.#collector, volume, release);
@@ -347,6 +363,8 @@ class RepairRunner implements Repair {
     await finishRelease(this.#collector, volume, { inode });
   }
 }
+
+function none(): undefined {}
 
 /** Whether a repair would bring shards of a stripe to another place. */
 function isToMove(plan: Plan): boolean {

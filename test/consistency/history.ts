@@ -23,11 +23,15 @@ export interface RecordedCall<Call> {
   readonly unknownSinceMs: number | undefined;
   /** The client that asked, for people. */
   readonly client: string;
+  /** How it ended, when it was not answered. */
+  readonly code?: string;
 }
 
 export interface Window<Call> {
   readonly endedMs: number;
   readonly calls: readonly RecordedCall<Call>[];
+  /** Of which the node said that nothing was done; for people. */
+  readonly refused: readonly RecordedCall<Call>[];
 }
 
 /** Refusals of which the node says that nothing was done; a lie about them is found. */
@@ -49,12 +53,16 @@ export function outcomeOfError(error: unknown, answers: ReadonlySet<string>): Ou
 export class Recorder<Call> {
   /** Calls by how they ended: `answer`, or the code of what was no answer. */
   readonly counts = new Map<string, number>();
+  readonly #believes: boolean;
   readonly #nowMs: () => number;
   readonly #windows: Window<Call>[] = [];
   #calls: RecordedCall<Call>[] = [];
+  #refused: RecordedCall<Call>[] = [];
   #moment = 0;
 
-  constructor(nowMs: () => number = () => performance.now()) {
+  /** @param believes whether a node that says that nothing was done is believed. */
+  constructor({ believes = true, nowMs = () => performance.now() } = {}) {
+    this.#believes = believes;
     this.#nowMs = nowMs;
   }
 
@@ -69,21 +77,24 @@ export class Recorder<Call> {
     this.#moment += 1;
     const counted = outcome.kind === 'answer' ? 'answer' : outcome.code;
     this.counts.set(counted, (this.counts.get(counted) ?? 0) + 1);
-    const about = { call, client, begunAt };
+    const about = { call, client, begunAt, endedAt: this.#moment };
     if (outcome.kind === 'answer') {
-      const answered = { answer: outcome.text, endedAt: this.#moment, unknownSinceMs: undefined };
-      this.#calls.push({ ...about, ...answered });
-    } else if (outcome.kind === 'unknown' && changes) {
-      const unknown = { answer: undefined, endedAt: Infinity, unknownSinceMs: this.#nowMs() };
-      this.#calls.push({ ...about, ...unknown });
+      this.#calls.push({ ...about, answer: outcome.text, unknownSinceMs: undefined });
+    } else if (changes) {
+      const isRefused = outcome.kind === 'nothing' && this.#believes;
+      const unanswered = { ...about, answer: undefined, code: outcome.code };
+      const unknown = { ...unanswered, endedAt: Infinity, unknownSinceMs: this.#nowMs() };
+      if (isRefused) this.#refused.push({ ...unanswered, unknownSinceMs: undefined });
+      else this.#calls.push(unknown);
     }
     return outcome;
   }
 
   /** All calls of the window have come back. */
   endWindow(): void {
-    this.#windows.push({ endedMs: this.#nowMs(), calls: this.#calls });
+    this.#windows.push({ endedMs: this.#nowMs(), calls: this.#calls, refused: this.#refused });
     this.#calls = [];
+    this.#refused = [];
   }
 
   get windows(): readonly Window<Call>[] {

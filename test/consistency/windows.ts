@@ -13,6 +13,7 @@ import type { RecordedCall, Window } from './history.ts';
 const PENDING_MS = 60_000;
 /** More states than this say nothing any more. */
 const STATES_MAX = 2000;
+const REFUSED_SHOWN = 12;
 
 /** Asked last in a window, and refused: so every order is looked at, and the states are seen. */
 const END = Symbol('end');
@@ -36,6 +37,8 @@ export type RunVerdict<Call> =
       readonly window: number;
       /** All calls of the window, and those that were pending when it began. */
       readonly calls: readonly RecordedCall<Call>[];
+      /** Of which the node said, in this window and before, that nothing was done. */
+      readonly refused: readonly RecordedCall<Call>[];
       /** The longest order that the model allows. */
       readonly longest: readonly HistoryCall<Call>[];
       /** The calls that have no place in it. */
@@ -51,7 +54,10 @@ export function checkWindows<State, Call>(
   for (const [index, window] of windows.entries()) {
     const step = checkWindow(model, window, possible);
     if (step.kind === 'undecided') return { kind: 'undecided', window: index };
-    if (step.kind === 'violation') return { ...step, window: index };
+    if (step.kind === 'violation') {
+      const refused = windows.slice(0, index + 1).flatMap((one) => one.refused);
+      return { ...step, refused, window: index };
+    }
     possible = step.possible;
     statesMax = Math.max(statesMax, possible.length);
   }
@@ -64,10 +70,7 @@ function checkWindow<State, Call>(
   before: readonly Possible<State, Call>[],
 ) {
   const after = new Map<string, Possible<State, Call>>();
-  let best: { longest: readonly HistoryCall<Call>[]; left: readonly HistoryCall<Call>[] } = {
-    longest: [],
-    left: [],
-  };
+  let best: Violation<Call> = { longest: [], left: [] };
   const pendingOf = new Set(before.flatMap(({ pending }) => pending));
   for (const from of before) {
     const search = new Search(model, window, from);
@@ -77,8 +80,30 @@ function checkWindow<State, Call>(
     if (verdict.longest.length >= best.longest.length) best = verdict;
     if (after.size > STATES_MAX) return { kind: 'undecided' as const };
   }
-  if (after.size > 0) return { kind: 'possible' as const, possible: [...after.values()] };
+  if (after.size > 0) return { kind: 'possible' as const, possible: widest(model, after.values()) };
   return { kind: 'violation' as const, calls: [...pendingOf, ...window.calls], ...best };
+}
+
+/** What is pending may never happen: so fewer pending calls in the same state add nothing. */
+function widest<State, Call>(
+  model: Model<State, Call>,
+  all: Iterable<Possible<State, Call>>,
+): Possible<State, Call>[] {
+  const groups = Map.groupBy(all, ({ state }) => model.textOf(state));
+  return [...groups.values()].flatMap((group) => {
+    const kept: Possible<State, Call>[] = [];
+    for (const one of group.toSorted((a, b) => b.pending.length - a.pending.length)) {
+      const isIn = ({ pending }: Possible<State, Call>): boolean =>
+        one.pending.every((call) => pending.includes(call));
+      if (!kept.some(isIn)) kept.push(one);
+    }
+    return kept;
+  });
+}
+
+interface Violation<Call> {
+  readonly longest: readonly HistoryCall<Call>[];
+  readonly left: readonly HistoryCall<Call>[];
 }
 
 type Asked<Call> = RecordedCall<Call> | typeof END;
@@ -102,7 +127,7 @@ class Search<State, Call> {
     this.#numbers = new Map(this.#unknown.map((call, index) => [call, index]));
   }
 
-  run(): 'undecided' | Pick<RunVerdict<Call> & { kind: 'violation' }, 'longest' | 'left'> {
+  run(): 'undecided' | Violation<Call> {
     const { calls } = this.#window;
     const endAt = Math.max(0, ...calls.map(({ begunAt }) => begunAt), ...answeredAt(calls)) + 1;
     const history: HistoryCall<Asked<Call>>[] = [
@@ -165,15 +190,22 @@ export function violationLines<Call>({
   calls,
   longest,
   left,
+  refused,
 }: RunVerdict<Call> & { readonly kind: 'violation' }): string[] {
-  const line = ({ call, begunAt, endedAt, answer }: HistoryCall<Call>): string =>
-    `    ${begunAt}–${endedAt === Infinity ? '?' : endedAt} ${JSON.stringify(call)} → ${answer ?? 'unknown'}`;
   return [
     `window ${window} is not linearizable:`,
-    ...calls.map((call) => `${line(call)}  (${call.client})`),
+    ...calls.map((call) => `${lineOf(call)}  (${call.client})`),
+    '  refused until now:',
+    ...refused.slice(-REFUSED_SHOWN).map((call) => `${lineOf(call)}  (${call.client})`),
     '  an order that goes farthest:',
-    ...longest.map(line),
+    ...longest.map(lineOf),
     '  and these have no place in it:',
-    ...left.map(line),
+    ...left.map(lineOf),
   ];
+}
+
+function lineOf<Call>(call: HistoryCall<Call> & { readonly code?: string }): string {
+  const until = call.endedAt === Infinity ? '?' : call.endedAt;
+  const how = call.answer ?? call.code ?? 'unknown';
+  return `    ${call.begunAt}–${until} ${JSON.stringify(call.call)} → ${how}`;
 }

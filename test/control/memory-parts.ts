@@ -3,8 +3,20 @@
  * the command line. Content that is read is given in pieces of one array that is used again at
  * once, so that a reader who keeps a piece too long reads rubbish.
  */
-import type { AdminParts, DiskFinder, PeerManager } from '../../src/admin/index.ts';
-import type { DeviceDetails, DeviceView, DiskView, NodeView } from '../../src/api/index.ts';
+import type {
+  AdminParts,
+  MetadataManager,
+  DiskFinder,
+  PeerManager,
+} from '../../src/admin/index.ts';
+import type {
+  MetadataView,
+  NamedNode,
+  DeviceDetails,
+  DeviceView,
+  DiskView,
+  NodeView,
+} from '../../src/api/index.ts';
 import {
   type Address,
   concatBytes,
@@ -187,6 +199,57 @@ const DEVICES: readonly DeviceView[] = Array.from({ length: 6 }, (_, index) => (
   sizeBytes: 1 << 30,
   usedBytes: 1 << 20,
 }));
+
+const [BERLIN, MUNICH, ROME] = ['berlin', 'munich', 'rome'].map((name, i) => ({
+  id: String(i).repeat(32),
+  name,
+})) as [NamedNode, NamedNode, NamedNode];
+
+const METADATA: MetadataView = {
+  engine: 'etcd',
+  generation: 2,
+  home: BERLIN,
+  ring: [
+    {
+      ...BERLIN,
+      seat: 'member',
+      state: 'running',
+      isLeader: true,
+      version: '3.4.23',
+      dbBytes: 20_480,
+      reason: null,
+    },
+    {
+      ...MUNICH,
+      seat: 'member',
+      state: null,
+      isLeader: false,
+      version: null,
+      dbBytes: null,
+      reason: null,
+    },
+  ],
+  cells: [
+    {
+      cell: 'volume-0d',
+      volume: 'default',
+      slots: [0, 2048],
+      members: [BERLIN, MUNICH, ROME],
+      steward: ROME,
+      epoch: 3,
+      entry: 99,
+    },
+    {
+      cell: 'references',
+      volume: null,
+      slots: [0, 4096],
+      members: [MUNICH],
+      steward: null,
+      epoch: null,
+      entry: null,
+    },
+  ],
+};
 
 export class MemoryParts implements AdminParts {
   readonly objects = new MemoryObjects();
@@ -416,6 +479,16 @@ export class MemoryParts implements AdminParts {
       if (found.length > 0) return found;
       throw new HoldfastError('HF_NOT_FOUND', `no disk "${name}"`);
     },
+  };
+
+  readonly metadata: MetadataManager = {
+    report: async () => METADATA,
+    where: async (volume, path) => {
+      this.#volumeStatus(volume);
+      if (path === 'gone') throw new HoldfastError('HF_NOT_FOUND', 'there is no "gone"');
+      return [{ what: 'entry', slot: 7, cell: METADATA.cells[0]! }];
+    },
+    restore: async () => ['lost: the last moments'],
   };
 
   storePlaces() {

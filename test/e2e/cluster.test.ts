@@ -162,7 +162,8 @@ describe('three nodes', () => {
   it('let one leave when it holds nothing any more', async () => {
     const home = await bed.run(['leave'], { data: 'a' });
     expect(home.exitCode).toBe(9);
-    expect(home.stderr).toContain('this node carries the names');
+    // As home of a small cluster, or as the only admin node once there is a ring.
+    expect(home.stderr).toMatch(/this node carries the names|the only admin node/u);
     const alive = await bed.run(['node', 'remove', 'c'], { data: 'a' });
     expect(alive.exitCode).toBe(8);
     expect(alive.stderr).toContain('c is alive');

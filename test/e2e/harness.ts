@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import net, { type AddressInfo } from 'node:net';
 import os from 'node:os';
@@ -57,6 +57,8 @@ export interface UpOptions {
   readonly token?: string;
   /** The network namespace in which it runs; this process's own when left out. */
   readonly namespace?: string;
+  /** More variables. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** What `health` says, and the exit code that it says it with. */
@@ -93,7 +95,12 @@ export class Bed implements AsyncDisposable {
   /** Starts a process in the bed; it is killed with the bed. */
   spawn(
     args: readonly string[],
-    options: { work?: string; outputFd?: number; namespace?: string | undefined } = {},
+    options: {
+      readonly work?: string;
+      readonly outputFd?: number;
+      readonly namespace?: string | undefined;
+      readonly environment?: Readonly<Record<string, string>>;
+    } = {},
   ): ChildProcess {
     const { HOLDFAST_DATA: _, ...environment } = process.env;
     const { namespace } = options;
@@ -101,7 +108,7 @@ export class Bed implements AsyncDisposable {
     const [program, ...rest] = [...within, process.execPath, PROGRAM, ...args];
     const child = spawn(program!, rest, {
       cwd: this.path(options.work ?? 'work'),
-      env: { ...environment, HOME: this.path('home') },
+      env: { ...environment, HOME: this.path('home'), ...options.environment },
       stdio: ['pipe', options.outputFd ?? 'pipe', 'pipe'],
     });
     this.#children.add(child);
@@ -112,6 +119,7 @@ export class Bed implements AsyncDisposable {
   /** Starts a node and waits until it serves. @throws what it printed, when it ends instead. */
   async up(options: UpOptions = {}): Promise<NodeProcess> {
     const { data = 'data', stores = [], recover, flags = [], token, namespace } = options;
+    const { environment = {} } = options;
     const args = [
       ...(token === undefined ? ['up'] : ['join', '-']),
       '--data',
@@ -120,7 +128,7 @@ export class Bed implements AsyncDisposable {
       ...(recover === undefined ? [] : ['--recover', recover]),
       ...(stores.length === 0 ? [] : ['--store', ...stores]),
     ];
-    const child = this.spawn(args, { namespace });
+    const child = this.spawn(args, { namespace, environment });
     child.stdin?.on('error', () => {}); // one that has ended does not read
     if (token !== undefined) child.stdin?.end(token);
     return await NodeProcess.whenUp(child, this.path(data, 'control.sock'));
@@ -197,11 +205,20 @@ export class Bed implements AsyncDisposable {
     for (const child of this.#children) child.kill('SIGKILL');
     for (const processId of this.#processIds) kill(processId);
     await Promise.all(ends);
+    this.#killRings();
+  }
+
+  /** An etcd outlives a node that is killed, until the node is started again. */
+  #killRings(): void {
+    for (const data of readdirSync(this.folder)) {
+      const processId = ringProcess(this.path(data));
+      if (processId !== undefined) kill(processId);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stopAll();
-    await fs.rm(this.folder, { recursive: true, force: true });
+    await fs.rm(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     process.off('exit', this.#onExit);
   }
 
@@ -209,6 +226,7 @@ export class Bed implements AsyncDisposable {
   #killAll(): void {
     for (const child of this.#children) child.kill('SIGKILL');
     for (const processId of this.#processIds) kill(processId);
+    if (existsSync(this.folder)) this.#killRings();
     if (this.#children.size + this.#processIds.size > 0)
       rmSync(this.folder, { recursive: true, force: true });
   }
@@ -291,6 +309,19 @@ export class NodeProcess {
     const { exitCode, signal } = await this.#exit;
     if (exitCode !== 0)
       throw new Error(`the node ended with ${exitCode ?? signal}: ${this.stderr}`);
+  }
+}
+
+/** The etcd that runs on a data directory, whether its node lives or not. */
+export function ringProcess(dataPath: string): number | undefined {
+  const folder = path.join(dataPath, 'ring');
+  try {
+    const { pid } = JSON.parse(readFileSync(path.join(folder, 'etcd.pid'), 'utf8')) as {
+      readonly pid: number;
+    };
+    return readlinkSync(`/proc/${pid}/cwd`) === folder ? pid : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -25,6 +25,8 @@ export interface MemberPlan {
   /** A free port on loopback when left out. */
   readonly listen?: readonly string[];
   readonly namespace?: string;
+  /** More variables of its process. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Whether it is to have the keys of the default volume (default: yes). */
   readonly isGranted?: boolean;
 }
@@ -107,6 +109,7 @@ export class LoopbackCluster implements AsyncDisposable {
       flags: all,
       ...(token === undefined ? {} : { token }),
       ...(namespace === undefined ? {} : { namespace }),
+      ...(plan.environment === undefined ? {} : { environment: plan.environment }),
     });
     member.client = member.process.connect();
     const { storeCount = 1, capacityBytes = CAPACITY_BYTES } = plan;
@@ -149,8 +152,11 @@ export class LoopbackCluster implements AsyncDisposable {
   /** Starts a node again that was killed; flags change what was said before. */
   async restart(name: string, flags: readonly string[] = []): Promise<void> {
     const member = this.#need(name);
-    const { namespace } = member.plan;
-    const place = namespace === undefined ? {} : { namespace };
+    const { namespace, environment } = member.plan;
+    const place = {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(environment === undefined ? {} : { environment }),
+    };
     member.process = await this.bed.up({ data: name, flags, ...place });
     member.client = member.process.connect();
   }

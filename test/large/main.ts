@@ -1,8 +1,8 @@
 /**
  * The drills of test/e2e at full size: a gibibyte and a thousand files, a thousand flipped bytes,
  * fifty kills of a node and of a writer to a loop device, five gigabytes through 512 MiB, twelve
- * nodes of which two are killed again and again, a network under attack. Takes an hour and 20 GB of
- * disk.
+ * nodes of which two are killed again and again, their metadata and its ring lost, a network under
+ * attack. Takes an hour and 20 GB of disk.
  *
  *     npm run test:large                 all of them
  *     npm run test:large -- damage kill  these
@@ -18,6 +18,9 @@ import { flipBytes } from '../e2e/drill-damage.ts';
 import { killDeviceWriter } from '../e2e/drill-device.ts';
 import { attackInRounds } from '../e2e/drill-hostile.ts';
 import { killDuringPuts } from '../e2e/drill-kill.ts';
+import { Ground, ringObstacle } from '../consistency/cluster.ts';
+import { assertShort, measureStalls } from '../consistency/stalls.ts';
+import { loseRing, spreadMetadata } from '../e2e/drill-metadata.ts';
 import { loseEveryStoreInPairs, recoverFromStores } from '../e2e/drill-losses.ts';
 import { changeNodes, killNodesDuringUse, loseRacks } from '../e2e/drill-nodes.ts';
 import { putGetDeleteInParallel } from '../e2e/drill-parallel.ts';
@@ -67,8 +70,23 @@ const DRILLS: Readonly<Record<string, Drill>> = {
     await using changes = await Bed.open();
     return { killed, changed: await changeNodes(changes, { bookCount: 1500, spreadMax: 0.1 }) };
   },
+  metadata: (bed) =>
+    withRing(() => spreadMetadata(bed, { nodeCount: 12, directories: 50, objects: 1000 })),
+  ring: (bed) => withRing(() => loseRing(bed, { nodeCount: 5 })),
+  stalls: (bed) =>
+    withRing(async () => {
+      await using ground = await Ground.open(bed, { nodeCount: 5 });
+      const stalls = await measureStalls(ground, { say: console.log });
+      assertShort(stalls);
+      return stalls;
+    }),
   parallel: (bed, seed) => putGetDeleteInParallel(bed, { seed, fileCount: 10 }),
 };
+
+async function withRing(drill: () => Promise<object>): Promise<object> {
+  const obstacle = ringObstacle();
+  return obstacle === undefined ? await drill() : { SKIPPED: obstacle };
+}
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({

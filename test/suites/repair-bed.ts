@@ -23,6 +23,7 @@ import {
   type Namespace,
   openReferences,
   type References,
+  type Session,
   type StripeRecord,
   type WantedStripe,
 } from '../../src/meta/index.ts';
@@ -132,7 +133,7 @@ export class RepairBed implements AsyncDisposable {
   /** Puts one stripe and commits it. */
   async put(
     seed: number,
-    { size = 70_000, scheme = rs42, commits = true }: PutOptions = {},
+    { size = 70_000, scheme = rs42, commits = true, ...given }: PutOptions = {},
   ): Promise<PutStripe> {
     const { references, stripes } = this;
     const buffer = await stripes.lease(scheme);
@@ -140,9 +141,9 @@ export class RepairBed implements AsyncDisposable {
     new DataView(memory, byteOffset).setUint32(0, seed);
     using prepared = await stripes.prepare(buffer, size, { scheme, secret: new Uint8Array(32) });
     const { stripe, schemeNumber, chunkBytes } = prepared;
-    const inode = this.#nextInode++;
+    const inode = given.inode ?? this.#nextInode++;
     const holder = { volume: VOLUME, inode };
-    const session = await references.openSession(`writer ${inode}`);
+    const session = given.session ?? (await references.openSession(`writer ${inode}`));
     const wanted = { stripe, schemeNumber, chunkBytes };
     const [added] = await references.add({ session, holder, stripes: [wanted] });
     await stripes.spread(prepared, { generation: added!.generation });
@@ -263,4 +264,7 @@ interface PutOptions {
   readonly size?: number;
   readonly scheme?: Scheme;
   readonly commits?: boolean;
+  /** The holder, when it is to be a certain one. */
+  readonly inode?: Inode;
+  readonly session?: Session;
 }

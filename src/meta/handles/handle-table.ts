@@ -9,12 +9,13 @@
  * Invariants:
  * 1. No session ends before a whole lease has passed, in this memory, since its last sign of life.
  * 2. An inode that a session was told to have open is open here until that session closes it or
- *    ends; in the reclaim window every inode is.
+ *    ends; in the reclaim window every inode is, while there is a session.
  */
 import { errorMessage, LIMITS } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellView } from '../cells/cell.ts';
 import type { Executor } from '../cells/executor.ts';
+import type { Rows } from '../cells/overlay.ts';
 import { SLOT_COUNT } from '../cells/rows.ts';
 import type { Inode } from '../namespace/namespace.ts';
 import type { SessionId, SessionState } from './handles.ts';
@@ -22,7 +23,13 @@ import { sweepLeases } from './lease-ops.ts';
 import { LockLines } from './lock-lines.ts';
 import { sweepLocks } from './lock-ops.ts';
 import { Recalls } from './recalls.ts';
-import { endSession, forgetSessions, liveSessions, sessionsThatAreOver } from './session-ops.ts';
+import {
+  endSession,
+  forgetSessions,
+  hasSessions,
+  liveSessions,
+  sessionsThatAreOver,
+} from './session-ops.ts';
 
 /** Slots looked through in one operation. */
 const SLOTS_PER_SWEEP = 256;
@@ -71,10 +78,14 @@ export class HandleTable {
     return this.#recalls;
   }
 
-  /** Whether somebody has the inode open, or may have. */
-  isOpen(inode: Inode): boolean {
+  /**
+   * Whether somebody has the inode open, or may have.
+   * @param rows of the cell: without sessions nobody can be about to say so.
+   */
+  isOpen(inode: Inode, rows?: Rows): boolean {
     const { opens, reclaimUntilMs } = this.#current();
-    return opens.has(inode) || this.#options.env.clock.monotonic() < reclaimUntilMs;
+    if (opens.has(inode)) return true;
+    return this.#options.env.clock.monotonic() < reclaimUntilMs && (!rows || hasSessions(rows));
   }
 
   state(): SessionState {

@@ -9,7 +9,8 @@ import type { Executor } from '../cells/executor.ts';
 import type { Inode } from '../namespace/namespace.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
 import type { DirectoryLease, LeaseClaim } from './handles.ts';
-import { endLease, isLeaseOf, leaseToRecall } from './lease-ops.ts';
+import { endLease, leaseToRecall } from './lease-ops.ts';
+import { isLeaseOf } from './lease-rows.ts';
 import { within } from './within.ts';
 
 interface Recall {

@@ -88,6 +88,11 @@ export function liveSessions(rows: Rows): SessionRecord[] {
     .map(({ session, node, openedAtMs }) => ({ session, node, openedAtMs }));
 }
 
+/** Whether any is live. */
+export function hasSessions(rows: Rows): boolean {
+  return allSessions(rows).some(({ isOver }) => !isOver);
+}
+
 /** Sessions whose locks and leases are to be swept. */
 export function sessionsThatAreOver(rows: Rows): SessionId[] {
   return allSessions(rows)

@@ -8,7 +8,15 @@ import {
   recharge,
   saveInode,
 } from './inode-ops.ts';
-import { changedRow, checkDirectory, checkName, linksOf, posixOf, statusOf } from './link-ops.ts';
+import {
+  changedRow,
+  checkDirectory,
+  checkName,
+  keepDirectory,
+  linksOf,
+  posixOf,
+  statusOf,
+} from './link-ops.ts';
 import type { Inode } from './namespace.ts';
 import { checkUnlinkable } from './retention.ts';
 import {
@@ -89,7 +97,7 @@ export function setQuota(rows: Overlay, directory: Inode, quota: Quota | undefin
   if (!value && !quota) return;
   const usage = value ? decodeQuota(value).usage : { bytes: 0, inodes: 0 };
   rows.put(quotaKey(directory), encodeQuota({ quota, usage }));
-  if (row.isImplicit) saveInode(rows, { ...row, isImplicit: false });
+  keepDirectory(rows, row);
 }
 
 export function getQuota(

@@ -260,6 +260,11 @@ export function finishLooseStripes(rows: Overlay, { inode, holder, stripes }: Lo
   }
 }
 
+export function committedWrites(rows: Overlay, writes: readonly Inode[]): readonly Inode[] {
+  rows.need(writes.map(writeKey));
+  return writes.filter((write) => rows.get(writeKey(write)));
+}
+
 export function forgetWrites(rows: Overlay, writes: readonly Inode[]): void {
   for (const write of writes) {
     if (rows.get(writeKey(write))) rows.delete(writeKey(write));

@@ -6,6 +6,7 @@
  * the sum over the inodes that are charged to it or to a directory which is charged to it.
  */
 import { assert, HoldfastError, type ObjectId } from '../../base/index.ts';
+import type { LeaseClaim } from '../handles/handles.ts';
 import type { Inode, InodeRecord, Nearness } from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import * as keys from './namespace-rows.ts';
@@ -36,7 +37,9 @@ export interface Circumstances {
   /** By the steward's clock. */
   readonly nowMs: number;
   /** Whether somebody may have an inode of this cell open; when left out nobody has any. */
-  readonly isOpen?: ((inode: Inode) => boolean) | undefined;
+  readonly isOpen?: ((inode: Inode, rows: Rows) => boolean) | undefined;
+  /** Of a batch of who holds directory leases, by directory. */
+  readonly claims?: ReadonlyMap<Inode, LeaseClaim> | undefined;
   /** Of a directory that is to lie elsewhere than its parent. */
   readonly randomSlot?: number | undefined;
   readonly fault?: NamespaceFault | undefined;
@@ -66,7 +69,7 @@ export function mayBeOpen(rows: Rows, inode: Inode, { isOpen }: Circumstances): 
   if (!isOpen) return false;
   const [from, to] = rows.slots ?? [0, SLOT_COUNT];
   const slot = keys.slotOfInode(inode);
-  return slot < from || slot >= to || isOpen(inode);
+  return slot < from || slot >= to || isOpen(inode, rows);
 }
 
 export function recordsOf(

@@ -7,6 +7,9 @@
  * ('O'), or an object without a key.
  */
 import { bytesEqual, HoldfastError } from '../../base/index.ts';
+import { checkDirectoryLease } from '../handles/lease-rows.ts';
+import { clearLocks } from '../handles/lock-ops.ts';
+import { hasRawKeysOrUploads, removeRawKey } from '../uploads/raw-key-links.ts';
 import type { Inode, Release } from './namespace.ts';
 import { ROOT_INODE } from './namespace.ts';
 import * as keys from './namespace-rows.ts';
@@ -44,6 +47,25 @@ export function checkDirectory(rows: Rows, directory: Inode): InodeRow {
   return row;
 }
 
+/**
+ * Every operation on the entries of a directory begins with it.
+ * @throws HF_LEASED when somebody else holds the directory's lease; HF_FENCED when the claim on it
+ *   counts no more.
+ */
+export function checkLease(rows: Rows, directory: Inode, { claims }: Circumstances): void {
+  checkDirectoryLease(rows, directory, claims?.get(directory));
+}
+
+/** The same, and as {@link checkDirectory}. */
+export function checkEntriesOf(
+  rows: Rows,
+  directory: Inode,
+  circumstances: Circumstances,
+): InodeRow {
+  checkLease(rows, directory, circumstances);
+  return checkDirectory(rows, directory);
+}
+
 export function findEntry(rows: Rows, directory: Inode, name: Uint8Array): InodeRow | undefined {
   const value = rows.get(keys.direntKey(directory, name));
   return value && namedInode(rows, keys.decodeInodeNumber(value, 'directory entry'));
@@ -65,8 +87,10 @@ export function entriesOf(
   return found.map(({ name, inode }) => ({ name, row: namedInode(rows, inode) }));
 }
 
-export function isEmpty(rows: Rows, directory: Inode): boolean {
-  return !hasRowWithin(rows, keys.direntKey(directory));
+/** Whether nothing is in a directory that is to go: no entry, raw key or upload. */
+export function isEmpty(rows: Rows, directory: Inode, circumstances: Circumstances): boolean {
+  checkLease(rows, directory, circumstances);
+  return !hasRowWithin(rows, keys.direntKey(directory)) && !hasRawKeysOrUploads(rows, directory);
 }
 
 /** Where the inode's names are. */
@@ -141,13 +165,20 @@ export function touchDirectory(
 /** Removes an implicit directory without entries, and those above it that have none then. */
 export function vanish(rows: Overlay, directory: Inode, circumstances: Circumstances): void {
   const row = namedInode(rows, directory);
-  if (!row.isImplicit || directory === ROOT_INODE || !isEmpty(rows, directory)) return;
+  if (!row.isImplicit || directory === ROOT_INODE) return;
+  if (!isEmpty(rows, directory, circumstances)) return;
   const [above] = linksOf(rows, directory);
   if (!above) throw new HoldfastError('HF_CORRUPT', 'an implicit directory has no back-link');
+  checkLease(rows, above.directory, circumstances);
   removeLink(rows, above, directory);
   letGo(rows, row, circumstances);
   touchDirectory(rows, above.directory, circumstances, { directories: -1 });
   vanish(rows, above.directory, circumstances);
+}
+
+/** A directory does not vanish with its last entry any more. */
+export function keepDirectory(rows: Overlay, row: InodeRow): void {
+  if (row.isImplicit) saveInode(rows, { ...row, isImplicit: false });
 }
 
 // The last link.
@@ -165,6 +196,7 @@ export function unlinkEntry(
     saveInode(rows, after);
     return { row: after, release: undefined };
   }
+  if (row.objectId) removeRawKey(rows, row.objectId);
   return letGo(rows, row, circumstances);
 }
 
@@ -204,6 +236,7 @@ export function removeObjectRows(rows: Overlay, { inode, objectId, addressKey }:
 export function discard(rows: Overlay, row: InodeRow, wasObject = false): Release | undefined {
   const { inode, type } = row;
   deleteInode(rows, row);
+  clearLocks(rows, inode);
   for (const { key } of rows.range(prefixRange(xattrKey(inode)))) rows.delete(key);
   if (type === 'symlink') rows.delete(targetKey(inode));
   if (type === 'directory' && rows.get(quotaKey(inode))) rows.delete(quotaKey(inode));

@@ -52,6 +52,17 @@ export function namespaceOf(
   steward: Executor,
   now: () => operations.Circumstances,
 ): Omit<Namespace, typeof Symbol.asyncDispose> {
+  return { ...namesOf(steward, now), ...objectsOf(steward, now), ...releasesOf(steward) };
+}
+
+/** Inodes, and the entries that name them. */
+function namesOf(
+  steward: Executor,
+  now: () => operations.Circumstances,
+): Pick<
+  Namespace,
+  'allocateInodes' | 'record' | 'records' | 'lookup' | 'makeDirectory' | 'list' | 'entryOf'
+> {
   return {
     async allocateInodes(count, near) {
       assert(count >= 1 && count <= ALLOCATION_MAX, 'a call takes a bounded count of numbers');
@@ -66,16 +77,41 @@ export function namespaceOf(
       assert(inodes.length <= LIMITS.listPageMax, 'a call asks for a page of records');
       return await steward.execute((rows) => recordsOf(rows, inodes));
     },
-    lookup: (directory, name) =>
-      steward.execute((rows) => operations.lookup(rows, directory, name)),
-    async makeDirectory(request) {
+    async lookup(directory, name) {
       const at = now(); // once: an operation may run several times
+      return await steward.execute((rows) => operations.lookup(rows, { directory, name }, at));
+    },
+    async makeDirectory(request) {
+      const at = now();
       return await steward.execute((rows) => operations.makeDirectory(rows, request, at));
     },
-    list: ({ directory, after, limit }) =>
-      steward.execute((rows) =>
-        operations.list(rows, { directory, after, limit: pageLimit(limit) }),
-      ),
+    async list({ directory, after, limit }) {
+      const at = now();
+      const page = { directory, after, limit: pageLimit(limit) };
+      return await steward.execute((rows) => operations.list(rows, page, at));
+    },
+    entryOf: (inode) => steward.execute((rows) => operations.entryOf(rows, inode)),
+  };
+}
+
+/** Objects and their content. */
+function objectsOf(
+  steward: Executor,
+  now: () => operations.Circumstances,
+): Pick<
+  Namespace,
+  | 'object'
+  | 'objectsByAddress'
+  | 'listObjects'
+  | 'extents'
+  | 'stageExtents'
+  | 'commitObject'
+  | 'reencodeObject'
+  | 'removeObject'
+  | 'protect'
+  | 'usage'
+> {
+  return {
     async object(id) {
       assert(isHexId(id), 'an object id is 32 hexadecimal digits');
       return await steward.execute((rows) => operations.object(rows, id));
@@ -86,7 +122,6 @@ export function namespaceOf(
     },
     listObjects: ({ after, limit }) =>
       steward.execute((rows) => operations.listObjects(rows, { after, limit: pageLimit(limit) })),
-    entryOf: (inode) => steward.execute((rows) => operations.entryOf(rows, inode)),
     extents: (inode, from = { encoding: 0, offset: 0 }) =>
       steward.execute((rows) => extentsFrom(rows, { inode, from, limit: LIMITS.listPageMax })),
     stageExtents: (inode, extents) => steward.execute((rows) => stageExtents(rows, inode, extents)),
@@ -107,15 +142,21 @@ export function namespaceOf(
       return await steward.execute((rows) => operations.removeObject(rows, id, at));
     },
     protect: (retention) => steward.execute((rows) => protect(rows, retention)),
-    refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
-    releases: () => steward.execute(operations.releases),
-    finishRelease: (release, places) =>
-      steward.execute((rows) => operations.finishRelease(rows, release, places)),
     usage: () =>
       steward.execute((rows) => {
         const { objectCount, contentBytes } = operations.usage(rows);
         return { objectCount, contentBytes };
       }),
+  };
+}
+
+/** What is left of inodes that are gone, or will never be. */
+function releasesOf(steward: Executor): Pick<Namespace, 'refuse' | 'releases' | 'finishRelease'> {
+  return {
+    refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
+    releases: () => steward.execute(operations.releases),
+    finishRelease: (release, places) =>
+      steward.execute((rows) => operations.finishRelease(rows, release, places)),
   };
 }
 

@@ -36,7 +36,8 @@ import {
 import {
   addLink,
   changedRow,
-  checkDirectory,
+  checkEntriesOf,
+  checkLease,
   checkName,
   entriesOf,
   findEntry,
@@ -53,6 +54,7 @@ import {
 import { EMPTY_DIRECTORY_LINKS, newPosix, type PosixPart } from './posix-part.ts';
 import { checkRemovable, checkReplaceable } from './retention.ts';
 import { looseKey, nameOfXattr, writeKey, xattrKey } from './tree-rows.ts';
+import { removeRawKey } from '../uploads/raw-key-links.ts';
 import { EMPTY_VALUE, hasRowWithin, keyAfter, prefixRange, rowsOfTag } from '../cells/rows.ts';
 
 export type { Circumstances, NamespaceFault } from './inode-ops.ts';
@@ -69,7 +71,12 @@ export function makeRoot(
   saveInode(rows, directoryRow(ROOT_INODE, parts, { nowMs }));
 }
 
-export function lookup(rows: Rows, directory: Inode, name: Uint8Array): Dirent | undefined {
+export function lookup(
+  rows: Rows,
+  { directory, name }: BackLink,
+  circumstances: Circumstances,
+): Dirent | undefined {
+  checkLease(rows, directory, circumstances);
   const row = findEntry(rows, directory, name);
   return row && { name, record: keys.recordOf(row) };
 }
@@ -81,7 +88,7 @@ export function makeDirectory(
 ): Dirent {
   const { parent, name } = request;
   checkName(name);
-  const above = checkDirectory(rows, parent);
+  const above = checkEntriesOf(rows, parent, circumstances);
   const present = findEntry(rows, parent, name);
   if (present && present.type !== 'directory') throw new HoldfastError('HF_NOT_DIRECTORY');
   if (present) return { name, record: keys.recordOf(present) };
@@ -125,7 +132,9 @@ export function entryOf(rows: Rows, inode: Inode): BackLink | undefined {
 export function list(
   rows: Overlay,
   request: { directory: Inode; after?: Uint8Array | undefined; limit: number },
+  circumstances: Circumstances,
 ): readonly Dirent[] {
+  checkLease(rows, request.directory, circumstances);
   return entriesOf(rows, request).map(({ name, row }) => ({ name, record: keys.recordOf(row) }));
 }
 
@@ -173,15 +182,16 @@ export function commitObject(
   commit: ObjectCommit,
   circumstances: Circumstances,
 ): readonly Release[] {
-  const { inode, entry } = commit;
+  const { inode, entry, objectId } = commit;
   const { nowMs, fault } = circumstances;
   extents.checkUncommitted(rows, inode);
   checkSchemes(commit);
   if (entry) checkName(entry.name);
-  const directory = entry && checkDirectory(rows, entry.directory);
+  const directory = entry && checkEntriesOf(rows, entry.directory, circumstances);
   const { byId, byEntry } = findStanding(rows, commit, fault);
   extents.commitExtents(rows, commit, fault === 'first-encoding-only');
-  const left = byId ? linksOf(rows, byId.inode) : [];
+  const left = byId ? linksToChange(rows, byId.inode, circumstances) : [];
+  if (byId) removeRawKey(rows, objectId);
   const released = [
     byId && removeAll(rows, byId, circumstances),
     byEntry && unlinkEntry(rows, { row: byEntry, at: entry as BackLink }, circumstances).release,
@@ -210,6 +220,13 @@ function objectPosix(
 ): PosixPart {
   const own = { mode: 0o644, uid: 0, gid: 0, linkCount: 1 };
   return newPosix({ ...own, storedBytes: sizeBytes, quotaDirectory }, nowMs);
+}
+
+/** All links of an inode, each of which is to go or to change. @throws HF_LEASED, HF_FENCED. */
+function linksToChange(rows: Rows, inode: Inode, circumstances: Circumstances): BackLink[] {
+  const links = linksOf(rows, inode);
+  for (const { directory } of links) checkLease(rows, directory, circumstances);
+  return links;
 }
 
 /** An object with all its links; its directories are the caller's to leave. */
@@ -247,7 +264,7 @@ export function reencodeObject(
   }
   extents.commitExtents(rows, request);
   const { posix } = changedRow(rows, old, nowMs);
-  const links = linksOf(rows, replaces);
+  const links = linksToChange(rows, replaces, circumstances);
   for (const { key, value } of rows.range(prefixRange(xattrKey(replaces)))) {
     rows.put(xattrKey(inode, nameOfXattr({ key, value })), value);
   }
@@ -324,7 +341,8 @@ export function removeObject(rows: Overlay, id: ObjectId, circumstances: Circums
   const row = findObject(rows, id);
   if (!row) throw new HoldfastError('HF_NOT_FOUND', 'there is no such object');
   checkRemovable(rows, row, circumstances.nowMs);
-  const links = linksOf(rows, row.inode);
+  const links = linksToChange(rows, row.inode, circumstances);
+  removeRawKey(rows, id);
   removeAll(rows, row, circumstances);
   for (const { directory } of links) leaveDirectory(rows, directory, circumstances);
   return { inode: row.inode };

@@ -36,8 +36,8 @@ export function rename(
   circumstances: Circumstances,
 ): Removal | undefined {
   const { from, to, flag } = request;
-  const source = givenAt(rows, from);
-  checkPlace(rows, to);
+  const source = givenAt(rows, from, circumstances);
+  checkPlace(rows, to, circumstances);
   const target = seenAt(rows, to);
   if (flag === 'noReplace' && target) throw new HoldfastError('HF_EXISTS');
   if (flag === 'exchange' && !target) throw new HoldfastError('HF_NOT_FOUND');
@@ -63,7 +63,7 @@ function moveOver(
   { target, circumstances }: { target: Seen | undefined; circumstances: Circumstances },
 ): Removal | undefined {
   const { row, from, to } = move;
-  if (target) checkReplacement(rows, row, target.row);
+  if (target) checkReplacement(rows, { source: row, target: target.row }, circumstances);
   checkMovable(rows, move, circumstances);
   const removal = target && replaced(rows, to, { target, circumstances });
   removeLink(rows, linkAt(from, move.name), row.inode);
@@ -115,21 +115,29 @@ function linkAt({ directory }: Place, name: Uint8Array): BackLink {
   return { directory, name };
 }
 
-function addMoved(rows: Overlay, { row, from, to }: Move, { nowMs }: Circumstances): void {
+function addMoved(rows: Overlay, { row, from, to }: Move, circumstances: Circumstances): void {
   const { directory, name, directoryName } = to;
   const isNear = from.directory === directory;
-  const charged = isNear ? {} : { quotaDirectory: quotaWithin(rows, checkPlace(rows, to)) };
-  saveInode(rows, changedRow(rows, row, nowMs, charged));
+  const charged = isNear
+    ? {}
+    : { quotaDirectory: quotaWithin(rows, checkPlace(rows, to, circumstances)) };
+  saveInode(rows, changedRow(rows, row, circumstances.nowMs, charged));
   const asDirectory = row.type === 'directory';
   addLink(rows, { directory, name: asDirectory ? directoryName : name }, row.inode);
 }
 
 /** @throws HF_IS_DIRECTORY, HF_NOT_DIRECTORY, HF_NOT_EMPTY, HF_WORM. */
-function checkReplacement(rows: Rows, source: InodeRow, target: InodeRow): void {
+function checkReplacement(
+  rows: Rows,
+  { source, target }: { source: InodeRow; target: InodeRow },
+  circumstances: Circumstances,
+): void {
   const isDirectory = target.type === 'directory';
   if (isDirectory && source.type !== 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
   if (!isDirectory && source.type === 'directory') throw new HoldfastError('HF_NOT_DIRECTORY');
-  if (isDirectory && !isEmpty(rows, target.inode)) throw new HoldfastError('HF_NOT_EMPTY');
+  if (isDirectory && !isEmpty(rows, target.inode, circumstances)) {
+    throw new HoldfastError('HF_NOT_EMPTY');
+  }
   if (!isDirectory) checkReplaceable(rows, [target]);
 }
 
@@ -155,16 +163,17 @@ function replaced(
  *
  * @throws HF_WORM, HF_CROSS_TREE.
  */
-function checkMovable(rows: Rows, { row, from, to }: Move, { nowMs }: Circumstances): void {
-  checkUnlinkable(rows, row, nowMs);
-  const isFull = row.type === 'directory' && !isEmpty(rows, row.inode);
-  if (isFull && retentionOf(rows)) {
+function checkMovable(rows: Rows, { row, from, to }: Move, circumstances: Circumstances): void {
+  checkUnlinkable(rows, row, circumstances.nowMs);
+  const isFull = (): boolean =>
+    row.type === 'directory' && !isEmpty(rows, row.inode, circumstances);
+  if (retentionOf(rows) && isFull()) {
     throw new HoldfastError('HF_WORM', 'the volume is WORM: only empty directories are renamed');
   }
   if (from.directory === to.directory) return;
   const { quotaDirectory, linkCount } = posixOf(rows, row);
-  if (quotaWithin(rows, checkPlace(rows, to)) === quotaDirectory) return;
-  if (isFull || (row.type !== 'directory' && linkCount > 1)) {
+  if (quotaWithin(rows, checkPlace(rows, to, circumstances)) === quotaDirectory) return;
+  if (isFull() || (row.type !== 'directory' && linkCount > 1)) {
     throw new HoldfastError('HF_CROSS_TREE', 'it is under another quota there');
   }
 }

@@ -19,7 +19,8 @@ import {
 import {
   addLink,
   changedRow,
-  checkDirectory,
+  checkEntriesOf,
+  checkLease,
   checkName,
   discard,
   entriesOf,
@@ -70,11 +71,15 @@ export interface Seen {
   readonly row: InodeRow;
 }
 
-/** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY, HF_BAD_ARGUMENT. */
-export function checkPlace(rows: Rows, { directory, name, directoryName }: Place): InodeRow {
+/** @throws HF_LEASED, HF_FENCED, HF_NOT_FOUND, HF_NOT_DIRECTORY, HF_BAD_ARGUMENT. */
+export function checkPlace(
+  rows: Rows,
+  { directory, name, directoryName }: Place,
+  circumstances: Circumstances,
+): InodeRow {
   checkName(name);
   checkName(directoryName);
-  return checkDirectory(rows, directory);
+  return checkEntriesOf(rows, directory, circumstances);
 }
 
 /** A directory hides what is none. */
@@ -86,16 +91,16 @@ export function seenAt(rows: Rows, { directory, name, directoryName }: Place): S
 }
 
 /** @throws HF_NOT_FOUND. */
-export function givenAt(rows: Rows, place: Place): Seen {
-  checkPlace(rows, place);
+export function givenAt(rows: Rows, place: Place, circumstances: Circumstances): Seen {
+  checkPlace(rows, place, circumstances);
   const seen = seenAt(rows, place);
   if (!seen) throw new HoldfastError('HF_NOT_FOUND');
   return seen;
 }
 
 /** @returns the directory's row. @throws HF_EXISTS. */
-function checkFree(rows: Rows, place: Place): InodeRow {
-  const directory = checkPlace(rows, place);
+function checkFree(rows: Rows, place: Place, circumstances: Circumstances): InodeRow {
+  const directory = checkPlace(rows, place, circumstances);
   if (seenAt(rows, place)) throw new HoldfastError('HF_EXISTS');
   return directory;
 }
@@ -104,8 +109,12 @@ export function entryAt(rows: Rows, { name, row }: Seen): TreeEntry {
   return { name, status: statusOf(rows, row) };
 }
 
-export function lookup(rows: Rows, place: Place): TreeEntry | undefined {
-  checkPlace(rows, place);
+export function lookup(
+  rows: Rows,
+  place: Place,
+  circumstances: Circumstances,
+): TreeEntry | undefined {
+  checkPlace(rows, place, circumstances);
   const seen = seenAt(rows, place);
   return seen && entryAt(rows, seen);
 }
@@ -123,7 +132,9 @@ export function parentOf(rows: Rows, directory: Inode): Inode {
 export function listAttributes(
   rows: Overlay,
   request: { directory: Inode; after?: Uint8Array | undefined; limit: number },
+  circumstances: Circumstances,
 ): readonly TreeEntry[] {
+  checkLease(rows, request.directory, circumstances);
   const { type } = givenInode(rows, request.directory);
   if (type !== 'directory') throw new HoldfastError('HF_NOT_DIRECTORY');
   return entriesOf(rows, request).map((entry) => entryAt(rows, entry));
@@ -139,7 +150,7 @@ export function makeNode(
   const { place, type, target } = request;
   checkOwnership(request);
   checkKind(request);
-  const directory = place && checkFree(rows, place);
+  const directory = place && checkFree(rows, place, circumstances);
   const inode = takeNumber(rows, request, place ? slotOfInode(place.directory) : 0);
   const row: InodeRow = {
     ...nodeRow(inode, request, circumstances),
@@ -190,7 +201,7 @@ export function makeDirectory(
 ): TreeEntry {
   const { place, salt, attributes = EMPTY } = request;
   checkOwnership(request);
-  const above = checkFree(rows, place);
+  const above = checkFree(rows, place, circumstances);
   const slot = slotOfNewDirectory(rows, place.directory, circumstances);
   const inode = takeNumber(rows, request, slot);
   const parts = { ...ownershipOf(request), quotaDirectory: quotaWithin(rows, above) };
@@ -254,11 +265,12 @@ export function link(
   { inode, place }: { inode: Inode; place: Place },
   circumstances: Circumstances,
 ): InodeStatus {
+  checkLease(rows, place.directory, circumstances);
   const before = givenInode(rows, inode);
   if (before.type === 'directory') {
     throw new HoldfastError('HF_DENIED', 'a directory has one name');
   }
-  const directory = checkFree(rows, place);
+  const directory = checkFree(rows, place, circumstances);
   const { linkCount, quotaDirectory } = posixOf(rows, before);
   if (linkCount >= LINKS_MAX) throw new HoldfastError('HF_TOO_MANY_LINKS');
   const quota = quotaWithin(rows, directory);
@@ -277,7 +289,7 @@ export function link(
 }
 
 export function unlink(rows: Overlay, place: Place, circumstances: Circumstances): Removal {
-  const { name, row } = givenAt(rows, place);
+  const { name, row } = givenAt(rows, place, circumstances);
   if (row.type === 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
   checkUnlinkable(rows, row, circumstances.nowMs);
   const { directory } = place;
@@ -291,9 +303,9 @@ export function removeDirectory(
   place: Place,
   circumstances: Circumstances,
 ): InodeStatus {
-  const { row } = givenAt(rows, place);
+  const { row } = givenAt(rows, place, circumstances);
   if (row.type !== 'directory') throw new HoldfastError('HF_NOT_DIRECTORY');
-  if (!isEmpty(rows, row.inode)) throw new HoldfastError('HF_NOT_EMPTY');
+  if (!isEmpty(rows, row.inode, circumstances)) throw new HoldfastError('HF_NOT_EMPTY');
   const { directory, directoryName: name } = place;
   removeLink(rows, { directory, name }, row.inode);
   const left = letGo(rows, row, circumstances);

@@ -153,6 +153,10 @@ export const TREE_METHODS: CellMethods<Tree> = {
     v.object({ status, wasBase: v.boolean() }),
     ([of]) => slotOfInode(of.inode),
   ),
+  committedWrites: reads(v.tuple([pageOfInodes]), v.array(inode), {
+    ...byInodes,
+    join: partsConcatenated,
+  }),
   forgetWrites: changes(v.tuple([pageOfInodes]), v.void(), { ...byInodes, join: nothing }),
   looseInodes: reads(v.tuple([scanPage]), v.array(inode), scan),
   looseStripes: changes(v.tuple([inode]), v.array(loose), ofInode),

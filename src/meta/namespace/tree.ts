@@ -259,6 +259,8 @@ export interface Tree {
    *   when `isOnlyOnBase` and the inode was changed; HF_BAD_ARGUMENT; HF_IS_DIRECTORY.
    */
   commitExtents(commit: ContentCommit): Promise<CommittedContent>;
+  /** Which of these numbers are writes that were committed, and are not forgotten. */
+  committedWrites(writes: readonly Inode[]): Promise<readonly Inode[]>;
   /** The references of these writes are confirmed, so that nobody asks for them any more. */
   forgetWrites(writes: readonly Inode[]): Promise<void>;
 

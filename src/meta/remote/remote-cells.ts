@@ -1,5 +1,6 @@
 /**
- * {@link Namespace} and {@link References} of a steward on another node, with the same contracts.
+ * {@link Namespace}, {@link Tree} and {@link References} of a steward on another node, with the same
+ * contracts.
  * Reads that got no answer are asked once more; a change that got none is HF_UNKNOWN_OUTCOME.
  */
 import { errorMessage, HoldfastError } from '../../base/index.ts';
@@ -7,11 +8,14 @@ import { RemoteCalls, type RemoteCallsOptions } from '../../log/index.ts';
 import { type AnyMethod, checked } from './cell-methods.ts';
 import type { Namespace } from '../namespace/namespace.ts';
 import { NAMESPACE_METHODS } from '../namespace/namespace-wire.ts';
+import type { Tree } from '../namespace/tree.ts';
+import { TREE_METHODS } from '../namespace/tree-wire.ts';
 import type { References } from '../references/references.ts';
 import { REFERENCE_METHODS } from '../references/references-wire.ts';
 import { decodeValue, encodeValue } from './wire-value.ts';
 
 export const NAMESPACE_SERVICE = 'namespace';
+export const TREE_SERVICE = 'tree';
 export const REFERENCES_SERVICE = 'references';
 
 type RemoteCellOptions = Omit<RemoteCallsOptions, 'service'>;
@@ -21,6 +25,15 @@ export function remoteNamespace(options: RemoteCellOptions & { volume: string })
   const { volume, ...where } = options;
   const calls = new RemoteCalls({ ...where, service: NAMESPACE_SERVICE });
   return remoteCell<Namespace>(calls, NAMESPACE_METHODS, [volume]);
+}
+
+/** The tree of a volume, of which `serveTrees` knows. */
+export function remoteTree(
+  options: RemoteCellOptions & { volume: string },
+): Tree & AsyncDisposable {
+  const { volume, ...where } = options;
+  const calls = new RemoteCalls({ ...where, service: TREE_SERVICE });
+  return remoteCell<Tree & AsyncDisposable>(calls, TREE_METHODS, [volume]);
 }
 
 export function remoteReferences(options: RemoteCellOptions): References {

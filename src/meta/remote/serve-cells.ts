@@ -9,9 +9,11 @@ import type { Network } from '../../net/index.ts';
 import { type AnyMethod, checked } from './cell-methods.ts';
 import type { Namespace } from '../namespace/namespace.ts';
 import { NAMESPACE_METHODS } from '../namespace/namespace-wire.ts';
+import type { Tree } from '../namespace/tree.ts';
+import { TREE_METHODS } from '../namespace/tree-wire.ts';
 import type { References } from '../references/references.ts';
 import { REFERENCE_METHODS } from '../references/references-wire.ts';
-import { NAMESPACE_SERVICE, REFERENCES_SERVICE } from './remote-cells.ts';
+import { NAMESPACE_SERVICE, REFERENCES_SERVICE, TREE_SERVICE } from './remote-cells.ts';
 import { decodeValue, encodeValue } from './wire-value.ts';
 
 export interface ServeNamespacesOptions {
@@ -19,6 +21,11 @@ export interface ServeNamespacesOptions {
   readonly namespaceOf: (volume: string) => Namespace | undefined;
   /** Whether a node holds the volume. */
   readonly mayServe: (from: NodeId, volume: string) => boolean;
+}
+
+export interface ServeTreesOptions extends Pick<ServeNamespacesOptions, 'mayServe'> {
+  /** The tree of a volume; `undefined` when this node is not its steward. */
+  readonly treeOf: (volume: string) => Tree | undefined;
 }
 
 export interface ServeReferencesOptions {
@@ -32,15 +39,28 @@ export function serveNamespaces(
   network: Pick<Network, 'handle'>,
   { namespaceOf, mayServe }: ServeNamespacesOptions,
 ): void {
-  answerCell(network, {
-    service: NAMESPACE_SERVICE,
-    methods: NAMESPACE_METHODS,
-    find(from, [volume, ...args]) {
-      if (typeof volume !== 'string') throw new HoldfastError('HF_BAD_ARGUMENT', 'no volume');
-      if (!mayServe(from, volume)) throw denied();
-      return { cell: namespaceOf(volume), args };
-    },
-  });
+  const find = ofVolume(namespaceOf, mayServe);
+  answerCell(network, { service: NAMESPACE_SERVICE, methods: NAMESPACE_METHODS, find });
+}
+
+export function serveTrees(
+  network: Pick<Network, 'handle'>,
+  { treeOf, mayServe }: ServeTreesOptions,
+): void {
+  const find = ofVolume(treeOf, mayServe);
+  answerCell(network, { service: TREE_SERVICE, methods: TREE_METHODS, find });
+}
+
+/** The volume stands before the arguments. */
+function ofVolume(
+  cellOf: (volume: string) => object | undefined,
+  mayServe: ServeNamespacesOptions['mayServe'],
+): ServedCell['find'] {
+  return (from, [volume, ...args]) => {
+    if (typeof volume !== 'string') throw new HoldfastError('HF_BAD_ARGUMENT', 'no volume');
+    if (!mayServe(from, volume)) throw denied();
+    return { cell: cellOf(volume), args };
+  };
 }
 
 export function serveReferences(

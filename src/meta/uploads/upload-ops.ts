@@ -11,13 +11,13 @@ import type { Overlay, Rows } from '../cells/overlay.ts';
 import { EMPTY_VALUE, keyAfter, prefixRange, rowsOfTag } from '../cells/rows.ts';
 import { checkUncommitted, commitExtents } from '../namespace/extent-ops.ts';
 import { type Circumstances, givenInode, namedInode, saveInode } from '../namespace/inode-ops.ts';
-import { checkDirectory, checkName, discard } from '../namespace/link-ops.ts';
+import { checkDirectory, checkName, discard, keepDirectory } from '../namespace/link-ops.ts';
 import type { Inode, InodeRecord, ObjectCommit, Release } from '../namespace/namespace.ts';
 import { commitObject, object, removeObject } from '../namespace/namespace-ops.ts';
 import { decodeInodeNumber, inodeKey, objectKey, recordOf } from '../namespace/namespace-rows.ts';
 import { newPosix } from '../namespace/posix-part.ts';
 import { checkReplaceable } from '../namespace/retention.ts';
-import { addRawKey, objectIdAt, removeRawKey } from './raw-key-links.ts';
+import { addRawKey, objectIdAt } from './raw-key-links.ts';
 import {
   decodeObjectId,
   decodePart,
@@ -55,7 +55,7 @@ export function createUpload(
   { nowMs }: Circumstances,
 ): UploadRecord {
   const { bucket, upload, attributes } = request;
-  checkDirectory(rows, bucket);
+  keepDirectory(rows, checkDirectory(rows, bucket));
   checkAttributes(attributes);
   const isUsed = rows.get(uploadKey(bucket, upload)) ?? rows.get(endedUploadKey(request));
   if (isUsed) throw new HoldfastError('HF_EXISTS', 'there is an upload with this id');
@@ -226,17 +226,13 @@ export function commitRawObject(
 ): readonly Release[] {
   if (commit.entry) throw new HoldfastError('HF_BAD_ARGUMENT', 'an object has one key');
   checkName(place.key);
-  checkDirectory(rows, place.bucket);
+  keepDirectory(rows, checkDirectory(rows, place.bucket));
   const oldId = objectIdAt(rows, place);
   const old = oldId && object(rows, oldId);
   if (old) checkReplaceable(rows, [old]);
   if (old && !commit.mayReplace) throw new HoldfastError('HF_EXISTS');
   const released = [...commitObject(rows, commit, circumstances)];
-  if (oldId !== undefined && oldId !== commit.objectId) {
-    if (old) released.push(removeObject(rows, oldId, circumstances));
-    removeRawKey(rows, oldId);
-  }
-  removeRawKey(rows, commit.objectId); // it may have had another one
+  if (old && oldId !== commit.objectId) released.push(removeObject(rows, oldId, circumstances));
   addRawKey(rows, place, commit.objectId);
   return released;
 }
@@ -251,9 +247,7 @@ export function removeRawObject(
   if (id === undefined || !object(rows, id)) {
     throw new HoldfastError('HF_NOT_FOUND', 'there is no object with this key');
   }
-  const release = removeObject(rows, id, circumstances);
-  removeRawKey(rows, id);
-  return release;
+  return removeObject(rows, id, circumstances);
 }
 
 export function listRawObjects(

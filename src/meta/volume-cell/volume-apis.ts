@@ -12,7 +12,7 @@ import type { Executor } from '../cells/executor.ts';
 import { HandleTable, type HandleTableOptions } from '../handles/handle-table.ts';
 import { handlesOf } from '../handles/handles-cell.ts';
 import type { Handles } from '../handles/handles.ts';
-import { recallingExecutor } from '../handles/recalls.ts';
+import { recallingExecutor } from '../handles/lease-ops.ts';
 import type { Circumstances, NamespaceFault } from '../namespace/inode-ops.ts';
 import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
 import type { Inode, Namespace } from '../namespace/namespace.ts';

@@ -4,6 +4,7 @@
  * whole nodes in this process over a transport in memory, with the etcd that is installed.
  */
 import { readFile } from 'node:fs/promises';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
 import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
@@ -30,7 +31,7 @@ afterEach(async () => {
 function trace(name: string): { readonly log?: Log } {
   if (process.env['TRACE'] === undefined) return {};
   const say = (level: string) => (message: string, fields?: object) =>
-    console.log(new Date().toISOString().slice(17), name, level, message, JSON.stringify(fields));
+    console.log(new Date().toISOString().slice(17), name, level, message, inspect(fields));
   return { log: { debug() {}, info: say('info'), warn: say('warn'), error: say('error') } };
 }
 
@@ -59,6 +60,20 @@ async function untilInRing(...names: readonly string[]): Promise<void> {
     for (const name of names) {
       expect(await placeOf(name)).toMatchObject({ engine: 'etcd', generation: 2 });
     }
+  }, PATIENCE);
+}
+
+/** Names of nodes that it takes for home. */
+async function homesSeenBy(name: string): Promise<string[]> {
+  const listed = await nodes.on(name).call('peers.list', {});
+  return listed.filter(({ isHome }) => isHome).map((node) => node.name);
+}
+
+/** It has the key, and others know it. */
+async function untilMetadataNode(name: string): Promise<void> {
+  await vi.waitFor(async () => {
+    const keyring = await readFile(nodes.at(name, 'keyring.json'), 'utf8');
+    expect(keyring).toContain('metadataKey');
   }, PATIENCE);
 }
 
@@ -110,11 +125,17 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
 
     for (const name of ['d', 'e']) await nodes.join(name, { inviter: 'a', ...trace(name) });
     await untilInRing('d', 'e');
+    for (const name of ['d', 'e']) await untilMetadataNode(name);
     await put('b', 'with five');
 
+    const whileAGoes = new Putting('b', 'while-a-goes');
     await nodes.stop('a');
-    await vi.waitFor(async () => await put('b', 'without a'), PATIENCE);
-    await assertThere('c', [...keys, 'with five', 'without a']);
+    await vi.waitFor(async () => await put('c', 'without a'), PATIENCE);
+    const before = whileAGoes.keys.size;
+    await vi.waitFor(() => expect(whileAGoes.keys.size).toBeGreaterThan(before + 5), PATIENCE);
+    await whileAGoes.end();
+    expect(whileAGoes.errors).toEqual([]);
+    await assertThere('c', [...keys, ...whileAGoes.keys, 'with five', 'without a']);
 
     for (const name of ['b', 'c', 'd', 'e']) await nodes.stop(name);
     await Promise.all(['b', 'c', 'd', 'e'].map((name) => nodes.start(name, trace(name))));
@@ -124,4 +145,40 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
     await nodes.start('a', trace('a'));
     await vi.waitFor(async () => await assertThere('a', ['after all', 'first']), PATIENCE);
   });
+
+  it(
+    'goes on without the home, which is cut off, and is one again later',
+    {
+      timeout: 240_000,
+    },
+    async () => {
+      await nodes.start('a', trace('a'));
+      for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a', ...trace(name) });
+      await untilInRing('a', 'b', 'c');
+      await put('a', 'before');
+      const ids = new Map<string, string>();
+      for (const name of ['a', 'b', 'c']) {
+        const [self] = await nodes.on(name).call('peers.list', {});
+        ids.set(name, self!.id);
+      }
+      expect(await homesSeenBy('b')).toEqual(['a']);
+
+      nodes.net.partition((from, to) => [from, to].includes(ids.get('a') as never));
+      await vi.waitFor(async () => await put('b', 'meanwhile'), PATIENCE);
+      await assertThere('c', ['before', 'meanwhile']);
+      await vi.waitFor(async () => expect(await homesSeenBy('b')).not.toContain('a'), PATIENCE);
+      await expect(put('a', 'alone')).rejects.toMatchObject({ code: expect.any(String) });
+
+      nodes.net.heal();
+      await vi.waitFor(async () => await put('a', 'together'), PATIENCE);
+      const all = ['before', 'meanwhile', 'together'];
+      await vi.waitFor(async () => await assertThere('a', all), PATIENCE);
+      await vi.waitFor(async () => {
+        const seen = new Set<string>();
+        for (const name of ['a', 'b', 'c'])
+          for (const home of await homesSeenBy(name)) seen.add(home);
+        expect([...seen]).toHaveLength(1);
+      }, PATIENCE);
+    },
+  );
 });

@@ -79,9 +79,8 @@ export class HomeClaims {
     return claims;
   }
 
-  /** Whether a node has the metadata role; asks it for its certificate when that is not known. */
-  async isMetadataNode(node: NodeId): Promise<boolean> {
-    await this.#prove(node);
+  /** Whether a node has proved that it has the metadata role. */
+  isMetadataNode(node: NodeId): boolean {
     return this.#issuedAtMs.has(node);
   }
 

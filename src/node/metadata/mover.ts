@@ -16,8 +16,8 @@ export interface MoverOptions {
   readonly env: Env;
   readonly metadata: MovingMetadata;
   readonly whereabouts: Whereabouts;
-  /** The highest generation that a metadata node says it has seen. */
-  readonly heard: () => number;
+  /** The highest generation that is open, as far as can be found out. */
+  readonly heard: () => Promise<number>;
   /** Forms the ring for a generation. @throws HF_UNAVAILABLE while there are too few nodes. */
   readonly form: (generation: number, signal: AbortSignal) => Promise<void>;
   /** Moves what this node carries to a ring that is there, all of it. */
@@ -59,7 +59,7 @@ export class MetadataMover {
   async look(signal: AbortSignal): Promise<void> {
     const { metadata, whereabouts, heard, isRight } = this.#options;
     if (whereabouts.isCarrier) return await this.#begin(signal);
-    await whereabouts.noteRing(heard());
+    await whereabouts.noteRing(await heard());
     if (whereabouts.engine === 'etcd' && !isRight(metadata.now)) await this.#follow();
   }
 

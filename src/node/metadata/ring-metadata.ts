@@ -240,6 +240,7 @@ export class RingMetadata implements Metadata {
     return new RingRepair({
       ...given,
       env,
+      self: options.nodeId,
       cluster,
       network,
       tell,

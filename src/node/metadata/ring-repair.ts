@@ -9,6 +9,7 @@ import { openRepair, remoteRepair, type Repair, type RepairOptions } from '../..
 import type { HomeSeat } from './home-seat.ts';
 
 export interface RingRepairOptions extends RepairOptions {
+  readonly self: NodeId;
   readonly network: Pick<Network, 'call' | 'open'>;
   readonly home: () => NodeId | undefined;
   readonly tell?: ((node: NodeId) => string) | undefined;
@@ -30,8 +31,10 @@ export class RingRepair {
 
   constructor(options: RingRepairOptions) {
     this.#options = options;
-    const { network, home, tell } = options;
-    this.#elsewhere = remoteRepair({ network, steward: home, tell });
+    const { self, network, home, tell } = options;
+    // Who is named as home, and does not know whether it still is, asks nobody.
+    const steward = (): NodeId | undefined => (home() === self ? undefined : home());
+    this.#elsewhere = remoteRepair({ network, steward, tell });
   }
 
   asRepair(): Repair {
@@ -86,7 +89,6 @@ export class RingRepair {
   }
 
   #begin(seat: HomeSeat): Tenure {
-    const { network: _, home: _home, tell: _tell, mendMetadata: _mend, ...options } = this.#options;
-    return { repair: openRepair(options), over: seat.tenure };
+    return { repair: openRepair(this.#options), over: seat.tenure };
   }
 }

@@ -14,6 +14,7 @@ import type { Whereabouts } from '../metadata/whereabouts.ts';
 import { namedLevels, type NodeConfig } from '../node-config.ts';
 import type { RingNodeView } from '../ring/ring-candidates.ts';
 import { RingPart } from '../ring/ring-part.ts';
+import { majorityOf } from '../ring/ring-plan.ts';
 import type { NetworkPart } from './network-part.ts';
 import { isMetadataNode, seekRole } from './role-part.ts';
 
@@ -112,6 +113,20 @@ export class MetadataNode implements AsyncDisposable {
     return !config.metadata && isMetadataNode(keeper);
   }
 
+  /**
+   * Whether the ring needs this node: it has a seat, and another node is to take that, or too few of
+   * the others answer.
+   */
+  isNeeded(): boolean {
+    const { self } = this.#options.part.network;
+    const seats = this.#ring?.record?.members.map(({ node }) => node) ?? [];
+    if (!seats.includes(self)) return false;
+    const others = this.others();
+    const answering = seats.filter((node) => others.includes(node)).length;
+    const isToBeTaken = others.some((node) => !seats.includes(node));
+    return isToBeTaken || answering < majorityOf(seats.length);
+  }
+
   async #become(signal: AbortSignal): Promise<void> {
     const { env, config } = this.#options;
     if (!config.metadata) return;
@@ -132,7 +147,7 @@ export class MetadataNode implements AsyncDisposable {
         folder,
         network,
         program,
-        mayUse: (node) => claims.issuedAtMs(node) !== undefined,
+        mayUse: (node) => claims.isMetadataNode(node),
         others: () => this.others(),
       });
     } catch (error) {

@@ -17,6 +17,7 @@ const VIEW: NodeView = {
   heardMsAgo: null,
   labels: {},
   isHome: false,
+  carriesNames: false,
   storeCount: 0,
   sizeBytes: 0,
   freeBytes: null,

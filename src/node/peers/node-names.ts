@@ -24,6 +24,8 @@ export interface NodeSources {
   readonly self: { readonly name: string; readonly labels: NodeView['labels'] };
   readonly addresses: readonly string[];
   readonly home: NodeId | undefined;
+  /** Whether the home carries all metadata. */
+  readonly isHomeAlone: boolean;
   readonly core: Pick<Core, 'cluster' | 'stores'> | undefined;
   readonly clock: Clock;
 }
@@ -44,7 +46,7 @@ export async function nodeViews(sources: NodeSources): Promise<readonly NodeView
 }
 
 function viewOf(
-  { network, self, addresses, home, core, clock }: NodeSources,
+  { network, self, addresses, home, isHomeAlone, core, clock }: NodeSources,
   about: {
     readonly id: NodeId;
     readonly member: MemberView | undefined;
@@ -53,6 +55,7 @@ function viewOf(
 ): NodeView {
   const { id, member, freeBytes } = about;
   const isSelf = id === network.self;
+  const isHome = id === (home ?? network.self);
   const devices = (core?.cluster.devicesOf(id) ?? []).filter(({ state }) => state !== 'out');
   const answering = devices.filter((device) => freeBytes.has(device.id));
   const free = answering.reduce((sum, device) => sum + freeBytes.get(device.id)!, 0);
@@ -64,7 +67,8 @@ function viewOf(
     rttMs: member?.rttMs ?? null,
     heardMsAgo: member?.heardAtMs === undefined ? null : clock.monotonic() - member.heardAtMs,
     labels: isSelf ? self.labels : levelsOf(member),
-    isHome: id === (home ?? network.self),
+    isHome,
+    carriesNames: isHome && isHomeAlone,
     storeCount: devices.length,
     sizeBytes: sumOf(devices),
     freeBytes: answering.length > 0 ? free : null,

@@ -3,7 +3,7 @@
  * its core with that. A node that is alone has no network. It gets one when it is told an address
  * to listen on, when it invites, and when it has joined; without a restart.
  */
-import { HoldfastError, Mutex, type NodeId } from '../../base/index.ts';
+import { errorCode, HoldfastError, Mutex, type NodeId } from '../../base/index.ts';
 import { leaveCluster, registerSelf, type RemovalOptions } from '../../cluster/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { ClientWork } from './client-work.ts';
@@ -35,6 +35,7 @@ import { succeeding, type Succession, successionOf } from '../metadata/successio
 /** A node that has been drained asks the home to take it out. */
 const LEAVE_METHOD = 'node.leave';
 const LEAVE_DEADLINE_MS = 20_000;
+const LEAVE_RETRY_MS = 500;
 
 export interface OthersOptions {
   readonly env: Env;
@@ -287,10 +288,25 @@ export class Others implements AsyncDisposable {
    */
   async leave(): Promise<void> {
     const part = this.needPart();
+    const { clock } = this.#options.env;
+    const untilMs = clock.monotonic() + LEAVE_DEADLINE_MS;
+    for (;;) {
+      try {
+        await this.#askToLeave(part);
+        return await part.leave();
+      } catch (error) {
+        // A node that has just become home learns it within seconds.
+        const isEarly = errorCode(error) === 'HF_UNSUPPORTED' || this.home === undefined;
+        if (this.isCarrier || !isEarly || clock.monotonic() >= untilMs) throw error;
+        await clock.sleep(LEAVE_RETRY_MS);
+      }
+    }
+  }
+
+  async #askToLeave({ network }: NetworkPart): Promise<void> {
     const { home } = this;
     if (home === undefined) throw new HoldfastError('HF_UNAVAILABLE', 'the home is not known');
-    await part.network.call(home, LEAVE_METHOD, null, { deadlineMs: LEAVE_DEADLINE_MS });
-    await part.leave();
+    await network.call(home, LEAVE_METHOD, null, { deadlineMs: LEAVE_DEADLINE_MS });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,7 +14,7 @@ import {
   type NodeId,
   type VolumeId,
 } from '../../base/index.ts';
-import { Invitations, removeNode } from '../../cluster/index.ts';
+import { Invitations, isAdmin, removeNode } from '../../cluster/index.ts';
 import { decodeInvitation, ROLES, SigningKey } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import { openVolumes } from '../../meta/index.ts';
@@ -58,6 +58,7 @@ export class LocalPeers implements PeerManager {
       self: { name: config.name, labels: namedLevels(config) },
       addresses: part.reachable.map(formatAddress),
       home,
+      isHomeAlone: others.whereabouts.engine === 'local',
       core: heart.core,
       clock: env.clock,
     });
@@ -115,6 +116,7 @@ export class LocalPeers implements PeerManager {
         'this node carries the names: without it nothing could be opened; it cannot leave';
       throw new HoldfastError('HF_DENIED', message);
     }
+    await this.#assertNotLastAdmin();
     const [volume] = await others.removal().grants.onlyHeldBy(self);
     if (volume !== undefined) {
       const records = await openVolumes(heart.needCore().registry).list();
@@ -135,23 +137,32 @@ export class LocalPeers implements PeerManager {
     return await leave(options, run);
   }
 
+  /** @throws HF_DENIED when nobody could invite or remove nodes any more. */
+  async #assertNotLastAdmin(): Promise<void> {
+    const { others, keeper } = this.#options;
+    const admins = (await others.removal().members.list()).filter(isAdmin);
+    if (admins.length !== 1 || admins[0]?.certificate.nodeId !== keeper.nodeId) return;
+    const message =
+      'this node is the only admin node: without it nobody could invite or remove others; ' +
+      'invite another one first: holdfast invite --admin';
+    throw new HoldfastError('HF_DENIED', message);
+  }
+
   /**
-   * What this node has of the metadata is others' to have: its seat in the ring, its cells, its part
-   * as home. They take it once they know that this node is leaving.
+   * What this node has of the metadata is others' to have: its cells, its part as home, and its seat
+   * in the ring, unless the others keep their majority without that.
    */
   async #letGoOfMetadata(signal: AbortSignal | undefined): Promise<void> {
     const { env, heart, others } = this.#options;
     const { metadata } = heart.needCore();
     const untilMs = env.clock.monotonic() + LET_GO_MS;
-    const { ring } = others.metadataNode ?? {};
     for (;;) {
-      const isSeated = ring?.record?.members.some(({ node }) => node === ring.self) ?? false;
       const isHome = metadata.isHome && !((await metadata.resign?.()) ?? false);
-      if (!isHome && !isSeated && (metadata.cellCount?.() ?? 0) === 0) return;
+      const hasCells = (metadata.cellCount?.() ?? 0) > 0;
+      if (!isHome && !hasCells && !(others.metadataNode?.isNeeded() ?? false)) return;
       if (env.clock.monotonic() >= untilMs) {
         const message =
-          'this node keeps a part of the metadata, and no other node takes it: three nodes with ' +
-          'etcd must stay; see: holdfast status';
+          'this node keeps a part of the metadata, and no other node takes it; see: holdfast status';
         throw new HoldfastError('HF_TOO_FEW_STORES', message);
       }
       await env.clock.sleep(LET_GO_LOOK_MS, { signal });
@@ -161,7 +172,8 @@ export class LocalPeers implements PeerManager {
   async remove({ node, isForced }: ControlRequest<'node.remove'>): Promise<NodeView> {
     const { others } = this.#options;
     const view = findNode(await this.#allNodes(), node);
-    assertMayRemove(view, { isForced });
+    const isMovable = others.whereabouts.engine === 'etcd';
+    assertMayRemove(view, { isForced, isMovable });
     if (!this.#options.keeper.keyring.clusterKey) {
       throw new HoldfastError(
         'HF_DENIED',
@@ -226,12 +238,19 @@ export class LocalPeers implements PeerManager {
 /** @throws HF_BAD_ARGUMENT for the node itself, HF_DENIED for the home, HF_BUSY if it may run. */
 export function assertMayRemove(
   { state, isHome, name }: NodeView,
-  { isForced }: { readonly isForced?: boolean | undefined },
+  {
+    isForced,
+    isMovable = false,
+  }: {
+    readonly isForced?: boolean | undefined;
+    /** Whether another node becomes home when this one is gone. */
+    readonly isMovable?: boolean | undefined;
+  },
 ): void {
   if (state === 'self') {
     throw new HoldfastError('HF_BAD_ARGUMENT', 'this is the node itself: holdfast leave');
   }
-  if (isHome) {
+  if (isHome && !isMovable) {
     const message = `${name} carries the names: without it nothing could be opened`;
     throw new HoldfastError('HF_DENIED', message);
   }
@@ -245,7 +264,14 @@ export function assertMayRemove(
 }
 
 function absentView(id: NodeId, name: string, labels: NodeView['labels']): NodeView {
-  const unknown = { addresses: [], rttMs: null, heardMsAgo: null, isHome: false, freeBytes: null };
+  const unknown = {
+    addresses: [],
+    rttMs: null,
+    heardMsAgo: null,
+    isHome: false,
+    carriesNames: false,
+    freeBytes: null,
+  };
   return { id, name, labels, state: 'unknown', storeCount: 0, sizeBytes: 0, ...unknown };
 }
 

@@ -4,6 +4,7 @@
  * while its core is open.
  */
 import {
+  type ChunkId,
   chunkIdParts,
   type DeviceId,
   GROUP_COUNT,
@@ -42,8 +43,8 @@ export interface ServingOptions {
   readonly stores: () => readonly ChunkStore[];
   /** The steward of all groups: deletes are taken from it alone (rulings 3, 13). */
   readonly home: () => NodeId | undefined;
-  /** Whether a node has the metadata role: it lets go of parts of snapshots that it has put. */
-  readonly isMetadataNode?: ((node: NodeId) => Promise<boolean>) | undefined;
+  /** Whether a node has the metadata role: it puts parts of snapshots, and lets go of them. */
+  readonly isMetadataNode?: ((node: NodeId) => boolean) | undefined;
   /** Where content that others put and get here is counted. */
   readonly work?: ClientWork | undefined;
 }
@@ -74,6 +75,7 @@ export class Serving {
     const { env, network, stores, work } = options;
     const { clock } = env;
     const isSteward = (from: NodeId): boolean => from === this.#followHome();
+    const isMetadataNode = (from: NodeId): boolean => options.isMetadataNode?.(from) ?? false;
     const oldestEpoch = (_: DeviceId, group: number): number => {
       this.#followHome();
       return this.wholeEpochs.oldest(group);
@@ -83,11 +85,11 @@ export class Serving {
     serveStores(noted, stores, {
       clock,
       // A record that another puts would be read as one of this node's own log.
-      mayPut: (_, id) => chunkIdParts(id).schemeNumber !== METADATA_SCHEME_NUMBER,
-      mayRemove: (from, id) =>
-        chunkIdParts(id).schemeNumber === METADATA_PART_SCHEME_NUMBER
-          ? (options.isMetadataNode?.(from) ?? false)
-          : isSteward(from),
+      mayPut: (from, id) => {
+        const { schemeNumber } = chunkIdParts(id);
+        return isPart(id) ? isMetadataNode(from) : schemeNumber !== METADATA_SCHEME_NUMBER;
+      },
+      mayRemove: (from, id) => (isPart(id) ? isMetadataNode(from) : isSteward(from)),
       oldestEpoch,
     });
     serveWholeEpochs(network, this.wholeEpochs, { maySay: isSteward });
@@ -180,4 +182,8 @@ export class Serving {
     if (this.#answering) return this.#answering;
     throw new HoldfastError('HF_UNAVAILABLE', 'this node does not serve the metadata now');
   }
+}
+
+function isPart(id: ChunkId): boolean {
+  return chunkIdParts(id).schemeNumber === METADATA_PART_SCHEME_NUMBER;
 }

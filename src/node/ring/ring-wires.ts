@@ -98,6 +98,7 @@ export class RingWires implements AsyncDisposable {
     const arg = { generation, life };
     const { stream } = await this.#options.network.open(node, purpose, arg, {
       deadlineMs: IDLE_MS,
+      purpose: 'prompt',
     });
     return stream;
   }

@@ -327,6 +327,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return count;
   }
 
+  /** @throws HF_NOT_FOUND, HF_WRONG_KEY. */
+  recordOf(name: string): VolumeRecord {
+    return this.#named(name).record;
+  }
+
   objects(name: string): ObjectStore {
     return this.#named(name).objects;
   }

@@ -90,12 +90,15 @@ export function deadlineOf({ clock }: Env): Deadline {
 }
 
 /** A pause that grows with the attempts, by chance shorter, so that two do not meet for ever. */
-export async function pause({ env, signal }: CellCore, attempt: number): Promise<void> {
+export async function pause({ env }: CellCore, attempt: number): Promise<void> {
   const longestMs = Math.min(LIMITS.crossCellPauseMsMax, 2 ** Math.min(attempt, 16));
-  await env.clock.sleep(1 + env.random.below(longestMs), { signal });
+  await env.clock.sleep(1 + env.random.below(longestMs));
 }
 
-/** Asks until there is an answer. @throws HF_INTERRUPTED when there is nobody to ask for. */
+/**
+ * Asks until there is an answer.
+ * @throws HF_INTERRUPTED when there is nobody to ask for any more; HF_BAD_ARGUMENT as answered.
+ */
 export async function persist<Answer>(
   core: CellCore,
   ask: () => Promise<Answer>,
@@ -106,7 +109,8 @@ export async function persist<Answer>(
     try {
       return await ask();
     } catch (error) {
-      if (errorCode(error) === undefined) throw error;
+      const code = errorCode(error);
+      if (code === undefined || code === 'HF_BAD_ARGUMENT') throw error; // asking again is no use
       await pause(core, attempt);
     }
   }

@@ -108,6 +108,7 @@ export class Coordinator {
     const request = { operation, options, deadline: deadlineOf(this.#core.env) };
     for (let attempt = 0; !request.deadline.isOver; attempt++) {
       if (attempt > 0) await pause(this.#core, attempt);
+      if (this.#core.signal.aborted) throw new HoldfastError('HF_FENCED', 'dropped; try again');
       const outcome = await this.#attempt(request, attempt);
       if (outcome) return outcome;
     }

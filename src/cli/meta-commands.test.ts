@@ -1,0 +1,78 @@
+/**
+ * Aim: what the verbs about metadata and names print and refuse. Method: the command line in this
+ * process against the control server over parts in memory; trees are tested with real nodes.
+ */
+import fs from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { MemoryParts } from '../../test/control/memory-parts.ts';
+import { serveAdmin } from '../admin/index.ts';
+import { CONTROL_SOCKET } from '../api/index.ts';
+import { realEnv } from '../env/index.ts';
+import { main } from './main.ts';
+
+let folder: string;
+let server: AsyncDisposable;
+
+beforeEach(async () => {
+  folder = await fs.mkdtemp(path.join(os.tmpdir(), 'holdfast-meta-cli-'));
+  const socketPath = path.join(folder, CONTROL_SOCKET);
+  server = await serveAdmin({ parts: new MemoryParts(folder), socketPath, env: realEnv() });
+});
+afterEach(async () => {
+  await server[Symbol.asyncDispose]();
+  await fs.rm(folder, { recursive: true, force: true });
+});
+
+async function holdfast(...argv: readonly string[]) {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const code = await main([...argv, '--data', folder], {
+    version: '0.0.0',
+    stdin: Readable.from([]),
+    stdout,
+    stderr,
+    variables: {},
+    homePath: folder,
+    workPath: folder,
+    clock: realEnv().clock,
+    uniqueName: () => 'name',
+    onSignal: () => () => {},
+    die: () => {},
+    startDetached: async () => {
+      throw new Error('nothing is started');
+    },
+    loadNode: async () => {
+      throw new Error('no node is loaded');
+    },
+  });
+  const text = (stream: PassThrough) => String(stream.read() ?? '');
+  return { code, out: text(stdout), err: text(stderr) };
+}
+
+it('meta status shows the engine, the ring and the cells', async () => {
+  const { code, out } = await holdfast('meta', 'status');
+  expect(code).toBe(0);
+  expect(out).toMatch(/engine +: etcd/);
+  expect(out).toMatch(/berlin +member, leads +running +3\.4\.23/);
+  expect(out).toMatch(/munich +member +does not answer/);
+  expect(out).toMatch(/default +0–2047 +rome +berlin munich rome +99/);
+  expect(out).toMatch(/references +all +none answers/);
+});
+
+it('meta where names the cell, its nodes and the steward', async () => {
+  const { out } = await holdfast('meta', 'where', 'a/b');
+  expect(out).toBe('entry: slot 7, cell volume-0d on berlin, munich, rome; steward: rome\n');
+  expect(JSON.parse((await holdfast('meta', 'where', '--json')).out)).toHaveLength(1);
+  const gone = await holdfast('meta', 'where', 'gone');
+  expect([gone.code, gone.out]).toEqual([3, '']);
+});
+
+it('meta restore asks whether the others are lost for good', async () => {
+  const asked = await holdfast('meta', 'restore');
+  expect(asked.code).toBe(2);
+  expect(asked.err).toContain('--lost-for-good');
+  const { code, out } = await holdfast('meta', 'restore', '--lost-for-good');
+  expect([code, out]).toEqual([0, 'lost: the last moments\n']);
+});

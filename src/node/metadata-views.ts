@@ -1,0 +1,101 @@
+/** The metadata of the cluster as the control interface shows it, with names for people. */
+import type { MetadataManager } from '../admin/index.ts';
+import type { CellView, MetadataView, NamedNode, PathCellView } from '../api/index.ts';
+import type { NodeId } from '../base/index.ts';
+import { type CellWhere, slotOfInode, volumeOfSpace } from '../meta/index.ts';
+import type { Heart } from './heart.ts';
+import type { MetadataReporter } from './metadata-report.ts';
+import { nameOf } from './peers/node-names.ts';
+import type { Others } from './peers/others.ts';
+
+export interface MetadataViewsOptions {
+  readonly self: NodeId;
+  readonly heart: Pick<Heart, 'core' | 'needCore'>;
+  readonly others: Others;
+  readonly reporter: MetadataReporter;
+}
+
+export class MetadataViews implements MetadataManager {
+  readonly #options: MetadataViewsOptions;
+
+  constructor(options: MetadataViewsOptions) {
+    this.#options = options;
+  }
+
+  async report(): Promise<MetadataView> {
+    const { engine, generation, home, ring, cells } = await this.#options.reporter.report();
+    const seats = (ring?.record.members ?? []).map(({ node, state: seat }) => {
+      const status = ring?.statuses.get(node);
+      const etcd = status?.etcd;
+      return {
+        ...this.#named(node),
+        seat,
+        state: status?.state ?? null,
+        isLeader: etcd !== undefined && etcd.leader === etcd.id,
+        version: etcd?.version ?? null,
+        dbBytes: etcd?.dbBytes ?? null,
+        reason: status?.reason ?? null,
+      };
+    });
+    return {
+      engine,
+      generation,
+      home: home === undefined ? null : this.#named(home),
+      ring: seats,
+      cells: cells.map((cell) => this.#cell(cell)),
+    };
+  }
+
+  async where(volume: string, path: string): Promise<readonly PathCellView[]> {
+    const { volumes } = this.#options.heart.needCore();
+    const files = volumes.files(volume);
+    const { id } = volumes.recordOf(volume);
+    const found = await files.status(path);
+    const inodes: { what: PathCellView['what']; inode: string }[] = [];
+    if (found.path !== '') {
+      const above = await files.status(found.path.replace(/(^|\/)[^/]*$/u, ''));
+      inodes.push({ what: 'entry', inode: above.inode });
+    }
+    inodes.push({ what: 'inode', inode: found.inode });
+    const places: PathCellView[] = [];
+    for (const { what, inode } of inodes) {
+      const slot = slotOfInode(BigInt(inode));
+      const cell = await this.#options.reporter.where(id, slot);
+      places.push({ what, slot, cell: cell ? this.#cell(cell) : null });
+    }
+    return places;
+  }
+
+  async restore(): Promise<readonly string[]> {
+    const { life } = await this.#options.reporter.restoreRing();
+    return [
+      `a new ring begins from what this node has (its life ${life}); it grows by itself`,
+      'lost: what only the lost members had confirmed, the last moments before they went',
+      'start all other nodes anew: they may have seen what is gone',
+    ];
+  }
+
+  #named(node: NodeId): NamedNode {
+    const { self, others } = this.#options;
+    const member = others.part?.network.members().find((one) => one.node === node);
+    return { id: node, name: node === self ? others.config.name : nameOf(node, member) };
+  }
+
+  #cell({ space, cell, slots, members, standing }: CellWhere): CellView {
+    return {
+      cell,
+      volume: this.#volumeName(space),
+      slots: [slots.from, slots.to],
+      members: members.map((node) => this.#named(node)),
+      steward: standing ? this.#named(standing.steward) : null,
+      epoch: standing?.epoch ?? null,
+      entry: standing?.lsn ?? null,
+    };
+  }
+
+  #volumeName(space: string): string | null {
+    const volume = volumeOfSpace(space);
+    const records = this.#options.heart.core?.volumes.records ?? [];
+    return records.find(({ id }) => id === volume)?.name ?? null;
+  }
+}

@@ -1,0 +1,148 @@
+/** One run of a workload on nodes that are there, with or without a nemesis, and what came of it. */
+import { performance } from 'node:perf_hooks';
+import type { Model } from '../../sim/meta/linearizable.ts';
+import { seededRandom } from '../e2e/content.ts';
+import { until } from '../e2e/harness.ts';
+import { type Doors, type Kind, runClients } from './clients.ts';
+import type { Ground } from './cluster.ts';
+import { Recorder, type Window } from './history.ts';
+import { namesKind, namesModel, prepareNames } from './names.ts';
+import { type NemesisName, runNemesis } from './nemesis.ts';
+import { registerKind, registerModel, windowsByKey } from './register.ts';
+import { SetRun } from './set.ts';
+import { checkWindows, violationLines } from './windows.ts';
+
+export const WORKLOADS = ['register', 'set', 'names'] as const;
+export type WorkloadName = (typeof WORKLOADS)[number];
+
+export interface RunPlan {
+  readonly workload: WorkloadName;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly nemesis?: NemesisName | undefined;
+  /** Whether a node that says that nothing was done is believed; else its outcome is unknown. */
+  readonly believes?: boolean | undefined;
+  readonly say: (line: string) => void;
+}
+
+export interface RunReport {
+  /** One line each; none: nothing was wrong. */
+  readonly faults: readonly string[];
+  readonly troubles: number;
+  /** Calls by how they ended. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** What else is worth printing. */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+type Checked = Omit<RunReport, 'troubles'>;
+
+/** @param ground its clients see only what this run makes. */
+export async function runOnce(ground: Ground, plan: RunPlan): Promise<RunReport> {
+  const random = seededRandom(plan.seed);
+  const over = new AbortController();
+  const { nemesis: name, say } = plan;
+  if (plan.workload === 'names') {
+    await prepareNames(ground.client(ground.running[0]!), namesRoot(plan));
+  }
+  const endMs = performance.now() + plan.seconds * 1000;
+  const isOver = (): boolean => performance.now() > endMs;
+  const work = WORK[plan.workload](ground, { plan, random, isOver, calm });
+  const nemesis = name && runNemesis({ name, ground, random, signal: over.signal, say });
+  nemesis?.catch(() => {}); // heard by calm
+  /** Ends the nemesis, and waits until the nodes answer again. */
+  async function calm(): Promise<void> {
+    over.abort();
+    await nemesis;
+    for (const node of ground.running) {
+      await until(`${node} answers again`, async () => {
+        return await ground
+          .client(node)
+          .call('object.list', { prefix: 'nothing' })
+          .then(
+            () => true,
+            () => false,
+          );
+      });
+    }
+  }
+  try {
+    const checked = await work;
+    return { ...checked, troubles: (await nemesis) ?? 0 };
+  } finally {
+    over.abort();
+    await nemesis?.catch(() => {});
+  }
+}
+
+function namesRoot({ seed }: RunPlan): string {
+  return `names-${seed}-`;
+}
+
+interface Work {
+  readonly plan: RunPlan;
+  readonly random: () => number;
+  readonly isOver: () => boolean;
+  readonly calm: () => Promise<void>;
+}
+
+const WORK: Readonly<Record<WorkloadName, (ground: Ground, work: Work) => Promise<Checked>>> = {
+  async names(ground, work) {
+    const recorder = await runKind(ground, namesKind(namesRoot(work.plan)), work);
+    return checked(recorder, namesModel, [{ key: 'names', windows: recorder.windows }]);
+  },
+  async register(ground, work) {
+    const recorder = await runKind(ground, registerKind(`register-${work.plan.seed}/`), work);
+    return checked(recorder, registerModel, windowsByKey(recorder.windows));
+  },
+  async set(ground, { plan, isOver, calm }) {
+    const run = new SetRun({ doors: doorsOf(ground), prefix: `set-${plan.seed}/`, isOver });
+    await run.run();
+    await calm();
+    await run.readAll();
+    const { faults, recorder, reads, acknowledged } = run;
+    const lines = faults.map(({ element, what, reader }) => `${element} ${what}, says ${reader}`);
+    const outcomes = Object.fromEntries(recorder.counts);
+    return { faults: lines, outcomes, figures: { reads, acknowledged } };
+  },
+};
+
+/** The last window is of calm times, so that everything is read once more. */
+async function runKind<Call>(
+  ground: Ground,
+  kind: Kind<Call>,
+  { plan, random, isOver, calm }: Work,
+): Promise<Recorder<Call>> {
+  const recorder = new Recorder<Call>({ believes: plan.believes ?? true });
+  const common = { kind, doors: doorsOf(ground), random, recorder };
+  await runClients({ ...common, isOver });
+  await calm();
+  return await runClients({ ...common, isOver: (windows) => windows === 1 });
+}
+
+function doorsOf(ground: Ground): Doors {
+  return {
+    get names() {
+      return ground.running;
+    },
+    client: (name) => ground.client(name),
+  };
+}
+
+function checked<State, Call>(
+  { windows, counts }: Recorder<Call>,
+  model: Model<State, Call>,
+  histories: readonly { readonly key: string; readonly windows: readonly Window<Call>[] }[],
+): Checked {
+  const faults: string[] = [];
+  let statesMax = 1;
+  for (const history of histories) {
+    const verdict = checkWindows(model, history.windows);
+    if (verdict.kind === 'violation')
+      faults.push(`${history.key}: ${violationLines(verdict).join('\n')}`);
+    else if (verdict.kind === 'linearizable') statesMax = Math.max(statesMax, verdict.statesMax);
+    else faults.push(`${history.key}: undecided from window ${verdict.window} on: too many orders`);
+  }
+  const outcomes = Object.fromEntries(counts);
+  return { faults, outcomes, figures: { windows: windows.length, statesMax } };
+}
