@@ -40,7 +40,7 @@ export async function checkAtEnd(world: World, client: Client): Promise<void> {
   }
 }
 
-/** Until every cell has a steward and nothing is left over. */
+/** Until every cell has a steward, nobody is about to take one, and nothing is left over. */
 async function settle(world: World): Promise<void> {
   for (;;) {
     const stewards = await Promise.all(world.cells.map((cell) => stewardOf(world, cell)));
@@ -48,7 +48,8 @@ async function settle(world: World): Promise<void> {
       const { intentCount, transactionCount, outgoing } = steward.view();
       return intentCount === 0 && transactionCount === 0 && outgoing === undefined;
     });
-    if (isQuiet) return;
+    const isChanging = world.machines.some(({ current }) => current?.host.isChanging);
+    if (isQuiet && !isChanging) return;
     await world.time.sleep(LOOK_EVERY_MS);
   }
 }

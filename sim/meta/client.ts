@@ -11,13 +11,10 @@ import type { PlannedCall } from './plan.ts';
 import { operationOf, slotOfCall } from './row-tree.ts';
 import { Life } from './time.ts';
 import { FIRST_DIRECTORIES, type NodeName, type TreeCall } from './tree-model.ts';
-import { isPassing, TIMEOUT_MS, type World } from './world.ts';
+import { isPassing, type World } from './world.ts';
 
 /** Client places begin beyond all machines. */
 const FIRST_PLACE = 100;
-
-/** It waits longer each time, up to so many times as long. */
-const PATIENT_TRIES = 8;
 
 /** Of the calls that fail at first, so many are given up: what became of them is never known. */
 const GIVE_UP_CHANCE = 0.01;
@@ -95,13 +92,9 @@ export class Client {
     const retry = isRead ? undefined : { session: this.#session, lane: 0, sequence };
     for (let tries = 1; ; tries += 1) {
       const cell = this.#world.cellOfSlot(slot);
-      const timeoutMs = TIMEOUT_MS * Math.min(tries, PATIENT_TRIES);
       const execute: Executor['execute'] = (operation) =>
-        this.#world.ask(
-          this.#place,
-          cell,
-          (host) => host.execute(cell, operation, { slot, retry }),
-          timeoutMs,
+        this.#world.ask(this.#place, cell, (host) =>
+          host.execute(cell, operation, { slot, retry }),
         );
       try {
         return await ask({ execute });

@@ -45,7 +45,8 @@ export async function checkCopies(
 
 /** Two rows of a follower change behind its back, of which only one will be written again. */
 async function rot(world: World, cell: CellId): Promise<void> {
-  const [victim] = othersThan(world, cell);
+  // Not the first, which takes over when there is nobody: of a steward nothing is made again.
+  const victim = othersThan(world, cell).at(-1);
   const puts = [WRITTEN_ROW, KEPT_ROW].map((key) => ({ key, value: Uint8Array.of(0xee) }));
   await victim?.diskOf(cell)?.transact({ puts, deletes: [] });
 }

@@ -4,7 +4,6 @@
  * over a simulated etcd, with what it gets late, twice and out of order. It may be changed once:
  * the first generation is sealed, and the next one opened with all that it had (ruling 17).
  */
-import { HoldfastError } from '../../src/base/index.ts';
 import {
   type CellId,
   changeEngine,
@@ -17,6 +16,7 @@ import {
   type GenerationDraft,
   MemoryDraft,
   MemoryEtcd,
+  MemoryGeneration,
   MemoryLog,
   MemoryRegistry,
   PLAIN_RECORDS,
@@ -47,9 +47,6 @@ interface Generation {
   registryOf(life: Life): SealableRegistry;
 }
 
-/** Stands for whoever tried to change the engine and could not. */
-const BROKEN_OFF = { isOver: true } as const;
-
 interface NextGeneration extends Generation {
   draftOf(life: Life): GenerationDraft;
 }
@@ -57,8 +54,8 @@ interface NextGeneration extends Generation {
 export class Engine {
   readonly #first: Generation;
   readonly #next: NextGeneration;
-  /** Who changes it, if anybody ever did; and whether the next generation is open. */
-  #changer: { readonly isOver: boolean } | undefined;
+  #hasBegun = false;
+  /** Somebody has heard that the next generation is open. */
   #isChanged = false;
 
   constructor(options: EngineOptions) {
@@ -69,7 +66,7 @@ export class Engine {
   }
 
   get isHalfChanged(): boolean {
-    return this.#changer !== undefined && !this.#isChanged;
+    return this.#hasBegun && !this.#isChanged;
   }
 
   /** Whoever seizes a cell, or looks at its end, finds the generation that is open by then. */
@@ -84,18 +81,9 @@ export class Engine {
     return switched(logs[0].entryBytesTarget, newest, (cell) => known.get(cell) ?? newest(cell));
   }
 
-  /** May be broken off anywhere, and begun again by anybody. */
+  /** May be broken off anywhere, and begun again by anybody, also at the same time. */
   async change(life: Life, cells: readonly CellId[]): Promise<void> {
-    // One at a time: the draft in memory does not tell two makers apart.
-    if (this.#changer && !this.#changer.isOver) throw new HoldfastError('HF_BUSY');
-    this.#changer = life;
-    await this.#change(life, cells).catch((error: unknown) => {
-      this.#changer = BROKEN_OFF;
-      throw error;
-    });
-  }
-
-  async #change(life: Life, cells: readonly CellId[]): Promise<void> {
+    this.#hasBegun = true;
     await changeEngine({
       from: { log: this.#first.logOf(life), registry: this.#first.registryOf(life) },
       to: this.#next.draftOf(life),
@@ -121,11 +109,11 @@ function memory({ life, plant }: EngineOptions, faults: Faults): Generation {
 }
 
 function memoryDraft({ life }: EngineOptions, faults: Faults): NextGeneration {
-  const draft = new MemoryDraft({ generation: 2, env: life.env, faults });
+  const next = new MemoryGeneration({ generation: 2, env: life.env, faults });
   return {
-    logOf: (each) => guardedLog(draft.log, each),
-    registryOf: (each) => guardedRegistry(draft.registry, each),
-    draftOf: () => draft,
+    logOf: (each) => guardedLog(next.log, each),
+    registryOf: (each) => guardedRegistry(next.registry, each),
+    draftOf: (each) => guardedDraft(new MemoryDraft(next), each),
   };
 }
 
@@ -231,6 +219,15 @@ function guardedLog(log: FencedLog, life: Life): FencedLog {
       ask(life, () => log.saveSnapshot(cell, position, parts, options)),
     loadSnapshot: (cell) => ask(life, () => log.loadSnapshot(cell)),
     async [Symbol.asyncDispose]() {},
+  };
+}
+
+function guardedDraft(draft: GenerationDraft, life: Life): GenerationDraft {
+  return {
+    generation: draft.generation,
+    start: () => ask(life, () => draft.start()),
+    copyCell: (cell, copy) => ask(life, () => draft.copyCell(cell, copy)),
+    open: (registry) => ask(life, () => draft.open(registry)),
   };
 }
 

@@ -44,6 +44,7 @@ interface Held {
 export class Host {
   readonly #options: HostOptions;
   readonly #held = new Map<CellId, Held>();
+  #changeCount = 0;
 
   constructor(options: HostOptions) {
     this.#options = options;
@@ -52,6 +53,11 @@ export class Host {
   /** The steward of the cell, if it is here. */
   steward(cell: CellId): Cell | undefined {
     return this.#held.get(cell)?.steward;
+  }
+
+  /** Whether it is about to take a cell over, or to leave one. */
+  get isChanging(): boolean {
+    return this.#changeCount > 0;
   }
 
   async execute<Result>(
@@ -156,7 +162,12 @@ export class Host {
       this.#held.set(cell, held);
     }
     const present = held;
-    const mine = present.turn.then(() => work(present));
+    this.#changeCount += 1;
+    const mine = present.turn
+      .then(() => work(present))
+      .finally(() => {
+        this.#changeCount -= 1;
+      });
     present.turn = mine.catch(() => {}); // who asked is told
     await mine;
     assert(!(present.steward && present.replica), 'a database has one user');

@@ -341,11 +341,9 @@ function drawTroubles(
   if (random.chance(CHANGE_CHANCE)) kinds.push('change');
   if (kinds.length === 0) return [];
   const pauseMs = random.pick([60, 150, 400]);
-  // Two cells that give each other slots at once would wait for each other.
-  const end = random.pick(['lower', 'upper'] as const);
   const troubles: PlannedTrouble[] = [];
   for (let atMs = random.below(pauseMs); atMs < TROUBLE_ENDS_MS;) {
-    const trouble = drawTrouble(random.pick(kinds), random, { machineCount, cellCount, end });
+    const trouble = drawTrouble(random.pick(kinds), random, { machineCount, cellCount });
     troubles.push({ ...trouble, atMs });
     atMs += 10 + Math.floor(random.exponential(pauseMs));
   }
@@ -355,9 +353,9 @@ function drawTroubles(
 function drawTrouble(
   kind: Trouble['kind'],
   random: SeededRandom,
-  among: { machineCount: number; cellCount: number; end: 'lower' | 'upper' },
+  among: { machineCount: number; cellCount: number },
 ): Trouble {
-  const { machineCount, cellCount, end } = among;
+  const { machineCount, cellCount } = among;
   const machine = random.below(machineCount);
   const ms = random.between(30, 500);
   switch (kind) {
@@ -378,7 +376,7 @@ function drawTrouble(
       return {
         kind,
         cell: random.below(cellCount),
-        end,
+        end: random.pick(['lower', 'upper']),
         slotCount: random.pick([1, 300, 1500]),
       };
   }

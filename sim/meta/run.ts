@@ -36,6 +36,9 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   const plan = options.plan ?? drawPlan(seed, random.fork('plan'));
   const world = new World({ ...options, plan, random });
   let failure: string | undefined;
+  const onRejection = (error: unknown): void =>
+    world.violate(`nobody heard of a rejection: ${textOf(error)}`, error);
+  process.on('unhandledRejection', onRejection);
   try {
     await world.time.run(() =>
       Promise.race([runWorld(world, random, options.plant), world.violated]),
@@ -45,6 +48,8 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
     failure = error instanceof Violation ? error.message : textOf(error);
     const cause = error instanceof Violation ? error.cause : error;
     if (cause instanceof Error) world.note(cause.stack ?? '');
+  } finally {
+    process.off('unhandledRejection', onRejection);
   }
   return {
     seed,

@@ -20,7 +20,7 @@ import { Life, Time } from './time.ts';
 import type { NodeName, TreeCall } from './tree-model.ts';
 
 /** Of a question to a machine. */
-export const TIMEOUT_MS = 150;
+const TIMEOUT_MS = 150;
 const TAKEN_MS_MAX = 500;
 /** How often a cell that asks for a slot's owner gets the newest answer. */
 const LOOK_CHANCE = 0.3;
@@ -96,7 +96,7 @@ export class World {
           mayTake: (cell) => this.#mayTake(cell),
           fault: CELL_FAULTS.find((fault) => fault === plant) as CellFault | undefined,
           onBug,
-          log: keepsTrace ? this.#logOf(index) : silentLog,
+          log: this.#logOf(index),
         }),
     );
     this.#violated.promise.catch(() => {}); // thrown by whoever races it
@@ -141,12 +141,14 @@ export class World {
     return true;
   }
 
+  /** What a machine calls an error can only be one of ours: nothing rots before the end. */
   #logOf(machine: number): Log {
-    const write = (message: string, fields: LogFields = {}): void => {
-      const texts = Object.entries(fields).map(([name, value]) => `${name}=${textOf(value)}`);
-      this.note(`machine ${machine}: ${message} ${texts.join(' ')}`);
-    };
-    return { debug: write, info: write, warn: write, error: write };
+    const error = (message: string, fields: LogFields = {}): void =>
+      this.violate(`machine ${machine}: ${message} ${textsOf(fields)}`);
+    if (!this.#keepsTrace) return { ...silentLog, error };
+    const write = (message: string, fields: LogFields = {}): void =>
+      this.note(`machine ${machine}: ${message} ${textsOf(fields)}`);
+    return { debug: write, info: write, warn: write, error };
   }
 
   #firstSlots(cell: CellId): SlotRange {
@@ -187,13 +189,12 @@ export class World {
     from: Asker,
     cell: CellId,
     question: (host: Host) => Promise<Answer>,
-    timeoutMs: number = TIMEOUT_MS,
   ): Promise<Answer> {
     const isStray = this.#random.chance(this.#isCalm ? 0 : this.plan.strayChance);
     const known = isStray ? undefined : this.newestSteward(cell)?.machine;
     const machine = known ?? this.#random.pick(this.machines);
     try {
-      return await this.net.call(from, machine, { ask: question, timeoutMs });
+      return await this.net.call(from, machine, { ask: question, timeoutMs: TIMEOUT_MS });
     } catch (error) {
       if (this.#keepsTrace) {
         const at = `machine ${machine.index} about ${cell}`;
@@ -247,13 +248,6 @@ export class World {
       machine.resume();
       machine.start();
     }
-    // Whoever has been succeeded without hearing of it finds out when it asks the log.
-    for (const cell of this.cells) {
-      for (const { current } of this.machines) {
-        const steward = current?.host.steward(cell);
-        steward?.execute(() => undefined).catch(() => {}); // it is lost, then
-      }
-    }
     this.note('healed');
   }
 
@@ -268,6 +262,12 @@ export class World {
     }
     return next === SLOT_COUNT ? undefined : `slot ${next}`;
   }
+}
+
+function textsOf(fields: LogFields): string {
+  return Object.entries(fields)
+    .map(([name, value]) => `${name}=${textOf(value)}`)
+    .join(' ');
 }
 
 /** Errors after which a question is asked again. */

@@ -174,11 +174,12 @@ describe('join', () => {
       labels: { rack: 'r2' },
       beacon: false,
     };
-    const asked = await join(['token', ...flags, '--away-grace', '1h', '--no-disks']);
-    const grace = { ...config, awayGraceMs: 3_600_000, disks: false };
+    const asked = await join(['token', ...flags, '--away-grace', '1h', '--no-disks', '--no-metadata']);
+    const grace = { ...config, awayGraceMs: 3_600_000, disks: false, metadata: false };
     expect(asked[0]).toEqual({ dataPath: folder, token: 'hfj1_file\n', config: grace });
     expect(asked[1]).toMatchObject({ dataPath: folder, config: grace });
     expect(await join([])).toMatchObject([{ token: ' hfj1_x\n' }, {}]);
+    expect(await join(['--metadata'])).toMatchObject([{}, { config: { metadata: true } }]);
   });
 
   it('says which file is not there, and shows no token that stands in its place', async () => {

@@ -25,6 +25,7 @@ export interface NodeChanges {
   readonly beacon?: boolean | undefined;
   readonly awayGraceMs?: number | undefined;
   readonly disks?: boolean | undefined;
+  readonly metadata?: boolean | undefined;
 }
 
 /** As much of `node` as commands need. */
@@ -44,6 +45,8 @@ export interface NodeModule {
     storePaths?: readonly string[] | undefined;
     listen?: { readonly host: string; readonly port: number } | undefined;
     config?: NodeChanges | undefined;
+    /** Folders of programs, as PATH has them. */
+    searchPath?: string | undefined;
     threadCount?: number | undefined;
   }): Promise<
     AsyncDisposable & {

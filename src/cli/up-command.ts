@@ -29,6 +29,7 @@ interface PlaceOptions {
   readonly server?: string;
   readonly beacon?: boolean;
   readonly disks?: boolean;
+  readonly metadata?: boolean;
   readonly awayGrace?: string;
 }
 
@@ -54,6 +55,8 @@ const PLACE_FLAGS = {
   '--server <name>': 'the machine, where several nodes run on one (default: the node)',
   '--no-beacon': 'do not look for members on the local network',
   '--no-disks': 'do not tell the members which disks are on this machine',
+  '--no-metadata': 'carry no part of the names and manifests of the cluster, nor their key',
+  '--metadata': 'carry a part of them after all, where others want it (the default)',
   '--away-grace <time>': 'a node away for longer is given up: 10m, 1h (default: 10m)',
 };
 
@@ -157,6 +160,7 @@ async function runNode(
     acceptsLoss: beginning.acceptsLoss,
     listen: control,
     config,
+    searchPath: session.io.variables['PATH'],
     threadCount,
   });
   session.print(...node.welcome, 'It runs until Ctrl-C, or: holdfast down');
@@ -187,7 +191,7 @@ async function detachNode(
 /** The same flags, for a process that stands in another folder. */
 function flagsOf(session: Session, options: UpOptions): string[] {
   const { recover, acceptLoss, store, stores, threads, listen, advertise } = options;
-  const { beacon, disks } = options;
+  const { beacon, disks, metadata } = options;
   const single = ['name', 'rack', 'zone', 'region', 'datacenter', 'server', 'awayGrace'] as const;
   const places = store?.map((place) => session.resolve(place)) ?? [];
   const named = single.flatMap((name) => {
@@ -205,6 +209,7 @@ function flagsOf(session: Session, options: UpOptions): string[] {
     ...(advertise === undefined ? [] : ['--advertise', ...advertise]),
     ...(beacon === false ? ['--no-beacon'] : []),
     ...(disks === false ? ['--no-disks'] : []),
+    ...(metadata === undefined ? [] : [metadata ? '--metadata' : '--no-metadata']),
     ...named,
   ];
 }
@@ -214,7 +219,7 @@ function placeOf(
   options: PlaceOptions,
   { token }: Beginning,
 ): { config: NodeChanges; control: ReturnType<typeof parseAddress> | undefined } {
-  const { listen = [], advertise, name, beacon, disks, awayGrace } = options;
+  const { listen = [], advertise, name, beacon, disks, metadata, awayGrace } = options;
   const { datacenter, region, zone, rack, server } = options;
   const peers = listen.filter((text) => text.includes('://'));
   const [control, another] = listen.filter((text) => !text.includes('://'));
@@ -232,6 +237,7 @@ function placeOf(
     labels: { datacenter, region, zone, rack, server },
     beacon: beacon === false ? false : undefined,
     disks: disks === false ? false : undefined,
+    metadata,
     awayGraceMs: awayGrace === undefined ? undefined : parseDuration(awayGrace),
   };
   return { config, control: control === undefined ? undefined : parseAddress(control) };

@@ -1,7 +1,8 @@
 /**
- * Aim: a member that asks becomes a metadata node, with a certificate that says so and the key, also
- * when it crashed in between; who is no member, or was removed, gets nothing; nobody else can open
- * what lies in the registry. Method: nodes in memory over one registry; an admin node that is away.
+ * Aim: a member that asks becomes a metadata node, with a certificate that says so and the key,
+ * also when it crashed in between; who is no member, or was removed, gets nothing; nobody else can
+ * open what lies in the registry. Method: nodes in memory over one registry; an admin node that is
+ * away.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {

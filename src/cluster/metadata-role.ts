@@ -1,7 +1,8 @@
 /**
  * How a member becomes a metadata node: it asks an admin node, which issues its certificate anew,
  * with the role, and puts the metadata key into the registry for it, `metadata-key/<node>`, boxed
- * (boxed-secret.ts). The member finds both there, also when it asked before a crash, and keeps them.
+ * (boxed-secret.ts). The member finds both there, also when it asked before a crash, and keeps
+ * them.
  *
  * Every member may have the role, and gets it unless it does not want it: with it come the log of
  * cells and the registry, no content, and no names, which are sealed with secrets of volumes.

@@ -22,6 +22,7 @@ import {
   type LogEntry,
   LogRegistry,
   MemoryDraft,
+  MemoryGeneration,
   MemoryEtcd,
   type MemoryEtcdBugs,
   type SealableRegistry,
@@ -78,16 +79,16 @@ class World {
   readonly mirror = new MemoryMirror();
   readonly parts = new MemoryMirror();
   readonly etcd: MemoryEtcd;
-  readonly #memory = new Map<number, MemoryDraft>();
+  readonly #memory = new Map<number, MemoryGeneration>();
 
   constructor(env = virtualEnv(1), etcd = new MemoryEtcd({ env })) {
     this.env = env;
     this.etcd = etcd;
   }
 
-  memory(generation: number): MemoryDraft {
+  memory(generation: number): MemoryGeneration {
     let draft = this.#memory.get(generation);
-    if (!draft) this.#memory.set(generation, (draft = new MemoryDraft({ generation })));
+    if (!draft) this.#memory.set(generation, (draft = new MemoryGeneration({ generation })));
     draft.isOpen ||= generation === 1;
     return draft;
   }
@@ -118,7 +119,7 @@ const ENGINES: Record<string, Engine> = {
       return { log, registry: process.taking(registry, ['seal', 'list']) };
     },
     draft: (world, generation, process) =>
-      process.taking(world.memory(generation), ['start', 'copyCell', 'open']),
+      process.taking(new MemoryDraft(world.memory(generation)), ['start', 'copyCell', 'open']),
   },
   local: {
     async open(world, generation, process) {
@@ -373,10 +374,11 @@ describe('a draft on stores', () => {
   });
 });
 
-describe('a draft in etcd', () => {
-  it('is made by who started last; once it is open nobody changes it', async () => {
+describe('a draft that several can reach', () => {
+  it.each(['etcd', 'memory'] as const)('in %s: who started last makes it', async (engine) => {
     const world = new World();
-    const draft = () => new EtcdDraft(etcdOptions(world, 2, new Process()));
+    const { open, draft: draftIn } = ENGINES[engine]!;
+    const draft = () => draftIn(world, 2, new Process());
     const copy = () => ({ epoch: 7, snapshot: undefined, entries: entriesOf('e1') });
     const [first, second] = [draft(), draft()];
     expect(await first.start()).toBe(true);
@@ -385,12 +387,12 @@ describe('a draft in etcd', () => {
     await second.copyCell('cell-a', copy());
     const rows = [{ key: 'k', version: 3, value: utf8('v') }];
     expect(await first.open({ version: 9, rows }).catch(errorCode)).toBe('HF_FENCED');
-    const early = new EtcdLog(etcdOptions(world, 2, new Process()));
-    expect(await early.seize('cell-a').catch(errorCode)).toBe('HF_UNAVAILABLE');
+    expect(await open(world, 2, new Process()).catch(errorCode)).toBe('HF_UNAVAILABLE');
     await second.open({ version: 9, rows });
     expect(await first.start()).toBe(false);
     expect(await second.copyCell('cell-b', copy()).catch(errorCode)).toBe('HF_FENCED');
-    expect((await early.seize('cell-a')).lsn).toBe(1);
+    const { log } = await open(world, 2, new Process());
+    expect((await log.seize('cell-a')).lsn).toBe(1);
   });
 });
 

@@ -26,6 +26,7 @@ import {
 } from './etcd-keys.ts';
 import type { GenerationCalls } from './etcd-generation.ts';
 import type { EtcdAnswer, EtcdOperation, EtcdRow } from './etcd-messages.ts';
+import { EPOCHS_PER_LIFE, type EtcdLife } from './etcd-life.ts';
 import { EtcdSnapshots } from './etcd-snapshots.ts';
 import type {
   CellId,
@@ -41,6 +42,15 @@ import type { Mirror } from './mirror.ts';
 
 /** Entries asked for at once; together they fill no more than a few MiB of memory. */
 const PAGE_ENTRIES = 8;
+
+interface RaisedEpoch {
+  readonly epoch: number;
+  /** Of the epoch key. */
+  readonly revision: number;
+  readonly life: EtcdLife;
+  /** The last entry of the older epochs. */
+  readonly end: Lsn;
+}
 
 /** What all cells of a log share. */
 export interface EtcdLogShared {
@@ -83,8 +93,14 @@ export class EtcdCell {
   }
 
   async confirm(epoch: number): Promise<boolean> {
-    const [epochs] = await this.#ask([{ do: 'get', key: this.#keys.epoch }]);
-    return epoch > 0 && numberIn(epochs) === epoch;
+    const holder = this.#holder;
+    const { calls } = this.#shared;
+    const result = await calls.questionUnlessSealed([{ do: 'get', key: this.#keys.epoch }]);
+    if (!result) return false; // the next generation may have another holder
+    const { answers, life } = result;
+    // What it appended in an earlier life may be lost, though its seizure is not.
+    if (holder?.epoch === epoch && holder.life.revision !== life.revision) return false;
+    return epoch > 0 && numberIn(answers[0]) === epoch;
   }
 
   async seize(): Promise<{ epoch: number; lsn: Lsn }> {
@@ -100,13 +116,15 @@ export class EtcdCell {
   }
 
   /** From here on no older epoch appends, so the end found with it is final. */
-  async #raiseEpoch(): Promise<{ epoch: number; revision: number; end: Lsn } | undefined> {
+  async #raiseEpoch(): Promise<RaisedEpoch | undefined> {
     const { epoch: key, trim, entries } = this.#keys;
-    const [epochs] = await this.#ask([{ do: 'get', key }]);
-    const row = epochs?.rows[0];
-    const epoch = numberIn(epochs) + 1;
+    const { calls } = this.#shared;
+    const { answers: known, life } = await calls.questionInLife([{ do: 'get', key }]);
+    const row = known[0]?.rows[0];
+    const isOfThisLife = (row?.changedRevision ?? 0) >= life.revision;
+    const epoch = numberIn(known[0]) + (isOfThisLife ? 1 : EPOCHS_PER_LIFE);
     const genesis = { do: 'put', key: this.#keys.entry(0), value: new Uint8Array(0) } as const;
-    const { areMet, revision, answers } = await this.#shared.calls.change({
+    const raising = {
       conditions: [changedAt(key, row?.changedRevision ?? 0)],
       ifMet: [
         { do: 'get', key: trim },
@@ -115,20 +133,17 @@ export class EtcdCell {
         { do: 'count', ...entries },
       ],
       ifNot: [],
-    });
+    } as const;
+    const { areMet, revision, answers } = await calls.change(raising, life);
     if (!areMet) return undefined;
-    return { epoch, revision, end: lastLsn(numberIn(answers[0]), answers.at(-1)) };
+    return { epoch, revision, life, end: lastLsn(numberIn(answers[0]), answers.at(-1)) };
   }
 
   /** Writes the end beside the epoch and deletes what lies beyond it (ruling 16). */
-  async #settleEnd(raised: {
-    epoch: number;
-    revision: number;
-    end: Lsn;
-  }): Promise<EtcdHolder | undefined> {
-    const { epoch, end } = raised;
+  async #settleEnd(raised: RaisedEpoch): Promise<EtcdHolder | undefined> {
+    const { epoch, end, life } = raised;
     const lastKey = this.#keys.entry(end);
-    const { areMet, revision, answers } = await this.#shared.calls.change({
+    const settling = {
       conditions: [changedAt(this.#keys.epoch, raised.revision), exists(lastKey)],
       ifMet: [
         { do: 'get', key: lastKey },
@@ -139,15 +154,21 @@ export class EtcdCell {
         { do: 'get', key: lastKey },
         { do: 'get', key: this.#keys.epoch },
       ],
-    });
+    } as const;
+    const { areMet, revision, answers } = await this.#shared.calls.change(settling, life);
     const [entry, epochs] = answers.map(({ rows }) => rows[0]);
     if (!areMet) {
-      if (epochs?.changedRevision === raised.revision) throw this.#corrupt(end, 'is missing');
+      const isOurs = epochs?.changedRevision === raised.revision;
+      if (isOurs && !entry) throw this.#corrupt(end, 'is missing');
       return undefined;
     }
     assert(entry, 'the entry was required');
     const last = { lsn: end, hash: entryHash(entry.value, this.#shared.sealer) };
-    return new EtcdHolder({ cell: this.#id, epoch, revision, last }, this.#keys, this.#shared);
+    return new EtcdHolder(
+      { cell: this.#id, epoch, revision, life, last },
+      this.#keys,
+      this.#shared,
+    );
   }
 
   async append(
@@ -163,7 +184,7 @@ export class EtcdCell {
   /** Goes on from where another log ended; nothing was here before. */
   async adopt({ epoch, snapshot, entries }: CellCopy): Promise<void> {
     const lsn = snapshot?.lsn ?? 0;
-    await this.#shared.calls.change({
+    const beginning = {
       conditions: [isAbsent(this.#keys.epoch)],
       ifMet: [
         { do: 'put', key: this.#keys.epoch, value: epochValue(epoch, lsn) },
@@ -171,7 +192,9 @@ export class EtcdCell {
         { do: 'put', key: this.#keys.entry(lsn), value: new Uint8Array(0) },
       ],
       ifNot: [],
-    });
+    } as const;
+    const { calls } = this.#shared;
+    await calls.change(beginning, await calls.life());
     const own = await this.seize();
     if (snapshot) await this.saveSnapshot({ epoch: own.epoch, lsn }, snapshot.parts);
     for await (const entry of entries) {
@@ -233,20 +256,22 @@ export class EtcdCell {
 
   async trim(upTo: Lsn): Promise<void> {
     const { trim } = this.#keys;
+    const { calls } = this.#shared;
     for (;;) {
+      const life = await calls.life();
       const snapshotLsn = (await this.#snapshots.newest())?.lsn ?? 0;
       const [trims] = await this.#ask([{ do: 'get', key: trim }]);
       const trimmed = Math.min(upTo, snapshotLsn);
       if (trimmed <= numberIn(trims)) return;
-      const { areMet } = await this.#shared.calls.change({
+      const trimming = {
         conditions: [changedAt(trim, trims?.rows[0]?.changedRevision ?? 0)],
         ifMet: [
           { do: 'put', key: trim, value: numberValue(trimmed) },
           { do: 'delete', key: this.#keys.entry(0), end: this.#keys.entry(trimmed) },
         ],
         ifNot: [],
-      });
-      if (areMet) return;
+      } as const;
+      if ((await calls.change(trimming, life)).areMet) return;
     }
   }
 
@@ -258,7 +283,7 @@ export class EtcdCell {
     const holder = this.#holder;
     if (holder?.epoch !== position.epoch || holder.isOver) throw new HoldfastError('HF_FENCED');
     assert(position.lsn >= 1 && position.lsn <= holder.acknowledged, 'the entry is acknowledged');
-    await this.#snapshots.save({ ...position, ...options, revision: holder.revision }, parts);
+    await this.#snapshots.save({ ...position, ...options, holder }, parts);
   }
 
   async loadSnapshot(): Promise<Snapshot | undefined> {

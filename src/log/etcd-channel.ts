@@ -8,7 +8,7 @@
  */
 import * as http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { asBuffer, concatBytes, errorMessage, HoldfastError } from '../base/index.ts';
+import { asBuffer, concatBytes, errorMessage, HoldfastError, MiB } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 
 /** Opens a connection to the client port of one member. */
@@ -17,6 +17,8 @@ export type DialEtcd = () => Promise<Duplex>;
 const FRAME_HEAD_BYTES = 5;
 /** Entries are read several at once; the default of 64 KiB would stall each answer. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
+/** Of one message; the longest that we ask for are pages, of some entries or many rows. */
+const MESSAGE_BYTES_MAX = 64 * MiB;
 /** A member that cannot be dialed is passed over well within the deadline of a request. */
 const DIAL_MS = 500;
 /** So a request fails at most a tenth later than it should. */
@@ -224,10 +226,12 @@ function frame(message: Uint8Array): Buffer {
   return framed;
 }
 
-/** The first message and what is left after it, once it is complete. */
+/** The first message and what is left after it, once it is complete. @throws Error. */
 function takeFrame(bytes: Buffer): { message: Buffer; rest: Buffer } | undefined {
   if (bytes.length < FRAME_HEAD_BYTES) return undefined;
   const end = FRAME_HEAD_BYTES + bytes.readUInt32BE(1);
+  if (bytes[0] !== 0) throw new Error('etcd answered compressed, which nobody asked for');
+  if (end > MESSAGE_BYTES_MAX) throw new Error(`etcd announced a message of ${end} bytes`);
   if (bytes.length < end) return undefined;
   return { message: bytes.subarray(FRAME_HEAD_BYTES, end), rest: bytes.subarray(end) };
 }
@@ -260,23 +264,45 @@ class EtcdRefusal extends Error {
 function unaryAnswer(stream: http2.ClientHttp2Stream): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
+    let bytes = 0;
     let status: http2.IncomingHttpHeaders = {};
     const note = (headers: http2.IncomingHttpHeaders): void => {
       if (headers['grpc-status'] !== undefined) status = headers;
     };
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    stream.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > MESSAGE_BYTES_MAX) reject(new Error('etcd answers without end'));
+      else chunks.push(chunk);
+    });
     stream.on('response', note); // a refusal has its trailers there
     stream.on('trailers', note);
     stream.once('close', () => {
-      const code = status['grpc-status'];
-      if (code === undefined) return reject(new Error('etcd broke off'));
-      const text = decodeURIComponent(String(status['grpc-message'] ?? ''));
-      if (Number(code) !== OK) return reject(new EtcdRefusal(Number(code), text));
-      const framed = takeFrame(asBuffer(concatBytes(...chunks)));
-      if (framed) resolve(framed.message);
-      else reject(new Error('etcd sent half an answer'));
+      try {
+        resolve(messageIn(status, chunks));
+      } catch (error) {
+        reject(error);
+      }
     });
   });
+}
+
+/** @throws as unaryAnswer. */
+function messageIn(status: http2.IncomingHttpHeaders, chunks: readonly Buffer[]): Uint8Array {
+  const code = Number(status['grpc-status']);
+  if (!Number.isInteger(code)) throw new Error('etcd broke off');
+  if (code !== OK) throw new EtcdRefusal(code, plain(String(status['grpc-message'] ?? '')));
+  const framed = takeFrame(asBuffer(concatBytes(...chunks)));
+  if (!framed) throw new Error('etcd sent half an answer');
+  return framed.message;
+}
+
+/** Percent-encoded, by who may do it wrong. */
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Resolves with the first message that is enough; rejects when the stream ends before. */
@@ -285,12 +311,28 @@ function messageThat(
   isEnough: (message: Uint8Array) => boolean,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    let bytes: Buffer = Buffer.alloc(0);
-    stream.on('data', (chunk: Buffer) => {
-      bytes = Buffer.concat([bytes, chunk]);
-      for (let next = takeFrame(bytes); next; next = takeFrame(bytes)) {
-        bytes = next.rest;
+    let chunks: Buffer[] = [];
+    let bytes = 0;
+    let neededBytes = FRAME_HEAD_BYTES;
+    const read = (): void => {
+      let rest: Buffer = Buffer.concat(chunks);
+      for (let next = takeFrame(rest); next; next = takeFrame(rest)) {
+        rest = next.rest;
         if (isEnough(next.message)) resolve();
+      }
+      chunks = [rest];
+      bytes = rest.length;
+      const isBegun = bytes >= FRAME_HEAD_BYTES;
+      neededBytes = FRAME_HEAD_BYTES + (isBegun ? rest.readUInt32BE(1) : 0);
+    };
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes < neededBytes) return; // a long message is joined once, not with each piece of it
+      try {
+        read();
+      } catch (error) {
+        reject(error);
       }
     });
     stream.once('close', () => reject(new Error('etcd ended the stream')));

@@ -83,6 +83,55 @@ describe('a call', () => {
     for (const answer of doubts) expect(await codeFrom(member(answer))).toBe('HF_UNKNOWN_OUTCOME');
   });
 
+  it('is in doubt: nonsense, an answer without end, a connection that is being closed', async () => {
+    const nonsense = Buffer.from([0, 0, 0, 0, 2, 0x1a, 9]);
+    const compressed = Buffer.from(YES);
+    compressed[0] = 1;
+    const endless = Buffer.alloc(5);
+    endless.writeUInt32BE(2 ** 32 - 1, 1);
+    const floods: Answer = (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write(endless);
+      const block = Buffer.alloc(1024 * 1024);
+      const more = (): void => void (stream.destroyed || stream.write(block, more));
+      more();
+    };
+    const doubts: readonly Answer[] = [
+      answers(nonsense),
+      answers(compressed),
+      floods,
+      (stream) => stream.respond({ ':status': 503 }, { endStream: true }),
+      (stream) => stream.respond({ ':status': 200, 'grpc-status': 'x' }, { endStream: true }),
+      (stream) => {
+        stream.session!.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM, 0);
+      },
+    ];
+    for (const answer of doubts) expect(await codeFrom(member(answer))).toBe('HF_UNKNOWN_OUTCOME');
+  });
+
+  it('is refused in words that cannot be read', async () => {
+    const full: Answer = (stream) => {
+      const trailers = { 'grpc-status': 8, 'grpc-message': 'etcdserver: %zz% no space' };
+      stream.respond({ ':status': 200, ...trailers }, { endStream: true });
+    };
+    expect(await codeFrom(member(full))).toBe('HF_NO_SPACE');
+  });
+
+  it('goes over another connection once a member has said that it goes away', async () => {
+    let count = 0;
+    const going = member((stream) => {
+      answers(YES)(stream);
+      if (count++ === 0) stream.session!.goaway();
+    });
+    await using connection = new EtcdConnection({ members: [going], clock });
+    for (let round = 0; round < 3; round++) {
+      const outcome = await connection.transact(QUESTION).then(({ areMet }) => areMet, errorCode);
+      // What was sent before it was heard of is in doubt, what is sent later is not done.
+      expect([true, 'HF_UNAVAILABLE', 'HF_UNKNOWN_OUTCOME']).toContain(outcome);
+    }
+    expect((await connection.transact(QUESTION)).areMet).toBe(true);
+  });
+
   it('goes to the next member when nothing was done, and stays there', async () => {
     const asked: string[] = [];
     const named = (name: string, answer: Answer): DialEtcd =>
@@ -137,6 +186,33 @@ describe('a call', () => {
 
 describe('a watch', () => {
   const range = { key: utf8('k') };
+
+  it('ends when a member says nonsense, or more than there can be', async () => {
+    const nonsense = member((stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write(Buffer.from([0, 0, 0, 0, 1, 0x5a]));
+    });
+    await using broken = new EtcdConnection({ members: [nonsense], clock });
+    await broken.change(range, 1, new AbortController().signal);
+    const long = Buffer.alloc(5);
+    long.writeUInt32BE(2 ** 32 - 1, 1);
+    let sentBytes = 0;
+    const flooding = member((stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write(long);
+      const block = Buffer.alloc(1024 * 1024);
+      const more = (): void => {
+        sentBytes += block.length;
+        if (!stream.destroyed) stream.write(block, more);
+      };
+      more();
+    });
+    await using connection = new EtcdConnection({ members: [flooding], clock });
+    const late = AbortSignal.timeout(3000);
+    await connection.change(range, 1, late);
+    expect(late.aborted).toBe(false);
+    expect(sentBytes).toBeLessThan(64 * 1024 * 1024);
+  });
 
   it('says that there is news, or that it ended, or stops', async () => {
     const created = Buffer.from([0, 0, 0, 0, 2, 0x18, 1]);

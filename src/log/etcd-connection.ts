@@ -71,7 +71,7 @@ export class EtcdConnection implements EtcdKv {
         if (this.#isClosed) throw closed();
         const member = this.#member;
         try {
-          return decodeResult(await member.call(TRANSACT, message, late), transaction);
+          return understood(await member.call(TRANSACT, message, late), transaction);
         } catch (error) {
           const code = errorCode(error);
           if (code === 'HF_UNAVAILABLE' || code === 'HF_UNKNOWN_OUTCOME') this.#moveOn(member);
@@ -99,6 +99,15 @@ export class EtcdConnection implements EtcdKv {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     for (const member of this.#members) member.close();
+  }
+}
+
+/** @throws HF_UNKNOWN_OUTCOME when it is nonsense: what was asked may have been done all the same. */
+function understood(answer: Uint8Array, transaction: EtcdTransaction): EtcdResult {
+  try {
+    return decodeResult(answer, transaction);
+  } catch (cause) {
+    throw new HoldfastError('HF_UNKNOWN_OUTCOME', 'etcd answered nonsense', { cause });
   }
 }
 

@@ -7,18 +7,18 @@
  *     <prefix>log/...         cells
  *
  * Generation 1 is open from the start and has no such key, its version base is 0. Versions of
- * registry rows are the base plus etcd's revision.
+ * registry rows are the base, plus what the etcd's lives leap (etcd-life.ts), plus its revision.
  */
 import { ByteReader, ByteWriter, HoldfastError, utf8 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { isAbsent } from './etcd-keys.ts';
 import { EtcdCalls, type EtcdKv, type EtcdOutcome } from './etcd-kv.ts';
+import { askLife, type EtcdLife, isLife, lifeIn, versionsBefore } from './etcd-life.ts';
 import type {
   EtcdAnswer,
   EtcdCondition,
   EtcdOperation,
   EtcdResult,
-  EtcdRow,
   EtcdTransaction,
 } from './etcd-messages.ts';
 import { SEAL_KEY, sealedError } from './generations.ts';
@@ -71,35 +71,57 @@ export function stateIn(answer: EtcdAnswer | undefined): GenerationState {
   return state;
 }
 
-/** How a log and a registry reach their generation. Errors as of {@link EtcdCalls}. */
-export interface GenerationCalls {
-  /** Of registry rows. @throws HF_UNAVAILABLE while the generation is not open. */
-  versionBase(): Promise<number>;
-  question(operations: readonly EtcdOperation[]): Promise<EtcdResult>;
-  /** @throws HF_FENCED when the generation takes no change any more, and nothing was done. */
-  change(transaction: EtcdTransaction): Promise<EtcdOutcome>;
+/** What was read, and in which life of the etcd. */
+export interface ResultInLife extends EtcdResult {
+  readonly life: EtcdLife;
 }
 
-/** Changes that all require one condition more. */
+/** How a log and a registry reach their generation. Errors as of {@link EtcdCalls}. */
+export interface GenerationCalls {
+  /** Of registry rows in that life. @throws HF_UNAVAILABLE while the generation is not open. */
+  versionBase(life: EtcdLife): Promise<number>;
+  /** The one that this process knows; a change that requires it finds out whether it lasts. */
+  life(): Promise<EtcdLife>;
+  question(operations: readonly EtcdOperation[]): Promise<EtcdResult>;
+  questionInLife(operations: readonly EtcdOperation[]): Promise<ResultInLife>;
+  /** The same; no answers from a generation that is sealed at that moment. */
+  questionUnlessSealed(operations: readonly EtcdOperation[]): Promise<ResultInLife | undefined>;
+  /**
+   * @param life in which its conditions were learnt; in another one they are not met.
+   * @throws HF_FENCED when the generation takes no change any more, and nothing was done.
+   */
+  change(transaction: EtcdTransaction, life: EtcdLife): Promise<EtcdOutcome>;
+}
+
+/** Conditions that all changes require besides. */
 export interface EtcdGuard {
-  readonly condition: EtcdCondition;
-  /** What its key has. @throws HF_FENCED when that tells that nothing was done. */
-  readonly refuse: (row: EtcdRow | undefined, outcome: EtcdOutcome) => void;
+  readonly conditions: readonly EtcdCondition[];
+  /** What their keys have. @throws HF_FENCED when that tells that nothing was done. */
+  readonly refuse: (answers: readonly EtcdAnswer[], outcome: EtcdOutcome) => void;
 }
 
 export async function guardedChange(
   calls: EtcdCalls,
   { conditions, ifMet, ifNot }: EtcdTransaction,
-  { condition, refuse }: EtcdGuard,
+  guard: EtcdGuard,
 ): Promise<EtcdOutcome> {
   const outcome = await calls.change({
-    conditions: [...conditions, condition],
+    conditions: [...conditions, ...guard.conditions],
     ifMet,
-    ifNot: [...ifNot, { do: 'get', key: condition.key }],
+    ifNot: [...ifNot, ...guard.conditions.map(({ key }) => ({ do: 'get', key }) as const)],
   });
   if (outcome.areMet) return outcome;
-  refuse(outcome.answers.at(-1)?.rows[0], outcome);
-  return { ...outcome, answers: outcome.answers.slice(0, -1) };
+  guard.refuse(outcome.answers.slice(ifNot.length), outcome);
+  return { ...outcome, answers: outcome.answers.slice(0, ifNot.length) };
+}
+
+/** The same question, and in which life it was answered. */
+export async function askInLife(
+  calls: EtcdCalls,
+  operations: readonly EtcdOperation[],
+): Promise<ResultInLife> {
+  const { answers, ...rest } = await calls.question([...operations, askLife()]);
+  return { ...rest, answers: answers.slice(0, -1), life: lifeIn(answers.at(-1)) };
 }
 
 /** A generation that is open. */
@@ -107,44 +129,68 @@ export class EtcdGeneration implements GenerationCalls {
   readonly #calls: EtcdCalls;
   readonly #generation: number;
   readonly #stateKey: Uint8Array;
-  readonly #guard: EtcdGuard;
+  readonly #isUnsealed: EtcdCondition;
   /** Known once it was seen open: it stays so. */
   #versionBase: number | undefined;
+  #life: EtcdLife | undefined;
 
   constructor(place: EtcdPlace) {
     this.#calls = callsOf(place);
     this.#generation = place.generation;
     this.#stateKey = stateKey(place);
-    this.#guard = {
-      condition: isAbsent(utf8(registryPrefix(place) + SEAL_KEY)),
-      refuse: (seal, { isAfterDoubt }) => {
-        if (seal && !isAfterDoubt) throw sealedError();
-      },
-    };
+    this.#isUnsealed = isAbsent(utf8(registryPrefix(place) + SEAL_KEY));
     if (place.generation === 1) this.#versionBase = 0;
   }
 
-  async versionBase(): Promise<number> {
-    if (this.#versionBase === undefined) {
-      const { answers } = await this.#calls.question([{ do: 'get', key: this.#stateKey }]);
-      const { isOpen, versionBase } = stateIn(answers[0]);
-      if (!isOpen) {
-        const message = `generation ${this.#generation} of the metadata is not made yet`;
-        throw new HoldfastError('HF_UNAVAILABLE', message);
-      }
-      this.#versionBase = versionBase;
+  async versionBase(life: EtcdLife): Promise<number> {
+    if (this.#versionBase === undefined) await this.#open();
+    return this.#versionBase! + versionsBefore(life);
+  }
+
+  async life(): Promise<EtcdLife> {
+    return this.#life ?? (await this.questionInLife([])).life;
+  }
+
+  async #open(): Promise<void> {
+    const { answers } = await this.#calls.question([{ do: 'get', key: this.#stateKey }]);
+    const { isOpen, versionBase } = stateIn(answers[0]);
+    if (!isOpen) {
+      const message = `generation ${this.#generation} of the metadata is not made yet`;
+      throw new HoldfastError('HF_UNAVAILABLE', message);
     }
-    return this.#versionBase;
+    this.#versionBase = versionBase;
   }
 
   async question(operations: readonly EtcdOperation[]): Promise<EtcdResult> {
-    if (this.#versionBase === undefined) await this.versionBase();
+    if (this.#versionBase === undefined) await this.#open();
     return await this.#calls.question(operations);
   }
 
-  async change(transaction: EtcdTransaction): Promise<EtcdOutcome> {
-    if (this.#versionBase === undefined) await this.versionBase();
-    return await guardedChange(this.#calls, transaction, this.#guard);
+  async questionInLife(operations: readonly EtcdOperation[]): Promise<ResultInLife> {
+    if (this.#versionBase === undefined) await this.#open();
+    const result = await askInLife(this.#calls, operations);
+    this.#life = result.life;
+    return result;
+  }
+
+  async questionUnlessSealed(
+    operations: readonly EtcdOperation[],
+  ): Promise<ResultInLife | undefined> {
+    const seal = { do: 'get', key: this.#isUnsealed.key } as const;
+    const { answers, ...rest } = await this.questionInLife([...operations, seal]);
+    if (answers.at(-1)?.rows[0]) return undefined;
+    return { ...rest, answers: answers.slice(0, -1) };
+  }
+
+  async change(transaction: EtcdTransaction, life: EtcdLife): Promise<EtcdOutcome> {
+    if (this.#versionBase === undefined) await this.#open();
+    return await guardedChange(this.#calls, transaction, {
+      conditions: [this.#isUnsealed, isLife(life)],
+      refuse: ([seal, now], { isAfterDoubt }) => {
+        this.#life = lifeIn(now);
+        if (seal?.rows[0] && !isAfterDoubt) throw sealedError();
+      },
+    });
   }
 }
 

@@ -11,6 +11,7 @@ import { assert, bytesEqual, errorCode, HoldfastError, KiB } from '../base/index
 import type { EtcdLogShared } from './etcd-cell.ts';
 import { type CellKeys, changedAt, exists, isAbsent } from './etcd-keys.ts';
 import type { EtcdOutcome } from './etcd-kv.ts';
+import type { EtcdLife } from './etcd-life.ts';
 import type { CellId, Lsn } from './fenced-log.ts';
 import { NO_RECORD, type RecordHash, type RecordSealing } from './local-record.ts';
 
@@ -33,12 +34,14 @@ interface Seizure {
   readonly epoch: number;
   /** Of the epoch key. */
   readonly revision: number;
+  readonly life: EtcdLife;
   readonly last: { readonly lsn: Lsn; readonly hash: RecordHash };
 }
 
 export class EtcdHolder {
   readonly epoch: number;
   readonly revision: number;
+  readonly life: EtcdLife;
   readonly #cell: CellId;
   readonly #keys: CellKeys;
   readonly #shared: EtcdLogShared;
@@ -50,12 +53,17 @@ export class EtcdHolder {
   acknowledged: Lsn;
   isOver = false;
 
-  constructor({ cell, epoch, revision, last }: Seizure, keys: CellKeys, shared: EtcdLogShared) {
+  constructor(
+    { cell, epoch, revision, life, last }: Seizure,
+    keys: CellKeys,
+    shared: EtcdLogShared,
+  ) {
     this.#cell = cell;
     this.#keys = keys;
     this.#shared = shared;
     this.epoch = epoch;
     this.revision = revision;
+    this.life = life;
     this.#last = last;
     this.acknowledged = last.lsn;
   }
@@ -124,7 +132,7 @@ export class EtcdHolder {
     const puts = group.map(({ lsn, bytes }) => {
       return { do: 'put', key: this.#keys.entry(lsn), value: bytes } as const;
     });
-    const outcome = await this.#shared.calls.change({
+    const appending = {
       conditions: [
         changedAt(this.#keys.epoch, this.revision),
         exists(this.#keys.entry(first.lsn - 1)),
@@ -135,7 +143,8 @@ export class EtcdHolder {
         { do: 'get', key: this.#keys.epoch },
         { do: 'get', key },
       ],
-    });
+    } as const;
+    const outcome = await this.#shared.calls.change(appending, this.life);
     return outcome.areMet ? 'ok' : this.#refused(outcome, first);
   }
 

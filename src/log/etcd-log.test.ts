@@ -16,7 +16,9 @@ import { MemoryMirror } from '../../test/suites/memory-mirror.ts';
 import { virtualEnv } from '../../test/suites/virtual-env.ts';
 import { errorCode, fromUtf8, utf8 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
+import type { EtcdTransaction } from './etcd-messages.ts';
 import {
+  type EtcdKv,
   EtcdLog,
   EtcdRegistry,
   MemoryEtcd,
@@ -192,6 +194,40 @@ describe('parts of snapshots', () => {
     expect(await partCount()).toBe(2);
     await log.saveSnapshot(CELL, { epoch, lsn: 3 }, part('after 3'));
     expect(await partCount()).toBe(1);
+  });
+});
+
+describe('a snapshot whose outcome nobody understood', () => {
+  it('keeps its parts, as they may be listed', async () => {
+    const { env, etcd, parts, open } = bed();
+    const { kv, log: other } = open();
+    let isBroken = false;
+    const breaking: EtcdKv = {
+      async transact(transaction: EtcdTransaction) {
+        const result = await kv.transact(transaction);
+        if (isBroken && transaction.ifMet.some((one) => one.do === 'put')) throw new Error('bug');
+        return result;
+      },
+      change: (range, since, signal) => kv.change(range, since, signal),
+      [Symbol.asyncDispose]: () => kv[Symbol.asyncDispose](),
+    };
+    const log = new EtcdLog({ ...placeOf(etcd, env), kv: breaking, parts });
+    const epoch = await fill(log, 2);
+    isBroken = true;
+    const saving = log.saveSnapshot(CELL, { epoch, lsn: 2 }, part('after 2'));
+    await expect(saving).rejects.toThrow('bug');
+    const snapshot = await other.loadSnapshot(CELL);
+    expect(await Array.fromAsync(snapshot!.parts, fromUtf8)).toEqual(['after 2']);
+  });
+
+  it('is read while a newer one takes its place: it is no damage', async () => {
+    const { open } = bed();
+    const [{ log }, { log: reader }] = [open(), open()];
+    const epoch = await fill(log, 2);
+    await log.saveSnapshot(CELL, { epoch, lsn: 1 }, part('after 1'));
+    const older = (await reader.loadSnapshot(CELL))!;
+    await log.saveSnapshot(CELL, { epoch, lsn: 2 }, part('after 2'));
+    expect(await Array.fromAsync(older.parts).catch(errorCode)).toBe('HF_NOT_FOUND');
   });
 });
 

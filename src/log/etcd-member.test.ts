@@ -84,6 +84,25 @@ describe.skipIf(!binary)('a ring', { timeout: 60_000 }, () => {
     await kv[Symbol.asyncDispose]();
   });
 
+  it('has its room made while one is away', async () => {
+    await using bed = await EtcdBed.open(binary!, 3, { quotaBytes: 8 * MiB });
+    const { log, kv } = processesOn('away/', () => bed.dials)();
+    await using all = new AsyncDisposableStack();
+    const members = bed.members.map((one) => all.use(memberOf(one)));
+    await bed.members[0]!.runner.stop();
+    const entry = new Uint8Array(MiB / 2);
+    const { epoch } = await untilDone(() => log.seize('cell-1'));
+    let outcome: unknown = 'ok';
+    for (let lsn = 1; outcome === 'ok'; lsn++) {
+      outcome = await log.append('cell-1', { epoch, lsn }, entry).catch(errorCode);
+    }
+    expect((await members[1]!.alarms()).map(({ kind }) => kind)).toContain('no space');
+    expect(await makeRoom(members)).toMatchObject({ wasFull: true });
+    expect((await members[1]!.alarms()).length).toBeLessThan(3);
+    expect(await makeRoom([members[0]!]).catch(errorCode)).toBe('HF_UNAVAILABLE');
+    await kv[Symbol.asyncDispose]();
+  });
+
   it('that is full takes appends again after its room was made', async () => {
     await using bed = await EtcdBed.open(binary!, 1, { quotaBytes: 8 * MiB });
     const { log, kv } = processesOn('full/', () => bed.dials)();

@@ -20,9 +20,11 @@ import {
   type EtcdPlace,
   type GenerationCalls,
   registryPrefix,
+  type ResultInLife,
 } from './etcd-generation.ts';
 import type { EtcdKv } from './etcd-kv.ts';
-import { endOfPrefix, type EtcdRow } from './etcd-messages.ts';
+import { FIRST_LIFE } from './etcd-life.ts';
+import { endOfPrefix, type EtcdRow, type EtcdTransaction } from './etcd-messages.ts';
 import type { Versioned } from './fenced-log.ts';
 import {
   assertNoSeal,
@@ -90,13 +92,16 @@ export class EtcdRegistry implements SealableRegistry {
 
   async #listOnce(prefix: string): Promise<Versioned[]> {
     const end = endOfPrefix(this.#rowKey(prefix));
-    const versionBase = await this.#calls.versionBase();
     const found: Versioned[] = [];
-    let atRevision: number | undefined;
+    let first: ResultInLife | undefined;
     for (let key = this.#rowKey(prefix); ;) {
-      const page = { do: 'get', key, end, limit: PAGE_ROWS, atRevision: atRevision ?? 0 } as const;
-      const { answers, revision } = await this.#calls.question([page]);
-      atRevision ??= revision;
+      const atRevision = first?.revision ?? 0;
+      const page = { do: 'get', key, end, limit: PAGE_ROWS, atRevision } as const;
+      const result = await this.#calls.questionInLife([page]);
+      const { answers, life } = result;
+      first ??= result;
+      if (life.revision !== first.life.revision) return await this.#listOnce(prefix);
+      const versionBase = await this.#calls.versionBase(life);
       const rows = answers[0]?.rows ?? [];
       found.push(...rows.map((row) => this.#opened(row, versionBase)));
       const last = rows.at(-1);
@@ -112,27 +117,38 @@ export class EtcdRegistry implements SealableRegistry {
   ): Promise<number | undefined> {
     assert(expected >= 0, 'a version is not negative');
     assertNoSeal(key);
-    const versionBase = await this.#calls.versionBase();
-    if (expected > 0 && expected <= versionBase) return undefined; // of an older generation
     const rowKey = this.#rowKey(key);
     const sealed = value && this.#sealed(rowKey, value);
-    const outcome = await this.#calls.change({
-      conditions: [changedAt(rowKey, expected === 0 ? 0 : expected - versionBase)],
-      ifMet: [sealed ? { do: 'put', key: rowKey, value: sealed } : { do: 'delete', key: rowKey }],
-      ifNot: [{ do: 'get', key: rowKey }],
-    });
-    if (outcome.areMet) return versionBase + outcome.revision;
-    const now = outcome.answers[0]?.rows[0];
-    if (now && sealed && bytesEqual(now.value, sealed)) return versionBase + now.changedRevision;
-    if (!outcome.isAfterDoubt) return undefined;
-    throw new HoldfastError('HF_UNKNOWN_OUTCOME', `whether ${key} was set is not known: read it`);
+    for (;;) {
+      const life = await this.#calls.life();
+      const base = await this.#calls.versionBase(life);
+      if (expected > 0 && expected <= base) return undefined; // of an older generation or life
+      const setting: EtcdTransaction = {
+        conditions: [changedAt(rowKey, expected === 0 ? 0 : expected - base)],
+        ifMet: [sealed ? { do: 'put', key: rowKey, value: sealed } : { do: 'delete', key: rowKey }],
+        ifNot: [{ do: 'get', key: rowKey }],
+      };
+      const { areMet, revision, answers, isAfterDoubt } = await this.#calls.change(setting, life);
+      if (areMet) return base + revision;
+      const now = answers[0]?.rows[0];
+      const isOld = (await this.#calls.life()).revision !== life.revision;
+      if (isOld && !isAfterDoubt) continue; // as its version may be of the life that has begun
+      if (!isOld && now && sealed && bytesEqual(now.value, sealed)) {
+        return base + now.changedRevision;
+      }
+      if (!isAfterDoubt) return undefined;
+      const message = `whether ${key} was set is not known: read it`;
+      throw new HoldfastError('HF_UNKNOWN_OUTCOME', message);
+    }
   }
 
   async seal(next: NextGeneration): Promise<void> {
     const key = this.#rowKey(SEAL_KEY);
     const value = this.#sealed(key, encodeSeal(next));
+    const sealing = { conditions: [], ifMet: [{ do: 'put', key, value }], ifNot: [] } as const;
     try {
-      await this.#calls.change({ conditions: [], ifMet: [{ do: 'put', key, value }], ifNot: [] });
+      let life = FIRST_LIFE; // when it is another one, the refusal tells which
+      while (!(await this.#calls.change(sealing, life)).areMet) life = await this.#calls.life();
     } catch (error) {
       if (errorCode(error) !== 'HF_FENCED') throw error;
     }
@@ -167,9 +183,9 @@ export class EtcdRegistry implements SealableRegistry {
   }
 
   async #look(key: string): Promise<EtcdLook> {
-    const versionBase = await this.#calls.versionBase();
     const get = { do: 'get', key: this.#rowKey(key) } as const;
-    const { answers, revision } = await this.#calls.question([get]);
+    const { answers, revision, life } = await this.#calls.questionInLife([get]);
+    const versionBase = await this.#calls.versionBase(life);
     const row = answers[0]?.rows[0];
     return { row: row && this.#opened(row, versionBase), revision };
   }

@@ -22,25 +22,34 @@ export interface EtcdRoom {
 /**
  * Gives room back where it pays, and where the quota was reached; calls the alarm off then.
  *
- * @param members those that vote and answer; the others have to be seen to when they are back.
- * @throws what {@link EtcdMember} throws; it may be called again at once.
+ * @param members those that vote; who does not answer has to be seen to when it is back.
+ * @throws what {@link EtcdMember} throws, when none answers too; it may be called again at once.
  */
 export async function makeRoom(
   members: readonly EtcdMember[],
   { dbBytesMin = DB_BYTES_MIN }: { readonly dbBytesMin?: number } = {},
 ): Promise<EtcdRoom> {
-  const statuses = await mapBounded(members, STATUSES_AT_ONCE, async (member) => {
-    return { member, status: await member.status() };
+  const found = await mapBounded(members, STATUSES_AT_ONCE, async (member) => {
+    const [status] = await Promise.allSettled([member.status()]);
+    return { member, status };
   });
-  const alarms = (await members[0]?.alarms()) ?? [];
+  const statuses = found.flatMap(({ member, status }) => {
+    // A learner answers no question about the ring.
+    const isVoting = status.status === 'fulfilled' && !status.value.isLearner;
+    return isVoting ? [{ member, status: status.value }] : [];
+  });
+  const [silent] = found.flatMap(({ status }) => (status.status === 'rejected' ? [status] : []));
+  if (silent && statuses.length === 0) throw silent.reason;
+  const contact = statuses[0]?.member;
+  const alarms = (await contact?.alarms()) ?? [];
   const full = alarms.filter(({ kind }) => kind === 'no space');
   const wasFull = full.length > 0;
   const wasteful = statuses
     .filter(({ status }) => wasFull || isWasteful(status, dbBytesMin))
     .sort((a, b) => Number(isLeader(a.status)) - Number(isLeader(b.status)));
-  if (wasFull) await members[0]?.compact();
+  if (wasFull) await contact?.compact();
   for (const { member } of wasteful) await member.defragment();
-  for (const alarm of full) await members[0]?.disarm(alarm);
+  for (const alarm of full) await contact?.disarm(alarm);
   return {
     dbBytesMax: Math.max(0, ...statuses.map(({ status }) => status.dbBytes)),
     dbBytesInUseMax: Math.max(0, ...statuses.map(({ status }) => status.dbBytesInUse)),

@@ -81,6 +81,23 @@ describe('EtcdRunner', () => {
     await runner.stop();
   });
 
+  it('is patient with one that ends at once for ever, and says why', async () => {
+    const { env, machine, runner } = bed();
+    const untilMs = env.clock.monotonic() + 24 * 3_600_000;
+    await runner.run(MEMBER);
+    expect(runner.failure).toBeUndefined();
+    while (env.clock.monotonic() < untilMs) {
+      if (runner.state === 'running') machine.end('no room');
+      await env.clock.sleep(10_000);
+    }
+    expect(machine.events.length).toBeLessThan(200);
+    expect(runner.failure).toMatch(/no room/);
+    while (runner.state !== 'running') await env.clock.sleep(10_000);
+    await env.clock.sleep(120_000);
+    expect(runner.failure).toBeUndefined();
+    await runner.stop();
+  });
+
   it('says that it cannot be started; later it tries again by itself', async () => {
     const { env, machine, runner } = bed();
     machine.failsToStart = true;

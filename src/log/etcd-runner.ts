@@ -48,6 +48,9 @@ const HEARTBEATS_PER_ELECTION = 10;
 
 const PAUSE_MS_MIN = 250;
 const PAUSE_MS_MAX = 30_000;
+/** After so many ends in a row it is hardly a matter of seconds any more, and each is a warning. */
+const ENDS_OF_PATIENCE = 10;
+const PAUSE_MS_OF_PATIENCE = 10 * 60_000;
 /** A process that ran so long did not fail at once: the next pause is short again. */
 const STEADY_MS = 60_000;
 /** Then a process that was asked to end is killed. */
@@ -118,6 +121,8 @@ export class EtcdRunner implements AsyncDisposable {
   #stopping: AbortController | undefined;
   #running: Promise<void> = Promise.resolve();
   #process: EtcdProcess | undefined;
+  #startedAtMs = 0;
+  #lastEnd: string | undefined;
   /** Ends that nobody asked for. */
   restartCount = 0;
 
@@ -129,6 +134,12 @@ export class EtcdRunner implements AsyncDisposable {
   get state(): EtcdRunnerState {
     if (this.#process) return 'running';
     return this.#stopping ? 'waiting' : 'stopped';
+  }
+
+  /** Why it ended last, or does not start; `undefined` while it runs well. */
+  get failure(): string | undefined {
+    const runMs = this.#env.clock.monotonic() - this.#startedAtMs;
+    return this.#process && runMs >= STEADY_MS ? undefined : this.#lastEnd;
   }
 
   /** Runs the member from now on. @throws HF_NOT_FOUND, HF_IO when the first start fails. */
@@ -152,6 +163,8 @@ export class EtcdRunner implements AsyncDisposable {
     const configuration = etcdConfiguration(options);
     const first = await this.#machine.start(configuration);
     this.#process = first;
+    this.#lastEnd = undefined;
+    this.#startedAtMs = this.#env.clock.monotonic();
     this.#stopping = new AbortController();
     this.#running = this.#keep(configuration, first, this.#stopping.signal);
   }
@@ -159,20 +172,25 @@ export class EtcdRunner implements AsyncDisposable {
   /** Starts it again whenever it ends. Never fails. */
   async #keep(configuration: string, first: EtcdProcess, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#env;
-    let pauseMs = PAUSE_MS_MIN;
+    let endCount = 0;
     for (let current: EtcdProcess | undefined = first; ;) {
-      const start = clock.monotonic();
       if (current) {
         const reason = await current.ended;
         this.#process = undefined;
         if (signal.aborted) return;
         this.restartCount += 1;
+        this.#lastEnd = `etcd ended: ${reason}`;
         log.warn('etcd ended and is started again', { reason });
       }
-      if (clock.monotonic() - start >= STEADY_MS) pauseMs = PAUSE_MS_MIN;
-      await clock.sleep(pauseMs, { signal }).catch(() => {});
+      if (current && clock.monotonic() - this.#startedAtMs >= STEADY_MS) endCount = 0;
+      endCount += 1;
+      if (endCount === ENDS_OF_PATIENCE) {
+        const reason = this.#lastEnd;
+        log.error('etcd ends again and again; it is tried every ten minutes', { reason });
+      }
+      await clock.sleep(pauseMsAfter(endCount), { signal }).catch(() => {});
       if (signal.aborted) return;
-      pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
+      this.#startedAtMs = clock.monotonic();
       current = await this.#tryStart(configuration);
       this.#process = current;
       if (signal.aborted) current?.kill('SIGTERM'); // it was told to stop meanwhile
@@ -183,6 +201,7 @@ export class EtcdRunner implements AsyncDisposable {
     try {
       return await this.#machine.start(configuration);
     } catch (error) {
+      this.#lastEnd = `etcd could not be started: ${errorMessage(error)}`;
       this.#env.log.warn('etcd could not be started', { reason: errorMessage(error) });
       return undefined;
     }
@@ -209,4 +228,10 @@ export class EtcdRunner implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+/** @param endCount how often in a row it has ended, or not started. */
+function pauseMsAfter(endCount: number): number {
+  if (endCount >= ENDS_OF_PATIENCE) return PAUSE_MS_OF_PATIENCE;
+  return Math.min(PAUSE_MS_MIN * 2 ** (endCount - 1), PAUSE_MS_MAX);
 }

@@ -5,6 +5,7 @@
  */
 import { bytesEqual, fromHex, HoldfastError, Mutex, toHex } from '../base/index.ts';
 import type { EtcdLogShared } from './etcd-cell.ts';
+import type { EtcdHolder } from './etcd-holder.ts';
 import { type CellKeys, changedAt, exists } from './etcd-keys.ts';
 import type { CellId, Lsn, SaveSnapshotOptions, Snapshot } from './fenced-log.ts';
 import { Garbage } from './garbage.ts';
@@ -15,8 +16,7 @@ import { saveParts } from './snapshot-parts.ts';
 /** Where a snapshot is saved, on top of what, and under which fence. */
 interface SnapshotPosition extends SaveSnapshotOptions {
   readonly epoch: number;
-  /** Of the epoch key, as the epoch's seizure left it. */
-  readonly revision: number;
+  readonly holder: Pick<EtcdHolder, 'revision' | 'life'>;
   readonly lsn: Lsn;
 }
 
@@ -88,20 +88,22 @@ export class EtcdSnapshots {
 
   /** @throws HF_FENCED, HF_UNKNOWN_OUTCOME. */
   async #list(
-    { lsn, revision }: SnapshotPosition,
+    { lsn, holder }: SnapshotPosition,
     value: Uint8Array,
     olderRevision: number,
   ): Promise<void> {
     const { epoch, snapshot: key } = this.#keys;
-    const { areMet, isAfterDoubt, answers } = await this.#shared.calls.change({
+    const listing = {
       conditions: [
-        changedAt(epoch, revision),
+        changedAt(epoch, holder.revision),
         changedAt(key, olderRevision),
         exists(this.#keys.entry(lsn)),
       ],
       ifMet: [{ do: 'put', key, value }],
       ifNot: [{ do: 'get', key }],
-    });
+    } as const;
+    const { calls } = this.#shared;
+    const { areMet, isAfterDoubt, answers } = await calls.change(listing, holder.life);
     if (areMet) return;
     const listed = answers[0]?.rows[0];
     if (listed && bytesEqual(listed.value, value)) return; // by an attempt whose answer was lost
@@ -117,9 +119,13 @@ export class EtcdSnapshots {
     return snapshot && { lsn: snapshot.lsn, parts: this.#readParts(snapshot) };
   }
 
-  async *#readParts({ lsn, parts }: ListedSnapshot): AsyncGenerator<Uint8Array> {
+  async *#readParts({ lsn, parts, revision }: ListedSnapshot): AsyncGenerator<Uint8Array> {
     for (const ref of parts) {
       const bytes = await this.#shared.parts.get(ref);
+      if (!bytes && (await this.newest())?.revision !== revision) {
+        const message = `log of cell ${this.#cell}: snapshot ${lsn} was replaced by a newer one`;
+        throw new HoldfastError('HF_NOT_FOUND', message);
+      }
       const header = bytes && readHeader(bytes);
       if (!bytes || header?.kind !== 'snapshot part' || header.cell !== this.#cell) {
         const message = `log of cell ${this.#cell}: a part of snapshot ${lsn} cannot be read`;

@@ -41,7 +41,10 @@ export const SNAPSHOT_PART_BYTES_MAX = LIMITS.chunkBytesMax - LIMITS.blockBytes;
 /** The state of a cell after entry `lsn`; what the parts say is the caller's affair. */
 export interface Snapshot {
   readonly lsn: Lsn;
-  /** In the order in which they were saved. @throws HF_CORRUPT when one cannot be read. */
+  /**
+   * In the order in which they were saved. @throws HF_CORRUPT when one cannot be read; HF_NOT_FOUND
+   * when it went because a newer snapshot was saved meanwhile: load that one.
+   */
   readonly parts: AsyncIterable<Uint8Array>;
 }
 
@@ -97,7 +100,7 @@ export interface FencedLog extends AsyncDisposable {
     position: { epoch: number; lsn: Lsn },
     bytes: Uint8Array,
   ): Promise<'ok' | 'fenced'>;
-  /** Read barrier: is this epoch still the newest? */
+  /** Read barrier: is this epoch still the newest? No epoch is of a log that is sealed. */
   confirm(cell: CellId, epoch: number): Promise<boolean>;
   /** Entries from `from` to the head as of the call. @throws HF_NOT_FOUND when trimmed. */
   read(cell: CellId, from: Lsn): AsyncIterable<LogEntry>;

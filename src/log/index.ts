@@ -18,6 +18,7 @@ export { EtcdConnection, type EtcdConnectionOptions } from './etcd-connection.ts
 export type { EtcdKv } from './etcd-kv.ts';
 export { EtcdDraft } from './etcd-draft.ts';
 export type { EtcdPlace } from './etcd-generation.ts';
+export { beginLife } from './etcd-life.ts';
 export { EtcdLog, type EtcdLogOptions } from './etcd-log.ts';
 export { EtcdMember, type EtcdCareOptions } from './etcd-member.ts';
 export type {
@@ -60,7 +61,7 @@ export {
   type MemoryEtcdFaults,
   type MemoryEtcdOptions,
 } from './memory-etcd.ts';
-export { MemoryDraft, type MemoryDraftOptions } from './memory-draft.ts';
+export { MemoryDraft, MemoryGeneration, type MemoryGenerationOptions } from './memory-draft.ts';
 export { MemoryLog, type MemoryLogBugs, type MemoryLogOptions } from './memory-log.ts';
 export { MemoryRegistry, type MemoryRegistryOptions } from './memory-registry.ts';
 export type { MemoryFaults } from './memory-wire.ts';

@@ -31,6 +31,8 @@ import type { CellId, Lsn } from './fenced-log.ts';
 const MAGIC = 0x524c4648; // "HFLR", little-endian
 const VERSION = 1;
 const CHECKSUM_BYTES = 8;
+/** Of a node: more than it has cells. */
+const KEPT_KEYS_MAX = 1024;
 
 const KINDS = ['entry', 'fence', 'snapshot part', 'snapshot'] as const;
 export type RecordKind = (typeof KINDS)[number];
@@ -121,7 +123,7 @@ export interface RecordSealing {
 export class RecordSealer implements RecordSealing {
   readonly #metadataKey: Uint8Array;
   readonly #random: Random;
-  /** One for each epoch of a cell that still has records. */
+  /** One for each epoch of a cell, of those that were used last. */
   readonly #keys = new Map<string, Uint8Array>();
 
   constructor(metadataKey: Uint8Array, random: Random) {
@@ -131,8 +133,12 @@ export class RecordSealer implements RecordSealing {
 
   #key({ generation, cell, epoch }: RecordHeader): Uint8Array {
     const purpose = `holdfast/1 log ${generation}/${cell}/${epoch}`;
-    let key = this.#keys.get(purpose);
-    if (!key) this.#keys.set(purpose, (key = deriveKey(this.#metadataKey, purpose)));
+    const known = this.#keys.get(purpose);
+    if (known) return known;
+    const [oldest] = this.#keys.size >= KEPT_KEYS_MAX ? this.#keys.keys() : [];
+    if (oldest !== undefined) this.#keys.delete(oldest);
+    const key = deriveKey(this.#metadataKey, purpose);
+    this.#keys.set(purpose, key);
     return key;
   }
 

@@ -43,6 +43,12 @@ export interface MemoryEtcdOptions {
   readonly bugs?: MemoryEtcdBugs;
 }
 
+export interface MemoryEtcdPast {
+  readonly rows: ReadonlyMap<string, EtcdRow>;
+  readonly keys: readonly string[];
+  readonly revision: number;
+}
+
 /** Of which a watcher can be told. */
 const KEPT_CHANGES = 1000;
 
@@ -51,9 +57,9 @@ const NOTHING: EtcdAnswer = { rows: [], count: 0 };
 export class MemoryEtcd {
   readonly #options: MemoryEtcdOptions;
   /** By their keys' bytes, as latin1. */
-  readonly #rows = new Map<string, EtcdRow>();
+  #rows = new Map<string, EtcdRow>();
   /** Of the rows, sorted. */
-  readonly #keys: string[] = [];
+  #keys: string[] = [];
   /** The newest changes, deletions too; oldest first. */
   #changes: { readonly key: string; readonly revision: number }[] = [];
   /** Changes up to this revision are forgotten. */
@@ -77,6 +83,21 @@ export class MemoryEtcd {
   /** All keys, in order. */
   get keys(): readonly string[] {
     return this.#keys;
+  }
+
+  /** All that a member has now. */
+  save(): MemoryEtcdPast {
+    return { rows: new Map(this.#rows), keys: [...this.#keys], revision: this.#revision };
+  }
+
+  /** Only what a member had is left, as when a ring is restored: revisions go back with it. */
+  restore({ rows, keys, revision }: MemoryEtcdPast): void {
+    this.#rows = new Map(rows);
+    this.#keys = [...keys];
+    this.#revision = revision;
+    this.#changes = [];
+    this.#forgotten = revision;
+    for (const wake of this.#watchers) wake();
   }
 
   /** One step. */

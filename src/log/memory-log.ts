@@ -83,14 +83,18 @@ class MemoryCell {
   }
 
   /** Epoch 0 is nobody's. */
-  isNewest(epoch: number): boolean {
+  #isNewest(epoch: number): boolean {
     return epoch === this.#head.epoch && epoch > 0;
+  }
+
+  confirm(epoch: number): boolean {
+    return this.#isNewest(epoch) && !this.isStopped;
   }
 
   append(entry: LogEntry): 'ok' | 'fenced' {
     const { lsn } = this.#head;
     if (this.isStopped) return 'fenced';
-    if (!this.isNewest(entry.epoch) && !this.#bugs.isFenceUnchecked) return 'fenced';
+    if (!this.#isNewest(entry.epoch) && !this.#bugs.isFenceUnchecked) return 'fenced';
     const isTaken = entry.lsn <= lsn;
     const isNext = entry.lsn === lsn + 1 || this.#bugs.isPredecessorUnchecked;
     if (isTaken || !isNext) {
@@ -124,7 +128,7 @@ class MemoryCell {
 
   saveSnapshot(epoch: number, { lsn, parts }: StoredSnapshot, extended?: Lsn): void {
     this.#throwIfStopped();
-    if (!this.isNewest(epoch)) throw new HoldfastError('HF_FENCED');
+    if (!this.#isNewest(epoch)) throw new HoldfastError('HF_FENCED');
     assert(lsn >= 1 && lsn <= this.#head.lsn, 'the entry is in the log');
     const newest = this.#snapshot;
     if (lsn <= (newest?.lsn ?? 0)) return;
@@ -164,10 +168,15 @@ export class MemoryLog implements SealableLog {
     this.#cells.clear();
   }
 
-  /** Makes a cell as that of another log was left. */
-  async adopt(cell: CellId, { epoch, snapshot, entries }: CellCopy): Promise<void> {
+  /** Makes a cell as that of another log was left. @param check runs at that moment. */
+  async adopt(
+    cell: CellId,
+    { epoch, snapshot, entries }: CellCopy,
+    check: () => void,
+  ): Promise<void> {
     const parts = snapshot && (await Array.fromAsync(snapshot.parts));
     const copied = await Array.fromAsync(entries);
+    check();
     const stored = snapshot && parts && { lsn: snapshot.lsn, parts };
     this.#cell(cell).adopt({ epoch, snapshot: stored, entries: copied });
   }
@@ -195,7 +204,7 @@ export class MemoryLog implements SealableLog {
   }
 
   async confirm(cell: CellId, epoch: number): Promise<boolean> {
-    return await this.#wire.ask(() => this.#cell(cell).isNewest(epoch));
+    return await this.#wire.ask(() => this.#cell(cell).confirm(epoch));
   }
 
   async *read(cell: CellId, from: Lsn): AsyncGenerator<LogEntry> {

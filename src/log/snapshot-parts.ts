@@ -27,15 +27,19 @@ export async function saveParts<Part>(
   const { newest, extends: extended } = saving;
   const kept = extended === undefined ? [] : extendedParts(newest, extended);
   const saved: Part[] = [];
+  let mayBeListed = false;
   try {
     for await (const part of parts) {
       assert(part.length <= SNAPSHOT_PART_BYTES_MAX, 'a part fits its limit');
       saved.push(await saving.put(part));
     }
+    mayBeListed = true;
     await saving.commit([...kept, ...saved]);
   } catch (error) {
-    // While it is in doubt whether they are listed, they stay.
-    if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') await saving.discard(saved);
+    // While it is in doubt whether they are listed, they stay; so they do after a bug of ours.
+    const code = errorCode(error);
+    mayBeListed &&= code === undefined || code === 'HF_UNKNOWN_OUTCOME';
+    if (!mayBeListed) await saving.discard(saved);
     throw error;
   }
   if (extended === undefined) await saving.discard(newest?.parts ?? []);

@@ -65,7 +65,7 @@ export { slotOfInode } from './namespace/namespace-rows.ts';
 export { ROOT_INODE } from './namespace/namespace.ts';
 export { makeRoot } from './namespace/namespace-ops.ts';
 export { circumstancesOf, namespaceOf, openNamespace } from './namespace/namespace-cell.ts';
-export type { Circumstances } from './namespace/inode-ops.ts';
+export { type Circumstances, slotNear } from './namespace/inode-ops.ts';
 export type {
   AttributeChanges,
   CommittedContent,

@@ -1,6 +1,6 @@
 /**
- * Where the metadata of the cluster is and how it stands, for people: which nodes have a part in it,
- * the ring, the cells, and what the user should know or do about them.
+ * Where the metadata of the cluster is and how it stands, for people: which nodes have a part in
+ * it, the ring, the cells, and what the user should know or do about them.
  */
 import { HoldfastError, type NodeId, type VolumeId } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
@@ -88,8 +88,8 @@ export class MetadataReporter {
   }
 
   /**
-   * When most of the ring is lost for good: makes a new one from what this node has of it. What only
-   * the lost nodes had confirmed, the last moments before they went, is gone. Nodes that ran
+   * When most of the ring is lost for good: makes a new one from what this node has of it. What
+   * only the lost nodes had confirmed, the last moments before they went, is gone. Nodes that ran
    * meanwhile are to be started anew: they may have seen what is gone.
    * @throws as restoreRing; HF_UNSUPPORTED on a node that has no part in one.
    */

@@ -1,6 +1,6 @@
 /** Builds the core of a running node: on its own metadata, or on that of the home. */
 import os from 'node:os';
-import { errorCode, type NodeId } from '../base/index.ts';
+import { errorCode, HoldfastError, type NodeId } from '../base/index.ts';
 import type { SqliteThread } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
 import { repairClearingDamage } from './care.ts';
@@ -133,6 +133,10 @@ async function openMetadata(options: NodeCoreOptions, ring: RingCore): Promise<M
     return await LocalMetadata.open(local);
   } catch (error) {
     if (errorCode(error) !== 'HF_MOVED') throw error;
-    return await ring.finishMove(local);
+    if (!start.kit) return await ring.finishMove(local);
+    const message =
+      'the metadata on these stores has moved to a ring of nodes, which have it: use one of ' +
+      'those; a new node comes in with a token of an admin node';
+    throw new HoldfastError('HF_UNSUPPORTED', message, { cause: error });
   }
 }

@@ -52,6 +52,8 @@ export interface NodeOptions extends StartOptions {
   readonly transports?: readonly MakeTransport[] | undefined;
   /** Where the disks of this machine are found; where Linux has them when left out. */
   readonly disks?: DiskSources | undefined;
+  /** Folders in which etcd is looked for, as PATH has them; the usual ones when left out. */
+  readonly searchPath?: string | undefined;
   /** Threads that hash, seal and encode. */
   readonly threadCount?: number | undefined;
   /** Where the daemon's log goes; its own file when left out. */
@@ -114,6 +116,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
       work,
       isFirstRun,
       transports,
+      searchPath: options.searchPath,
       lookAtDisks: look,
     }),
   );

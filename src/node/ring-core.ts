@@ -4,7 +4,7 @@ import type { Cluster } from '../cluster/index.ts';
 import { SqliteDb, type SqliteThread } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
 import { EtcdRegistry, type Registry } from '../log/index.ts';
-import { Warden } from '../meta/hosting/warden.ts';
+import { Warden } from '../meta/index.ts';
 import type { Core, Peers } from './core.ts';
 import type { LocalDevice } from './metadata/core-log.ts';
 import { ClosingKv } from './metadata/closing-kv.ts';

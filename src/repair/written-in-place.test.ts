@@ -1,8 +1,8 @@
 /**
  * Aim: of files that are written in place, were open when they were removed, or were parts of an
- * upload, what is wanted stays and the rest goes, wherever a collection is cut short. Method: a real
- * volume cell beside real references, stripes and stores; the collection fails at each of its calls
- * in turn, and goes on in another life. Faults show that the checks would notice.
+ * upload, what is wanted stays and the rest goes, wherever a collection is cut short. Method: a
+ * real volume cell beside real references, stripes and stores; the collection fails at each of its
+ * calls in turn, and goes on in another life. Faults show that the checks would notice.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../base/index.ts';
@@ -170,58 +170,81 @@ const CHANGES = {
   uploads: ['releaseParts'],
 } as const;
 
-/** The life ends with the call of this number, before or after it is done. */
-function dyingAt(
-  step: number,
-  isDone: boolean,
-  of = parts(),
-): { parts: Parts; calls: () => number } {
-  let calls = 0;
-  const wrapped = Object.entries(of).map(([name, api]) => {
-    const methods = CHANGES[name as keyof Parts].map((method) => {
-      const call = (api as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[
-        method
-      ]!;
-      const dying = async (...args: unknown[]): Promise<unknown> => {
-        calls += 1;
-        if (calls > step || (calls === step && !isDone)) throw new HoldfastError('HF_CLOSED');
-        const answer = await call.apply(api, args);
-        if (calls === step) throw new HoldfastError('HF_CLOSED');
-        return answer;
-      };
-      return [method, dying];
+type Asynchronous = (...args: unknown[]) => Promise<unknown>;
+type Plant = (of: Parts) => Partial<Parts>;
+
+/** A life that ends with its call of this number: before it is done, or before its answer. */
+class Life {
+  readonly parts: Parts;
+  calls = 0;
+
+  constructor(of: Parts, at: number, isDone: boolean) {
+    const wrapped = Object.entries(of).map(([name, api]) => {
+      const methods = CHANGES[name as keyof Parts].map((method) => {
+        const call = (api as unknown as Record<string, Asynchronous>)[method] as Asynchronous;
+        const dying = async (...args: unknown[]): Promise<unknown> => {
+          this.calls += 1;
+          if (this.calls > at || (this.calls === at && !isDone)) throw dead();
+          const answer = await call.apply(api, args);
+          if (this.calls === at) throw dead();
+          return answer;
+        };
+        return [method, dying];
+      });
+      return [name, { ...(api as object), ...Object.fromEntries(methods) }];
     });
-    return [name, { ...(api as object), ...Object.fromEntries(methods) }];
-  });
-  return { parts: Object.fromEntries(wrapped) as Parts, calls: () => calls };
+    this.parts = Object.fromEntries(wrapped) as Parts;
+  }
 }
 
-/** Collections that each die at another call, then one that does not. */
-async function collectAfterCrashes(
-  isDone: boolean,
-  plant = (of: Parts): Parts => of,
-): Promise<string[]> {
-  const story = await tell();
-  for (let step = 1; ; step++) {
-    const { parts: dying, calls } = dyingAt(step, isDone);
-    const outcome = await repairOver(plant(dying))
-      .collect(GRACE)
-      .then(
-        () => 'done',
-        () => 'died',
-      );
-    if (outcome === 'done') {
-      expect(calls()).toBeLessThan(step);
-      expect(step).toBeGreaterThan(isDone ? 4 : 1);
-      break;
-    }
-    if (step > 100) throw new Error('it never ends');
-    if (!isDone) step = Math.max(step, 0);
-    if (step >= 3 && calls() < step) break;
-  }
-  await repairOver(parts()).collect(GRACE);
-  return await complaints(story);
+function dead(): HoldfastError {
+  return new HoldfastError('HF_CLOSED');
 }
+
+const NOTHING: Plant = () => ({});
+
+/** Lives that end ever later, until one has nothing left to do. @returns how many there were. */
+async function collectInManyLives(isDone: boolean, plant = NOTHING): Promise<number> {
+  for (let at = 1; ; at++) {
+    const life = new Life(parts(), at, isDone);
+    const collecting = repairOver({ ...life.parts, ...plant(life.parts) }).collect(GRACE);
+    const hasEnded = await collecting.then(
+      () => true,
+      () => false,
+    );
+    if (hasEnded) return at;
+  }
+}
+
+const FAULTS: Record<string, Plant> = {
+  /** What is loose is forgotten before its references are gone. */
+  'finish-first': ({ tree }) => ({
+    tree: {
+      ...tree,
+      async looseStripes(inode) {
+        const found = await tree.looseStripes(inode);
+        for (const loose of found) await tree.finishLooseStripes(loose);
+        return found;
+      },
+    },
+  }),
+  'by-inode': ({ tree }) => ({
+    tree: {
+      ...tree,
+      looseStripes: async (inode) =>
+        (await tree.looseStripes(inode)).map((loose) => ({ ...loose, holder: inode })),
+      async finishLooseStripes({ inode }) {
+        for (const loose of await tree.looseStripes(inode)) await tree.finishLooseStripes(loose);
+      },
+    },
+  }),
+  'inodes-alone': ({ namespace }) => ({
+    namespace: {
+      ...namespace,
+      refuse: async (inode) => ((await namespace.record(inode)) ? 'committed' : 'refused'),
+    },
+  }),
+};
 
 describe('a collection of what was written in place', () => {
   it('frees what nothing names and keeps the rest', async () => {
@@ -229,5 +252,61 @@ describe('a collection of what was written in place', () => {
     await repairOver(parts()).collect(GRACE);
     expect(await complaints(story)).toEqual([]);
   });
+
+  it.each([true, false])(
+    'does so wherever it is cut short (after the call: %s)',
+    async (isDone) => {
+      const story = await tell();
+      expect(await collectInManyLives(isDone)).toBeGreaterThan(8);
+      expect(await complaints(story)).toEqual([]);
+    },
+  );
+
+  it.each(Object.entries(FAULTS))('would be seen to fail: %s', async (_name, plant) => {
+    const story = await tell();
+    await collectInManyLives(true, plant);
+    await repairOver({ ...parts(), ...plant(parts()) }).collect(GRACE);
+    expect(await complaints(story)).not.toEqual([]);
+  });
+
+  it('confirms what a living writer committed and did not confirm', async () => {
+    const session = await bed.references.openSession('alive');
+    const written = await store(1, { at: 0, session });
+    const isStored = async (): Promise<unknown> => (await bed.record(written))?.isStored;
+    await commit(await makeFile('file'), written);
+    await bed.openRepair({ namespaceOf: () => cell.namespace }).collect(GRACE);
+    expect(await isStored()).toBe(false); // without the tree nobody knows
+    await repairOver(parts()).collect(GRACE);
+    expect(await isStored()).toBe(true);
+  });
+
+  it('lets go of parts of an upload that is over', async () => {
+    const { uploads, namespace } = cell;
+    const place = { bucket: ROOT_INODE, upload: '1'.repeat(32) };
+    await uploads.createUpload({ ...place, attributes: new Uint8Array() });
+    const put = await store(1, { at: 0 });
+    const first = await namespace.allocateInodes(300);
+    for (let number = 1; number <= 300; number++) {
+      const inode = number === 300 ? put.inode : first + BigInt(number);
+      const content = number === 300 ? { extents: [put.extent], sizeBytes: BYTES } : EMPTY;
+      const about = { schemeNumbers: [put.schemeNumber], attributes: new Uint8Array() };
+      await uploads.putPart({ ...place, number, inode, ...about, ...content });
+    }
+    await uploads.abortUpload(place);
+    expect(await uploads.endedUploads()).toEqual([place]);
+    await repairOver(parts()).collect(GRACE);
+    expect(await uploads.endedUploads()).toEqual([]);
+    expect(await complaints({ wanted: [], unwanted: [put] })).toEqual([]);
+  });
+
+  it('frees at once what was an orphan for its cell when it was removed', async () => {
+    const file = await makeFile();
+    const written = await write(file, 1, { at: 0 });
+    await repairOver(parts()).release(VOLUME, { inode: file });
+    const story = { wanted: [], unwanted: [written] };
+    await repairOver(parts()).collect(GRACE); // its stripe was held by a write
+    expect(await complaints(story)).toEqual([]);
+  });
 });
-void collectAfterCrashes;
+
+const EMPTY = { extents: [], sizeBytes: 0 };

@@ -29,6 +29,11 @@ export function parseKey(key: string): KeyPath {
   return { directories: names.map((directory) => `${directory}/`), name };
 }
 
+/** The key that leads there. */
+export function keyOf({ directories, name }: KeyPath): string {
+  return [...directories, name].join('');
+}
+
 function bad(key: string, reason: string): HoldfastError {
   return new HoldfastError('HF_BAD_ARGUMENT', `"${key}" cannot be a key: ${reason}`);
 }

@@ -3,7 +3,13 @@
  * of the same bytes with the same key, so it is the same stripe, and nothing that names it changes.
  * Only a node that holds the volume's secret can do it; repair, which needs no keys, does the rest.
  */
-import { bytesEqual, HoldfastError, policyOfNumbers, readingOrder } from '../base/index.ts';
+import {
+  bytesEqual,
+  HoldfastError,
+  policyOfNumbers,
+  readingOrder,
+  schemeOfNumber,
+} from '../base/index.ts';
 import type { Extent, InodeRecord, References } from '../meta/index.ts';
 import type { MendReport } from './object-store.ts';
 import { extentsFrom, type ReadContext, readElsewhere } from './read-content.ts';
@@ -33,7 +39,9 @@ export async function mendObject(
       const { spareCount } = await stripes.inspect(extent.stripe, extent.schemeNumber);
       if (spareCount >= 0) continue;
       const encodings = order.filter((other) => other !== encoding);
-      const isMended = await mendStripe(context, record, { extent, encodings, signal });
+      // What was overwritten in part is not there any more to make a stripe of.
+      const lost = { extent, encodings, signal };
+      const isMended = !extent.whole && (await mendStripe(context, record, lost));
       report = addMended(report, { mended: isMended ? 1 : 0, lost: isMended ? 0 : 1 });
     }
   }
@@ -42,7 +50,7 @@ export async function mendObject(
 
 async function mendStripe(
   context: MendContext,
-  { inode, schemeNumbers }: InodeRecord,
+  { inode }: InodeRecord,
   lost: {
     readonly extent: Extent;
     readonly encodings: readonly number[];
@@ -54,8 +62,7 @@ async function mendStripe(
   const content = await readElsewhere(context, inode, extent, lost);
   const named = await references.stripe(extent.stripe);
   if (!content || !named) return false;
-  const scheme = policyOfNumbers(schemeNumbers)[extent.encoding];
-  if (!scheme) throw new HoldfastError('HF_CORRUPT', 'an extent is of an encoding that is not');
+  const scheme = schemeOfNumber(extent.schemeNumber);
   const key = stripeKeys.unwrap(inode, extent);
   using prepared = await prepareBytes(stripes, content, { scheme, key, signal });
   if (!bytesEqual(prepared.stripe, extent.stripe)) {

@@ -13,7 +13,10 @@ export interface ObjectInfo {
   readonly fileName: string;
   readonly mediaType: string;
   readonly sizeBytes: number;
-  /** Names the content: equal content, equal address. */
+  /**
+   * Names the content: equal content, equal address. Of what was written in place since, that of
+   * what was put.
+   */
   readonly address: Address;
   /** How it is stored: its encodings. */
   readonly policy: Policy;
@@ -54,7 +57,7 @@ export interface ObjectContent {
 /** Of many objects that are stored otherwise. */
 export interface ReencodeReport {
   readonly reencoded: number;
-  /** Those that were stored so already. */
+  /** Those that were stored so already, or were written in place since, and stay as they are. */
   readonly kept: number;
   /** Those that could not be read or stored; they stay as they were. */
   readonly failed: number;
@@ -129,7 +132,8 @@ export interface ObjectStore extends AsyncDisposable {
   /**
    * Stores an object by another policy, under the same id, key, time and address; it can be read
    * all the while. It takes the new encodings only in full.
-   * @throws HF_NOT_FOUND; HF_BAD_SCHEME; HF_TOO_FEW_STORES; as {@link put}.
+   * @throws HF_NOT_FOUND; HF_BAD_SCHEME; HF_TOO_FEW_STORES; HF_UNSUPPORTED for what was written in
+   *   place since it was put; as {@link put}.
    */
   reencode(
     reference: string,

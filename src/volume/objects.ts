@@ -2,6 +2,7 @@
 import {
   assert,
   errorCode,
+  hexId,
   HoldfastError,
   isAddress,
   isHexId,
@@ -14,11 +15,12 @@ import {
   throwIfAborted,
 } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
-import type { Inode, InodeRecord, Session, VolumeRecord } from '../meta/index.ts';
+import type { InodeRecord, Session, VolumeRecord } from '../meta/index.ts';
 import { AbandonedPuts } from './abandoned-puts.ts';
 import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
-import { parseKey } from './keys.ts';
+import { InodeSource } from './inode-source.ts';
+import { type KeyPath, parseKey } from './keys.ts';
 import { listKeyless, listKeys } from './list.ts';
 import { addMended, mendObject, NOTHING_MENDED } from './mend.ts';
 import type {
@@ -36,9 +38,6 @@ import { ensureFits, type PutContext, putObject, reencodeObject } from './put-ob
 import { extentsFrom, readContent, type ReadRange } from './read-content.ts';
 import { SealedTree } from './sealed-tree.ts';
 import { StripeKeys } from './stripe-keys.ts';
-
-/** Inode numbers taken from the cell at once. */
-const INODES_PER_RANGE = 1024;
 
 /** Objects that are re-encoded or mended at once; each has several stripes in memory. */
 const OBJECTS_AT_ONCE = 2;
@@ -67,14 +66,14 @@ class Objects implements ObjectStore {
   readonly #stripeKeys: StripeKeys;
   readonly #background: Background;
   readonly #abandoned: AbandonedPuts;
-  readonly #inodes: Inode[] = [];
-  #refill: Promise<void> | undefined;
+  readonly #inodes: InodeSource;
 
   constructor(options: ObjectsOptions) {
     const { env, keys, namespace, repair } = options;
     const volume = options.volume().id;
     this.#options = options;
     this.#tree = new SealedTree({ env, volume, keys, namespace });
+    this.#inodes = new InodeSource({ env, namespace, tree: this.#tree });
     this.#stripeKeys = new StripeKeys({ env, volume, keys });
     this.#background = new Background(env.log);
     this.#abandoned = new AbandonedPuts({ env, volume, repair });
@@ -87,10 +86,15 @@ class Objects implements ObjectStore {
 
   async put(content: Content, options: PutOptions = {}): Promise<PutReport> {
     const key = options.key ?? (await this.#keyOf(options.id));
-    return await putObject(this.#putContext(), await this.#takeInode(), {
-      content,
-      options: { ...options, key },
-    });
+    const path = key === undefined ? undefined : parseKey(key);
+    const id = options.id ?? this.#newId(path);
+    const inode = await this.#inodes.takeFor(path, id);
+    return await putObject(this.#putContext(), inode, { content, options, id, path });
+  }
+
+  #newId(path: KeyPath | undefined): ObjectId {
+    if (!path) return this.#inodes.newId();
+    return hexId<ObjectId>(this.#options.env.random.bytes(16));
   }
 
   #putContext(): PutContext {
@@ -99,6 +103,7 @@ class Objects implements ObjectStore {
       volume: this.#options.volume(),
       session: this.#options.session(),
       tree: this.#tree,
+      inodes: this.#inodes,
       stripeKeys: this.#stripeKeys,
       background: this.#background,
       abandoned: this.#abandoned,
@@ -111,20 +116,6 @@ class Objects implements ObjectStore {
     const record = await this.#options.namespace.object(id);
     if (record) return await this.#tree.keyOf(record.inode);
     throw new HoldfastError('HF_NOT_FOUND', `there is no object ${id} to fill`);
-  }
-
-  async #takeInode(): Promise<Inode> {
-    for (;;) {
-      const inode = this.#inodes.pop();
-      if (inode !== undefined) return inode;
-      this.#refill ??= this.#takeRange().finally(() => (this.#refill = undefined));
-      await this.#refill;
-    }
-  }
-
-  async #takeRange(): Promise<void> {
-    const first = await this.#options.namespace.allocateInodes(INODES_PER_RANGE);
-    for (let i = INODES_PER_RANGE - 1; i >= 0; i--) this.#inodes.push(first + BigInt(i));
   }
 
   async get(
@@ -194,7 +185,7 @@ class Objects implements ObjectStore {
     { address }: ObjectInfo,
   ): Promise<InodeRecord | undefined> {
     const record = objectId && (await this.#options.namespace.object(objectId));
-    if (!record || record.inode === inode) return undefined;
+    if (!record || record.inode === inode || record.isRewritten) return undefined;
     return (await this.#tree.info(record)).address === address ? record : undefined;
   }
 
@@ -231,6 +222,10 @@ class Objects implements ObjectStore {
     await ensureFits(this.#options.cluster, policy);
     for (;;) {
       const record = await this.#find(reference);
+      if (record.isRewritten) {
+        const message = 'what was written in place stays as it is stored: put it again';
+        throw new HoldfastError('HF_UNSUPPORTED', message);
+      }
       if ((await this.#reencodeOne(record, policy, signal)) !== 'gone') {
         return await this.query(record.objectId as ObjectId);
       }
@@ -243,12 +238,13 @@ class Objects implements ObjectStore {
     signal: AbortSignal | undefined,
   ): Promise<'done' | 'kept' | 'gone'> {
     const info = await this.#tree.info(record);
-    if (isSamePolicy(info.policy, policy)) return 'kept';
+    if (isSamePolicy(info.policy, policy) || record.isRewritten) return 'kept';
     const range = { offset: 0, lengthBytes: record.sizeBytes };
     const content = readContent(this.#readContext, record, { range, signal });
     const again = { record, info, content, policy, signal };
     try {
-      await reencodeObject(this.#putContext(), await this.#takeInode(), again);
+      const inode = await this.#inodes.take({ inode: record.inode });
+      await reencodeObject(this.#putContext(), inode, again);
       return 'done';
     } catch (error) {
       if ((await this.#options.namespace.record(record.inode)) === undefined) return 'gone';
@@ -350,10 +346,10 @@ class Objects implements ObjectStore {
   }
 
   async #findByKey(reference: string): Promise<InodeRecord | undefined> {
-    const path = parseKey(reference);
-    const record = await this.#tree.lookup(path);
+    const record = await this.#tree.lookup(parseKey(reference));
     assert(record?.type !== 'directory', 'names of directories end in /');
-    return record;
+    // What only the tree has made is no object.
+    return record?.objectId === undefined ? undefined : record;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

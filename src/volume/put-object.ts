@@ -7,7 +7,6 @@ import {
   type Address,
   batchesOf,
   errorCode,
-  hexId,
   HoldfastError,
   LIMITS,
   type ObjectId,
@@ -36,7 +35,8 @@ import type { StripeStore } from '../stripes/index.ts';
 import type { AbandonedPuts } from './abandoned-puts.ts';
 import type { Background } from './background.ts';
 import type { Content } from './content-source.ts';
-import { type KeyPath, parseKey } from './keys.ts';
+import type { InodeSource } from './inode-source.ts';
+import { keyOf, type KeyPath } from './keys.ts';
 import type { ObjectInfo, PutOptions, PutReport } from './object-store.ts';
 import type { SealedTree } from './sealed-tree.ts';
 import type { StripeKeys } from './stripe-keys.ts';
@@ -57,6 +57,7 @@ export interface PutContext {
   readonly repair: Pick<Repair, 'release' | 'abandon'>;
   readonly abandoned: AbandonedPuts;
   readonly tree: SealedTree;
+  readonly inodes: InodeSource;
   readonly stripeKeys: StripeKeys;
   readonly background: Background;
   /** Told after the commit of an object that lacks shards: from now on repair sees it. */
@@ -66,11 +67,16 @@ export interface PutContext {
 export async function putObject(
   context: PutContext,
   inode: Inode,
-  put: { content: Content; options: PutOptions },
+  put: {
+    readonly content: Content;
+    readonly options: PutOptions;
+    /** Given in the options, or a new one. */
+    readonly id: ObjectId;
+    readonly path: KeyPath | undefined;
+  },
 ): Promise<PutReport> {
   const { volume, cluster } = context;
-  const { content, options } = put;
-  const path = options.key === undefined ? undefined : parseKey(options.key);
+  const { content, options, id, path } = put;
   const policy = options.policy ?? volume.policy;
   // The volume's own policy was looked at when it was set: losing stores since then makes puts
   // degraded, not wrong.
@@ -79,8 +85,8 @@ export async function putObject(
   return await writeAndCommit(context, inode, write, async (written) => {
     const address = contentAddress(written.contentDigests, written.sizeBytes);
     const info: ObjectInfo = {
-      id: options.id ?? hexId<ObjectId>(context.env.random.bytes(16)),
-      key: options.key,
+      id,
+      key: path && keyOf(path),
       fileName: options.fileName ?? '',
       mediaType: options.mediaType ?? '',
       sizeBytes: written.sizeBytes,
@@ -204,7 +210,8 @@ async function mayReplaceAt(
 ): Promise<boolean> {
   if (options.mayReplace !== false || options.id !== undefined || !path) return true;
   const standing = await tree.lookup(path);
-  return standing !== undefined && (await tree.info(standing)).address === address;
+  if (standing?.objectId === undefined || standing.isRewritten) return false;
+  return (await tree.info(standing)).address === address;
 }
 
 /** Commits under the key; makes its directories, again when they vanish in between. */
@@ -213,7 +220,7 @@ async function commitAt(
   path: KeyPath | undefined,
   commit: Omit<ObjectCommit, 'entry'>,
 ): Promise<void> {
-  const { namespace, tree } = context;
+  const { namespace, tree, inodes } = context;
   for (let tries = 1; ; tries++) {
     try {
       const directory = path && (await tree.makeDirectories(path.directories));
@@ -222,6 +229,7 @@ async function commitAt(
         name: tree.sealedName(directory, path.name),
       };
       releaseAfterwards(context, await namespace.commitObject({ ...commit, entry }));
+      if (entry) inodes.learn(path, entry.directory);
       return;
     } catch (error) {
       if (errorCode(error) === 'HF_EXISTS') throw taken(path);
@@ -232,7 +240,7 @@ async function commitAt(
 }
 
 function taken(path: KeyPath | undefined): HoldfastError {
-  const key = path ? [...path.directories, path.name].join('') : 'the object';
+  const key = path ? keyOf(path) : 'the object';
   return new HoldfastError(
     'HF_EXISTS',
     `"${key}" holds other content; choose another key, or replace it with --force`,

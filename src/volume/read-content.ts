@@ -32,21 +32,34 @@ export interface ReadRange {
 
 interface Part {
   readonly extent: Extent;
+  /** Within the extent. */
   readonly range: ReadRange;
+}
+
+/** What no extent holds is zeros. */
+interface Hole {
+  readonly extent?: undefined;
+  readonly range: ReadRange;
+}
+
+interface Wanted extends ReadRange {
+  readonly encoding: number;
+  readonly mayHaveHoles: boolean;
 }
 
 /** Bytes of an inode in order; each array is valid until the next is asked for. */
 export async function* readContent(
   context: ReadContext,
-  { inode, schemeNumbers }: InodeRecord,
+  { inode, schemeNumbers, isRewritten: mayHaveHoles = false }: InodeRecord,
   options: { range: ReadRange; signal: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array> {
-  const encodings = readingOrder(policyOfNumbers(schemeNumbers));
-  const [encoding, ...others] = encodings;
+  const policy = policyOfNumbers(schemeNumbers);
+  const [encoding, ...others] = mayHaveHoles ? policy.keys() : readingOrder(policy);
   assert(encoding !== undefined, 'an object has an encoding');
   const ahead: Promise<Uint8Array>[] = [];
   const memory = new ReadMemory();
-  const parts = partsOf(context.namespace, inode, { ...options.range, encoding });
+  const wanted = { ...options.range, encoding, mayHaveHoles };
+  const parts = partsOf(context.namespace, inode, wanted);
   try {
     for (let isEnd = false; ;) {
       while (!isEnd && ahead.length < STRIPES_AHEAD_MAX) {
@@ -55,7 +68,10 @@ export async function* readContent(
         if (next.done) continue;
         const target = memory.take(next.value.range.lengthBytes);
         const { signal } = options;
-        const reading = readPart(context, inode, { ...next.value, others }, { target, signal });
+        const { extent, range } = next.value;
+        const reading = extent
+          ? readPart(context, inode, { extent, range, others }, { target, signal })
+          : Promise.resolve(zeros(range, target));
         // Whoever awaits it sees the failure; until then it must not count as unhandled.
         reading.catch(() => {});
         ahead.push(reading);
@@ -89,6 +105,10 @@ class ReadMemory {
   giveBack({ buffer }: Uint8Array): void {
     if (buffer.byteLength === LIMITS.stripeBytesMax) this.#free.push(new Uint8Array(buffer));
   }
+}
+
+function zeros({ lengthBytes }: ReadRange, target: Uint8Array | undefined): Uint8Array {
+  return (target ?? new Uint8Array(lengthBytes)).subarray(0, lengthBytes).fill(0);
 }
 
 interface ReadOptions {
@@ -132,7 +152,9 @@ export async function readElsewhere(
     try {
       const target = new Uint8Array(range.lengthBytes);
       let filled = 0;
-      for await (const part of partsOf(context.namespace, inode, { ...range, encoding })) {
+      const wanted = { ...range, encoding, mayHaveHoles: false };
+      for await (const part of partsOf(context.namespace, inode, wanted)) {
+        if (!part.extent) break; // there are none
         const bytes = await readExtent(context, inode, part, { signal });
         target.set(bytes, filled);
         filled += bytes.length;
@@ -151,17 +173,19 @@ async function readExtent(
   { extent, range }: Part,
   options: ReadOptions,
 ): Promise<Uint8Array> {
-  const { stripe, schemeNumber, lengthBytes: contentBytes } = extent;
+  const { stripe, schemeNumber, whole = extent } = extent;
   const key = stripeKeys.unwrap(inode, extent);
-  return await stripes.read({ stripe, schemeNumber, key, contentBytes }, range, options);
+  const wanted = { ...range, offset: extent.offset - whole.offset + range.offset };
+  const contentBytes = whole.lengthBytes;
+  return await stripes.read({ stripe, schemeNumber, key, contentBytes }, wanted, options);
 }
 
 /** The stripes of a range in one encoding, and which bytes of each. */
 async function* partsOf(
   namespace: Namespace,
   inode: Inode,
-  { encoding, offset, lengthBytes }: ReadRange & { readonly encoding: number },
-): AsyncGenerator<Part> {
+  { encoding, offset, lengthBytes, mayHaveHoles }: Wanted,
+): AsyncGenerator<Part | Hole> {
   const end = offset + lengthBytes;
   let position = offset;
   // The first extent of the range begins less than a stripe before it.
@@ -170,7 +194,14 @@ async function* partsOf(
     if (position >= end) return;
     const extentEnd = extent.offset + extent.lengthBytes;
     if (extentEnd <= position) continue;
-    if (extent.offset > position) break;
+    if (extent.offset > position) {
+      // While it is there no extent has gone with it.
+      if (!mayHaveHoles || !(await namespace.record(inode))) break;
+      const holeEnd = Math.min(end, extent.offset);
+      yield* holesOf(position, holeEnd);
+      position = holeEnd;
+      if (position >= end) return;
+    }
     const from = position - extent.offset;
     const to = Math.min(end, extentEnd) - extent.offset;
     yield { extent, range: { offset: from, lengthBytes: to - from } };
@@ -178,9 +209,17 @@ async function* partsOf(
   }
   if (position >= end) return;
   if (await namespace.record(inode)) {
+    if (mayHaveHoles) return yield* holesOf(position, end);
     throw new HoldfastError('HF_CORRUPT', 'the record of an object has a gap');
   }
   throw new HoldfastError('HF_NOT_FOUND', 'the object was removed or replaced while it was read');
+}
+
+/** Cut up, so that none takes more memory than a stripe. */
+function* holesOf(from: number, to: number): Generator<Hole, void> {
+  for (let offset = from; offset < to; offset += LIMITS.stripeBytesMax) {
+    yield { range: { offset, lengthBytes: Math.min(LIMITS.stripeBytesMax, to - offset) } };
+  }
 }
 
 /** Extents of one encoding of an inode with offset ≥ that of `from`, in order, page by page. */

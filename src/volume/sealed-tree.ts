@@ -70,6 +70,18 @@ export class SealedTree extends SealedNames {
     return directory;
   }
 
+  /** The deepest directory on a path that is there. */
+  async nearestDirectory(names: readonly string[]): Promise<Inode> {
+    if (names.length === 0) return ROOT_INODE;
+    let directory = await this.root();
+    for (const name of names) {
+      const entry = await this.#namespace.lookup(directory.inode, this.sealedName(directory, name));
+      if (!entry) break;
+      directory = entry.record;
+    }
+    return directory.inode;
+  }
+
   /** The directory at the end of a path; what is missing is made, to vanish with its last entry. */
   async makeDirectories(names: readonly string[]): Promise<Directory> {
     let directory = await this.root();

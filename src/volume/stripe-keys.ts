@@ -1,4 +1,7 @@
-/** Wraps stripe keys into extents: a wrapped key fits one range of one inode of one volume only. */
+/**
+ * Wraps stripe keys into extents: a wrapped key fits one range of one inode of one volume only. Of
+ * what is written in place that is the write's number, and the range that was written.
+ */
 import { ByteWriter, concatBytes, fromHex, type VolumeId } from '../base/index.ts';
 import { NONCE_BYTES, unwrapKey, type VolumeKeys, wrapKey } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
@@ -26,7 +29,7 @@ export class StripeKeys {
 
   /** @throws HF_FORGED when the extent was made for another place, or under another secret. */
   unwrap(inode: Inode, extent: Extent): Uint8Array {
-    const aad = this.#aad(inode, extent);
+    const aad = this.#aad(extent.holder ?? inode, { ...extent, ...extent.whole });
     return unwrapKey({ wrapKey: this.#wrapKey, aad, wrapped: extent.wrappedKey });
   }
 

@@ -176,8 +176,20 @@ export class Ground implements AsyncDisposable {
     }
   }
 
+  /** @throws when one has ended by itself, with what it said. */
+  assertAlive(): void {
+    for (const name of this.running) {
+      const { child, stderr } = this.cluster.process(name);
+      if (child.exitCode === null && child.signalCode === null) continue;
+      throw new Error(`${name} ended with ${child.exitCode ?? child.signalCode}: ${stderr}`);
+    }
+  }
+
   async #seesAll(name: string): Promise<boolean> {
-    const nodes = await this.client(name).call('peers.list', {});
+    this.assertAlive();
+    const nodes = await this.client(name)
+      .call('peers.list', {})
+      .catch(() => []);
     const there = nodes.filter(({ state }) => state === 'self' || state === 'alive');
     const names = new Set(there.map((node) => node.name));
     return this.running.every((other) => names.has(other));

@@ -6,7 +6,7 @@
  *     npm run consistency -- --workload names --doubt      a refusal is no promise
  *     npm run consistency -- --workload stalls             how long nothing is acknowledged
  *
- * Workloads: register, set, names (their files say what they check); nemeses: kill, pause,
+ * Workloads: register, set, names, tangle (their files say what they check); nemeses: kill, pause,
  * partition, layout, clock; none when left out. Each run has five nodes of its own.
  */
 import path from 'node:path';

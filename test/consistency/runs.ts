@@ -10,9 +10,10 @@ import { namesKind, namesModel, prepareNames } from './names.ts';
 import { type NemesisName, runNemesis } from './nemesis.ts';
 import { registerKind, registerModel, windowsByKey } from './register.ts';
 import { SetRun } from './set.ts';
+import { TangleRun } from './tangle.ts';
 import { checkWindows, violationLines } from './windows.ts';
 
-export const WORKLOADS = ['register', 'set', 'names'] as const;
+export const WORKLOADS = ['register', 'set', 'names', 'tangle'] as const;
 export type WorkloadName = (typeof WORKLOADS)[number];
 
 export interface RunPlan {
@@ -42,12 +43,10 @@ export async function runOnce(ground: Ground, plan: RunPlan): Promise<RunReport>
   const random = seededRandom(plan.seed);
   const over = new AbortController();
   const { nemesis: name, say } = plan;
-  if (plan.workload === 'names') {
-    await prepareNames(ground.client(ground.running[0]!), namesRoot(plan));
-  }
-  const endMs = performance.now() + plan.seconds * 1000;
+  let endMs = Infinity;
   const isOver = (): boolean => performance.now() > endMs;
-  const work = WORK[plan.workload](ground, { plan, random, isOver, calm });
+  const work = await WORK[plan.workload](ground, { plan, random, isOver, calm });
+  endMs = performance.now() + plan.seconds * 1000;
   const nemesis = name && runNemesis({ name, ground, random, signal: over.signal, say });
   nemesis?.catch(() => {}); // heard by calm
   /** Ends the nemesis, and waits until the nodes answer again. */
@@ -56,6 +55,7 @@ export async function runOnce(ground: Ground, plan: RunPlan): Promise<RunReport>
     await nemesis;
     for (const node of ground.running) {
       await until(`${node} answers again`, async () => {
+        ground.assertAlive();
         return await ground
           .client(node)
           .call('object.list', { prefix: 'nothing' })
@@ -67,16 +67,12 @@ export async function runOnce(ground: Ground, plan: RunPlan): Promise<RunReport>
     }
   }
   try {
-    const checked = await work;
+    const checked = await work();
     return { ...checked, troubles: (await nemesis) ?? 0 };
   } finally {
     over.abort();
     await nemesis?.catch(() => {});
   }
-}
-
-function namesRoot({ seed }: RunPlan): string {
-  return `names-${seed}-`;
 }
 
 interface Work {
@@ -86,24 +82,44 @@ interface Work {
   readonly calm: () => Promise<void>;
 }
 
-const WORK: Readonly<Record<WorkloadName, (ground: Ground, work: Work) => Promise<Checked>>> = {
+/** Prepared in calm; what it gives is then run amid the troubles. */
+type Prepare = (ground: Ground, work: Work) => Promise<() => Promise<Checked>>;
+
+const WORK: Readonly<Record<WorkloadName, Prepare>> = {
   async names(ground, work) {
-    const recorder = await runKind(ground, namesKind(namesRoot(work.plan)), work);
-    return checked(recorder, namesModel, [{ key: 'names', windows: recorder.windows }]);
+    const root = `names-${work.plan.seed}-`;
+    await prepareNames(ground.client(ground.running[0]!), root);
+    return async () => {
+      const recorder = await runKind(ground, namesKind(root), work);
+      return checked(recorder, namesModel, [{ key: 'names', windows: recorder.windows }]);
+    };
   },
-  async register(ground, work) {
+  register: async (ground, work) => async () => {
     const recorder = await runKind(ground, registerKind(`register-${work.plan.seed}/`), work);
     return checked(recorder, registerModel, windowsByKey(recorder.windows));
   },
-  async set(ground, { plan, isOver, calm }) {
-    const run = new SetRun({ doors: doorsOf(ground), prefix: `set-${plan.seed}/`, isOver });
-    await run.run();
-    await calm();
-    await run.readAll();
-    const { faults, recorder, reads, acknowledged } = run;
-    const lines = faults.map(({ element, what, reader }) => `${element} ${what}, says ${reader}`);
-    const outcomes = Object.fromEntries(recorder.counts);
-    return { faults: lines, outcomes, figures: { reads, acknowledged } };
+  set:
+    async (ground, { plan, isOver, calm }) =>
+    async () => {
+      const run = new SetRun({ doors: doorsOf(ground), prefix: `set-${plan.seed}/`, isOver });
+      await run.run();
+      await calm();
+      await run.readAll();
+      const { faults, recorder, reads, acknowledged } = run;
+      const lines = faults.map(({ element, what, reader }) => `${element} ${what}, says ${reader}`);
+      const outcomes = Object.fromEntries(recorder.counts);
+      return { faults: lines, outcomes, figures: { reads, acknowledged } };
+    },
+  async tangle(ground, { plan, random, isOver, calm }) {
+    const prefix = `tangle-${plan.seed}-`;
+    const run = new TangleRun({ doors: doorsOf(ground), random, prefix, isOver });
+    await run.prepare();
+    return async () => {
+      await run.run();
+      await calm();
+      const outcomes = Object.fromEntries(run.recorder.counts);
+      return { faults: await run.check(), outcomes, figures: {} };
+    };
   },
 };
 

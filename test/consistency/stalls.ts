@@ -110,6 +110,7 @@ class Prober {
   longestMs = 0;
   readonly #ground: Ground;
   readonly #where: { readonly door: string; readonly directory: string };
+  readonly #run = Math.round(performance.now());
   #lastMs = performance.now();
 
   constructor(ground: Ground, where: { readonly door: string; readonly directory: string }) {
@@ -138,7 +139,7 @@ class Prober {
     const { door, directory } = this.#where;
     const client = this.#ground.client(door);
     for (let number = 0; !signal.aborted; number += 1) {
-      const path = `${directory}/${number}`;
+      const path = `${directory}/${this.#run}-${number}`;
       const options = { signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]) };
       try {
         await client.call('tree.makeFile', { path }, options);

@@ -126,8 +126,9 @@ export async function history(seed: number, fault?: CellFault | 'no-fence'): Pro
   const clients = Array.from({ length: LANES }, (_, lane) => client(bed, lane, counted));
   const ends = await Promise.allSettled(clients);
   isOver = true;
-  await nemesis;
+  // What goes on in the background then ends with the cells.
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  await nemesis;
   await bed.quiet();
   const last = await insist(bed, SLOTS[0], {}, look);
   assert(last.money === START * SLOTS.length, `${last.money} are left`);
@@ -183,7 +184,7 @@ async function insist<Result>(
       const cell: Cell = await bed.someSteward(bed.cellOfSlot(slot));
       return await cell.execute(operation, { ...options, slot });
     } catch (error) {
-      if (tries === 300 || !passing.has(errorCode(error) ?? '')) throw error;
+      if (tries === 150 || !passing.has(errorCode(error) ?? '')) throw error;
       bed.learn();
       await bed.env.clock.sleep(10 + bed.env.random.below(20));
     }

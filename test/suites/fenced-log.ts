@@ -396,6 +396,7 @@ const SEAL_EXAMPLES: Record<string, Check> = {
     const sealing = registry.seal(NEXT);
     const inTime = (await Promise.all(appends)).filter((outcome) => outcome === 'ok').length;
     await sealing;
+    expect(await log.confirm(CELL, epoch)).toBe(false);
     expect(await log.append(CELL, { epoch, lsn: 3 + inTime }, utf8('late'))).toBe('fenced');
     expect(await codeOf(log.seize(CELL))).toBe('HF_FENCED');
     await registry.seal(NEXT);
@@ -407,6 +408,7 @@ const SEAL_EXAMPLES: Record<string, Check> = {
       expect(await codeOf(seen.compareAndSet('b', 0, utf8('2')))).toBe('HF_FENCED');
       expect(await codeOf(seen.compareAndSet('a', version, undefined))).toBe('HF_FENCED');
       expect((await seen.get('a'))?.version).toBe(version);
+      expect(await opened.confirm(CELL, epoch)).toBe(false);
       expect(await opened.append(CELL, { epoch, lsn: 3 + inTime }, utf8('late'))).toBe('fenced');
       expect(await codeOf(opened.seize(CELL))).toBe('HF_FENCED');
       expect(await codeOf(opened.seize('new-cell'))).toBe('HF_FENCED');

@@ -23,6 +23,8 @@ import {
   type Namespace,
   serveHosting,
 } from '../../src/meta/index.ts';
+import { loneCell } from '../../src/meta/hosting/cell-map.ts';
+import { CellMaps } from '../../src/meta/hosting/cell-maps.ts';
 import { gossipMembers, MemoryNet, type Network, parseAddress } from '../../src/net/index.ts';
 import { everybody, keyOf, openMemoryNode } from './net-bed.ts';
 import { virtualEnv } from './virtual-env.ts';
@@ -52,6 +54,8 @@ export interface HostingBedOptions {
   readonly seed?: number;
   /** Of the log; may be changed as it runs. */
   readonly logFaults?: { lostReplyPercent?: number; lostRequestPercent?: number };
+  /** Whether a host is taken for one that may carry cells; all are when left out. */
+  readonly mayCarry?: (node: NodeId) => boolean;
 }
 
 export class HostingBed implements AsyncDisposable {
@@ -66,8 +70,14 @@ export class HostingBed implements AsyncDisposable {
   readonly #logOf: () => FencedLog;
   /** Databases that hosts let go of: "number/cell". */
   readonly dropped: string[] = [];
+  /** Databases that cannot be opened: "number/cell". */
+  readonly broken = new Set<string>();
+  /** How often all hosts asked log and registry. */
+  readonly asked = { log: 0, registry: 0 };
   /** Hosts that reach neither log nor registry. */
   readonly cutOff = new Set<number>();
+  /** How long a call of one of them takes to come to nothing. */
+  silenceMs = 1500;
   home = nodeOf(1);
 
   private constructor(options: HostingBedOptions) {
@@ -125,12 +135,12 @@ export class HostingBed implements AsyncDisposable {
     const membership = gossipMembers({ admission: everybody });
     const network = await openMemoryNode({ env, net, number, seeds, membership });
     const stopping = new AbortController();
-    const log = this.#throughCut(this.#logOf(), number);
+    const log = this.#throughCut(this.#logOf(), { number, of: 'log' });
     const hosting = await Hosting.open({
       env,
       self: network.self,
       network,
-      registry: this.#throughCut(this.registry, number),
+      registry: this.#throughCut(this.registry, { number, of: 'registry' }),
       home: () => this.home,
       carrying: carries
         ? {
@@ -140,10 +150,7 @@ export class HostingBed implements AsyncDisposable {
               this.#dbs.delete(`${number}/${cell}`);
               this.dropped.push(`${number}/${cell}`);
             },
-            knownDbs: async () =>
-              [...this.#dbs.keys()]
-                .filter((key) => key.startsWith(`${number}/`))
-                .map((key) => key.slice(`${number}/`.length)),
+            knownDbs: async () => this.databases(number),
           }
         : undefined,
       faults: this.#options.faults,
@@ -151,7 +158,7 @@ export class HostingBed implements AsyncDisposable {
     serveHosting(network, {
       hosting: () => hosting,
       mayAsk: () => true,
-      mayCarry: () => true,
+      mayCarry: this.#options.mayCarry ?? (() => true),
     });
     for (const other of this.#hosts.keys()) {
       await network.connect(parseAddress(`memory://node-${other}:1`));
@@ -195,6 +202,28 @@ export class HostingBed implements AsyncDisposable {
     this.net.partition((a, b) => nodes.has(a) !== nodes.has(b));
   }
 
+  /** Parts two hosts from each other alone: all others hear both. */
+  partPair(one: number, other: number): void {
+    const pair = [nodeOf(one), nodeOf(other)];
+    this.net.partition((a, b) => pair.includes(a) && pair.includes(b) && a !== b);
+  }
+
+  /** Writes down that a space is one cell on these hosts. */
+  async pin(space: string, ...numbers: number[]): Promise<void> {
+    const map = loneCell(space, numbers.map(nodeOf));
+    const { env, registry } = this;
+    const maps = new CellMaps({ env, registry, home: () => this.home });
+    await maps.replace({ ...map, version: 0 }, map);
+  }
+
+  /** Names of the databases that a host has. */
+  databases(number: number): string[] {
+    const own = `${number}/`;
+    return [...this.#dbs.keys()]
+      .filter((key) => key.startsWith(own))
+      .map((key) => key.slice(own.length));
+  }
+
   /** Lets virtual time pass until it is so. */
   async until(isSo: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<number> {
     const { clock } = this.env;
@@ -224,6 +253,7 @@ export class HostingBed implements AsyncDisposable {
 
   #openDb(number: number, cell: string): LocalDb {
     const key = `${number}/${cell}`;
+    if (this.broken.has(key)) throw new HoldfastError('HF_CORRUPT', 'a broken disk');
     const before = this.#dbs.get(key);
     const db = before ? before.crash() : new MemoryDb();
     this.#dbs.set(key, db);
@@ -231,12 +261,16 @@ export class HostingBed implements AsyncDisposable {
   }
 
   /** Calls of a host that is cut off never come back with anything but silence. */
-  #throughCut<Part extends object>(part: Part, number: number): Part {
+  #throughCut<Part extends object>(
+    part: Part,
+    { number, of }: { readonly number: number; readonly of: 'log' | 'registry' },
+  ): Part {
     return new Proxy(part, {
       get: (target, name) => {
         const value = Reflect.get(target, name) as unknown;
         if (typeof value !== 'function' || typeof name === 'symbol') return value;
         return (...args: unknown[]) => {
+          this.asked[of] += 1;
           if (name === 'read') return value.apply(target, args) as unknown;
           return this.#unlessCut(number, () => value.apply(target, args) as Promise<unknown>);
         };
@@ -246,7 +280,7 @@ export class HostingBed implements AsyncDisposable {
 
   async #unlessCut(number: number, work: () => Promise<unknown>): Promise<unknown> {
     if (!this.cutOff.has(number)) return await work();
-    await this.env.clock.sleep(1500);
+    await this.env.clock.sleep(this.silenceMs);
     throw new HoldfastError('HF_UNKNOWN_OUTCOME', 'it cannot be reached');
   }
 }

@@ -14,6 +14,12 @@ export interface ApplyOptions {
   readonly consistentFrom?: Lsn | undefined;
   /** A planted fault. */
   readonly isDigestUnchecked?: boolean | undefined;
+  /**
+   * The rows are made of nothing but the log, which counts: when they are not the steward's, it was
+   * the steward's that had gone wrong. This is told, and its digest is taken over, so that the
+   * entries after it are compared as before.
+   */
+  readonly onWrongSteward?: ((lsn: Lsn) => void) | undefined;
 }
 
 /**
@@ -24,18 +30,21 @@ export function entryChanges(
   rows: Pick<Rows, 'get'>,
   applied: Applied,
   entry: Pick<LogEntry, 'lsn' | 'bytes'>,
-  { consistentFrom = 0, isDigestUnchecked = false }: ApplyOptions = {},
+  { consistentFrom = 0, isDigestUnchecked = false, onWrongSteward }: ApplyOptions = {},
 ): { changes: Changes; applied: Applied } {
   const { previous, changes } = decodeEntry(entry);
   if (previous.lsn !== applied.lsn || previous.chainHash !== applied.chainHash) {
     throw new HoldfastError('HF_CORRUPT', `entry ${entry.lsn} does not follow`);
   }
+  let { digest } = applied;
   const isComparable = previous.digest !== undefined && previous.lsn >= consistentFrom;
-  if (isComparable && previous.digest !== applied.digest && !isDigestUnchecked) {
-    throw new HoldfastError(
-      'HF_CORRUPT',
-      `the rows before entry ${entry.lsn} are not as they were`,
-    );
+  if (isComparable && previous.digest !== digest && !isDigestUnchecked) {
+    if (!onWrongSteward) {
+      const message = `the rows before entry ${entry.lsn} are not as they were`;
+      throw new HoldfastError('HF_CORRUPT', message);
+    }
+    onWrongSteward(entry.lsn);
+    digest = previous.digest;
   }
   let delta = 0n;
   const puts = [];
@@ -46,7 +55,10 @@ export function entryChanges(
     if (value) puts.push({ key, value });
     else deletes.push(key);
   }
-  return { changes: { puts, deletes }, applied: appliedAfter(applied, entry.bytes, delta) };
+  return {
+    changes: { puts, deletes },
+    applied: appliedAfter({ ...applied, digest }, entry.bytes, delta),
+  };
 }
 
 /** One transaction: the rows and how far they have come. @throws HF_CORRUPT. */

@@ -56,15 +56,17 @@ export interface MoveId {
 
 /**
  * One step of handing slots over. `attempt` (the epoch of the source's steward) orders tries of one
- * move: a later one begins again, and an earlier one is refused from then on.
+ * move: a later one begins again, and an earlier one is refused from then on. `cancel` refuses its
+ * own attempt, too, and clears what came.
  */
 export type AdoptRequest = { readonly move: MoveId; readonly attempt: number } & (
   | { readonly step: 'begin'; readonly slots: SlotRange; readonly shared: readonly Row[] }
   | { readonly step: 'rows'; readonly index: number; readonly rows: readonly Row[] }
   | { readonly step: 'end'; readonly rowCount: number; readonly digest: bigint }
+  | { readonly step: 'cancel'; readonly slots: SlotRange }
 );
 
-/** `more`: go on with the page of this index. `done`: the slots are the target's, for good. */
+/** `more`: what comes next is the page of this index. `done`: the slots are the target's for good. */
 export type AdoptAnswer =
   | { readonly state: 'more'; readonly index: number }
   | { readonly state: 'done' };
@@ -95,7 +97,8 @@ export interface CellMessages {
  */
 export interface CellPeers {
   /**
-   * Which cell has the slot, as far as is known here; forget it when that cell says HF_MOVED.
+   * Which cell has the slot, as far as is known here; what is known is old when that cell says
+   * HF_MOVED, and when it is the one that asks: no cell asks for slots of its own.
    * @throws HF_UNAVAILABLE.
    */
   cellOfSlot(slot: number): CellId;

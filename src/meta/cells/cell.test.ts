@@ -431,9 +431,8 @@ describe('a request that is asked again', () => {
       const retry = { session: name, lane: index, sequence: 1 };
       await cell.execute(deposit(A + index, 1), { retry, slot: A + index });
     }
-    const isMore = await cell.execute((rows) => forgetAnswers(rows, session, 1));
-    expect(isMore).toBe(true);
-    await cell.execute((rows) => forgetAnswers(rows, session, 10));
+    const sessions = new Set([session]);
+    await cell.execute((rows) => forgetAnswers(rows, { slots: [A, A + 3], sessions }));
     const left = await cell.execute((rows) => [...rowsOfTag(rows, 'R')].length);
     expect(left).toBe(1);
   });

@@ -4,6 +4,7 @@
  * answers of requests that may be asked again. An operation on own rows alone costs a look at each
  * of its keys; all else begins with a {@link Detour}.
  */
+import { errorCode, errorMessage, HoldfastError } from '../../base/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { CellFault } from './cell-faults.ts';
 import type { CellMessages, CellPeers, SlotRange } from './cell-peers.ts';
@@ -55,6 +56,8 @@ export class Cell implements Executor, AsyncDisposable {
   readonly #coordinator: Coordinator;
   readonly #participant: Participant;
   readonly #moves: SlotMoves;
+  /** Requests under way that may be asked again, by their tags. */
+  readonly #running = new Map<string, Promise<Outcome<unknown>>>();
 
   private constructor({ peers, faults: fault, staysLost, ...parts }: CellOptions) {
     const { env, cell } = parts;
@@ -118,9 +121,24 @@ export class Cell implements Executor, AsyncDisposable {
     options: ExecuteOptions = {},
   ): Promise<Result> {
     const { fault } = this.#core;
-    const outcome = await this.#run(operation, fault === 'no-retry-row' ? {} : options);
+    const outcome = await this.#runOnce(operation, fault === 'no-retry-row' ? {} : options);
     if ('error' in outcome) throw outcome.error;
     return outcome.result;
+  }
+
+  /** Who asks again while it is under way joins it: two would be in each other's way. */
+  async #runOnce<Result>(
+    operation: Operation<Result>,
+    options: ExecuteOptions,
+  ): Promise<Outcome<Result>> {
+    const { retry } = options;
+    if (!retry) return await this.#run(operation, options);
+    const name = `${retry.session} ${retry.lane} ${retry.sequence}`;
+    const running = this.#running.get(name);
+    if (running) return (await running.catch(passedOn)) as Outcome<Result>; // of the same operation
+    const mine = this.#run(operation, options).finally(() => this.#running.delete(name));
+    this.#running.set(name, mine);
+    return await mine;
   }
 
   async #run<Result>(
@@ -145,7 +163,7 @@ export class Cell implements Executor, AsyncDisposable {
           return await this.#coordinator.execute(operation, options);
         }
         deadline ??= deadlineOf(env);
-        await passed(detour, deadline);
+        await passed(this.#core, detour, deadline);
       }
     }
   }
@@ -153,8 +171,9 @@ export class Cell implements Executor, AsyncDisposable {
   /**
    * Hands slots at one end of the cell's range to another cell; resolves when that is over. Once
    * begun it goes on by itself, also after a take-over.
-   * @throws HF_BUSY while another move is under way; HF_UNAVAILABLE; HF_BAD_ARGUMENT when the target
-   *   refuses them, having them or none beside them: they stay frozen until it does not.
+   * @throws HF_BUSY while another move is under way here or, with a lower id, at the target: nothing
+   *   was moved; HF_UNAVAILABLE; HF_BAD_ARGUMENT when the target refuses them, having them or none
+   *   beside them: they stay frozen until it does not.
    */
   async moveSlots(request: MoveRequest): Promise<void> {
     await this.#moves.move(request);
@@ -189,4 +208,11 @@ export class Cell implements Executor, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#core.steward[Symbol.asyncDispose]();
   }
+}
+
+/** What kept another run from an answer is none of this one's: its cause tells them apart. */
+function passedOn(error: unknown): never {
+  const code = errorCode(error);
+  if (code === undefined) throw error;
+  throw new HoldfastError(code, errorMessage(error), { cause: error });
 }

@@ -3,6 +3,7 @@
  * in the slot that the request is about, so that it moves with the slot.
  */
 import {
+  asBuffer,
   errorCode,
   type ErrorCode,
   errorMessage,
@@ -10,7 +11,6 @@ import {
   HoldfastError,
   isHexId,
   LIMITS,
-  toHex,
 } from '../../base/index.ts';
 import { decodeValue, encodeValue } from '../remote/wire-value.ts';
 import type { ExecuteOptions } from './executor.ts';
@@ -20,6 +20,7 @@ import { rowKey, rowsOfTag, valueReader, valueWriter } from './rows.ts';
 const TAG = 'R';
 /** Slot and tag stand before the session. */
 const KEY_SESSION_AT = 3;
+const SESSION_BYTES = 16;
 
 /** An operation's result, or the error that it ended with. */
 export type Outcome<Result> = { readonly result: Result } | { readonly error: unknown };
@@ -51,19 +52,15 @@ export function runOnce<Result, Kind extends Overlay>(
   return outcome;
 }
 
-/**
- * Deletes kept answers of a session that is over, of the slots that the cell owns.
- * @returns whether there may be more.
- */
-export function forgetAnswers(rows: Overlay, session: string, limit: number): boolean {
-  let count = 0;
-  for (const { key } of rowsOfTag(rows, TAG)) {
-    if (!toHex(key).startsWith(session, 2 * KEY_SESSION_AT)) continue;
-    rows.delete(key);
-    count += 1;
-    if (count === limit) return true;
+/** Deletes kept answers of sessions that are over, of some slots. */
+export function forgetAnswers(
+  rows: Overlay,
+  { slots, sessions }: { slots: [number, number]; sessions: ReadonlySet<string> },
+): void {
+  for (const { key } of rowsOfTag(rows, TAG, { slots })) {
+    const session = asBuffer(key).subarray(KEY_SESSION_AT, KEY_SESSION_AT + SESSION_BYTES);
+    if (sessions.has(session.toString('hex'))) rows.delete(key);
   }
-  return false;
 }
 
 function outcomeOf<Result, Kind extends Overlay>(

@@ -10,7 +10,7 @@
 import { ByteReader, ByteWriter, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { LocalDb, Row } from '../../db/index.ts';
 import type { LogEntry, Lsn, Snapshot } from '../../log/index.ts';
-import { entryChanges } from './apply.ts';
+import { type ApplyOptions, entryChanges } from './apply.ts';
 import {
   type Applied,
   appliedRow,
@@ -124,9 +124,10 @@ export async function* extensionParts(
 export async function loadSnapshot(
   db: LocalDb,
   snapshot: Snapshot,
+  options: Pick<ApplyOptions, 'onWrongSteward'> = {},
 ): Promise<{ applied: Applied; consistentFrom: Lsn }> {
   await clearRows(db);
-  const loading = new Loading(db, snapshot.lsn);
+  const loading = new Loading(db, snapshot.lsn, options);
   for await (const bytes of snapshot.parts) await loading.take(bytes);
   return await loading.finish();
 }
@@ -135,6 +136,7 @@ export async function loadSnapshot(
 class Loading {
   readonly #db: LocalDb;
   readonly #lsn: Lsn;
+  readonly #options: Pick<ApplyOptions, 'onWrongSteward'>;
   #head: StoredApplied | undefined;
   #rowCount = 0;
   #digest = 0n;
@@ -144,9 +146,10 @@ class Loading {
   /** Once all rows are there. */
   #applied: Applied | undefined;
 
-  constructor(db: LocalDb, lsn: Lsn) {
+  constructor(db: LocalDb, lsn: Lsn, options: Pick<ApplyOptions, 'onWrongSteward'>) {
     this.#db = db;
     this.#lsn = lsn;
+    this.#options = options;
   }
 
   async take(bytes: Uint8Array): Promise<void> {
@@ -178,7 +181,7 @@ class Loading {
   async #apply(bytes: Uint8Array): Promise<void> {
     if (!this.#applied) throw this.#notWhole();
     const entry = { lsn: this.#applied.lsn + 1, bytes };
-    const options = { consistentFrom: this.#consistentFrom };
+    const options = { ...this.#options, consistentFrom: this.#consistentFrom };
     const { changes, applied } = entryChanges(this.#db, this.#applied, entry, options);
     await this.#db.transact(changes);
     this.#applied = applied;

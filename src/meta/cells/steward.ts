@@ -30,8 +30,9 @@ import {
 } from './entries.ts';
 import { type Change, Overlay, type Rows, Scratch } from './overlay.ts';
 import { Batch } from './batch.ts';
-import { catchUp } from './catch-up.ts';
+import { catchUpToEnd } from './catch-up.ts';
 import type { CellFault } from './cell-faults.ts';
+import { asUnavailable } from './machinery.ts';
 import { digestOfDatabase } from './snapshot.ts';
 import { type Position, Snapshotter } from './snapshotter.ts';
 
@@ -124,7 +125,8 @@ export class Steward implements AsyncDisposable {
    * Runs the operation and answers when it is durable.
    *
    * @throws what the operation throws; HF_FENCED when it was dropped, HF_UNKNOWN_OUTCOME when it
-   *   may or may not have taken effect; HF_TOO_LARGE when it writes more than an entry holds.
+   *   may or may not have taken effect; HF_TOO_LARGE when it writes more than an entry holds; what
+   *   `asUnavailable` leaves of what keeps the cell from being seized.
    */
   async execute<Result>(operation: Operation<Result>): Promise<Result> {
     return await this.executeOn((rows) => new Scratch(rows), operation);
@@ -138,7 +140,7 @@ export class Steward implements AsyncDisposable {
     scratchOver: (rows: Rows) => Kind,
     operation: (rows: Kind) => Result,
   ): Promise<Result> {
-    while (!this.#isServing) await this.serve();
+    while (!this.#isServing) await asUnavailable(this.serve());
     const scratch = scratchOver(this.#rows);
     const outcome = attempt(() => withinEntry(scratch, () => operation(scratch)));
     const changes = 'error' in outcome ? new Map<string, Change>() : scratch.changes;
@@ -157,7 +159,7 @@ export class Steward implements AsyncDisposable {
 
   /** Looks at the rows as they are decided by now; answers without a barrier. */
   async peek<Result>(look: (rows: Rows) => Result): Promise<Result> {
-    while (!this.#isServing) await this.serve();
+    while (!this.#isServing) await asUnavailable(this.serve());
     return look(this.#rows);
   }
 
@@ -356,7 +358,7 @@ export class Steward implements AsyncDisposable {
     try {
       const { epoch, lsn } = await this.#parts.log.seize(this.#parts.cell);
       const isDigestUnchecked = this.#hooks.fault === 'no-digest';
-      const applied = await catchUp({ ...this.#parts, isDigestUnchecked }, lsn);
+      const applied = await catchUpToEnd({ ...this.#parts, isDigestUnchecked }, lsn);
       assert(this.#queue.length === 0, 'nothing is decided before the rows are known');
       this.#epoch = epoch;
       this.#sent = applied;

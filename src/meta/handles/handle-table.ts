@@ -16,6 +16,7 @@ import type { Env } from '../../env/index.ts';
 import type { CellView } from '../cells/cell.ts';
 import type { Executor } from '../cells/executor.ts';
 import type { Rows } from '../cells/overlay.ts';
+import { forgetAnswers } from '../cells/retry-rows.ts';
 import { SLOT_COUNT } from '../cells/rows.ts';
 import type { Inode } from '../namespace/namespace.ts';
 import type { SessionId, SessionState } from './handles.ts';
@@ -49,6 +50,8 @@ interface Memory {
   readonly era: string;
   readonly generation: string;
   readonly reclaimUntilMs: number;
+  /** When sessions were looked for last. */
+  lookedAtMs: number;
   /** When the leases of sessions run out. */
   readonly leases: Map<SessionId, number>;
   readonly opens: Map<Inode, Set<SessionId>>;
@@ -82,10 +85,10 @@ export class HandleTable {
    * Whether somebody has the inode open, or may have.
    * @param rows of the cell: without sessions nobody can be about to say so.
    */
-  isOpen(inode: Inode, rows?: Rows): boolean {
+  isOpen(inode: Inode, rows: Rows): boolean {
     const { opens, reclaimUntilMs } = this.#current();
     if (opens.has(inode)) return true;
-    return this.#options.env.clock.monotonic() < reclaimUntilMs && (!rows || hasSessions(rows));
+    return this.#options.env.clock.monotonic() < reclaimUntilMs && hasSessions(rows);
   }
 
   state(): SessionState {
@@ -126,6 +129,7 @@ export class HandleTable {
     if (!hasEnded) return;
     const memory = this.#current();
     memory.leases.delete(session);
+    memory.lookedAtMs = -Infinity; // what it leaves is to be swept
     await this.#lines.cancelAll({ session }); // its locks count for nothing now
     const open = [...memory.opens].filter(([, sessions]) => sessions.has(session));
     await this.close(
@@ -137,6 +141,7 @@ export class HandleTable {
   /** Ends sessions whose lease has run out, and removes what ended ones leave. */
   async tick(): Promise<void> {
     const { executor, env } = this.#options;
+    if (!this.#isLookDue()) return;
     const live = await executor.execute((rows) => liveSessions(rows));
     for (const { session } of live) {
       if (!this.#current().leases.has(session)) this.touch(session); // its first sign of life here
@@ -147,6 +152,18 @@ export class HandleTable {
     this.lines.dropIdle();
     this.recalls.tidy();
     await this.#sweep();
+  }
+
+  /**
+   * The log is asked each time: with no session that is known here, and none ended since, only now
+   * and then, for those that a slot may have brought.
+   */
+  #isLookDue(): boolean {
+    const memory = this.#current();
+    const nowMs = this.#options.env.clock.monotonic();
+    if (memory.leases.size === 0 && nowMs - memory.lookedAtMs < LIMITS.sessionLeaseMs) return false;
+    memory.lookedAtMs = nowMs;
+    return true;
   }
 
   async run({ signal }: { signal: AbortSignal }): Promise<void> {
@@ -181,6 +198,7 @@ export class HandleTable {
       await executor.execute((rows) => {
         sweepLocks(rows, { slots: page, sessions });
         sweepLeases(rows, { slots: page, sessions });
+        forgetAnswers(rows, { slots: page, sessions });
       });
     }
     await executor.execute((rows) => forgetSessions(rows, over));
@@ -211,6 +229,7 @@ export class HandleTable {
       era,
       generation: `${era}.${this.#memoryCount}`,
       reclaimUntilMs: this.#options.env.clock.monotonic() + LIMITS.sessionLeaseMs,
+      lookedAtMs: -Infinity,
       leases: new Map(),
       opens: new Map(),
     };

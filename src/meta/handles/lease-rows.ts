@@ -6,7 +6,7 @@
  */
 import { errorCode, fromHex, HoldfastError, toHex } from '../../base/index.ts';
 import type { Row } from '../../db/index.ts';
-import type { Rows } from '../cells/overlay.ts';
+import type { Overlay, Rows } from '../cells/overlay.ts';
 import { keyReader, rowKey, valueReader, valueWriter } from '../cells/rows.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
 import type { Inode } from '../namespace/namespace.ts';
@@ -68,6 +68,11 @@ export function checkDirectoryLease(rows: Rows, directory: Inode, claim?: LeaseC
   }
   if (!rows.get(leaseKey(directory))) return;
   throw new HoldfastError('HF_LEASED', undefined, { details: { directory: `${directory}` } });
+}
+
+/** The directory is gone. */
+export function clearLease(rows: Overlay, directory: Inode): void {
+  if (rows.get(leaseKey(directory))) rows.delete(leaseKey(directory));
 }
 
 /** Whether the directory is leased, and with this claim. */

@@ -11,9 +11,12 @@ import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog, Lsn } from '../../log/index.ts';
 import type { CellFault } from '../cells/cell-faults.ts';
 import type { CellPeers, SlotRange } from '../cells/cell-peers.ts';
+import { assertNotAhead } from '../cells/catch-up.ts';
 import { Cell } from '../cells/cell.ts';
 import { Replica } from '../cells/replica.ts';
-import { type HostedFaults, Stewardship } from './stewardship.ts';
+import type { CarriedState } from './ping-wire.ts';
+import type { Loss } from './stewardship-rules.ts';
+import { type HostedFaults, Stewardship, type StewardshipOptions } from './stewardship.ts';
 
 /** What a node needs to carry cells. */
 export interface Carrying {
@@ -32,6 +35,8 @@ export interface CarriedCellOptions {
   readonly cell: CellId;
   readonly carrying: Carrying;
   readonly peers: CellPeers;
+  /** As in `StewardshipOptions`. */
+  readonly recall: StewardshipOptions['recall'];
   readonly faults?: (HostedFaults & { readonly cell?: CellFault | undefined }) | undefined;
 }
 
@@ -43,7 +48,10 @@ export class CarriedCell implements AsyncDisposable {
   #db: LocalDb | undefined;
   #replica: Replica | undefined;
   #steward: Stewardship | undefined;
-  #failedAtMs: number | undefined;
+  #failure: { readonly atMs: number; readonly pauseMs: number } | undefined;
+  #loss: { readonly atMs: number; readonly count: number } | undefined;
+  #servedSinceMs = 0;
+  #nudged: Promise<void> | undefined;
   #isClosed = false;
   /** By the monotonic clock. */
   readonly sinceMs: number;
@@ -59,10 +67,30 @@ export class CarriedCell implements AsyncDisposable {
     return this.#steward;
   }
 
+  /** What others are told; nothing while it is not open yet. */
+  get state(): CarriedState | undefined {
+    const { cell, epoch, lsn } = this;
+    if (this.#steward) return { cell, role: 'steward', epoch, lsn };
+    if (!this.isAble) return { cell, role: 'unable', epoch, lsn };
+    return this.#replica && { cell, role: 'replica', epoch, lsn };
+  }
+
   /** Whether it could take over as far as is known: it did not fail to a moment ago. */
-  isAble(withinMs: number): boolean {
-    const { clock } = this.#options.env;
-    return this.#failedAtMs === undefined || clock.monotonic() - this.#failedAtMs >= withinMs;
+  get isAble(): boolean {
+    return !this.#failure || this.#now() - this.#failure.atMs >= this.#failure.pauseMs;
+  }
+
+  /** Whether its rows are being kept in line with the log. */
+  get isFollowing(): boolean {
+    return this.#replica !== undefined;
+  }
+
+  /** That another one took the cell, unless it was long ago. */
+  get loss(): Loss | undefined {
+    if (!this.#loss) return undefined;
+    const { atMs, count } = this.#loss;
+    const agoMs = this.#now() - atMs;
+    return agoMs < LOSS_FORGOTTEN_MS ? { agoMs, count } : undefined;
   }
 
   /** How far the rows have come; 0 while they are not followed. */
@@ -74,8 +102,14 @@ export class CarriedCell implements AsyncDisposable {
     return this.#steward?.cell.view().epoch ?? 0;
   }
 
+  /** Looks at the log, which has come so far, as is said. Does not wait. */
   nudge(lsn: Lsn): void {
-    this.#replica?.nudge(lsn);
+    const replica = this.#replica;
+    if (!replica || this.#nudged || replica.applied.lsn >= lsn) return;
+    this.#nudged = replica
+      .caughtUp()
+      .catch(coded) // it looks again by itself
+      .finally(() => (this.#nudged = undefined));
   }
 
   /** Resolves when the rows have come as far as the log was. */
@@ -87,7 +121,7 @@ export class CarriedCell implements AsyncDisposable {
   /** A replica unless it is the steward. */
   async follow(): Promise<void> {
     if (this.#replica || this.#steward) return;
-    await this.#changing.run(() => this.#follow());
+    await this.#changing.run(() => this.#noting(() => this.#follow()));
   }
 
   /**
@@ -100,7 +134,7 @@ export class CarriedCell implements AsyncDisposable {
       try {
         return await this.#takeOver();
       } catch (error) {
-        this.#failedAtMs = this.#options.env.clock.monotonic();
+        this.#noteFailure(error);
         this.#steward = undefined;
         await this.#follow().catch(coded);
         throw error;
@@ -118,10 +152,14 @@ export class CarriedCell implements AsyncDisposable {
     });
   }
 
-  /** Closes the database, and lets it be dropped where nothing needs it any more. */
+  /**
+   * Closes the database, and lets it be dropped where nothing needs it any more.
+   * @throws HF_CORRUPT when the log has lost entries that the rows know of: they are kept.
+   */
   async close({ isDropped }: { readonly isDropped: boolean }): Promise<void> {
     await this.#changing.run(async () => {
       if (this.#isClosed) return;
+      if (isDropped) await this.#noting(() => this.#assertOfNoUse());
       this.#isClosed = true;
       const steward = this.#steward;
       this.#steward = undefined;
@@ -135,6 +173,46 @@ export class CarriedCell implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close({ isDropped: false });
+  }
+
+  async #assertOfNoUse(): Promise<void> {
+    const { carrying, cell } = this.#options;
+    const db = await this.#open();
+    const { lsn } = await carrying.log.head(cell);
+    assertNotAhead({ cell, db }, lsn);
+  }
+
+  async #noting(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#noteFailure(error);
+      throw error;
+    }
+  }
+
+  /** Where the log is what failed, it may be better soon; a disk hardly. */
+  #noteFailure(error: unknown): void {
+    const before = this.#failure?.pauseMs ?? 0;
+    const isPassing = PASSING.includes(errorCode(error));
+    const pauseMs = isPassing
+      ? UNABLE_MS
+      : Math.min(Math.max(UNABLE_MS, 2 * before), UNABLE_MS_MAX);
+    this.#failure = { atMs: this.#now(), pauseMs };
+  }
+
+  /** Its stewardship has ended: was it another one that took the cell? */
+  async #noteLoss(epoch: number): Promise<void> {
+    const { carrying, cell } = this.#options;
+    const head = await carrying.log.head(cell).catch(coded);
+    if (!head || head.epoch <= epoch) return;
+    const isAgain = this.#now() - this.#servedSinceMs < LOSS_FORGOTTEN_MS;
+    const count = isAgain ? (this.loss?.count ?? 0) + 1 : 1;
+    this.#loss = { atMs: this.#now(), count };
+  }
+
+  #now(): number {
+    return this.#options.env.clock.monotonic();
   }
 
   async #open(): Promise<LocalDb> {
@@ -152,7 +230,7 @@ export class CarriedCell implements AsyncDisposable {
   }
 
   async #takeOver(): Promise<Stewardship> {
-    const { env, carrying, peers, space, faults } = this.#options;
+    const { env, carrying, peers, space, recall, faults } = this.#options;
     const db = await this.#open();
     const replica = this.#replica;
     this.#replica = undefined;
@@ -167,9 +245,10 @@ export class CarriedCell implements AsyncDisposable {
       staysLost: true,
       faults: faults?.cell,
     });
-    const steward = await Stewardship.open({ env, space, cell, faults });
+    const steward = await Stewardship.open({ env, space, cell, recall, faults });
     this.#steward = steward;
-    this.#failedAtMs = undefined;
+    this.#failure = undefined;
+    this.#servedSinceMs = this.#now();
     void cell.lost.then(() => this.#changing.run(() => this.#standBack(steward)));
     return steward;
   }
@@ -180,6 +259,7 @@ export class CarriedCell implements AsyncDisposable {
     const { env } = this.#options;
     this.#steward = undefined;
     try {
+      await this.#noteLoss(steward.cell.view().epoch);
       await steward[Symbol.asyncDispose]();
       await this.#follow();
     } catch (error) {
@@ -193,7 +273,21 @@ export class CarriedCell implements AsyncDisposable {
 const UNTOLD_MS = 30_000;
 /** A cell that was split off begins without any. */
 const NO_SLOTS: SlotRange = { from: 0, to: 0 };
+/** What could not be taken over or followed is left to others for so long. */
+const UNABLE_MS = 3000;
+const UNABLE_MS_MAX = 60_000;
+/** Failures of the log and of the way to it, not of this node. */
+const PASSING: readonly (string | undefined)[] = [
+  'HF_UNAVAILABLE',
+  'HF_UNKNOWN_OUTCOME',
+  'HF_TIMEOUT',
+  'HF_FENCED',
+  'HF_INTERRUPTED',
+];
+/** Who served for so long, or lost the cell so long ago, begins anew. */
+const LOSS_FORGOTTEN_MS = 600_000;
 
-function coded(error: unknown): void {
+function coded(error: unknown): undefined {
   if (errorCode(error) === undefined) throw error;
+  return undefined;
 }

@@ -5,11 +5,12 @@
  *
  * Nothing here waits for a whole round: what takes long is under way for one cell at a time.
  */
-import { errorCode, errorMessage, mapBounded, type NodeId } from '../../base/index.ts';
+import { errorCode, errorMessage, mapBounded, type NodeId, Semaphore } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
 import type { CellPeers } from '../cells/cell-peers.ts';
+import type { Inode } from '../namespace/namespace.ts';
 import { CarriedCell, type CarriedCellOptions, type Carrying } from './carried-cell.ts';
 import {
   type CellPlace,
@@ -21,16 +22,15 @@ import {
 import type { CellMaps } from './cell-maps.ts';
 import { spaceOfCell } from './hosted-tables.ts';
 import type { CellName } from './hosting-wire.ts';
-import { type CarriedState, Pings } from './pings.ts';
+import { MapWatch } from './map-watch.ts';
+import type { CarriedState } from './ping-wire.ts';
+import { Pings } from './pings.ts';
 import { type Decision, decide, type Sight } from './stewardship-rules.ts';
+import { ToldStates } from './told-states.ts';
 
 const TICK_MS = 200;
-/** How often the cell maps are read although nothing points to a change. */
-const REFRESH_MS = 1000;
-/** A cell that could not be taken over is left to others for so long. */
-const UNABLE_MS = 3000;
-/** Cells that a node hands over at once when it stops. */
-const HANDED_OVER_AT_ONCE = 32;
+/** Cells that are opened, taken over or handed over at once: a node may carry thousands. */
+const WORK_AT_ONCE = 32;
 /** A cell that was opened to be synced is kept so long without a record that names this node. */
 const SYNCED_MS = 60_000;
 
@@ -42,6 +42,8 @@ export interface CarrierOptions {
   readonly home: () => NodeId | undefined;
   readonly carrying: Carrying;
   readonly peersOf: (of: CellName) => CellPeers;
+  /** Asks for a leased directory, wherever in the space it is. */
+  readonly recall: (space: string, directory: Inode) => Promise<void>;
   /** Tells a node that it is its turn now. @returns whether it is the steward then. */
   readonly tellToTake: (node: NodeId, of: CellName) => Promise<boolean>;
   readonly faults?: CarriedCellOptions['faults'];
@@ -49,41 +51,57 @@ export interface CarrierOptions {
 
 export class Carrier implements AsyncDisposable {
   readonly pings: Pings;
+  /** What others are told. */
+  readonly told: ToldStates;
   readonly #options: CarrierOptions;
   readonly #cells = new Map<CellId, CarriedCell>();
   /** Cells with something under way. */
   readonly #busy = new Map<CellId, Promise<unknown>>();
   /** Cells on their way in, and since when. */
   readonly #syncedAtMs = new Map<CellId, number>();
-  #refreshedAtMs = -Infinity;
-  #refreshing: Promise<void> | undefined;
+  readonly #watch: MapWatch;
+  readonly #working = new Semaphore(WORK_AT_ONCE);
+  /** By the cell that gives slots: others may be away for long, and nothing else waits for it. */
+  readonly #moves = new Map<CellId, Promise<unknown>>();
+  /** Of databases that earlier runs left; begins with the first maps. */
+  #sweeping: Promise<unknown> | undefined;
   #isClosed = false;
 
   constructor(options: CarrierOptions) {
     this.#options = options;
     this.pings = new Pings(options);
+    this.#watch = new MapWatch(options);
+    this.told = new ToldStates({
+      env: options.env,
+      states: () => this.states(),
+      isCut: () => this.#watch.isCut,
+    });
+  }
+
+  /** Whether this node does not reach registry and log. */
+  get isCut(): boolean {
+    return this.#watch.isCut;
   }
 
   get(cell: CellId): CarriedCell | undefined {
     return this.#cells.get(cell);
   }
 
-  /** What others are told. */
+  /** Of the cells that are open here. */
   states(): CarriedState[] {
     if (this.#isClosed) return [];
-    return [...this.#cells.values()].map((carried) => ({
-      cell: carried.cell,
-      role: carried.steward ? 'steward' : carried.isAble(UNABLE_MS) ? 'replica' : 'unable',
-      epoch: carried.epoch,
-      lsn: carried.lsn,
-    }));
+    return [...this.#cells.values()].flatMap(({ state }) => state ?? []);
   }
 
   /** Until `signal` is aborted. */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     this.#tick();
     for await (const _ of this.#options.env.clock.every(TICK_MS, { signal })) this.#tick();
-    await Promise.allSettled([this.#refreshing, ...this.#busy.values()]);
+    await this.#settled();
+  }
+
+  async #settled(): Promise<void> {
+    await Promise.allSettled([this.#watch.settled(), this.#sweeping, ...this.#busy.values()]);
   }
 
   /** The cell, opened as its steward, when the map says that it is nobody else's. */
@@ -108,21 +126,24 @@ export class Carrier implements AsyncDisposable {
   /** Those that wait for this node's cells are told that it is their turn. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    await Promise.allSettled([this.#refreshing, ...this.#busy.values()]);
-    await mapBounded(this.#cells.values(), HANDED_OVER_AT_ONCE, async (carried) => {
-      for (const next of this.#successors(carried)) {
+    const { isCut } = this.#watch;
+    await this.#settled();
+    await mapBounded(this.#cells.values(), WORK_AT_ONCE, async (carried) => {
+      for (const next of isCut ? [] : this.#successors(carried)) {
         if (await this.#handOver(carried, next).catch(coded)) break;
       }
       await carried[Symbol.asyncDispose]();
     });
+    await Promise.allSettled(this.#moves.values()); // they end with their cells
   }
 
   /** Other members of a cell that this node is steward of, those first that were heard. */
   #successors({ space, cell, steward }: CarriedCell): NodeId[] {
     const { maps, self } = this.#options;
     const members = steward ? (maps.find({ space, cell })?.place.members ?? []) : [];
-    const isHeard = (node: NodeId): boolean => this.pings.sight(node, cell).state === 'replica';
-    const others = members.filter((node) => node !== self);
+    const stateOf = (node: NodeId): Sight['state'] => this.pings.sight(node, cell).state;
+    const isHeard = (node: NodeId): boolean => stateOf(node) === 'replica';
+    const others = members.filter((node) => node !== self && stateOf(node) !== 'silent');
     return others.toSorted((a, b) => Number(isHeard(b)) - Number(isHeard(a)));
   }
 
@@ -141,13 +162,14 @@ export class Carrier implements AsyncDisposable {
   #carry(space: string, cell: CellId): CarriedCell {
     let carried = this.#cells.get(cell);
     if (carried) return carried;
-    const { env, carrying, peersOf, faults } = this.#options;
+    const { env, carrying, peersOf, recall, faults } = this.#options;
     carried = new CarriedCell({
       env,
       space,
       cell,
       carrying,
       peers: peersOf({ space, cell }),
+      recall: (directory) => recall(space, directory),
       faults,
     });
     this.#cells.set(cell, carried);
@@ -157,9 +179,8 @@ export class Carrier implements AsyncDisposable {
   /** Does not wait for anything. */
   #tick(): void {
     const { maps, self } = this.#options;
-    if (!this.#refreshing && this.#now() - this.#refreshedAtMs >= REFRESH_MS) {
-      this.#refreshing = this.#refresh().finally(() => (this.#refreshing = undefined));
-    }
+    this.#watch.look();
+    if (!this.#watch.isCut) this.#sweeping ??= this.#takeUpLeft().catch(coded);
     for (const { space, cells } of maps.all()) {
       for (const { cell, members } of cells) if (members.includes(self)) this.#carry(space, cell);
     }
@@ -167,28 +188,14 @@ export class Carrier implements AsyncDisposable {
     for (const carried of this.#cells.values()) this.#look(carried);
   }
 
-  /** While the registry does not answer, what is known of the maps holds. */
-  async #refresh(): Promise<void> {
-    const { env, maps } = this.#options;
-    try {
-      await maps.refreshAll();
-      if (this.#refreshedAtMs === -Infinity) await this.#dropLeft();
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-      env.log.debug('the cell maps cannot be read', { reason: errorMessage(error) });
-    }
-    this.#refreshedAtMs = this.#now();
-  }
-
-  /** Databases of cells that came to other nodes while this one was not running. */
-  async #dropLeft(): Promise<void> {
+  /** Databases of cells that came to other nodes while this one was not running: to be dropped. */
+  async #takeUpLeft(): Promise<void> {
     const { maps, carrying } = this.#options;
-    const { knownDbs, dropDb } = carrying;
-    for (const cell of (await knownDbs?.()) ?? []) {
+    for (const cell of (await carrying.knownDbs?.()) ?? []) {
       const space = spaceOfCell(cell);
-      const found = space === undefined ? undefined : maps.find({ space, cell });
-      const isElsewhere = found && found.map.version > 0 && !this.#isMember(found.place);
-      if (isElsewhere && !this.#cells.has(cell)) await dropDb?.(cell);
+      if (space === undefined) continue;
+      const found = maps.find({ space, cell });
+      if (found && found.map.version > 0) this.#carry(space, cell);
     }
   }
 
@@ -217,7 +224,7 @@ export class Carrier implements AsyncDisposable {
     const work = this.#workFor(carried);
     if (!work) return;
     const { env } = this.#options;
-    const working = work().catch((error: unknown) => {
+    const working = this.#working.run(work).catch((error: unknown) => {
       if (errorCode(error) === undefined) throw error;
       env.log.warn('a cell was not seen to', { cell, reason: errorMessage(error) });
     });
@@ -229,18 +236,18 @@ export class Carrier implements AsyncDisposable {
 
   #workFor(carried: CarriedCell): (() => Promise<unknown>) | undefined {
     const found = this.#options.maps.find(carried);
-    if (!found) return this.#isSyncing(carried.cell) ? undefined : () => this.#drop(carried);
+    const isStaying = this.#isSyncing(carried.cell) || this.#watch.isCut || !carried.isAble;
+    if (!found) return isStaying ? undefined : () => this.#drop(carried);
     const { map, place } = found;
     const isMember = this.#isMember(place);
-    if (!isMember && !carried.steward) {
-      return this.#isSyncing(carried.cell) ? undefined : () => this.#drop(carried);
-    }
+    if (!isMember && !carried.steward) return isStaying ? undefined : () => this.#drop(carried);
     if (isMember) this.#syncedAtMs.delete(carried.cell);
     const decision = this.#decide(carried, place);
     if (decision.act !== 'stay') return () => this.#act(carried, decision);
-    if (carried.steward && map.move?.source === carried.cell) return () => this.#move(carried, map);
+    if (carried.steward && map.move?.source === carried.cell) this.#beginMove(carried, map);
     this.#nudge(carried);
-    return carried.steward ? undefined : () => carried.follow();
+    const isIdle = carried.steward || carried.isFollowing || !carried.isAble;
+    return isIdle ? undefined : () => carried.follow();
   }
 
   #isSyncing(cell: CellId): boolean {
@@ -254,9 +261,11 @@ export class Carrier implements AsyncDisposable {
       if (node !== self) sights.set(node, this.pings.sight(node, cell));
     }
     const role = carried.steward ? 'steward' : 'replica';
-    if (role === 'replica' && !carried.isAble(UNABLE_MS)) return { act: 'stay' };
-    const { epoch, lsn, sinceMs } = carried;
-    return decide({ self, members, sights, role, epoch, lsn, carriedMs: this.#now() - sinceMs });
+    const { isCut, reachedMs } = this.#watch;
+    if (role === 'replica' && (isCut || !carried.isAble)) return { act: 'stay' };
+    const { epoch, lsn, sinceMs, loss } = carried;
+    const carriedMs = this.#now() - sinceMs;
+    return decide({ self, members, sights, role, epoch, lsn, carriedMs, reachedMs, loss });
   }
 
   async #act(carried: CarriedCell, decision: Decision): Promise<void> {
@@ -277,6 +286,19 @@ export class Carrier implements AsyncDisposable {
     if (carried.steward) return;
     const steward = this.pings.steward(carried.cell);
     if (steward !== undefined) carried.nudge(this.pings.sight(steward, carried.cell).lsn);
+  }
+
+  #beginMove(carried: CarriedCell, map: VersionedMap): void {
+    const { cell } = carried;
+    if (this.#moves.has(cell) || this.#isClosed) return;
+    const moving = this.#move(carried, map).catch((error: unknown) => {
+      if (errorCode(error) === undefined) throw error;
+      this.#options.env.log.warn('slots are moved later', { cell, reason: errorMessage(error) });
+    });
+    this.#moves.set(
+      cell,
+      moving.finally(() => this.#moves.delete(cell)),
+    );
   }
 
   /** Hands slots over as the map orders, and says in the map that it is done. */

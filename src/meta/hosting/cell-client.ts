@@ -9,12 +9,15 @@ import { errorCode, errorMessage, HoldfastError, LIMITS, type NodeId } from '../
 import type { Env } from '../../env/index.ts';
 import { callForBytes, type CellId } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
+import { within } from '../handles/within.ts';
 import type { CellPlace, VersionedMap } from './cell-map.ts';
 import type { CellMaps } from './cell-maps.ts';
 import { decodeReply, HOSTING_SERVICE, type Reply } from './hosting-wire.ts';
 
 /** How long a try waits for an answer. Who is said to be the steward and is slow gets more. */
 const PATIENCE_MS = 1000;
+/** How often what is under way here looks whether it can come to an end. */
+const LOOK_MS = 250;
 /** Between rounds over the members. */
 const PAUSE_MS = 30;
 const PAUSE_MS_MAX = 500;
@@ -34,6 +37,8 @@ export interface CellClientOptions {
   readonly self: NodeId;
   readonly network: Pick<Network, 'call' | 'open' | 'links'>;
   readonly maps: CellMaps;
+  /** Whether this node does not reach the log. */
+  readonly isCut: () => boolean;
 }
 
 /** Something that is asked of the steward of a cell. */
@@ -138,13 +143,16 @@ export class CellClient {
     trail: Trail,
   ): Promise<Reply | { kind: 'silent' }> {
     trail.tries += 1;
-    if (node === this.#options.self) return await question.here(place);
     const { clock } = this.#options.env;
     const leftMs = trail.endsAtMs - clock.monotonic();
     const patienceMs = PATIENCE_MS * (node === trail.hinted ? 2 ** trail.silences : 1);
     const deadlineMs = Math.max(1, Math.min(patienceMs, leftMs));
     let isSent = false;
     try {
+      if (node === this.#options.self) {
+        isSent = true;
+        return await this.#here(question.here(place), trail);
+      }
       await this.#reach(node, deadlineMs);
       isSent = true;
       const { method, arg } = question.there(place);
@@ -153,13 +161,26 @@ export class CellClient {
       this.#silentAtMs.delete(node);
       return understood(bytes, question);
     } catch (error) {
-      if (!SILENCES.includes(errorCode(error))) throw error;
+      // Of a node that was not even reached nothing is an answer: it may be unknown here yet.
+      const isSilence = SILENCES.includes(errorCode(error)) || !isSent;
+      if (!isSilence || errorCode(error) === undefined) throw error;
       trail.reason = errorMessage(error);
       trail.silences += 1;
       trail.isInDoubt ||= isSent && question.isChange;
       this.#silentAtMs.set(node, clock.monotonic());
       return { kind: 'silent' };
     }
+  }
+
+  /** What takes long here is waited for as long as this node reaches the log. */
+  async #here(reply: Promise<Reply>, { endsAtMs }: Trail): Promise<Reply> {
+    const { env, isCut } = this.#options;
+    while (env.clock.monotonic() < endsAtMs) {
+      const replied = await within(env.clock, reply, LOOK_MS);
+      if (replied) return replied;
+      if (isCut()) break;
+    }
+    throw new HoldfastError('HF_TIMEOUT', 'the log does not answer this node');
   }
 
   /** So that a node that is plainly not there leaves no doubt. */
@@ -207,16 +228,14 @@ export class CellClient {
     return this.#options.env.clock.monotonic() - (this.#silentAtMs.get(node) ?? -Infinity);
   }
 
-  /** Looks at the map again, and lets some time pass. */
+  /** Lets some time pass, and looks at the map again: who cannot see it may find the steward yet. */
   async #pause(space: string, trail: Trail): Promise<void> {
     const { env, maps } = this.#options;
     trail.tries = 0;
-    try {
-      await maps.refresh(space);
-    } catch (error) {
+    void maps.refresh(space).catch((error: unknown) => {
       if (errorCode(error) === undefined) throw error;
       trail.reason = errorMessage(error);
-    }
+    });
     const pauseMs = Math.min(PAUSE_MS * 2 ** trail.pauses, PAUSE_MS_MAX);
     trail.pauses += 1;
     await env.clock.sleep(pauseMs / 2 + env.random.below(pauseMs / 2 + 1));

@@ -50,6 +50,8 @@ export const MEMBERS_MAX = 7;
 export const CELLS_MAX = 64;
 
 const KEY_PREFIX = 'cells/';
+/** Is set after each change of a cell map: who follows them looks at this key alone. */
+export const CHANGES_KEY = 'cells-changed';
 const RECORD_VERSION = 1;
 
 /** Of all cell maps, or of one. */

@@ -3,13 +3,14 @@
  * replies. That another node is the steward, or another cell has the slot, is a reply and no error.
  */
 import * as v from 'valibot';
-import { isHexId, type NodeId } from '../../base/index.ts';
+import { isHexId, LIMITS, type NodeId } from '../../base/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { SlotRange } from '../cells/cell-peers.ts';
 import type { RetryTag } from '../cells/executor.ts';
 import { SLOT_COUNT } from '../cells/rows.ts';
 import { checked, whole, wholeUpTo } from '../remote/cell-methods.ts';
 import { decodeValue, encodeValue } from '../remote/wire-value.ts';
+import { spaceOfCell } from './hosted-tables.ts';
 
 /** All methods begin with it. */
 export const HOSTING_SERVICE = 'cells';
@@ -42,16 +43,32 @@ export type Reply =
 export const nodeId = v.custom<NodeId>((value) => typeof value === 'string' && isHexId(value));
 const slot = wholeUpTo(SLOT_COUNT - 1);
 const slots = v.object({ from: wholeUpTo(SLOT_COUNT), to: wholeUpTo(SLOT_COUNT) });
-const retry = v.object({ session: v.string(), lane: whole, sequence: whole });
+const retry = v.object({
+  session: v.custom<string>((value) => typeof value === 'string' && isHexId(value)),
+  lane: wholeUpTo(LIMITS.retryLanesMax - 1),
+  sequence: whole,
+});
 
-const cellCall = v.object({
-  space: v.string(),
-  cell: v.string(),
+/** Rights are those on the space: the cell must be one of its own. */
+function ofItsSpace<Schema extends v.GenericSchema<unknown, CellName>>(schema: Schema) {
+  return v.pipe(
+    schema,
+    v.check(({ space, cell }) => spaceOfCell(cell) === space, 'the cell is none of the space'),
+  );
+}
+
+const name = { space: v.string(), cell: v.string() };
+export const cellName = ofItsSpace(v.object(name));
+export const cellMessage = ofItsSpace(v.object({ ...name, request: v.unknown() }));
+
+const callFields = v.object({
+  ...name,
   slot: v.undefinedable(slot),
   within: v.undefinedable(slots),
   retry: v.undefinedable(retry),
   args: v.array(v.unknown()),
 });
+const cellCall = ofItsSpace(callFields);
 
 const reply = v.variant('kind', [
   v.object({ kind: v.literal('answer'), value: v.unknown() }),

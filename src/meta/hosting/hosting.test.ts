@@ -14,7 +14,7 @@ import {
   spaceOfVolume,
   type Tree,
 } from '../index.ts';
-import { encodeMap, loneCell, mapKey, withSplit } from './cell-map.ts';
+import { withSplit } from './cell-map.ts';
 
 const SPACE = spaceOfVolume(VOLUME);
 
@@ -48,8 +48,7 @@ async function put(namespace: Namespace, number: number): Promise<void> {
 }
 
 async function pin(space: string, ...numbers: number[]): Promise<void> {
-  const map = loneCell(space, numbers.map(nodeOf));
-  await bed.registry.compareAndSet(mapKey(space), 0, encodeMap(map));
+  await bed.pin(space, ...numbers);
 }
 
 describe('without a record', () => {

@@ -77,7 +77,11 @@ export class Hosting implements AsyncDisposable {
     this.#options = options;
     this.#session = newSession(options.self, options.env);
     this.maps = new CellMaps(options);
-    this.#client = new CellClient({ ...options, maps: this.maps });
+    this.#client = new CellClient({
+      ...options,
+      maps: this.maps,
+      isCut: () => this.carrier?.isCut ?? false,
+    });
     const { carrying } = options;
     this.carrier =
       carrying &&
@@ -86,10 +90,13 @@ export class Hosting implements AsyncDisposable {
         carrying,
         maps: this.maps,
         peersOf: ({ space, cell }) => this.#space(space).peersOf(cell),
+        recall: (space, of) => this.api<Handles>('handles', space).recallDirectory(of),
         tellToTake: (node, of) => this.#tellToTake(node, of),
       });
     const { maps, carrier } = this;
-    this.local = new LocalCells({ self: options.self, maps, client: this.#client, carrier });
+    const { self, env } = options;
+    const { clock } = env;
+    this.local = new LocalCells({ self, clock, maps, client: this.#client, carrier });
     this.references = this.#openReferences();
   }
 
@@ -175,7 +182,7 @@ export class Hosting implements AsyncDisposable {
     let client = this.#spaces.get(space);
     if (client) return client;
     const { maps, local } = this;
-    const lanes = new Lanes(this.#session);
+    const lanes = new Lanes(this.#session, this.#options.env.clock);
     client = new SpaceClient({ space, maps, client: this.#client, local, lanes });
     this.#spaces.set(space, client);
     return client;

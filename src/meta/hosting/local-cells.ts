@@ -2,7 +2,8 @@
  * What this node does as a carrier of cells when it is asked: by itself, or by another node. Who
  * may ask was settled before.
  */
-import { errorCode, type NodeId } from '../../base/index.ts';
+import { errorCode, HoldfastError, LIMITS, type NodeId } from '../../base/index.ts';
+import type { Clock } from '../../env/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { CarriedCell } from './carried-cell.ts';
 import type { Carrier } from './carrier.ts';
@@ -19,6 +20,7 @@ import type { Stewardship } from './stewardship.ts';
 
 export interface LocalCellsOptions {
   readonly self: NodeId;
+  readonly clock: Pick<Clock, 'sleep'>;
   readonly maps: CellMaps;
   readonly client: CellClient;
   /** None on a node that carries nothing. */
@@ -35,6 +37,8 @@ const NOT_NOW: readonly (string | undefined)[] = [
   'HF_NOT_STEWARD',
   'HF_CLOSED',
 ];
+/** A request of a run that has ended may be on its way for so long: a call and its stream. */
+const OLD_REQUESTS_MS = 6 * LIMITS.remoteCallMs;
 const LATER: Reply = { kind: 'later', isInDoubt: false };
 
 export class LocalCells {
@@ -71,25 +75,33 @@ export class LocalCells {
   }
 
   async view(of: CellName): Promise<Reply> {
-    const found = await this.#stewardOf(of);
-    if ('kind' in found) return found;
-    if (!found.steward) return this.#elsewhere(of.cell);
-    const value = standingOf(this.#options.self, found.steward.cell.view());
+    const steward = this.#options.carrier?.get(of.cell)?.steward;
+    if (!steward) return this.#elsewhere(of.cell); // nothing is opened for those who only look
+    const value = standingOf(this.#options.self, steward.cell.view());
     return { kind: 'answer', value };
   }
 
   /** It is this node's turn, says the steward that was. @returns whether this node is it now. */
   async take(of: CellName): Promise<boolean> {
     const { maps, carrier, self } = this.#options;
-    const place = placeOfCell(await maps.read(of.space), of.cell);
-    if (!carrier || !place?.members.includes(self)) return false;
+    const map = await maps.read(of.space);
+    const isMember = placeOfCell(map, of.cell)?.members.includes(self);
+    if (!carrier || !isMember || map.version === 0) return false;
     await carrier.take(of);
     return true;
   }
 
-  /** Follows the cell, which may come here. @returns how far its rows have come. */
+  /**
+   * Follows the cell, which may come here.
+   * @returns how far its rows have come. @throws HF_NOT_FOUND when there is no such cell.
+   */
   async sync({ space, cell }: CellName): Promise<number> {
-    return (await this.#options.carrier?.sync(space, cell)) ?? 0;
+    const { maps, carrier } = this.#options;
+    const map = await maps.read(space);
+    if (!carrier || map.version === 0 || !placeOfCell(map, cell)) {
+      throw new HoldfastError('HF_NOT_FOUND', `no cell ${cell} can come here`);
+    }
+    return await carrier.sync(space, cell);
   }
 
   /** The cell if it is here; opened when it is this node's alone. */
@@ -111,12 +123,20 @@ export class LocalCells {
     }
   }
 
-  /** A newer run of a node: what is kept for its older ones is of no more use. Does not wait. */
-  #hear({ cell, sessions }: Stewardship, session: string): void {
-    if (!sessions.hear(session)) return;
-    void forgetOlder(cell, session, cell.view().slots).catch((error: unknown) => {
+  /**
+   * A newer run of a node: what is kept for its older ones is of no more use, once what they asked
+   * for can come no more. Does not wait.
+   */
+  #hear(steward: Stewardship, session: string): void {
+    if (!steward.sessions.hear(session)) return;
+    void this.#forgetOlder(steward, session).catch((error: unknown) => {
       if (errorCode(error) === undefined) throw error; // else the next steward does it
     });
+  }
+
+  async #forgetOlder({ cell, signal }: Stewardship, session: string): Promise<void> {
+    await this.#options.clock.sleep(OLD_REQUESTS_MS, { signal });
+    await forgetOlder(cell, session, cell.view().slots);
   }
 
   #elsewhere(cell: CellId): Reply {

@@ -69,6 +69,7 @@ export const CELL_MESSAGES: Messages = {
       v.object({ ...ofMove, step: v.literal('begin'), slots, shared: rows }),
       v.object({ ...ofMove, step: v.literal('rows'), index: whole, rows }),
       v.object({ ...ofMove, step: v.literal('end'), rowCount: whole, digest }),
+      v.object({ ...ofMove, step: v.literal('cancel'), slots }),
     ]),
     answer: v.variant('state', [
       v.object({ state: v.literal('more'), index: whole }),

@@ -41,8 +41,10 @@ export async function perform(
   try {
     return { kind: 'answer', value: await operation.apply(api, [...call.args]) };
   } catch (error) {
-    if (executor.isAnswer(error)) throw error;
     const code = errorCode(error) ?? '';
+    // The directory is being recalled; no such answer is kept.
+    if (code === 'HF_LEASED') return { kind: 'later', isInDoubt: false };
+    if (executor.isAnswer(error)) throw error;
     const reply = REPLIES[code];
     if (!reply) throw error;
     return reply;
@@ -55,6 +57,7 @@ class RequestExecutor implements Executor {
   readonly #options: ExecuteOptions;
   readonly #within: SlotRange | undefined;
   #hasRun = false;
+  #isKept = false;
   #thrown: unknown;
 
   constructor(cell: Executor, options: ExecuteOptions, within: SlotRange | undefined) {
@@ -76,7 +79,9 @@ class RequestExecutor implements Executor {
 
   async execute<Result>(operation: Operation<Result>): Promise<Result> {
     const within = this.#within;
-    return await this.#cell.execute((rows) => {
+    // A second one would get the answer that was kept for the first, and not be run.
+    assert(!this.#isKept, 'a change is one operation');
+    const result = await this.#cell.execute((rows) => {
       this.#hasRun = true;
       this.#thrown = undefined;
       try {
@@ -86,6 +91,8 @@ class RequestExecutor implements Executor {
         throw error;
       }
     }, this.#options);
+    this.#isKept = this.#options.retry !== undefined;
+    return result;
   }
 }
 

@@ -1,45 +1,25 @@
 /**
  * Whether the nodes that carry cells together with this one are there, and as what: each is asked
  * every half second, and what gossip says of it is heard too. A node is *silent* when it has not
- * answered for {@link SILENT_MS} and gossip does not hold it alive either; it is believed dead at
- * once when gossip says so and it did not answer the last time.
+ * answered for {@link SILENT_MS}, a little longer where gossip holds it alive; it is believed dead
+ * at once when gossip says so and it did not answer the last time. What a node that is *cut* from
+ * the log says of its cells is worth nothing.
  */
-import * as v from 'valibot';
 import { errorCode, type NodeId } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
-import { callForBytes, type CellId, type Lsn } from '../../log/index.ts';
+import { callForBytes, type CellId } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
-import { checked, whole } from '../remote/cell-methods.ts';
-import { decodeValue, encodeValue } from '../remote/wire-value.ts';
 import { HOSTING_SERVICE } from './hosting-wire.ts';
+import { type CarriedState, decodePong, encodePing, type Pong } from './ping-wire.ts';
 import type { Sight } from './stewardship-rules.ts';
 
 const PING_MS = 500;
 const PING_DEADLINE_MS = 1000;
-export const SILENT_MS = 3000;
-/** Gossip is not believed for longer than this. */
-const SILENT_TO_US_MS = 6000;
-
-/** A cell as a node says that it carries it. */
-export interface CarriedState {
-  readonly cell: CellId;
-  readonly role: 'steward' | 'replica' | 'unable';
-  readonly epoch: number;
-  readonly lsn: Lsn;
-}
-
-const carriedStates = v.array(
-  v.object({
-    cell: v.string(),
-    role: v.picklist(['steward', 'replica', 'unable']),
-    epoch: whole,
-    lsn: whole,
-  }),
-);
-
-export function encodeCarried(states: readonly CarriedState[]): Uint8Array {
-  return encodeValue(states);
-}
+export const SILENT_MS = 2500;
+/** Others hear it: a moment longer, for then it is the way to it that is bad. */
+const SILENT_TO_US_MS = 3000;
+/** Cells that are kept of a node; it carries far fewer. */
+const CELLS_MAX = 400_000;
 
 interface Peer {
   isAsked: boolean;
@@ -49,7 +29,11 @@ interface Peer {
   /** `undefined`: it never did. */
   heardAtMs: number | undefined;
   hasFailed: boolean;
-  carried: ReadonlyMap<CellId, CarriedState>;
+  isCut: boolean;
+  /** Of its run: up to where it has told. */
+  run: string;
+  at: number;
+  readonly carried: Map<CellId, CarriedState>;
 }
 
 export interface PingsOptions {
@@ -80,13 +64,20 @@ export class Pings {
 
   /** Nodes that say they are steward of a cell, and were heard. */
   stewards(cell: CellId): NodeId[] {
-    return [...this.#peers.keys()].filter((node) => this.sight(node, cell).state === 'steward');
+    const found: NodeId[] = [];
+    for (const [node, { carried }] of this.#peers) {
+      if (carried.get(cell)?.role !== 'steward') continue;
+      if (this.sight(node, cell).state === 'steward') found.push(node);
+    }
+    return found;
   }
 
   /** The newest of them. */
   steward(cell: CellId): NodeId | undefined {
+    const all = this.stewards(cell);
+    if (all.length < 2) return all[0];
     const epoch = (node: NodeId): number => this.sight(node, cell).epoch;
-    return this.stewards(cell).toSorted((a, b) => epoch(b) - epoch(a))[0];
+    return all.toSorted((a, b) => epoch(b) - epoch(a))[0];
   }
 
   /** Whom to ask for the cell: the newest of them, unless it did not answer the last time. */
@@ -102,6 +93,7 @@ export class Pings {
     const steadyMs = this.#now() - peer.steadySinceMs;
     const carried = peer.carried.get(cell);
     if (!carried) return { ...NOT_CARRIED, steadyMs };
+    if (peer.isCut) return { ...carried, state: 'unable', steadyMs: 0 };
     return { state: carried.role, epoch: carried.epoch, lsn: carried.lsn, steadyMs };
   }
 
@@ -119,12 +111,12 @@ export class Pings {
     peer.isAsked = true;
     try {
       const method = `${HOSTING_SERVICE}/ping`;
-      const call = { node, method, arg: new Uint8Array(), deadlineMs: PING_DEADLINE_MS };
-      const bytes = await callForBytes(this.#options.network, call);
-      const states = checked(carriedStates, decodeValue(bytes));
-      peer.carried = new Map(states.map((state) => [state.cell, state]));
+      const call = { node, method, arg: encodePing(peer), deadlineMs: PING_DEADLINE_MS };
+      const pong = decodePong(await callForBytes(this.#options.network, call));
       const nowMs = this.#now();
-      if (peer.hasFailed || peer.heardAtMs === undefined) peer.steadySinceMs = nowMs;
+      const wasThere = !peer.hasFailed && peer.heardAtMs !== undefined && !peer.isCut;
+      if (!wasThere || pong.isCut) peer.steadySinceMs = nowMs;
+      hear(peer, pong);
       peer.heardAtMs = nowMs;
       peer.hasFailed = false;
     } catch (error) {
@@ -151,6 +143,17 @@ function newPeer(): Peer {
     steadySinceMs: 0,
     heardAtMs: undefined,
     hasFailed: false,
+    isCut: false,
+    run: '',
+    at: 0,
     carried: new Map(),
   };
+}
+
+function hear(peer: Peer, { run, at, isCut, isWhole, cells }: Pong): void {
+  peer.isCut = isCut;
+  peer.run = run;
+  peer.at = at;
+  if (isWhole || peer.carried.size > CELLS_MAX) peer.carried.clear();
+  for (const state of cells) peer.carried.set(state.cell, state);
 }

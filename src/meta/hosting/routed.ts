@@ -85,7 +85,8 @@ async function changeAll(
     const answers: unknown[] = [];
     for (const { cell } of cells) answers.push(await space.toCell(cell, operation));
     const next = await space.map({ isNewest: true });
-    if (next.version === map.version) return merge(answers, [...operation.args]);
+    const known = new Set(map.cells.map(({ cell }) => cell));
+    if (next.cells.every(({ cell }) => known.has(cell))) return merge(answers, [...operation.args]);
     map = next;
   }
 }

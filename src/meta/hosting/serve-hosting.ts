@@ -3,7 +3,6 @@
  * is the caller's to say; what cells say to each other is heard from nodes that carry cells of the
  * space. Arguments are checked before a cell sees them.
  */
-import * as v from 'valibot';
 import { HoldfastError, type NodeId } from '../../base/index.ts';
 import { answerCalls, type CallHandlers } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
@@ -11,10 +10,17 @@ import { type AnyMethod, checked } from '../remote/cell-methods.ts';
 import { decodeValue, encodeValue } from '../remote/wire-value.ts';
 import { HOSTED_NAMES, HOSTED_TABLES, type HostedName, volumeOfSpace } from './hosted-tables.ts';
 import type { Hosting } from './hosting.ts';
-import { type CellName, decodeCall, encodeReply, HOSTING_SERVICE } from './hosting-wire.ts';
+import {
+  cellMessage,
+  type CellName,
+  cellName,
+  decodeCall,
+  encodeReply,
+  HOSTING_SERVICE,
+} from './hosting-wire.ts';
 import { isSessionOf } from './kept-answers.ts';
 import { checkMessage, MESSAGE_NAMES } from './message-wire.ts';
-import { encodeCarried } from './pings.ts';
+import { decodePing, encodePong } from './ping-wire.ts';
 
 /** An operation that another node asks for; the arguments are not checked yet. */
 export interface HostedRequest {
@@ -33,12 +39,14 @@ export interface ServeHostingOptions {
   readonly mayCarry: (from: NodeId) => boolean;
 }
 
-const cellName = v.object({ space: v.string(), cell: v.string() });
-const message = v.object({ ...cellName.entries, request: v.unknown() });
-
 export function serveHosting(network: Pick<Network, 'handle'>, options: ServeHostingOptions): void {
   const handlers: Record<string, CallHandlers[string]> = {
-    ping: () => encodeCarried(options.hosting()?.carrier?.states() ?? []),
+    ping: (arg, from) => {
+      // Of one that is about to carry cells it is known at once that it is there.
+      const carrier = options.hosting()?.carrier;
+      if (carrier && !options.mayCarry(from)) throw denied();
+      return encodePong(carrier?.told.answer(decodePing(arg)));
+    },
     view: async (arg) => {
       const name = checked(cellName, decodeValue(arg));
       return encodeReply(await running(options).local.view(name));
@@ -52,7 +60,7 @@ export function serveHosting(network: Pick<Network, 'handle'>, options: ServeHos
   };
   for (const name of MESSAGE_NAMES) {
     handlers[`message.${name}`] = async (arg, from) => {
-      const { request, ...of } = checked(message, decodeValue(arg));
+      const { request, ...of } = checked(cellMessage, decodeValue(arg));
       if (!options.mayCarry(from)) throw denied();
       const { local } = running(options);
       return encodeReply(await local.message(name, of, checkMessage(name, request)));

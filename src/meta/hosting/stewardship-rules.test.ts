@@ -24,6 +24,8 @@ function standing(self: NodeId, sights: [NodeId, Sight][], parts: Partial<Standi
     epoch: 0,
     lsn: 100,
     carriedMs: 1e6,
+    reachedMs: 1e6,
+    loss: undefined,
   };
   return { ...mine, ...parts };
 }
@@ -75,4 +77,26 @@ it('a steward looks at the log when another one has a newer epoch', () => {
   const other = (epoch: number) =>
     decide(standing(a, [[b, sight('steward', { epoch })]], asSteward)).act;
   expect([other(4), other(6)]).toEqual(['stay', 'look']);
+});
+
+it('who lost the cell to somebody waits, longer each time, and longest without a majority', () => {
+  const heard = [
+    [b, sight('silent')],
+    [c, sight('replica')],
+  ] as [NodeId, Sight][];
+  const alone = [
+    [b, sight('silent')],
+    [c, sight('silent')],
+  ] as [NodeId, Sight][];
+  const act = (sights: [NodeId, Sight][], agoMs: number, count: number) =>
+    decide(standing(a, sights, { loss: { agoMs, count } })).act;
+  expect([act(heard, 900, 1), act(heard, 1100, 1)]).toEqual(['stay', 'take-over']);
+  expect([act(heard, 1100, 2), act(heard, 63_000, 20)]).toEqual(['stay', 'stay']);
+  expect([act(alone, 29_000, 1), act(alone, 31_000, 1)]).toEqual(['stay', 'take-over']);
+});
+
+it('when nobody reached the log, the steward of before has the time to say that it is back', () => {
+  const sights = [[a, sight('unable')]] as [NodeId, Sight][];
+  const act = (reachedMs: number) => decide(standing(b, sights, { reachedMs })).act;
+  expect([act(100), act(2000)]).toEqual(['stay', 'take-over']);
 });

@@ -33,6 +33,17 @@ export interface Standing {
   readonly lsn: Lsn;
   /** How long it has carried the cell. */
   readonly carriedMs: number;
+  /** How long it has reached log and registry without a break. */
+  readonly reachedMs: number;
+  /** When another one took the cell from it last; `undefined` when that does not matter any more. */
+  readonly loss: Loss | undefined;
+}
+
+/** The cell was taken by another node. */
+export interface Loss {
+  readonly agoMs: number;
+  /** How often it happened in short order. */
+  readonly count: number;
 }
 
 export type Decision =
@@ -49,6 +60,20 @@ const ARRIVAL_MS = 5000;
 /** Entries that who takes over may have to read first. */
 const LAG_MAX = 1000;
 
+/**
+ * Who says that it cannot reach the log is not followed sooner: when the log was away for all, the
+ * steward of before goes on.
+ */
+export const REACHED_MS = 1500;
+/**
+ * Who took a cell is there, heard or not: two that do not hear each other would take it in turns.
+ * Each loss doubles the pause; who hears no majority of the members leaves it to those that do.
+ */
+const LOSS_PAUSE_MS = 1000;
+const LOSS_PAUSE_MS_MAX = 64_000;
+const MINORITY_PAUSE_MS = 30_000;
+const MINORITY_PAUSE_MS_MAX = 480_000;
+
 const STAY: Decision = { act: 'stay' };
 
 export function decide(standing: Standing): Decision {
@@ -58,12 +83,29 @@ export function decide(standing: Standing): Decision {
   if (!members.includes(self)) return STAY;
   for (const { state } of sights.values()) if (state === 'steward') return STAY;
   if (others.some((member) => sights.get(member)?.state === 'unasked')) return STAY;
+  if (isWary(standing, others)) return STAY;
   const before = members.slice(0, members.indexOf(self));
   const isFirst = !before.some((member) => {
     const state = sights.get(member)?.state;
     return state === 'replica' || (state === 'absent' && carriedMs < ARRIVAL_MS);
   });
   return isFirst ? { act: 'take-over' } : STAY;
+}
+
+/** Whether it leaves the cell to another one although it sees none. */
+function isWary(
+  { members, sights, reachedMs, loss }: Standing,
+  others: readonly NodeId[],
+): boolean {
+  const states = others.map((member) => sights.get(member)?.state);
+  if (reachedMs < REACHED_MS && states.includes('unable')) return true;
+  if (!loss) return false;
+  const heard = 1 + states.filter((state) => state !== 'silent').length;
+  const [first, most] =
+    2 * heard > members.length
+      ? [LOSS_PAUSE_MS, LOSS_PAUSE_MS_MAX]
+      : [MINORITY_PAUSE_MS, MINORITY_PAUSE_MS_MAX];
+  return loss.agoMs < Math.min(first * 2 ** (loss.count - 1), most);
 }
 
 function decideAsSteward(

@@ -3,21 +3,18 @@
  * the cell: the interfaces over its cell, what they remember of their users, and the root directory
  * of a new volume.
  */
-import { errorCode, errorMessage } from '../../base/index.ts';
-import type { Env } from '../../env/index.ts';
+import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
+import type { Clock, Env } from '../../env/index.ts';
 import type { Cell } from '../cells/cell.ts';
 import type { Executor } from '../cells/executor.ts';
-import { HandleTable } from '../handles/handle-table.ts';
-import { handlesOf } from '../handles/handles-cell.ts';
-import type { Circumstances } from '../namespace/inode-ops.ts';
+import type { Handles } from '../handles/handles.ts';
+import { within } from '../handles/within.ts';
 import { type Inode, ROOT_INODE } from '../namespace/namespace.ts';
-import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
 import { makeRoot, type NamespaceFault } from '../namespace/namespace-ops.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
-import { treeOf } from '../namespace/tree-cell.ts';
 import type { PlantedFault } from '../references/reference-ops.ts';
 import { referencesOf } from '../references/references-cell.ts';
-import { uploadsOf } from '../uploads/uploads-cell.ts';
+import { volumeApis, type VolumeApis } from '../volume-cell/volume-apis.ts';
 import { type HostedName, REFERENCES_SPACE } from './hosted-tables.ts';
 import { SessionsHeard } from './kept-answers.ts';
 import { raiseFence } from './session-fences.ts';
@@ -31,6 +28,8 @@ export interface StewardshipOptions {
   readonly env: Env;
   readonly space: string;
   readonly cell: Cell;
+  /** `Handles.recallDirectory` of the volume: the directory may be another cell's. */
+  readonly recall: (directory: Inode) => Promise<void>;
   readonly faults?: HostedFaults | undefined;
 }
 
@@ -44,6 +43,11 @@ export class Stewardship implements AsyncDisposable {
   readonly sessions = new SessionsHeard();
   readonly #ending = new AbortController();
   #running: Promise<void> = Promise.resolve();
+
+  /** Aborted when it ends. */
+  get signal(): AbortSignal {
+    return this.#ending.signal;
+  }
 
   private constructor(cell: Cell, apis: Partial<Record<HostedName, ApiOf>>) {
     this.cell = cell;
@@ -60,9 +64,16 @@ export class Stewardship implements AsyncDisposable {
       await cell[Symbol.asyncDispose]();
       throw error;
     }
-    const { apis, handles } = volumeApis(options);
-    const stewardship = new Stewardship(cell, apis);
-    stewardship.#running = handles.run({ signal: stewardship.#ending.signal });
+    const { env, recall } = options;
+    const apis = volumeApis({
+      env,
+      executor: cell,
+      view: () => cell.view(),
+      recall: (directory) => recalledSoon(env.clock, recall(directory)),
+      fault: faults?.namespace,
+    });
+    const stewardship = new Stewardship(cell, apisOfVolume(apis, env));
+    stewardship.#running = apis.run({ signal: stewardship.#ending.signal });
     return stewardship;
   }
 
@@ -83,34 +94,26 @@ function referencesApis(faults: HostedFaults | undefined): Partial<Record<Hosted
   };
 }
 
-function volumeApis({ env, cell, faults }: StewardshipOptions): {
-  apis: Partial<Record<HostedName, ApiOf>>;
-  handles: HandleTable;
-} {
-  const handles = new HandleTable({
-    env,
-    executor: cell,
-    view: () => cell.view(),
-    onClosed: async (inodes) => {
-      try {
-        await treeOf(cell, now).releaseOrphans(inodes);
-      } catch (error) {
-        if (errorCode(error) === undefined) throw error;
-        env.log.debug('orphans are released later', { reason: errorMessage(error) });
-      }
+/** Nothing waits here for longer than a client does: it asks again. */
+function apisOfVolume(apis: VolumeApis, { clock }: Env): Partial<Record<HostedName, ApiOf>> {
+  return {
+    namespace: apis.namespace,
+    tree: apis.tree,
+    uploads: apis.uploads,
+    handles(executor) {
+      const handles = apis.handles(executor);
+      const recallDirectory: Handles['recallDirectory'] = (directory) =>
+        recalledSoon(clock, handles.recallDirectory(directory));
+      return { ...handles, recallDirectory };
     },
-  });
-  function now(): Circumstances {
-    const isOpen = (inode: Inode): boolean => handles.isOpen(inode);
-    return { ...circumstancesOf(env), isOpen, fault: faults?.namespace };
-  }
-  const apis = {
-    namespace: (executor: Executor) => namespaceOf(executor, now),
-    tree: (executor: Executor) => treeOf(executor, now),
-    handles: (executor: Executor) => handlesOf(executor, { table: handles, clock: env.clock }),
-    uploads: (executor: Executor) => uploadsOf(executor, now),
   };
-  return { apis, handles };
+}
+
+/** @throws HF_LEASED when it takes long. */
+async function recalledSoon(clock: Clock, recall: Promise<void>): Promise<void> {
+  const recalled = recall.then(() => true);
+  if (!(await within(clock, recalled, LIMITS.handleWaitMsMax)))
+    throw new HoldfastError('HF_LEASED');
 }
 
 /** Bytes of the root's salt. */

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { NodeId } from '../../base/index.ts';
 import { loneCell, type SpaceMap, withMembers, withMoved, withSplit } from './cell-map.ts';
+import { slotsHeld, spreadStep } from './warden-spread.ts';
 import {
   chooseMembers,
   countFirsts,
@@ -36,7 +37,9 @@ function settle(
   for (let count = 0; ; count++) {
     if (count > 1000) throw new Error('it does not end');
     if (at.move) at = withMoved(at);
-    const step = nextStep({ map: at, nodes, isGivenUp, firsts: countFirsts(at.cells) });
+    const step =
+      nextStep({ map: at, nodes, isGivenUp, firsts: countFirsts(at.cells) }) ??
+      spreadStep(at, nodes);
     if (!step) return at;
     at =
       step.kind === 'split'
@@ -56,6 +59,33 @@ describe('the plan', () => {
         for (const { members } of cells) expect(members.length).toBe(Math.min(3, nodes.length));
         const firsts = [...countFirsts(cells).values()];
         expect(Math.max(...firsts)).toBeLessThanOrEqual(Math.min(...firsts) + cells.length / 2);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('gives no node more than three fifths of a space, and each its share, as nodes come', () => {
+    const counts = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(counts, fc.boolean(), (added, hasRacks) => {
+        let map = loneCell('v', [nodeOf(1)]);
+        let nodes: MetadataNode[] = [];
+        for (const count of added) {
+          const racks = Array.from({ length: nodes.length + count }, (_, at) =>
+            hasRacks ? at % 3 : 0,
+          );
+          map = settle(map, (nodes = nodesIn(racks)));
+        }
+        if (nodes.length < 6) return;
+        const held = slotsHeld(map);
+        const shares = nodes.map(({ node }) => (held.get(node) ?? 0) / 4096);
+        expect(Math.max(...shares)).toBeLessThanOrEqual(0.6);
+        expect(Math.min(...shares)).toBeGreaterThan(0);
+        if (!hasRacks) return;
+        for (const { members } of map.cells) {
+          const rackOf = (node: NodeId) => nodes.find((one) => one.node === node)?.labels['rack'];
+          expect(new Set(members.map(rackOf)).size).toBe(3);
+        }
       }),
       { numRuns: 60 },
     );

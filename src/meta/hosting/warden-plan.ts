@@ -31,13 +31,15 @@ const NODE_LEVELS = LEVELS.slice(0, -1);
 
 export type Step =
   | { readonly kind: 'split'; readonly cell: CellId; readonly members: readonly NodeId[] }
-  | {
-      readonly kind: 'members';
-      readonly cell: CellId;
-      readonly members: readonly NodeId[];
-      /** Those of them that have to be brought up to the log first. */
-      readonly added: readonly NodeId[];
-    };
+  | MembersStep;
+
+export interface MembersStep {
+  readonly kind: 'members';
+  readonly cell: CellId;
+  readonly members: readonly NodeId[];
+  /** Those of them that have to be brought up to the log first. */
+  readonly added: readonly NodeId[];
+}
 
 export interface PlanInput {
   readonly map: SpaceMap;
@@ -68,6 +70,7 @@ export function chooseMembers(
   staying: readonly NodeId[] = [],
 ): NodeId[] {
   const members = [...staying];
+  if (members.length >= MEMBER_COUNT) return members;
   const topology = topologyOf(
     nodes.filter(({ node, isAlive }) => isAlive || members.includes(node)),
   );

@@ -171,6 +171,7 @@ describe('a directory that somebody holds', () => {
     await tree.rename({ from: at(free, 'empty'), to: at(free, 'moved') }); // its entries stay
     bed.claim(new Map([[empty, lease]]));
     await tree.removeDirectory(at(free, 'moved'));
+    expect(await bed.steward.execute((rows) => [...rowsOfTag(rows, 'Y')])).toEqual([]);
   });
 
   it('does not vanish with its last object', async () => {

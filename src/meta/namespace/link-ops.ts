@@ -7,7 +7,7 @@
  * ('O'), or an object without a key.
  */
 import { bytesEqual, HoldfastError } from '../../base/index.ts';
-import { checkDirectoryLease } from '../handles/lease-rows.ts';
+import { checkDirectoryLease, clearLease } from '../handles/lease-rows.ts';
 import { clearLocks } from '../handles/lock-ops.ts';
 import { hasRawKeysOrUploads, removeRawKey } from '../uploads/raw-key-links.ts';
 import type { Inode, Release } from './namespace.ts';
@@ -239,7 +239,10 @@ export function discard(rows: Overlay, row: InodeRow, wasObject = false): Releas
   clearLocks(rows, inode);
   for (const { key } of rows.range(prefixRange(xattrKey(inode)))) rows.delete(key);
   if (type === 'symlink') rows.delete(targetKey(inode));
-  if (type === 'directory' && rows.get(quotaKey(inode))) rows.delete(quotaKey(inode));
+  if (type === 'directory') {
+    clearLease(rows, inode);
+    if (rows.get(quotaKey(inode))) rows.delete(quotaKey(inode));
+  }
   const hasRelease = wasObject || (type === 'file' && hasRowWithin(rows, keys.extentKey(inode)));
   if (!hasRelease) return undefined;
   rows.put(keys.releaseKey(inode), EMPTY_VALUE);

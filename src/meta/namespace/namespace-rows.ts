@@ -221,8 +221,8 @@ function objectPart(reader: ByteReader, flags: number): Pick<InodeRow, 'objectId
 
 /** What callers see of an inode row. */
 export function recordOf(row: InodeRow): InodeRecord {
-  const { isImplicit: _isImplicit, addressKey: _addressKey, posix: _posix, ...record } = row;
-  return record;
+  const { isImplicit: _isImplicit, addressKey, posix: _posix, ...record } = row;
+  return row.objectId && !addressKey ? { ...record, isRewritten: true } : record;
 }
 
 /** A value that names an inode: 'D' and 'J' rows. */

@@ -49,6 +49,7 @@ export const record = v.object({
   attributes: bytes,
   objectId: v.undefinedable(objectId),
   schemeNumbers,
+  isRewritten: v.optional(v.boolean()),
 });
 const dirent = v.object({ name: bytes, record });
 const extentPlace = v.object({ encoding: wholeUpTo(LIMITS.encodingsMax - 1), offset: whole });

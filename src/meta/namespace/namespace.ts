@@ -44,6 +44,11 @@ export interface InodeRecord {
   readonly objectId: ObjectId | undefined;
   /** Numbers of the schemes of the content's encodings (`base/policy.ts`); none without content. */
   readonly schemeNumbers: readonly number[];
+  /**
+   * Set on objects whose content was written in place: its address is not known, there may be holes
+   * (zeros), and encodings but the first may lack parts.
+   */
+  readonly isRewritten?: boolean | undefined;
 }
 
 /** Where in an inode an extent begins. Extents are ordered by encoding, then by offset. */

@@ -20,12 +20,18 @@ import {
   openReferences,
   type References,
   remoteNamespace,
+  openVolumeCell,
   remoteReferences,
+  remoteTree,
   ROOT_INODE,
   serveNamespaces,
   serveReferences,
+  serveTrees,
+  type Tree,
+  type VolumeCell,
 } from '../index.ts';
 import { NAMESPACE_METHODS } from '../namespace/namespace-wire.ts';
+import { TREE_METHODS } from '../namespace/tree-wire.ts';
 import { REFERENCE_METHODS } from '../references/references-wire.ts';
 import { decodeValue, encodeValue } from './wire-value.ts';
 
@@ -39,6 +45,8 @@ const env = {
 
 const newNamespace = (): Promise<Namespace> =>
   openNamespace({ env, cell: 'v', log: new MemoryLog(), db: new MemoryDb() });
+const newVolume = (): Promise<VolumeCell> =>
+  openVolumeCell({ env, cell: 'w', log: new MemoryLog(), db: new MemoryDb() });
 const newReferences = (): Promise<References> =>
   openReferences({ env, cell: 'r', log: new MemoryLog(), db: new MemoryDb() });
 
@@ -122,6 +130,49 @@ async function namespaceStory(namespace: Namespace, tell: Tell): Promise<void> {
   await tell(namespace.removeObject(idOf(Number(first) + 1)));
 }
 
+async function treeStory(tree: Tree, tell: Tell): Promise<void> {
+  const own = { mode: 0o640, uid: 1, gid: 2 };
+  const at = (name: string, directory = ROOT_INODE) => ({
+    directory,
+    name: utf8(name),
+    directoryName: utf8(`${name}/`),
+  });
+  const { status } = await tree.makeDirectory({ ...own, place: at('d'), salt: utf8('salt') });
+  await tell(Promise.resolve(status));
+  const target = { sealed: utf8('t'), sizeBytes: 1 };
+  await tell(tree.makeNode({ ...own, place: at('l'), type: 'symlink', target }));
+  const { status: file } = await tree.makeNode({ ...own, place: at('f'), type: 'file' });
+  const commit = { inode: file.inode, write: 77n, schemeNumbers: [3], sizeBytes: 10 };
+  const extents = [extentOf(0, 10, 1)];
+  await tell(tree.commitExtents({ ...commit, extents, baseChange: file.changeCount }));
+  await tell(tree.commitExtents({ ...commit, extents, baseChange: 0n }));
+  await tell(tree.committedWrites([76n, 77n]));
+  await tell(tree.commitExtents({ ...commit, write: 78n, extents, baseChange: 0n }));
+  await tell(tree.looseInodes());
+  const loose = await tree.looseStripes(file.inode);
+  await tell(Promise.resolve(loose));
+  for (const each of loose) await tell(tree.finishLooseStripes(each));
+  await tell(tree.forgetWrites([77n]));
+  await tell(tree.setAttributes(file.inode, { mode: 0o600, sizeBytes: 4, accessedNs: 5n }));
+  await tell(tree.setXattr({ inode: file.inode, name: utf8('x'), value: utf8('y') }));
+  await tell(tree.listXattrs(file.inode));
+  await tell(tree.link(file.inode, at('g', status.inode)));
+  await tell(tree.listAttributes({ directory: ROOT_INODE, limit: 2 }));
+  await tell(tree.rename({ from: at('d'), to: at('e', status.inode) }));
+  await tell(tree.rename({ from: at('f'), to: at('l'), flag: 'exchange' }));
+  await tell(tree.readLink(file.inode));
+  await tell(tree.removeDirectory(at('d')));
+  await tell(tree.unlink(at('g', status.inode)));
+  await tell(tree.unlink(at('l')));
+  await tell(tree.lookup(at('l')));
+  await tell(tree.lookup(at('f')));
+  await tell(tree.setQuota(status.inode, { bytesMax: 5, inodesMax: undefined }));
+  await tell(tree.getQuota(status.inode));
+  await tell(tree.orphans({ limit: 3 }));
+  await tell(tree.releaseOrphans([file.inode]));
+  await tell(tree.usage());
+}
+
 async function referencesStory(references: References, tell: Tell): Promise<void> {
   const session = await references.openSession('a');
   const holders = [0n, 2n ** 64n - 1n].map((inode) => ({ volume: 'v', inode }));
@@ -173,10 +224,16 @@ describe('cells of another node', () => {
   let mayServe: boolean;
   let remote: Namespace;
   let remoteRefs: References;
+  let volume: VolumeCell;
+  let remoteFiles: Tree;
 
   const serve = (server: Network): void => {
     serveNamespaces(server, {
       namespaceOf: (volume) => (volume === 'v' ? namespace : undefined),
+      mayServe: () => mayServe,
+    });
+    serveTrees(server, {
+      treeOf: (id) => (id === 'v' ? volume.tree : undefined),
       mayServe: () => mayServe,
     });
     serveReferences(server, { references: () => references, mayAsk: () => mayServe });
@@ -186,16 +243,19 @@ describe('cells of another node', () => {
     mayServe = true;
     namespace = await newNamespace();
     references = await newReferences();
+    volume = await newVolume();
     bed = await RemoteBed.open(serve);
     const where = { network: bed.asker, node: bed.server.self };
     remote = remoteNamespace({ ...where, volume: 'v' });
     remoteRefs = remoteReferences(where);
+    remoteFiles = remoteTree({ ...where, volume: 'v' });
   });
 
   afterEach(async () => {
     await bed[Symbol.asyncDispose]();
     await namespace[Symbol.asyncDispose]();
     await references[Symbol.asyncDispose]();
+    await volume[Symbol.asyncDispose]();
   });
 
   it('answer as local ones do', async () => {
@@ -206,6 +266,10 @@ describe('cells of another node', () => {
     const expectedRefs = await told(nearRefs, referencesStory);
     expect(await told(remoteRefs, referencesStory)).toStrictEqual(expectedRefs);
     expect(expectedRefs).toContainEqual({ code: 'HF_FENCED' });
+    await using nearVolume = await newVolume();
+    const expectedFiles = await told(nearVolume.tree, treeStory);
+    expect(await told(remoteFiles, treeStory)).toStrictEqual(expectedFiles);
+    expect(expectedFiles).toContainEqual({ code: 'HF_NOT_EMPTY' });
     await near[Symbol.asyncDispose]();
     await nearRefs[Symbol.asyncDispose]();
   });
@@ -226,6 +290,7 @@ describe('cells of another node', () => {
     mayServe = false;
     expect(await remote.usage().catch(errorCode)).toBe('HF_DENIED');
     expect(await remoteRefs.condemned().catch(errorCode)).toBe('HF_DENIED');
+    expect(await remoteFiles.usage().catch(errorCode)).toBe('HF_DENIED');
     mayServe = true;
     const where = { network: bed.asker, node: bed.server.self };
     const other = remoteNamespace({ ...where, volume: 'w' });
@@ -278,6 +343,7 @@ describe('cells of another node', () => {
     })).any;
     const methods = [
       ...Object.keys(NAMESPACE_METHODS).map((name) => `namespace/${name}`),
+      ...Object.keys(TREE_METHODS).map((name) => `tree/${name}`),
       ...Object.keys(REFERENCE_METHODS).map((name) => `references/${name}`),
     ];
     const request = fc.oneof(

@@ -1,7 +1,7 @@
 /**
- * {@link Namespace}, {@link Tree} and {@link References} of a steward on another node, with the same
- * contracts.
- * Reads that got no answer are asked once more; a change that got none is HF_UNKNOWN_OUTCOME.
+ * {@link Namespace}, {@link Tree} and {@link References} of a steward on another node, with the
+ * same contracts. Reads that got no answer are asked once more; a change that got none is
+ * HF_UNKNOWN_OUTCOME.
  */
 import { errorMessage, HoldfastError } from '../../base/index.ts';
 import { RemoteCalls, type RemoteCallsOptions } from '../../log/index.ts';

@@ -36,14 +36,12 @@ export interface VolumeApisOptions {
 
 /** Each over an executor, which may know the options of one request. */
 export interface VolumeApis {
-  namespace(executor: Executor): Omit<Namespace, typeof Symbol.asyncDispose>;
-  tree(executor: Executor): Tree;
-  handles(executor: Executor): Handles;
-  uploads(executor: Executor): Uploads;
+  readonly namespace: (executor: Executor) => Omit<Namespace, typeof Symbol.asyncDispose>;
+  readonly tree: (executor: Executor) => Tree;
+  readonly handles: (executor: Executor) => Handles;
+  readonly uploads: (executor: Executor) => Uploads;
   /** Keeps house until `signal` is aborted. */
-  run(options: { readonly signal: AbortSignal }): Promise<void>;
-  /** What `run` does each minute, once. */
-  tidy(): Promise<void>;
+  readonly run: (options: { readonly signal: AbortSignal }) => Promise<void>;
 }
 
 export function volumeApis(options: VolumeApisOptions): VolumeApis {
@@ -79,7 +77,6 @@ export function volumeApis(options: VolumeApisOptions): VolumeApis {
     tree: (executor) => treeOf(recalling(executor), now),
     handles: (executor) => handlesOf(executor, { table, clock: env.clock }),
     uploads: (executor) => uploadsOf(recalling(executor), now),
-    tidy,
     async run({ signal }) {
       await Promise.all([table.run({ signal }), tidyAtTimes(env, tidy, signal)]);
     },

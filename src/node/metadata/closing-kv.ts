@@ -1,6 +1,7 @@
 /**
- * The way to the ring, for one who may have to go while the ring does not answer: once it is closing
- * the first attempt that fails is the last one. So a node stops in a moment with and without a ring.
+ * The way to the ring, for one who may have to go while the ring does not answer: once it is
+ * closing, the first attempt that fails is the last one. So a node stops in a moment, also without
+ * a ring.
  */
 import { errorCode, HoldfastError } from '../../base/index.ts';
 import type { EtcdKv } from '../../log/index.ts';

@@ -1,7 +1,8 @@
 /**
  * Aim: the metadata of a node moves to a ring whole, whatever fails on the way: before the log is
- * sealed it stays where it was, afterwards it is only ever in the ring. Method: a real log on stores
- * in memory, a simulated etcd that stops answering after so many requests, for each such number.
+ * sealed it stays where it was, afterwards it is only ever in the ring. Method: a real log on
+ * stores in memory, a simulated etcd that stops answering after so many requests, for each such
+ * number.
  */
 import { describe, expect, it } from 'vitest';
 import { CoreBed, streamOf } from '../../../test/suites/store-bed.ts';

@@ -1,7 +1,7 @@
 /**
- * Aim: a cluster grows from one node to three and five, and its metadata moves to a ring on the way,
- * without a restart and while objects are put; then no node is needed, the first one neither. Method:
- * whole nodes in this process over a transport in memory, with the etcd that is installed.
+ * Aim: a cluster grows from one node to three and five, and its metadata moves to a ring on the
+ * way, without a restart and while objects are put; then no node is needed, the first one neither.
+ * Method: whole nodes in this process over a transport in memory, with the etcd that is installed.
  */
 import { readFile } from 'node:fs/promises';
 import { inspect } from 'node:util';
@@ -111,9 +111,10 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
     await put('a', 'first');
     const putting = new Putting('a', 'on-a');
     await nodes.join('b', { inviter: 'a', ...trace('b') });
+    await vi.waitFor(async () => await put('b', 'first on b'), PATIENCE);
+    const onB = new Putting('b', 'on-b');
     await nodes.join('c', { inviter: 'a', ...trace('c') });
     await untilInRing('a', 'b', 'c');
-    const onB = new Putting('b', 'on-b');
     await vi.waitFor(() => expect(onB.keys.size).toBeGreaterThan(5), PATIENCE);
     await putting.end();
     await onB.end();

@@ -217,6 +217,10 @@ export class LocalMetadata implements Metadata, ServedMetadata {
     return this.#cells.get(volume)?.namespace;
   }
 
+  treeOf(volume: string): Tree | undefined {
+    return this.#cells.get(volume)?.tree;
+  }
+
   async openNamespace(volume: VolumeId): Promise<Namespace> {
     return (await this.#cell(volume)).namespace;
   }

@@ -36,10 +36,7 @@ export interface Metadata extends AsyncDisposable {
   readonly cluster: Cluster;
   /** Of a volume that the registry knows; closed with the metadata. */
   openNamespace(volume: VolumeId): Promise<Namespace>;
-  /**
-   * The tree of files of a volume that the registry knows; closed with the metadata.
-   * @throws HF_UNSUPPORTED where it cannot be reached: see remote-metadata.ts.
-   */
+  /** The tree of files of a volume that the registry knows; closed with the metadata. */
   openTree(volume: VolumeId): Promise<Tree>;
   /** The stores of other nodes, when the metadata needs them itself. */
   readonly peers?: Peers | undefined;
@@ -61,6 +58,8 @@ export interface ServedMetadata {
   readonly references: References;
   /** `undefined` when this node does not know the volume. */
   namespaceOf(volume: string): Namespace | undefined;
+  /** As {@link namespaceOf}. */
+  treeOf(volume: string): Tree | undefined;
   /** As in `ClusterOptions`. */
   readonly tolerance: number;
   /** Whether only the home may answer: its log is the only one. */

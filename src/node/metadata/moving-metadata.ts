@@ -79,6 +79,11 @@ export class MovingMetadata implements Metadata {
         namespaces.set(found, behind);
         return behind;
       },
+      treeOf: (volume) => {
+        const found = this.#now.served?.treeOf(volume);
+        if (!found) return undefined;
+        return gated(this.#gate, found, () => this.#now.served?.treeOf(volume) ?? found);
+      },
       follow: async (options) => await served.follow?.(options),
     };
   }

@@ -1,5 +1,5 @@
 /** The metadata on a node that does not carry it: everything is asked of the home. */
-import { HoldfastError, type NodeId, type VolumeId } from '../../base/index.ts';
+import type { NodeId, VolumeId } from '../../base/index.ts';
 import { type Cluster, openCluster } from '../../cluster/index.ts';
 import { type Registry, RemoteRegistry } from '../../log/index.ts';
 import {
@@ -7,6 +7,8 @@ import {
   type References,
   remoteNamespace,
   remoteReferences,
+  remoteTree,
+  type Tree,
 } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
 import { type Repair, remoteRepair } from '../../repair/index.ts';
@@ -32,6 +34,7 @@ export class RemoteMetadata implements Metadata {
   readonly #options: RemoteMetadataOptions;
   readonly #link: HomeLink;
   readonly #namespaces = new Map<VolumeId, Namespace>();
+  readonly #trees = new Map<VolumeId, Tree>();
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
@@ -75,12 +78,12 @@ export class RemoteMetadata implements Metadata {
     return opened;
   }
 
-  /** The protocol of small clusters does not have it; in a ring every node does. */
-  async openTree(): Promise<never> {
-    const message =
-      'files and folders are reached at the home while there are fewer than three metadata nodes; ' +
-      'see: holdfast peers';
-    throw new HoldfastError('HF_UNSUPPORTED', message);
+  async openTree(volume: VolumeId): Promise<Tree> {
+    const known = this.#trees.get(volume);
+    if (known) return known;
+    const opened = remoteTree({ network: this.#link, node: HOME, volume });
+    this.#trees.set(volume, this.#stack.use(opened));
+    return opened;
   }
 
   /** Where the home is, the stripes and stores for it are as well. */

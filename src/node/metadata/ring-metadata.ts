@@ -20,7 +20,6 @@ import {
   type Namespace,
   openVolumes,
   type References,
-  spaceOfVolume,
   type Tree,
 } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
@@ -137,6 +136,8 @@ export class RingMetadata implements Metadata {
       isHomes: false,
       rights,
       namespaceOf: (volume) => this.#namespaces.get(volume),
+      treeOf: (volume) =>
+        this.#namespaces.has(volume) ? this.hosting.tree(volume as VolumeId) : undefined,
     };
   }
 
@@ -169,6 +170,7 @@ export class RingMetadata implements Metadata {
     if (rights) stack.use(options.serveCells({ hosting, rights }));
     const found = { options, registry, cluster, peers, hosting, parts, rights, seat };
     const metadata = new RingMetadata({ ...found, stack: stack.move() });
+    await metadata.#lookForVolumes();
     metadata.#begin();
     return metadata;
   }
@@ -212,7 +214,7 @@ export class RingMetadata implements Metadata {
   }
 
   async openTree(volume: VolumeId): Promise<Tree> {
-    return this.hosting.api<Tree>('tree', spaceOfVolume(volume));
+    return this.hosting.tree(volume);
   }
 
   async #followVolumes(signal: AbortSignal): Promise<void> {

@@ -114,8 +114,8 @@ export class MetadataNode implements AsyncDisposable {
   }
 
   /**
-   * Whether the ring needs this node: it has a seat, and another node is to take that, or too few of
-   * the others answer.
+   * Whether the ring needs this node: it has a seat, and another node is to take that, or too few
+   * of the others answer.
    */
   isNeeded(): boolean {
     const { self } = this.#options.part.network;

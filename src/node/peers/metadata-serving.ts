@@ -32,8 +32,11 @@ export class MetadataServing implements AsyncDisposable {
   async settle(): Promise<void> {
     const { served } = this.#options.core.metadata;
     if (served === this.#served) return;
-    await this.#close();
-    if (served) await this.#serve(served);
+    const before = this.#open;
+    // What was served is served until what comes is, so that nobody is turned away in between.
+    this.#open = served ? await this.#serve(served) : new AsyncDisposableStack();
+    this.#served = served;
+    await before.disposeAsync();
   }
 
   /** Until `signal` is aborted. What cannot be served yet is tried again. */
@@ -55,7 +58,7 @@ export class MetadataServing implements AsyncDisposable {
     }
   }
 
-  async #serve(served: ServedMetadata): Promise<void> {
+  async #serve(served: ServedMetadata): Promise<AsyncDisposableStack> {
     const { env, core, serving, identity } = this.#options;
     const { registry } = served;
     await using opened = new AsyncDisposableStack();
@@ -74,18 +77,10 @@ export class MetadataServing implements AsyncDisposable {
     );
     const { repair, nodeId: self } = core;
     opened.use(serving.serveMetadata({ self, metadata: served, repair, rights }));
-    this.#open = opened.move();
-    this.#served = served;
-  }
-
-  async #close(): Promise<void> {
-    const open = this.#open;
-    this.#open = new AsyncDisposableStack();
-    this.#served = undefined;
-    await open.disposeAsync();
+    return opened.move();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#close();
+    await this.#open.disposeAsync();
   }
 }

@@ -177,7 +177,7 @@ export class NetworkPart implements AsyncDisposable {
     return node;
   }
 
-  /** What the registry says of the home. One of a lower generation than is known changes nothing. */
+  /** What the registry says of the home. A generation that is lower than known changes nothing. */
   noteHome({ node, generation }: HomeRecord): void {
     const { home: before, homeGeneration = 0 } = this.#known;
     if (generation < homeGeneration) return;

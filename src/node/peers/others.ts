@@ -37,6 +37,9 @@ const LEAVE_METHOD = 'node.leave';
 const LEAVE_DEADLINE_MS = 20_000;
 const LEAVE_RETRY_MS = 500;
 
+/** Where programs are when nothing was said. */
+const SEARCH_PATH = '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/opt/homebrew/bin';
+
 export interface OthersOptions {
   readonly env: Env;
   readonly data: DataDirectory;
@@ -51,6 +54,8 @@ export interface OthersOptions {
   readonly lookAtDisks: () => Promise<readonly DiskEntry[]>;
   /** Whether this start begins a cluster. */
   readonly isFirstRun: boolean;
+  /** Folders in which programs are looked for, as PATH has them. */
+  readonly searchPath?: string | undefined;
   /** Beside TLS and WebSocket. */
   readonly transports?: readonly MakeTransport[] | undefined;
 }
@@ -139,7 +144,11 @@ export class Others implements AsyncDisposable {
    * @throws HF_UNAVAILABLE for its addresses; HF_FENCED when another node is home since.
    */
   async open(): Promise<void> {
-    if (!this.isCarrier) return await (await this.listen()).meetHome();
+    if (!this.isCarrier) {
+      const part = await this.listen();
+      // In a ring nobody is waited for.
+      return this.metadataNode?.ring?.record ? undefined : await part.meetHome();
+    }
     const { data, isFirstRun } = this.#options;
     const { home, homeGeneration } = await data.readCluster();
     if (home !== undefined) throw supersededBy(home);
@@ -199,7 +208,7 @@ export class Others implements AsyncDisposable {
       config: this.#config,
       registry: new CurrentRegistry(() => this.#core?.registry),
       folder: data.ringPath,
-      program: findEtcd(process.env['PATH'] ?? ''),
+      program: findEtcd(this.#options.searchPath ?? SEARCH_PATH),
       isLeaving: () => isLeaving(stores),
     });
     this.#net = { part, serving, diskNews, metadataNode };

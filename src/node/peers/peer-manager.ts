@@ -149,8 +149,8 @@ export class LocalPeers implements PeerManager {
   }
 
   /**
-   * What this node has of the metadata is others' to have: its cells, its part as home, and its seat
-   * in the ring, unless the others keep their majority without that.
+   * What this node has of the metadata is others' to have: its cells, its part as home, and its
+   * seat in the ring, unless the others keep their majority without that.
    */
   async #letGoOfMetadata(signal: AbortSignal | undefined): Promise<void> {
     const { env, heart, others } = this.#options;
@@ -162,7 +162,7 @@ export class LocalPeers implements PeerManager {
       if (!isHome && !hasCells && !(others.metadataNode?.isNeeded() ?? false)) return;
       if (env.clock.monotonic() >= untilMs) {
         const message =
-          'this node keeps a part of the metadata, and no other node takes it; see: holdfast status';
+          'this node keeps a part of the metadata, and no other takes it; see: holdfast status';
         throw new HoldfastError('HF_TOO_FEW_STORES', message);
       }
       await env.clock.sleep(LET_GO_LOOK_MS, { signal });

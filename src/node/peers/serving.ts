@@ -16,7 +16,7 @@ import {
 } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import { serveRegistry } from '../../log/index.ts';
-import { serveHosting, serveNamespaces, serveReferences } from '../../meta/index.ts';
+import { serveHosting, serveNamespaces, serveReferences, serveTrees } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
 import {
   type Repair,
@@ -103,6 +103,10 @@ export class Serving {
     });
     serveNamespaces(network, {
       namespaceOf: (volume) => this.#answering?.metadata.namespaceOf(volume),
+      mayServe: holds,
+    });
+    serveTrees(network, {
+      treeOf: (volume) => this.#answering?.metadata.treeOf(volume),
       mayServe: holds,
     });
     serveReferences(network, {

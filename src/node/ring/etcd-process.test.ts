@@ -5,14 +5,14 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { etcdProgram } from '../../../test/suites/ring-bed.ts';
-import { errorCode, type NodeId } from '../../base/index.ts';
+import { errorCode, MiB, type NodeId, utf8 } from '../../base/index.ts';
 import { realEnv } from '../../env/index.ts';
-import { EtcdMember, type EtcdStatus } from '../../log/index.ts';
+import { EtcdConnection, EtcdMember, type EtcdStatus, makeRoom } from '../../log/index.ts';
 import { endOrphan, EtcdProgram, findEtcd } from './etcd-process.ts';
 import { measureFsync } from './fsync-speed.ts';
 import { OwnEtcd } from './own-etcd.ts';
@@ -96,6 +96,12 @@ describe('the program', () => {
     await program.rotateLog(10);
     expect((await stat(folder.file('etcd.log'))).size).toBe(0);
     expect(await readFile(folder.file('etcd.log.1'), 'utf8')).toBe('x'.repeat(11));
+    // Where what it said cannot be copied away, it is let go of.
+    await rm(folder.file('etcd.log.1'));
+    await mkdir(folder.file('etcd.log.1'));
+    await writeFile(folder.file('etcd.log'), 'y'.repeat(11));
+    await program.rotateLog(10);
+    expect((await stat(folder.file('etcd.log'))).size).toBe(0);
   });
 
   it('is told how quick the disk is', async () => {
@@ -123,6 +129,46 @@ describe.skipIf(!etcdProgram)('an etcd of a node', { timeout: 30_000 }, () => {
     await second.follow(RECORD);
     expect((await statusIn(folder)).id).toBe(id);
     expect(second.pid).not.toBe(pid);
+  });
+
+  it('is found and ended without its mark too', async () => {
+    await using folder = await RingFolder.open(base);
+    await using first = ownIn(folder);
+    await first.follow(RECORD);
+    const { pid } = first;
+    await statusIn(folder);
+    const other = spawn('sleep', ['60'], { cwd: base, stdio: 'ignore' });
+    // As when the node was killed just after it had started it.
+    await rm(folder.file('etcd.pid'));
+    await endOrphan(folder, env);
+    expect(await markOf(pid!)).toBeUndefined();
+    expect(await markOf(other.pid!)).toBeDefined();
+    other.kill();
+  });
+
+  it('gets more room when what is in use nearly fills its file', async () => {
+    await using folder = await RingFolder.open(base);
+    const dial = () => connectTo(folder.socket(CLIENT_SOCKET));
+    const parts = { env, folder, self: SELF, program: etcdProgram, dial };
+    await using own = new OwnEtcd({ ...parts, quotaBytes: 4 * MiB });
+    await own.follow(RECORD);
+    await statusIn(folder);
+    await using kv = new EtcdConnection({ members: [dial], clock: env.clock });
+    const put = async (key: string): Promise<unknown> => {
+      const one = { do: 'put', key: utf8(key), value: new Uint8Array(MiB / 2) } as const;
+      const change = kv.transact({ conditions: [], ifMet: [one], ifNot: [] });
+      return await change.then(() => 'ok', errorCode);
+    };
+    let count = 0;
+    while ((await put(`k${count}`)) !== 'HF_NO_SPACE') count += 1;
+    await using member = new EtcdMember({ dial, clock: env.clock });
+    const { pid } = own;
+    while (own.pid === undefined || own.pid === pid) await own.look(); // by chance, not all at once
+    await statusIn(folder);
+    // Without the larger quota this would never end, however often room is made.
+    do await makeRoom([member]);
+    while ((await put('more')) !== 'ok');
+    expect((await own.status()).etcd!.dbBytesInUse).toBeGreaterThan(count * (MiB / 2));
   });
 
   it('is reached in a folder whose path is too long for a socket', async () => {

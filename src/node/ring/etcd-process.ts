@@ -9,10 +9,10 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import { assert, errorMessage, HoldfastError, MiB, utf8 } from '../../base/index.ts';
+import { assert, errorMessage, HoldfastError, mapBounded, MiB, utf8 } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { EtcdMachine, EtcdProcess } from '../../log/index.ts';
-import { endProcess, markOf, readMark } from './process-mark.ts';
+import { endProcess, markOf, type ProcessMark, readMark } from './process-mark.ts';
 import type { RingFolder } from './ring-folder.ts';
 
 const CONFIGURATION = 'etcd.json';
@@ -22,6 +22,7 @@ const LOG_BYTES_MAX = 8 * MiB;
 /** Of what it said last, to say why it has ended. */
 const LAST_WORDS_BYTES = 2048;
 const ORPHAN_TERM_MS = 5000;
+const PROCESSES_AT_ONCE = 16;
 
 /** The etcd that is installed. @param searchPath folders, as PATH has them. */
 export function findEtcd(searchPath: string): string | undefined {
@@ -116,7 +117,8 @@ export class EtcdProgram implements EtcdMachine {
     const { pid } = this;
     if (pid === undefined) return undefined;
     const status = await fs.readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-    const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+    // Its file is mapped into memory: what is read of it there can be let go of at any time.
+    const kib = /^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1];
     return kib === undefined ? undefined : Number(kib) * 1024;
   }
 
@@ -128,7 +130,7 @@ export class EtcdProgram implements EtcdMachine {
       () => 0,
     );
     if (size <= bytesMax) return;
-    await fs.copyFile(file, `${file}.1`);
+    await fs.copyFile(file, `${file}.1`).catch(() => {}); // no room: it must be let go of all the more
     await fs.truncate(file);
   }
 
@@ -152,10 +154,34 @@ export async function endOrphan(
 ): Promise<void> {
   const file = folder.file(PID_FILE);
   const text = await fs.readFile(file, 'utf8').catch(() => '');
-  const mark = readMark(text);
-  const ended = mark && (await endProcess(mark, { clock: env.clock, termMs: ORPHAN_TERM_MS }));
-  if (ended) env.log.warn('an etcd of an earlier life of this node was ended');
+  const known = readMark(text);
+  const marks = [...(known ? [known] : []), ...(await unmarkedIn(folder))];
+  for (const mark of marks) {
+    const ended = await endProcess(mark, { clock: env.clock, termMs: ORPHAN_TERM_MS });
+    if (ended) env.log.warn('an etcd of an earlier life of this node was ended', { pid: mark.pid });
+  }
   await fs.rm(file, { force: true });
+}
+
+/**
+ * An etcd of this folder whose mark was not written yet when the node was killed: it would keep its
+ * files locked for ever. Only where the machine tells of processes (Linux).
+ */
+async function unmarkedIn(folder: RingFolder): Promise<ProcessMark[]> {
+  const here = await fs.realpath(folder.path);
+  const names = await fs.readdir('/proc').catch(() => []);
+  const marks = await mapBounded(
+    names.filter((name) => /^[1-9]\d*$/.test(name)),
+    PROCESSES_AT_ONCE,
+    async (name) => {
+      const place = await fs.readlink(`/proc/${name}/cwd`).catch(() => undefined);
+      if (place !== here) return undefined;
+      const words = await fs.readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+      const isOurs = words.split('\0').slice(1, 3).join(' ') === `--config-file ${CONFIGURATION}`;
+      return isOurs ? await markOf(Number(name)) : undefined;
+    },
+  );
+  return marks.filter((mark) => mark !== undefined);
 }
 
 /** etcd's lines are JSON; panics are not. */

@@ -3,7 +3,8 @@
  * what protects the sockets in it.
  *
  *     ring.json        the newest record of the ring that this node has seen
- *     own.json         whose data is in etcd/: of which ring, since when, and whether it ever ran
+ *     own.json         whose data is in etcd/: of which ring and life, since when, whether it ever
+ *                      ran, and to which life it is just being restored
  *     etcd/            etcd's data; etcd.life-N: what it was before a ring was restored elsewhere
  *     etcd.json        its configuration
  *     etcd.pid         its process: id, when that started, in which life of the machine
@@ -28,7 +29,13 @@ const OWN_FILE = 'own.json';
 
 export const CLIENT_SOCKET = socketName('client');
 
-const Own = v.strictObject({ token: v.string(), since: v.number(), hasRun: v.boolean() });
+const Own = v.strictObject({
+  token: v.string(),
+  since: v.number(),
+  hasRun: v.boolean(),
+  life: v.optional(v.number(), 1),
+  restoring: v.optional(v.number()),
+});
 /** Whose data is in the folder. */
 export type OwnData = v.InferOutput<typeof Own>;
 
@@ -101,6 +108,12 @@ export class RingFolder implements AsyncDisposable {
       .readdir(this.file(path.join(ETCD_DATA, 'member', 'wal')))
       .catch(ifMissing);
     return (names ?? []).some((name) => name.endsWith('.wal'));
+  }
+
+  /** Of etcd's file. */
+  async dbBytes(): Promise<number> {
+    const file = this.file(path.join(ETCD_DATA, 'member', 'snap', 'db'));
+    return (await fs.stat(file).catch(ifMissing))?.size ?? 0;
   }
 
   /** Lets go of what etcd has; `keepAs`: but for people it stays under that name. */

@@ -11,6 +11,7 @@ import {
   errorMessage,
   HoldfastError,
   mapBounded,
+  MiB,
   type NodeId,
   throwIfAborted,
   toHex,
@@ -37,6 +38,8 @@ import {
 
 const LOOK_EVERY_MS = 2000;
 const ROOM_EVERY_MS = 60_000;
+/** Some seconds of as much as a ring takes. */
+const COMPACT_AFTER_BYTES = 128 * MiB;
 /** Between looks while a ring is being formed, and how long that may take. */
 const FORM_LOOK_MS = 250;
 const FORM_MS = 60_000;
@@ -60,6 +63,8 @@ export interface RingKeeperOptions {
   readonly wantsFive?: boolean | undefined;
   /** After this a member that does not answer is replaced. */
   readonly graceMs: number;
+  /** The ring's past is let go of when so much has come together. */
+  readonly compactAfterBytes?: number | undefined;
   /** A ring that is not whole by then is begun anew, without who does not take a seat. */
   readonly formMs?: number | undefined;
 }
@@ -75,6 +80,8 @@ export class RingKeeper {
   readonly #options: RingKeeperOptions;
   readonly #asks: RingAsks;
   readonly #awaySinceMs = new Map<NodeId, number>();
+  /** Bytes of etcd's file, since the past was let go of last. */
+  #leastInUse = Infinity;
 
   constructor(options: RingKeeperOptions) {
     const { env, part, network, metadataNodes } = options;
@@ -94,20 +101,28 @@ export class RingKeeper {
 
   /** Looks after the ring, if there is one, until `signal` is aborted. */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    const { clock, log } = this.#options.env;
+    const { clock } = this.#options.env;
     let roomMadeAtMs = -Infinity;
     for await (const _ of clock.every(LOOK_EVERY_MS, { signal })) {
-      try {
+      await this.#carefully(async () => {
         let outcome = await this.pass();
         while (!signal.aborted && outcome === 'changed') outcome = await this.pass();
-        const isDue = clock.monotonic() - roomMadeAtMs >= ROOM_EVERY_MS;
-        if (outcome !== 'at rest' || !isDue) continue;
-        roomMadeAtMs = clock.monotonic();
-        await this.#makeRoom();
-      } catch (error) {
-        if (errorCode(error) === undefined) throw error;
-        log.warn('the ring cannot be looked after', { reason: errorMessage(error) });
-      }
+      });
+      // Whatever came of it: without room no step can be done either.
+      const isDue = clock.monotonic() - roomMadeAtMs >= ROOM_EVERY_MS;
+      if (!isDue || !this.known || signal.aborted) continue;
+      roomMadeAtMs = clock.monotonic();
+      await this.#carefully(() => this.#makeRoom());
+    }
+  }
+
+  async #carefully(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      const reason = errorMessage(error);
+      this.#options.env.log.warn('the ring cannot be looked after', { reason });
     }
   }
 
@@ -122,6 +137,7 @@ export class RingKeeper {
     const statuses = await this.#statuses(record);
     await using contact = await this.#contact(record, statuses);
     const look = { record, statuses, contact };
+    await this.#letGoOfPast(look);
     const step = nextStep({
       record,
       etcd: await contact.members(),
@@ -324,6 +340,20 @@ export class RingKeeper {
       (await registry.compareAndSet(RING_KEY, row?.version ?? 0, encodeRing(record))) !== undefined;
     if (!isSet) throw new HoldfastError('HF_BUSY', 'somebody else has changed the ring');
     await this.#tell(record, before);
+  }
+
+  /** etcd itself does so every five minutes; by then a busy ring may have filled its file. */
+  async #letGoOfPast({ statuses, contact }: Look): Promise<void> {
+    const { compactAfterBytes = COMPACT_AFTER_BYTES, env } = this.#options;
+    const sizes = [...statuses.values()].map((status) => status?.etcd?.dbBytesInUse ?? 0);
+    const inUse = Math.max(0, ...sizes);
+    this.#leastInUse = Math.min(this.#leastInUse, inUse);
+    if (inUse - this.#leastInUse < compactAfterBytes) return;
+    this.#leastInUse = Infinity;
+    await contact.compact().catch((error: unknown) => {
+      if (errorCode(error) === undefined) throw error;
+      env.log.debug('the past of the ring was kept', { reason: errorMessage(error) });
+    });
   }
 
   /** etcd gives none back by itself. */

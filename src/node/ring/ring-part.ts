@@ -15,7 +15,7 @@ import type { Network } from '../../net/index.ts';
 import { endOrphan } from './etcd-process.ts';
 import { measureFsync } from './fsync-speed.ts';
 import { OwnEtcd, type RingStatus } from './own-etcd.ts';
-import { RingFolder } from './ring-folder.ts';
+import { CLIENT_SOCKET, RingFolder } from './ring-folder.ts';
 import {
   decodeRing,
   encodeRing,
@@ -26,7 +26,7 @@ import {
   type RingSeat,
   seatOf,
 } from './ring-record.ts';
-import { RingWires } from './ring-wires.ts';
+import { connectTo, RingWires } from './ring-wires.ts';
 
 const COMPARE_EVERY_MS = 5000;
 const CARE_EVERY_MS = 5000;
@@ -43,6 +43,7 @@ export interface RingPartOptions {
   /** Nodes that are alive and have that role: to compare records with. */
   readonly others: () => readonly NodeId[];
   readonly memoryBytesMax?: number;
+  readonly quotaBytes?: number;
 }
 
 /** What speaks for a seat on a node. */
@@ -66,17 +67,22 @@ export class RingPart implements AsyncDisposable {
   readonly #closing = new AbortController();
   #record: RingRecord | undefined;
   #isBehind = false;
+  /** While its etcd is being restored nobody may talk with it. */
+  #isShut = false;
   #fsyncMs: Promise<number> | undefined;
   #loops: Promise<unknown> = Promise.resolve();
 
   private constructor(options: RingPartOptions, folder: RingFolder) {
-    const { env, network, program, mayUse, memoryBytesMax } = options;
+    const { env, network, program, mayUse, memoryBytesMax, quotaBytes } = options;
+    const { self } = network;
     this.#options = options;
     this.#folder = folder;
     const record = (): RingRecord | undefined => this.#record;
-    this.#wires = new RingWires({ env, folder, network, record, mayUse });
-    const dial = this.dialOf(network.self);
-    this.#etcd = new OwnEtcd({ env, folder, self: network.self, program, dial, memoryBytesMax });
+    const isShut = (): boolean => this.#isShut;
+    this.#wires = new RingWires({ env, folder, network, record, mayUse, isShut });
+    const dial: DialEtcd = () => connectTo(folder.socket(CLIENT_SOCKET));
+    const limits = { memoryBytesMax, quotaBytes };
+    this.#etcd = new OwnEtcd({ env, folder, self, program, dial, ...limits });
     this.kv = new EtcdConnection({ members: [nobody], clock: env.clock });
     this.#serve();
   }
@@ -130,6 +136,14 @@ export class RingPart implements AsyncDisposable {
   async #follow(record: RingRecord): Promise<void> {
     this.#isBehind = false;
     try {
+      const own = await this.#folder.readOwn();
+      const isRestoring = (own?.restoring ?? 0) > record.life;
+      if (isRestoring && seatOf(record, this.self)) {
+        this.#record = record;
+        await this.#restore(record); // it was begun, and there is no way back
+        return;
+      }
+      this.#isShut = false;
       await this.#setWays(record);
       await this.#etcd.follow(record);
     } catch (error) {
@@ -169,16 +183,30 @@ export class RingPart implements AsyncDisposable {
       const before = this.#record;
       const seat = seatOf(before, this.self);
       if (!before || !seat) throw new HoldfastError('HF_NOT_FOUND', 'this node had no seat');
-      await this.#etcd.assertRestorable();
-      const { life, version } = before;
-      const members: RingSeat[] = [{ ...seat, state: 'member' }];
-      const record = { ...before, life: life + 1, version: version + 1, members };
-      // From here on nobody of the ring before is talked to.
-      await this.#folder.writeRing(record);
-      await this.#setWays(record);
-      await this.#etcd.restore(record);
-      return record;
+      await this.#etcd.assertRestorable(before);
+      this.#isBehind = true; // if it fails it is tried again
+      return await this.#restore(before);
     });
+  }
+
+  /**
+   * The record is changed last, so that others give up what they have only for a ring that works;
+   * `restoring` in own.json is what keeps this node from the ring before in the meantime.
+   */
+  async #restore(before: RingRecord): Promise<RingRecord> {
+    const seat = seatOf(before, this.self)!;
+    const members: RingSeat[] = [{ ...seat, state: 'member' }];
+    const { life, version } = before;
+    const record = { ...before, life: life + 1, version: version + 1, members };
+    this.#isShut = true;
+    this.#wires.cut();
+    await this.#etcd.restore(record);
+    await this.#folder.writeRing(record);
+    await this.#setWays(record);
+    await this.#etcd.endRestore(record);
+    this.#isShut = false;
+    this.#isBehind = false;
+    return record;
   }
 
   async status(): Promise<RingStatus> {

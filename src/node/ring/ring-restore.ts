@@ -5,6 +5,11 @@
  *
  * The record then has one *life* more. Nobody who has heard of it talks to members of the life
  * before, and those give up their seats as soon as they hear of it.
+ *
+ * etcd takes its revisions back with it. Whoever is let in afterwards finds the life in etcd (log's
+ * `beginLife`): versions of the registry and epochs of cells are above all that were ever given,
+ * and what was learnt before changes nothing, so that the registry needs no new generation. Rows of
+ * a cell that know more than its log are not overwritten: the cell refuses to open there.
  */
 import { HoldfastError, type NodeId } from '../../base/index.ts';
 import type { Network } from '../../net/index.ts';

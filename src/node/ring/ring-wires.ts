@@ -24,7 +24,7 @@ import { isSameLife, type RingRecord, type RingStamp, seatOf, socketName } from 
 
 /** A way on which nothing moves for so long is closed; etcd makes a new one when it needs it. */
 const IDLE_MS = LIMITS.callDeadlineMsMax;
-/** Of the own etcd to one member. It needs fewer than ten. */
+/** Between the own etcd and one node, in each direction. An honest one needs fewer than ten. */
 const WAYS_PER_MEMBER_MAX = 32;
 
 /** What a member's etcd is asked for. */
@@ -38,6 +38,8 @@ export interface RingWiresOptions {
   readonly network: Pick<Network, 'self' | 'open' | 'handle'>;
   /** The newest that is known. */
   readonly record: () => RingRecord | undefined;
+  /** While it is true nobody gets to the own etcd, nor that to others. */
+  readonly isShut: () => boolean;
   /** Whether a node that is no member of the ring may be its client. */
   readonly mayUse: (node: NodeId) => boolean;
 }
@@ -47,6 +49,8 @@ export class RingWires implements AsyncDisposable {
   readonly #servers = new Map<NodeId, net.Server>();
   /** Both ends of each, and who is at the other one. */
   readonly #ways = new Map<Duplex, NodeId>();
+  /** How many each node has opened to the own etcd. */
+  readonly #guests = new Map<NodeId, number>();
   readonly #changing = new Mutex();
   #isClosed = false;
 
@@ -84,6 +88,7 @@ export class RingWires implements AsyncDisposable {
   /** A connection to the client side of a member's etcd. @throws HF_UNAVAILABLE. */
   async dial(node: NodeId): Promise<Duplex> {
     const { network, folder } = this.#options;
+    this.#assertOpen();
     if (node === network.self) return await connectTo(folder.socket(CLIENT_SOCKET));
     const stream = await this.#open(node, 'ring/client');
     // A socket closes by itself when the other end has; its user counts on that.
@@ -93,6 +98,7 @@ export class RingWires implements AsyncDisposable {
 
   async #open(node: NodeId, purpose: RingPurpose): Promise<Duplex> {
     const record = this.#options.record();
+    this.#assertOpen();
     if (!record || this.#isClosed) throw new HoldfastError('HF_CLOSED', 'there is no ring');
     const { generation, life } = record;
     const arg = { generation, life };
@@ -143,7 +149,18 @@ export class RingWires implements AsyncDisposable {
     this.#assertAllowed(purpose, stamp, from);
     if (!stream) throw new HoldfastError('HF_BAD_ARGUMENT', `${purpose} comes with a stream`);
     const name = purpose === 'ring/peer' ? socketName(network.self) : CLIENT_SOCKET;
-    await this.#join(stream, await connectTo(folder.socket(name)), from);
+    const guests = this.#guests.get(from) ?? 0;
+    if (guests >= WAYS_PER_MEMBER_MAX) {
+      throw new HoldfastError('HF_BUSY', `${from} has ${guests} ways to the ring already`);
+    }
+    this.#guests.set(from, guests + 1);
+    try {
+      await this.#join(stream, await connectTo(folder.socket(name)), from);
+    } finally {
+      const left = this.#guests.get(from)! - 1;
+      if (left > 0) this.#guests.set(from, left);
+      else this.#guests.delete(from);
+    }
   }
 
   #assertAllowed(purpose: RingPurpose, stamp: RingStamp, from: NodeId): void {
@@ -157,9 +174,15 @@ export class RingWires implements AsyncDisposable {
     if (!record || !isSameLife(record, stamp)) {
       throw new HoldfastError('HF_FENCED', 'it knows the ring of another time');
     }
+    this.#assertOpen();
     if (!seatOf(record, network.self)) {
       throw new HoldfastError('HF_UNAVAILABLE', 'this node has no part in the ring');
     }
+  }
+
+  #assertOpen(): void {
+    if (!this.#options.isShut()) return;
+    throw new HoldfastError('HF_UNAVAILABLE', 'the ring is being restored');
   }
 
   /** Until both are done. Never fails: what ends one side ends the other, after what it sent. */

@@ -71,7 +71,6 @@ export interface VolumeSetOptions {
   readonly repair: Pick<Repair, 'release' | 'abandon'>;
   /** It stays the caller's. */
   readonly openNamespace: (volume: VolumeId) => Promise<Namespace>;
-  /** @throws HF_UNSUPPORTED where it cannot be reached yet. */
   readonly openTree: (volume: VolumeId) => Promise<Tree>;
 }
 
@@ -84,8 +83,7 @@ interface OpenVolume {
   record: VolumeRecord;
   readonly namespace: Namespace;
   readonly objects: ObjectStore;
-  /** `undefined` while its tree cannot be reached. */
-  files: FileTree | undefined;
+  readonly files: FileTree;
   /** Its grant was taken back: the home answers no questions about it. */
   isRefused: boolean;
 }
@@ -128,7 +126,6 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
         const secret = secrets.get(record.id);
         if (!volume && secret) await this.#openVolume(record, secret);
         if (volume?.isRefused) await this.#begin(volume);
-        if (volume && secret) volume.files ??= await this.#openFiles(volume, secret);
       }
       this.#known = records;
     });
@@ -164,39 +161,29 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   async #openVolume(record: VolumeRecord, secret: Uint8Array): Promise<OpenVolume> {
-    const namespace = await this.#options.openNamespace(record.id);
+    const { env, openNamespace, openTree } = this.#options;
+    const { id } = record;
+    const keys = volumeKeys(secret);
+    const namespace = await openNamespace(id);
+    const tree = await openTree(id);
+    const files = openFileTree({ env, volume: id, keys, namespace, tree });
     const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = {
       record,
       namespace,
-      files: undefined,
+      files,
       isRefused: false,
     };
     const objects = openObjects({
       ...this.#options,
       volume: () => open.record,
-      keys: volumeKeys(secret),
+      keys,
       namespace,
       onDegraded: () => (this.#degradedPuts += 1),
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
     await this.#begin(volume);
-    volume.files = await this.#openFiles(volume, secret);
     this.#open.set(record.id, volume);
     return volume;
-  }
-
-  async #openFiles(
-    { record, namespace }: OpenVolume,
-    secret: Uint8Array,
-  ): Promise<FileTree | undefined> {
-    const { env, openTree } = this.#options;
-    try {
-      const tree = await openTree(record.id);
-      return openFileTree({ env, volume: record.id, keys: volumeKeys(secret), namespace, tree });
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-      return undefined; // it is looked for again
-    }
   }
 
   /** Who holds a secret may have no grant any more: then the volume stays locked. */
@@ -337,10 +324,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   files(name: string): FileTree {
-    const { files } = this.#named(name);
-    if (files) return files;
-    const message = 'folders are reached at the home while there are fewer than three nodes';
-    throw new HoldfastError('HF_UNSUPPORTED', `${message}: holdfast peers`);
+    return this.#named(name).files;
   }
 
   #named(name: string): OpenVolume {

@@ -31,6 +31,7 @@ export async function adopt(core: CellCore, request: AdoptRequest): Promise<Adop
       const known = knownOf(rows, request);
       if (known?.state === 'done') return done;
       if (request.step === 'begin') return begin(rows, request, { known, isOwnedAtOnce });
+      if (request.step === 'cancel') return cancel(rows, request);
       if (known?.attempt !== request.attempt || known.state === 'clearing') throw fenced();
       return request.step === 'rows' ? take(rows, request, known) : end(rows, request, known);
     });
@@ -39,6 +40,7 @@ export async function adopt(core: CellCore, request: AdoptRequest): Promise<Adop
 }
 
 const done: AdoptAnswer = { state: 'done' };
+const more: AdoptAnswer = { state: 'more', index: 0 };
 
 /** What is known of this very move. @throws HF_FENCED when there was a later one, or a later try. */
 function knownOf(rows: Scratch, { move, attempt }: AdoptRequest): Adoption | undefined {
@@ -56,23 +58,39 @@ function knownOf(rows: Scratch, { move, attempt }: AdoptRequest): Adoption | und
  */
 function begin(
   rows: Scratch,
-  { move, attempt, slots, shared }: Step<'begin'>,
+  request: Step<'begin'>,
   { known, isOwnedAtOnce }: { known: Adoption | undefined; isOwnedAtOnce: boolean },
 ): AdoptAnswer | undefined {
+  const { move, attempt, slots, shared } = request;
   if (known?.attempt === attempt && known.state === 'filling') {
     return { state: 'more', index: known.index };
   }
   const all = joined(rows, slots); // refused now rather than at the end
-  const left = rows.range({ ...keysOf(slots), limit: CLEARED_ROWS });
-  for (const { key } of left) rows.delete(key);
-  const state = left.length > 0 ? 'clearing' : 'filling';
-  const { number } = move;
-  const fresh: Adoption = { number, attempt, slots, state, index: 0, rowCount: 0, digest: 0n };
-  rows.put(adoptionKey(move), encodeAdoption(fresh));
-  if (state === 'clearing') return undefined;
+  if (clear(rows, request)) return undefined;
+  rows.put(adoptionKey(move), encodeAdoption({ ...fresh(request), state: 'filling' }));
   for (const { key, value } of shared) if (!rows.get(key)) rows.put(key, value);
   if (isOwnedAtOnce) rows.put(SLOTS_KEY, all);
-  return { state: 'more', index: 0 };
+  return more;
+}
+
+function cancel(rows: Scratch, request: Step<'cancel'>): AdoptAnswer | undefined {
+  // It has given these slots to who now gives them back, and has not heard yet that they are gone.
+  const own = decodeOwnership(rows.get(SLOTS_KEY));
+  if (overlaps(own.slots, request.slots)) throw new HoldfastError('HF_BUSY', 'it has them still');
+  return clear(rows, request) ? undefined : more;
+}
+
+/** Takes no rows of this or an earlier try any more. @returns whether some may be left to delete. */
+function clear(rows: Scratch, request: Step<'begin' | 'cancel'>): boolean {
+  const left = rows.range({ ...keysOf(request.slots), limit: CLEARED_ROWS });
+  for (const { key } of left) rows.delete(key);
+  rows.put(adoptionKey(request.move), encodeAdoption(fresh(request)));
+  return left.length > 0;
+}
+
+function fresh({ move, attempt, slots }: Step<'begin' | 'cancel'>): Adoption {
+  const { number } = move;
+  return { number, attempt, slots, state: 'clearing', index: 0, rowCount: 0, digest: 0n };
 }
 
 function take(rows: Scratch, request: Step<'rows'>, known: Adoption): AdoptAnswer {

@@ -2,7 +2,7 @@
  * What the parts of a cell share: its steward, what it knows by heart, its way to other cells, and
  * the signal that ends what goes on in the background.
  */
-import { errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
+import { type ErrorCode, errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
 import type { Env } from '../../../env/index.ts';
 import type { CellId } from '../../../log/index.ts';
 import type { CellFault } from '../cell-faults.ts';
@@ -13,6 +13,9 @@ import { Scratch } from '../overlay.ts';
 import type { Steward } from '../steward.ts';
 import { CellRows } from './cell-rows.ts';
 import { Detour } from './detour.ts';
+
+/** A steward waits for so long without asking whether it still is it. */
+const UNCONFIRMED_MS_MAX = 1000;
 
 export interface CellCore {
   readonly env: Env;
@@ -51,22 +54,40 @@ export async function executeGuarded<Result>(
       );
     } catch (error) {
       if (!(error instanceof Detour)) throw error;
-      await passed(error, deadline);
+      await passed(core, error, deadline);
     }
   }
 }
 
-/** Waits until what stands in the way is gone. @throws HF_MOVED when it never will be. */
-export async function passed({ reason }: Detour, deadline: Deadline): Promise<void> {
-  if (reason.kind !== 'held') throw new HoldfastError('HF_MOVED');
-  await deadline.wait(reason.until);
+/** Read barrier. @throws HF_FENCED when this is not the cell's steward any more. */
+export async function confirm(core: CellCore): Promise<void> {
+  await executeUnguarded(core, () => undefined);
+}
+
+/**
+ * Waits until what stands in the way is gone. A steward that was fenced without hearing of it may
+ * wait for what only its successor sees, so it asks the log from time to time, and before it says
+ * that something has moved.
+ * @throws HF_MOVED when it will never be gone; HF_FENCED.
+ */
+export async function passed(
+  core: CellCore,
+  { reason }: Detour,
+  deadline: Deadline,
+): Promise<void> {
+  if (reason.kind === 'held') {
+    while (!(await deadline.wait(reason.until, UNCONFIRMED_MS_MAX))) await confirm(core);
+  } else {
+    await confirm(core);
+    throw new HoldfastError('HF_MOVED');
+  }
 }
 
 /** Until when something is tried. */
 export interface Deadline {
   readonly isOver: boolean;
-  /** @throws HF_UNAVAILABLE when it is over first. */
-  wait(event: Promise<void>): Promise<void>;
+  /** @returns false when it has not come after so long. @throws HF_UNAVAILABLE when all is over. */
+  wait(event: Promise<void>, ms: number): Promise<boolean>;
 }
 
 export function deadlineOf({ clock }: Env): Deadline {
@@ -76,15 +97,18 @@ export function deadlineOf({ clock }: Env): Deadline {
     get isOver() {
       return leftMs() === 0;
     },
-    async wait(event) {
+    async wait(event, ms) {
       const timer = new AbortController();
-      const isLate = clock.sleep(leftMs(), { signal: timer.signal }).then(
+      const isLate = clock.sleep(Math.min(ms, leftMs()), { signal: timer.signal }).then(
         () => true,
         () => false,
       );
-      const isOver = await Promise.race([event.then(() => false), isLate]);
+      const hasCome = await Promise.race([event.then(() => true), isLate.then((late) => !late)]);
       timer.abort();
-      if (isOver) throw new HoldfastError('HF_UNAVAILABLE', 'other cells hold what it needs');
+      if (!hasCome && leftMs() === 0) {
+        throw new HoldfastError('HF_UNAVAILABLE', 'other cells hold what it needs');
+      }
+      return hasCome;
     },
   };
 }
@@ -97,12 +121,13 @@ export async function pause({ env }: CellCore, attempt: number): Promise<void> {
 
 /**
  * Asks until there is an answer.
- * @throws HF_INTERRUPTED when there is nobody to ask for any more; HF_BAD_ARGUMENT as answered.
+ * @throws HF_INTERRUPTED when there is nobody to ask for any more; HF_FENCED when this steward finds
+ *   out that it has a successor, who may have asked before it; what is an answer (HF_BAD_ARGUMENT).
  */
 export async function persist<Answer>(
   core: CellCore,
   ask: () => Promise<Answer>,
-  isOver: () => boolean,
+  { isOver, isAnswer = isRefusal }: { isOver(): boolean; isAnswer?(code: ErrorCode): boolean },
 ): Promise<Answer> {
   for (let attempt = 3; ; attempt++) {
     if (core.signal.aborted || isOver()) throw new HoldfastError('HF_INTERRUPTED');
@@ -110,8 +135,13 @@ export async function persist<Answer>(
       return await ask();
     } catch (error) {
       const code = errorCode(error);
-      if (code === undefined || code === 'HF_BAD_ARGUMENT') throw error; // asking again is no use
+      if (code === undefined || isAnswer(code)) throw error; // asking again is no use
+      if (code === 'HF_FENCED') await confirm(core);
       await pause(core, attempt);
     }
   }
+}
+
+export function isRefusal(code: ErrorCode): boolean {
+  return code === 'HF_BAD_ARGUMENT';
 }

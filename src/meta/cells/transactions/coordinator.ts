@@ -24,6 +24,7 @@ import { CELL_SLOT, rowsOfTag, slotOfKey } from '../rows.ts';
 import type { Operation } from '../steward.ts';
 import {
   type CellCore,
+  confirm,
   type Deadline,
   deadlineOf,
   executeUnguarded,
@@ -79,21 +80,22 @@ export class Coordinator {
   /** Numbers of this epoch that may yet commit. */
   readonly #running = new Set<number>();
   #number = 0;
-  #commitmentCount = 0;
+  /** Transactions of this epoch of which not all participants have heard. */
+  #spreading = new Set<Txid>();
 
   constructor(core: CellCore) {
     this.#core = core;
   }
 
   get commitmentCount(): number {
-    return this.#commitmentCount;
+    return this.#spreading.size;
   }
 
   /** Takes up what its predecessors have committed. */
   begin(rows: Rows): void {
     this.#running.clear();
     this.#number = 0;
-    this.#commitmentCount = 0;
+    this.#spreading = new Set();
     const slots: [number, number] = [CELL_SLOT, CELL_SLOT + 1];
     for (const { key, value } of rowsOfTag(rows, OWN_TAGS.commitment, { slots })) {
       const txid = txidOfCommitment(this.#core.cell, key);
@@ -112,6 +114,7 @@ export class Coordinator {
       const outcome = await this.#attempt(request, attempt);
       if (outcome) return outcome;
     }
+    await confirm(this.#core); // to its successor they may agree
     throw new HoldfastError('HF_UNAVAILABLE', 'other cells did not agree in time');
   }
 
@@ -146,7 +149,7 @@ export class Coordinator {
         this.#try(rows, request, { foreign, holds, isFirst: fetches === 0 }),
       );
       if (step.kind === 'trial') return { ...step, foreign, watch };
-      if (step.kind === 'held') await passed(step.detour, request.deadline);
+      if (step.kind === 'held') await passed(this.#core, step.detour, request.deadline);
       else {
         watch?.[Symbol.dispose]();
         const count = await this.#fetch(step.ranges, foreign);
@@ -318,7 +321,8 @@ export class Coordinator {
     } catch (error) {
       // What may be committed is not given up: the participants ask.
       if (decision === 'aborted') this.#abort(txid, cells);
-      if (detourOf(error).reason.kind === 'moved') throw new HoldfastError('HF_MOVED');
+      const detour = detourOf(error);
+      if (detour.reason.kind === 'moved') await passed(this.#core, detour, request.deadline);
       return undefined;
     }
   }
@@ -340,19 +344,21 @@ export class Coordinator {
     const { env, cell, peers, state } = this.#core;
     const epoch = state.epoch;
     const isOver = (): boolean => state.epoch !== epoch;
-    this.#commitmentCount += 1;
+    const spreading = this.#spreading;
+    spreading.add(txid);
     try {
       await mapBounded(participants, ASKED_AT_ONCE, async (participant) => {
         const { token } = participant;
         const apply = async (): Promise<void> =>
           await peers.ofCell(participant.cell).apply({ txid, token });
-        await persist(this.#core, apply, isOver);
+        await persist(this.#core, apply, { isOver });
       });
       await executeUnguarded(this.#core, (rows) => rows.delete(commitmentKey(txid)));
-      this.#commitmentCount -= 1;
     } catch (error) {
       assert(errorCode(error) !== undefined, 'an error of ours');
       env.log.debug('the next steward goes on telling', { cell, error }); // see `begin`
+    } finally {
+      spreading.delete(txid);
     }
   }
 

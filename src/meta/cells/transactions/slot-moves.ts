@@ -3,20 +3,32 @@
  * so whoever is the steward goes on from where the last one was.
  *
  *   owned ─ freeze ─→ outgoing ─ begin, rows …, end: the target has them ─→ leaving ─ delete ─→ gone
+ *     ↑                  │
+ *     └── cancel, busy ──┘
  *
  * Invariants:
  * 1. Nothing touches outgoing slots: no operation, no intent. So all tries send the same rows.
  * 2. The target owns the slots with the one entry that ends the adoption; until the source has heard
  *    of it nobody serves them.
+ * 3. A target that gives slots away itself takes none, so two that give each other slots would wait
+ *    for each other, and longer circles, too. So nobody waits for a target of a lower id: it takes its
+ *    slots back, once the target has promised not to take them.
  */
-import { assert, errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
+import { assert, type ErrorCode, errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
 import type { Row } from '../../../db/index.ts';
 import type { CellId } from '../../../log/index.ts';
 import type { AdoptAnswer, AdoptRequest, SlotRange } from '../cell-peers.ts';
 import { digestOfRows } from '../entries.ts';
 import type { Rows, Scratch } from '../overlay.ts';
 import { CELL_SLOT, keyAfter, rowKey, slotStart } from '../rows.ts';
-import { type CellCore, deadlineOf, executeUnguarded, passed, persist } from './cell-core.ts';
+import {
+  type CellCore,
+  deadlineOf,
+  executeUnguarded,
+  isRefusal,
+  passed,
+  persist,
+} from './cell-core.ts';
 import { Detour } from './detour.ts';
 import { textRange } from './locks.ts';
 import {
@@ -66,7 +78,7 @@ export class SlotMoves {
         return await executeUnguarded(this.#core, (rows) => this.#freezeNow(rows, request));
       } catch (error) {
         if (!(error instanceof Detour)) throw error;
-        await passed(error, deadline);
+        await passed(this.#core, error, deadline);
       }
     }
   }
@@ -102,18 +114,10 @@ export class SlotMoves {
     if (leaving) while (await executeUnguarded(this.#core, deleteLeaving));
   }
 
-  async #send({ moveNumber }: Ownership, { slots, target }: MoveRequest): Promise<void> {
-    const { peers, state, cell } = this.#core;
-    const attempt = state.epoch;
-    const move = { source: cell, number: moveNumber };
-    const ask = async (step: StepOf<AdoptRequest>): Promise<AdoptAnswer> =>
-      await persist(
-        this.#core,
-        () => peers.ofCell(target).adopt({ move, attempt, ...step }),
-        () => state.epoch !== attempt,
-      );
-    const shared = await this.#core.steward.peek(sharedRows);
-    let answer = await ask({ step: 'begin', slots, shared });
+  async #send({ moveNumber }: Ownership, request: MoveRequest): Promise<void> {
+    const { slots } = request;
+    const ask = this.#asker(moveNumber, request);
+    let answer = await this.#begin(ask, request, moveNumber);
     let rowCount = 0;
     let digest = 0n;
     let index = 0;
@@ -126,11 +130,49 @@ export class SlotMoves {
     }
     if (answer.state !== 'done') answer = await ask({ step: 'end', rowCount, digest });
     assert(answer.state === 'done', 'the end of an adoption is its end');
+    await this.#settle(moveNumber, (own) => ({
+      ...own,
+      slots: without(own.slots, slots),
+      leaving: slots,
+    }));
+  }
+
+  /** How this steward asks the target. */
+  #asker(moveNumber: number, { target }: MoveRequest): Ask {
+    const { peers, state, cell } = this.#core;
+    const attempt = state.epoch;
+    const move = { source: cell, number: moveNumber };
+    const isOver = (): boolean => state.epoch !== attempt;
+    return async (step, isAnswer = isRefusal) =>
+      await persist(this.#core, () => peers.ofCell(target).adopt({ move, attempt, ...step }), {
+        isOver,
+        isAnswer,
+      });
+  }
+
+  /** @throws HF_BUSY when the slots were taken back. */
+  async #begin(ask: Ask, { slots, target }: MoveRequest, moveNumber: number): Promise<AdoptAnswer> {
+    const { steward, cell } = this.#core;
+    const shared = await steward.peek(sharedRows);
+    const isAnswer = (code: ErrorCode): boolean =>
+      isRefusal(code) || (code === 'HF_BUSY' && target < cell);
+    try {
+      return await ask({ step: 'begin', slots, shared }, isAnswer);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_BUSY') throw error;
+      const answer = await ask({ step: 'cancel', slots });
+      if (answer.state === 'done') return answer;
+      await this.#settle(moveNumber, (own) => own);
+      throw error;
+    }
+  }
+
+  /** The outgoing slots are so no more, unless another steward has settled the move. */
+  async #settle(moveNumber: number, after: (own: Ownership) => Ownership): Promise<void> {
     await executeUnguarded(this.#core, (rows) => {
       const { outgoing, ...own } = decodeOwnership(rows.get(SLOTS_KEY));
-      if (!outgoing || own.moveNumber !== moveNumber) return; // another steward has done it
-      const rest = without(own.slots, slots);
-      rows.put(SLOTS_KEY, encodeOwnership({ ...own, slots: rest, leaving: slots }));
+      if (!outgoing || own.moveNumber !== moveNumber) return;
+      rows.put(SLOTS_KEY, encodeOwnership(after(own)));
     });
   }
 
@@ -158,6 +200,11 @@ export class SlotMoves {
 
 /** A request without what all steps of a move have in common. */
 type StepOf<Request> = Request extends unknown ? Omit<Request, 'move' | 'attempt'> : never;
+
+type Ask = (
+  step: StepOf<AdoptRequest>,
+  isAnswer?: (code: ErrorCode) => boolean,
+) => Promise<AdoptAnswer>;
 
 export function keysOf({ from, to }: SlotRange): { from: Uint8Array; to: Uint8Array } {
   return { from: slotStart(from), to: slotStart(to) };
