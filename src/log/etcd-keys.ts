@@ -1,10 +1,30 @@
 /** Keys and small values of a cell in etcd, and the conditions that are put on them. */
-import { ByteReader, ByteWriter, utf8 } from '../base/index.ts';
+import { ByteReader, ByteWriter, fromUtf8, utf8 } from '../base/index.ts';
 import { endOfPrefix, type EtcdAnswer, type EtcdCondition } from './etcd-messages.ts';
 import type { CellId, Lsn } from './fenced-log.ts';
 
 /** Numbers in keys have so many digits: their order is the order of the numbers. */
 const LSN_DIGITS = 16;
+
+/** Of all keys of all cells. */
+function logPrefix(prefix: string): string {
+  return `${prefix}log/`;
+}
+
+/** Where keys of cells are: of those that come after one, or of all. */
+export function cellRange(
+  prefix: string,
+  after?: CellId,
+): { readonly key: Uint8Array; readonly end: Uint8Array } {
+  const all = logPrefix(prefix);
+  const key = after === undefined ? utf8(all) : endOfPrefix(utf8(`${all}${after}/`));
+  return { key, end: endOfPrefix(utf8(all)) };
+}
+
+/** Whose key it is. */
+export function cellOfKey(prefix: string, key: Uint8Array): CellId {
+  return fromUtf8(key).slice(logPrefix(prefix).length).split('/', 1)[0]!;
+}
 
 export class CellKeys {
   readonly #entryPrefix: string;
@@ -15,7 +35,7 @@ export class CellKeys {
   readonly entries: { readonly key: Uint8Array; readonly end: Uint8Array };
 
   constructor(prefix: string, cell: CellId) {
-    const of = `${prefix}log/${cell}/`;
+    const of = `${logPrefix(prefix)}${cell}/`;
     this.#entryPrefix = `${of}entry/`;
     this.epoch = utf8(`${of}epoch`);
     this.trim = utf8(`${of}trim`);

@@ -6,9 +6,11 @@ import { assert, KiB } from '../base/index.ts';
 import { CellLogs } from './cell-logs.ts';
 import { EtcdCell, type EtcdLogShared } from './etcd-cell.ts';
 import { EtcdGeneration, type EtcdPlace, type GenerationCalls } from './etcd-generation.ts';
+import { CellKeys, cellOfKey, cellRange } from './etcd-keys.ts';
+import { EtcdSnapshots } from './etcd-snapshots.ts';
 import type { CellId } from './fenced-log.ts';
 import { RecordSealer, type RecordSealing } from './local-record.ts';
-import type { Mirror } from './mirror.ts';
+import type { Mirror, MirrorRef } from './mirror.ts';
 
 export interface EtcdLogOptions extends EtcdPlace {
   /** Takes the snapshots' parts, which are too large for etcd; names are made from the bytes. */
@@ -35,6 +37,28 @@ export class EtcdLog extends CellLogs<EtcdCell> {
   constructor(options: EtcdLogOptions) {
     super();
     this.#shared = sharedOf(options, new EtcdGeneration(options));
+  }
+
+  /** All that etcd has anything of. */
+  async *cellIds(): AsyncGenerator<CellId> {
+    const { calls, prefix } = this.#shared;
+    for (let last: CellId | undefined; ; ) {
+      const range = cellRange(prefix, last);
+      const { answers } = await calls.question([{ do: 'get', ...range, limit: 1 }]);
+      const row = answers[0]?.rows[0];
+      if (!row) return;
+      yield (last = cellOfKey(prefix, row.key));
+    }
+  }
+
+  /**
+   * The parts of a cell's newest snapshot; `undefined` when there is none.
+   * @throws HF_CORRUPT, HF_FORGED when the list cannot be read.
+   */
+  async snapshotParts(cell: CellId): Promise<readonly MirrorRef[] | undefined> {
+    const { prefix } = this.#shared;
+    const snapshots = new EtcdSnapshots(cell, new CellKeys(prefix, cell), this.#shared);
+    return (await snapshots.newest())?.parts;
   }
 
   protected override makeCell(id: CellId): EtcdCell {

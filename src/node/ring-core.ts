@@ -25,6 +25,7 @@ import { isLeaving } from './peers/others.ts';
 import { PeerStores } from './peers/peer-stores.ts';
 import type { RingNodeView } from './ring/ring-candidates.ts';
 import { RingKeeper } from './ring/ring-keeper.ts';
+import { FIRST_LIFE } from './ring/ring-record.ts';
 import { METADATA_TOLERANCE } from './warnings.ts';
 
 /** A seat or a place in a cell is given to another node when its own is away for longer. */
@@ -143,12 +144,14 @@ export class RingCore {
     const { keeper, data, others, stores } = this.#options;
     const { ring } = node;
     if (!ring) return undefined;
+    const life = ring.record?.life ?? FIRST_LIFE;
     return {
       metadataKey: keeper.metadataKey,
       kv: new ClosingKv(ring.kv),
       prefix: this.#prefix(others.whereabouts.generation),
-      openDb: (cell) => this.openDb(cell),
-      dropDb: (cell) => data.dropCell(cell),
+      life,
+      openDb: (cell) => this.openDb(dbNameOf(cell, life)),
+      dropDb: (cell) => data.dropCell(dbNameOf(cell, life)),
       duties: (metadata) => this.#duties(metadata, node),
       isLeaving: () => isLeaving(stores),
     };
@@ -200,8 +203,14 @@ export class RingCore {
       isRight: (metadata) =>
         metadata instanceof RingMetadata &&
         metadata.generation === others.whereabouts.generation &&
-        (metadata.served !== undefined || !others.metadataNode?.ring),
+        this.#isCarryingRightly(metadata),
     };
+  }
+
+  /** A metadata node carries cells, with rows of the life of the ring that is now. */
+  #isCarryingRightly({ life }: RingMetadata): boolean {
+    const { ring } = this.#options.others.metadataNode ?? {};
+    return !ring || life === (ring.record?.life ?? FIRST_LIFE);
   }
 
   /** What metadata nodes say; and what the ring itself says, should they all be gone. */
@@ -259,6 +268,11 @@ export class RingCore {
     await others.whereabouts.noteRing(next.generation);
     return await this.open();
   }
+}
+
+/** Rows of an earlier life of the ring may know what was lost with it: they are left aside. */
+function dbNameOf(cell: string, life: number): string {
+  return life === FIRST_LIFE ? cell : `${cell}.life-${life}`;
 }
 
 /** A metadata node that is new has not heard yet where the ring is. */

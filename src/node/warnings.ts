@@ -20,6 +20,8 @@ export const METADATA_TOLERANCE = 2;
 
 /** Volumes that a line names. */
 const NAMES_MAX = 4;
+/** Reads of old names are told of for so long. */
+const STALE_TOLD_MS = 60_000;
 /** As much of a node's id as commands need. */
 const ID_CHARS = 8;
 
@@ -60,6 +62,12 @@ export async function nodeWarnings(about: {
       lines.push(
         "another node runs with this node's identity, a copy of its data directory: each ends " +
           "the other's puts; stop one of them, and have its machine join anew",
+      );
+    }
+    if (heart.core.volumes.staleReadAgoMs < STALE_TOLD_MS) {
+      lines.push(
+        'names are read as they were: the ring has no majority, or this node does not reach it; ' +
+          'nothing can be changed until most of its nodes run and see each other',
       );
     }
     lines.push(...lockedLines(heart.core.volumes.locked, about.others));

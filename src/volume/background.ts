@@ -10,11 +10,19 @@ export class Background {
   }
 
   /** @param what named in the log when it fails; what failed is found again by the collector. */
-  start(what: string, work: Promise<void>): void {
-    const settled = work
-      .catch((error: unknown) => this.#log.warn(`${what} failed; the collector ends it`, { error }))
-      .finally(() => this.#underWay.delete(settled));
+  start(what: string, work: Promise<unknown>): void {
+    void this.run(what, work);
+  }
+
+  /** The same for a caller who waits; never fails. */
+  async run(what: string, work: Promise<unknown>): Promise<void> {
+    const settled = work.then(
+      () => {},
+      (error: unknown) => this.#log.warn(`${what} failed; the collector ends it`, { error }),
+    );
     this.#underWay.add(settled);
+    await settled;
+    this.#underWay.delete(settled);
   }
 
   async settle(): Promise<void> {

@@ -16,3 +16,4 @@ export type {
 export { openObjects, type ObjectsOptions } from './objects.ts';
 export { ensureFits } from './put-object.ts';
 export { parseKey } from './keys.ts';
+export { type StaleNames, StaleReads } from './stale-reads.ts';

@@ -9,6 +9,7 @@ import {
   type ChunkId,
   chunkIdParts,
   errorCode,
+  HoldfastError,
   KiB,
   METADATA_SCHEME_NUMBER,
   MiB,
@@ -447,4 +448,29 @@ it('an object that is listed is what query says', async () => {
     infos.push((await put(bytesOf(9), { key, fileName: 'f' })).info);
   }
   expect(await Array.fromAsync(objects.list())).toEqual(infos);
+});
+
+it('is removed though its references cannot be let go of, which the collector does later', async () => {
+  const bed = new CoreBed();
+  let isAway = false;
+  const core = await bed.open({
+    wrapReferences: (references) => ({
+      ...references,
+      release: async (...asked) => {
+        if (isAway) throw new HoldfastError('HF_UNAVAILABLE', 'the home is away');
+        return await references.release(...asked);
+      },
+    }),
+  });
+  cleanup.push(core);
+  await core.volumes.create({ name: 'v', isDeduplicating: true });
+  const objects = core.volumes.objects('v');
+  const { info } = await objects.put(streamOf(bytesOf(100_000)));
+  isAway = true;
+  expect((await objects.remove(info.id)).id).toBe(info.id);
+  expect(await objects.query(info.id).catch(errorCode)).toBe('HF_NOT_FOUND');
+  isAway = false;
+  expect(await stripeCount(bed)).toBeGreaterThan(0);
+  await core.repair.collect({ graceMs: 0 });
+  expect(await stripeCount(bed)).toBe(0);
 });

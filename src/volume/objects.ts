@@ -15,7 +15,7 @@ import {
   throwIfAborted,
 } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
-import type { InodeRecord, Session, VolumeRecord } from '../meta/index.ts';
+import type { InodeRecord, Namespace, Release, Session, VolumeRecord } from '../meta/index.ts';
 import { AbandonedPuts } from './abandoned-puts.ts';
 import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
@@ -37,6 +37,7 @@ import type {
 import { ensureFits, type PutContext, putObject, reencodeObject } from './put-object.ts';
 import { extentsFrom, readContent, type ReadRange } from './read-content.ts';
 import { SealedTree } from './sealed-tree.ts';
+import type { StaleReads } from './stale-reads.ts';
 import { StripeKeys } from './stripe-keys.ts';
 
 /** Objects that are re-encoded or mended at once; each has several stripes in memory. */
@@ -54,6 +55,14 @@ export interface ObjectsOptions extends Pick<
   /** The volume as it is now: its scheme may change. */
   readonly volume: () => VolumeRecord;
   readonly keys: VolumeKeys;
+  /** How objects are read while nobody answers for the newest names; not at all when left out. */
+  readonly staleReads?: StaleReads | undefined;
+}
+
+/** Where objects are looked for. */
+interface Names {
+  readonly namespace: Namespace;
+  readonly tree: SealedTree;
 }
 
 export function openObjects(options: ObjectsOptions): ObjectStore {
@@ -63,6 +72,8 @@ export function openObjects(options: ObjectsOptions): ObjectStore {
 class Objects implements ObjectStore {
   readonly #options: ObjectsOptions;
   readonly #tree: SealedTree;
+  /** For what is handed out and nothing is decided by: they may be old. */
+  readonly #readable: Names;
   readonly #stripeKeys: StripeKeys;
   readonly #background: Background;
   readonly #abandoned: AbandonedPuts;
@@ -73,6 +84,10 @@ class Objects implements ObjectStore {
     const volume = options.volume().id;
     this.#options = options;
     this.#tree = new SealedTree({ env, volume, keys, namespace });
+    const old = options.staleReads?.namespace(namespace);
+    this.#readable = old
+      ? { namespace: old, tree: new SealedTree({ env, volume, keys, namespace: old }) }
+      : this.#strict;
     this.#inodes = new InodeSource({ env, namespace, tree: this.#tree });
     this.#stripeKeys = new StripeKeys({ env, volume, keys });
     this.#background = new Background(env.log);
@@ -90,6 +105,10 @@ class Objects implements ObjectStore {
     const id = options.id ?? this.#newId(path);
     const inode = await this.#inodes.takeFor(path, id);
     return await putObject(this.#putContext(), inode, { content, options, id, path });
+  }
+
+  get #strict(): Names {
+    return { namespace: this.#options.namespace, tree: this.#tree };
   }
 
   #newId(path: KeyPath | undefined): ObjectId {
@@ -123,12 +142,12 @@ class Objects implements ObjectStore {
     options: { range?: ReadRange; signal?: AbortSignal | undefined } = {},
   ): Promise<ObjectContent> {
     for (let tries = 1; ; tries++) {
-      const record = await this.#find(reference);
+      const record = await this.#find(reference, this.#readable);
       try {
         return await this.#open(record, options);
       } catch (error) {
         // What was replaced as it was opened has a successor: a reader sees one or the other.
-        const isGone = (await this.#options.namespace.record(record.inode)) === undefined;
+        const isGone = (await this.#readable.namespace.record(record.inode)) === undefined;
         if (!isGone || tries === GET_TRIES) throw error;
       }
     }
@@ -139,7 +158,7 @@ class Objects implements ObjectStore {
     record: InodeRecord,
     options: { range?: ReadRange; signal?: AbortSignal | undefined },
   ): Promise<ObjectContent> {
-    const info = await this.#tree.info(record);
+    const info = await this.#readable.tree.info(record);
     const range = options.range ?? { offset: 0, lengthBytes: record.sizeBytes };
     if (range.offset + range.lengthBytes > record.sizeBytes) {
       throw new HoldfastError(
@@ -166,7 +185,9 @@ class Objects implements ObjectStore {
     for (let from = record; ;) {
       const left = { offset, lengthBytes: end - offset };
       try {
-        for await (const bytes of readContent(this.#readContext, from, { range: left, signal })) {
+        const { namespace } = this.#readable;
+        const context = { ...this.#readContext, namespace };
+        for await (const bytes of readContent(context, from, { range: left, signal })) {
           offset += bytes.length;
           yield bytes;
         }
@@ -184,33 +205,37 @@ class Objects implements ObjectStore {
     { inode, objectId }: InodeRecord,
     { address }: ObjectInfo,
   ): Promise<InodeRecord | undefined> {
-    const record = objectId && (await this.#options.namespace.object(objectId));
+    const { namespace, tree } = this.#readable;
+    const record = objectId && (await namespace.object(objectId));
     if (!record || record.inode === inode || record.isRewritten) return undefined;
-    return (await this.#tree.info(record)).address === address ? record : undefined;
+    return (await tree.info(record)).address === address ? record : undefined;
   }
 
   async query(reference: string): Promise<ObjectInfo> {
-    return await this.#tree.info(await this.#find(reference));
+    const { tree } = this.#readable;
+    return await tree.info(await this.#find(reference, this.#readable));
   }
 
   async *list(prefix = ''): AsyncIterable<ObjectInfo> {
-    const context = { namespace: this.#options.namespace, tree: this.#tree };
-    yield* listKeys(context, prefix);
-    if (prefix === '') yield* listKeyless(context);
+    yield* listKeys(this.#readable, prefix);
+    if (prefix === '') yield* listKeyless(this.#readable);
   }
 
   async remove(reference: string): Promise<ObjectInfo> {
     const { namespace, repair, volume } = this.#options;
     for (;;) {
       const info = await this.#tree.info(await this.#find(reference));
+      let release: Release;
       try {
-        const release = await namespace.removeObject(info.id);
-        await repair.release(volume().id, release);
-        return info;
+        release = await namespace.removeObject(info.id);
       } catch (error) {
         // It was replaced or removed meanwhile: the reference may lead to another one by now.
         if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
+        continue;
       }
+      // It is gone: whether its space is free at once, or when the collector comes by, is no answer.
+      await this.#background.run('a release', repair.release(volume().id, release));
+      return info;
     }
   }
 
@@ -313,8 +338,9 @@ class Objects implements ObjectStore {
   }
 
   async *where(reference: string): AsyncIterable<StripePlaces> {
-    const { namespace, stripes } = this.#options;
-    const { inode, schemeNumbers } = await this.#find(reference);
+    const { stripes } = this.#options;
+    const { namespace } = this.#readable;
+    const { inode, schemeNumbers } = await this.#find(reference, this.#readable);
     for (const encoding of policyOfNumbers(schemeNumbers).keys()) {
       for await (const extent of extentsFrom(namespace, inode, { encoding, offset: 0 })) {
         const { offset, lengthBytes, stripe } = extent;
@@ -326,16 +352,16 @@ class Objects implements ObjectStore {
   }
 
   /** By id, by key, by content address: in this order. */
-  async #find(reference: string): Promise<InodeRecord> {
-    const { namespace } = this.#options;
+  async #find(reference: string, names: Names = this.#strict): Promise<InodeRecord> {
+    const { namespace, tree } = names;
     if (isHexId(reference)) {
       const record = await namespace.object(reference as ObjectId);
       if (record) return record;
     }
-    const byKey = await this.#findByKey(reference);
+    const byKey = await this.#findByKey(reference, tree);
     if (byKey) return byKey;
     if (isAddress(reference)) {
-      const [oldest] = await namespace.objectsByAddress(this.#tree.addressKey(reference));
+      const [oldest] = await namespace.objectsByAddress(tree.addressKey(reference));
       if (oldest) return oldest;
     }
     const { name } = this.#options.volume();
@@ -345,8 +371,8 @@ class Objects implements ObjectStore {
     );
   }
 
-  async #findByKey(reference: string): Promise<InodeRecord | undefined> {
-    const record = await this.#tree.lookup(parseKey(reference));
+  async #findByKey(reference: string, tree: SealedTree): Promise<InodeRecord | undefined> {
+    const record = await tree.lookup(parseKey(reference));
     assert(record?.type !== 'directory', 'names of directories end in /');
     // What only the tree has made is no object.
     return record?.objectId === undefined ? undefined : record;

@@ -20,6 +20,7 @@ import {
 import type { FileStatus, FileTree, Ownership } from './file-tree.ts';
 import { parseKey } from './keys.ts';
 import { type Directory, SealedNames } from './sealed-names.ts';
+import type { StaleReads } from './stale-reads.ts';
 
 export interface FileTreeOptions {
   readonly env: Env;
@@ -27,6 +28,8 @@ export interface FileTreeOptions {
   readonly keys: VolumeKeys;
   readonly namespace: Pick<Namespace, 'allocateInodes'>;
   readonly tree: Tree;
+  /** As in `ObjectsOptions`. */
+  readonly staleReads?: StaleReads | undefined;
 }
 
 const DIRECTORY_MODE = 0o755;
@@ -43,6 +46,8 @@ export function openFileTree(options: FileTreeOptions): FileTree {
 class NamedTree implements FileTree {
   readonly #env: Env;
   readonly #tree: Tree;
+  /** For what is shown and nothing is decided by: it may be old. */
+  readonly #readable: Tree;
   readonly #namespace: FileTreeOptions['namespace'];
   readonly #names: SealedNames;
   readonly #keys: VolumeKeys;
@@ -51,6 +56,7 @@ class NamedTree implements FileTree {
   constructor(options: FileTreeOptions) {
     this.#env = options.env;
     this.#tree = options.tree;
+    this.#readable = options.staleReads?.tree(options.tree) ?? options.tree;
     this.#namespace = options.namespace;
     this.#keys = options.keys;
     this.#names = new SealedNames(options);
@@ -59,18 +65,18 @@ class NamedTree implements FileTree {
 
   async status(path: string): Promise<FileStatus> {
     const names = namesOf(path);
-    const found = await this.#find(names);
+    const found = await this.#find(names, this.#readable);
     const status = statusOf(names.join('/'), found);
     return found.type === 'symlink' ? { ...status, target: await this.#targetOf(found) } : status;
   }
 
   async *list(path: string): AsyncGenerator<FileStatus> {
     const names = namesOf(path);
-    const directory = asDirectory(await this.#find(names), path);
+    const directory = asDirectory(await this.#find(names, this.#readable), path);
     const entries: FileStatus[] = [];
     let after: Uint8Array | undefined;
     do {
-      const page = await this.#tree.listAttributes({ directory: directory.inode, after });
+      const page = await this.#readable.listAttributes({ directory: directory.inode, after });
       for (const { name, status } of page) {
         const opened = this.#names.openedName(directory, name).replace(/\/$/u, '');
         entries.push(statusOf([...names, opened].join('/'), status));
@@ -144,7 +150,7 @@ class NamedTree implements FileTree {
   }
 
   async #targetOf({ inode }: InodeStatus): Promise<string> {
-    const sealed = await this.#tree.readLink(inode);
+    const sealed = await this.#readable.readLink(inode);
     const aad = this.#targetContext(inode);
     return fromUtf8(openRecord({ key: this.#keys.attributeKey, aad, sealed }));
   }
@@ -184,13 +190,13 @@ class NamedTree implements FileTree {
   }
 
   /** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY. */
-  async #find(names: readonly string[]): Promise<InodeStatus> {
-    const root = await this.#tree.getAttributes(ROOT_INODE);
+  async #find(names: readonly string[], tree: Tree = this.#tree): Promise<InodeStatus> {
+    const root = await tree.getAttributes(ROOT_INODE);
     if (!root) throw new HoldfastError('HF_CORRUPT', 'the volume has no root');
     let found = root;
     for (const [depth, name] of names.entries()) {
       const directory = asDirectory(found, names.slice(0, depth).join('/'));
-      const entry = await this.#tree.lookup(this.#placeIn(directory, name));
+      const entry = await tree.lookup(this.#placeIn(directory, name));
       if (!entry) {
         const path = names.slice(0, depth + 1).join('/');
         throw new HoldfastError('HF_NOT_FOUND', `there is no "${path}"`);

@@ -54,19 +54,17 @@ export class Recorder<Call> {
   /** Calls by how they ended: `answer`, or the code of what was no answer. */
   readonly counts = new Map<string, number>();
   readonly #believes: boolean;
-  readonly #nowMs: () => number;
   readonly #windows: Window<Call>[] = [];
   #calls: RecordedCall<Call>[] = [];
   #refused: RecordedCall<Call>[] = [];
   #moment = 0;
 
   /** @param believes whether a node that says that nothing was done is believed. */
-  constructor({ believes = true, nowMs = () => performance.now() } = {}) {
+  constructor({ believes = true } = {}) {
     this.#believes = believes;
-    this.#nowMs = nowMs;
   }
 
-  /** @param changes whether it may have an effect: what was only read and not heard says nothing. */
+  /** @param changes whether it may have an effect: a read that was not heard says nothing. */
   async record(
     { call, client, changes }: { readonly call: Call; readonly client: string; changes: boolean },
     ask: () => Promise<Outcome>,
@@ -83,7 +81,7 @@ export class Recorder<Call> {
     } else if (changes) {
       const isRefused = outcome.kind === 'nothing' && this.#believes;
       const unanswered = { ...about, answer: undefined, code: outcome.code };
-      const unknown = { ...unanswered, endedAt: Infinity, unknownSinceMs: this.#nowMs() };
+      const unknown = { ...unanswered, endedAt: Infinity, unknownSinceMs: performance.now() };
       if (isRefused) this.#refused.push({ ...unanswered, unknownSinceMs: undefined });
       else this.#calls.push(unknown);
     }
@@ -92,7 +90,7 @@ export class Recorder<Call> {
 
   /** All calls of the window have come back. */
   endWindow(): void {
-    this.#windows.push({ endedMs: this.#nowMs(), calls: this.#calls, refused: this.#refused });
+    this.#windows.push({ endedMs: performance.now(), calls: this.#calls, refused: this.#refused });
     this.#calls = [];
     this.#refused = [];
   }

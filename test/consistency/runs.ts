@@ -1,4 +1,7 @@
-/** One run of a workload on nodes that are there, with or without a nemesis, and what came of it. */
+/**
+ * One run of a workload on nodes that are there, with or without a nemesis, and what came of it.
+ * The nodes may have served other runs before: each makes names of its own.
+ */
 import { performance } from 'node:perf_hooks';
 import type { Model } from '../../sim/meta/linearizable.ts';
 import { seededRandom } from '../e2e/content.ts';

@@ -30,8 +30,13 @@ export interface Stall {
   readonly errors: Readonly<Record<string, number>>;
 }
 
+/** How a node goes: its machine loses power, its processes stand still, its cable is pulled. */
+export const WAYS = ['kill', 'pause', 'partition'] as const;
+export type Way = (typeof WAYS)[number];
+
 export interface StallPlan {
   readonly say: (line: string) => void;
+  readonly way?: Way | undefined;
   /** Killed in turn; all of them when left out, and then whose etcd leads. */
   readonly victims?: readonly string[];
 }
@@ -48,7 +53,7 @@ export function assertShort(stalls: readonly Stall[]): void {
 
 export async function measureStalls(
   ground: Ground,
-  { say, victims }: StallPlan,
+  { say, victims, way = 'kill' }: StallPlan,
 ): Promise<readonly Stall[]> {
   const root = `stalls-${Date.now()}`;
   const first = ground.client(ground.running[0]!);
@@ -60,19 +65,24 @@ export async function measureStalls(
   for (const turn of turns) {
     const victim = turn === 'leader' ? await ground.ringLeader() : turn;
     if (victim === undefined) throw new Error('no etcd leads');
-    const stall = await measureOne(ground, { root, victim });
+    const stall = await measureOne(ground, { root, victim, way });
     say(JSON.stringify(stall));
     stalls.push(stall);
-    await ground.restart(victim);
-    await ground.heal();
+    await ground.heal([victim]);
     await ground.rest();
   }
   return stalls;
 }
 
+const GO: Readonly<Record<Way, (ground: Ground, name: string) => void | Promise<void>>> = {
+  kill: (ground, name) => ground.kill(name),
+  pause: (ground, name) => ground.pause(name),
+  partition: (ground, name) => ground.pull(name),
+};
+
 async function measureOne(
   ground: Ground,
-  { root, victim }: { readonly root: string; readonly victim: string },
+  { root, victim, way }: { readonly root: string; readonly victim: string; readonly way: Way },
 ): Promise<Stall> {
   const leader = await ground.ringLeader();
   const members = await ground.ringMembers();
@@ -87,7 +97,7 @@ async function measureOne(
   const runs = Promise.all(probers.map((prober) => prober.run(over.signal)));
   await sleep(BEFORE_MS);
   for (const prober of probers) prober.begin();
-  await ground.kill(victim);
+  await GO[way](ground, victim);
   await sleep(AFTER_MS);
   for (const prober of probers) prober.end();
   over.abort();

@@ -67,9 +67,13 @@ export class WholeNodes implements AsyncDisposable {
   /** A new member by an invitation of another, started. */
   async join(
     name: string,
-    { inviter, ...options }: StartOptions & { readonly inviter: string },
+    {
+      inviter,
+      isAdmin,
+      ...options
+    }: StartOptions & { readonly inviter: string; readonly isAdmin?: boolean },
   ): Promise<void> {
-    const { token } = await this.on(inviter).call('cluster.invite', {});
+    const { token } = await this.on(inviter).call('cluster.invite', { isAdmin });
     const transports = this.#transports;
     await joinNode({ dataPath: this.at(name), token, transports, log: silentLog });
     await this.start(name, options);

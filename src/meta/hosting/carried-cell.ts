@@ -67,6 +67,11 @@ export class CarriedCell implements AsyncDisposable {
     return this.#steward;
   }
 
+  /** Its rows as they are here: durable ones, maybe old; nothing while they are not open. */
+  get rows(): LocalDb | undefined {
+    return this.#isClosed ? undefined : this.#db;
+  }
+
   /** What others are told; nothing while it is not open yet. */
   get state(): CarriedState | undefined {
     const { cell, epoch, lsn } = this;

@@ -180,7 +180,7 @@ export class Carrier implements AsyncDisposable {
   #tick(): void {
     const { maps, self } = this.#options;
     this.#watch.look();
-    if (!this.#watch.isCut) this.#sweeping ??= this.#takeUpLeft().catch(coded);
+    if (maps.hasAll) this.#sweeping ??= this.#takeUpLeft().catch(coded);
     for (const { space, cells } of maps.all()) {
       for (const { cell, members } of cells) if (members.includes(self)) this.#carry(space, cell);
     }
@@ -243,7 +243,8 @@ export class Carrier implements AsyncDisposable {
     if (!isMember && !carried.steward) return isStaying ? undefined : () => this.#drop(carried);
     if (isMember) this.#syncedAtMs.delete(carried.cell);
     const decision = this.#decide(carried, place);
-    if (decision.act !== 'stay') return () => this.#act(carried, decision);
+    // It may have to wait for others, and things may be otherwise then.
+    if (decision.act !== 'stay') return () => this.#act(carried, this.#decide(carried, place));
     if (carried.steward && map.move?.source === carried.cell) this.#beginMove(carried, map);
     this.#nudge(carried);
     const isIdle = carried.steward || carried.isFollowing || !carried.isAble;

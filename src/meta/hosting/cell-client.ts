@@ -18,6 +18,7 @@ import { decodeReply, HOSTING_SERVICE, type Reply } from './hosting-wire.ts';
 const PATIENCE_MS = 1000;
 /** How often what is under way here looks whether it can come to an end. */
 const LOOK_MS = 250;
+const PATIENCE_FACTOR_MAX = 4;
 /** Between rounds over the members. */
 const PAUSE_MS = 30;
 const PAUSE_MS_MAX = 500;
@@ -25,7 +26,8 @@ const PAUSE_MS_MAX = 500;
 const AVOIDANCE_MS = 3000;
 const DISBELIEF_MS = 1000;
 
-const SILENCES: readonly (string | undefined)[] = [
+/** Errors that say nothing about what was asked. */
+export const SILENCES: readonly (string | undefined)[] = [
   'HF_UNAVAILABLE',
   'HF_TIMEOUT',
   'HF_INTERRUPTED',
@@ -145,7 +147,9 @@ export class CellClient {
     trail.tries += 1;
     const { clock } = this.#options.env;
     const leftMs = trail.endsAtMs - clock.monotonic();
-    const patienceMs = PATIENCE_MS * (node === trail.hinted ? 2 ** trail.silences : 1);
+    const patienceMs =
+      PATIENCE_MS *
+      (node === trail.hinted ? Math.min(2 ** trail.silences, PATIENCE_FACTOR_MAX) : 1);
     const deadlineMs = Math.max(1, Math.min(patienceMs, leftMs));
     let isSent = false;
     try {

@@ -43,6 +43,11 @@ export class CellMaps {
     this.#options = options;
   }
 
+  /** Whether all were read once. */
+  get hasAll(): boolean {
+    return this.#hasAll;
+  }
+
   /** Spaces with a record. */
   all(): readonly VersionedMap[] {
     return [...this.#known.values()];

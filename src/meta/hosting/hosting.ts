@@ -36,6 +36,7 @@ import { LocalCells } from './local-cells.ts';
 import { routedApi } from './routed.ts';
 import { openSession } from './session-fences.ts';
 import { SpaceClient } from './space-client.ts';
+import { StaleCells } from './stale-cells.ts';
 
 export interface HostingOptions {
   readonly env: Env;
@@ -68,6 +69,8 @@ export class Hosting implements AsyncDisposable {
   /** Answers other nodes: `serveHosting`. */
   readonly local: LocalCells;
   readonly carrier: Carrier | undefined;
+  /** Reads that need neither registry nor logs. */
+  readonly stale: StaleCells;
   readonly #options: HostingOptions;
   readonly #client: CellClient;
   readonly #spaces = new Map<string, SpaceClient>();
@@ -97,6 +100,7 @@ export class Hosting implements AsyncDisposable {
     const { self, env } = options;
     const { clock } = env;
     this.local = new LocalCells({ self, clock, maps, client: this.#client, carrier });
+    this.stale = new StaleCells({ ...options, maps, client: this.#client, carrier });
     this.references = this.#openReferences();
   }
 
@@ -110,6 +114,16 @@ export class Hosting implements AsyncDisposable {
 
   tree(volume: VolumeId): Tree {
     return this.api<Tree>('tree', spaceOfVolume(volume));
+  }
+
+  /** As {@link namespace}, for reads alone, which may show what was so a while ago. */
+  staleNamespace(volume: VolumeId): Namespace {
+    return this.stale.api<Namespace>('namespace', spaceOfVolume(volume));
+  }
+
+  /** As {@link tree}, for reads alone, which may show what was so a while ago. */
+  staleTree(volume: VolumeId): Tree {
+    return this.stale.api<Tree>('tree', spaceOfVolume(volume));
   }
 
   handles(volume: VolumeId): Handles {

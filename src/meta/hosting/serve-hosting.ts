@@ -11,16 +11,19 @@ import { decodeValue, encodeValue } from '../remote/wire-value.ts';
 import { HOSTED_NAMES, HOSTED_TABLES, type HostedName, volumeOfSpace } from './hosted-tables.ts';
 import type { Hosting } from './hosting.ts';
 import {
+  type CellCall,
   cellMessage,
   type CellName,
   cellName,
   decodeCall,
   encodeReply,
   HOSTING_SERVICE,
+  type Reply,
 } from './hosting-wire.ts';
 import { isSessionOf } from './kept-answers.ts';
 import { checkMessage, MESSAGE_NAMES } from './message-wire.ts';
 import { decodePing, encodePong } from './ping-wire.ts';
+import { STALE_NAMES } from './stale-cells.ts';
 
 /** An operation that another node asks for; the arguments are not checked yet. */
 export interface HostedRequest {
@@ -69,15 +72,32 @@ export function serveHosting(network: Pick<Network, 'handle'>, options: ServeHos
   for (const table of HOSTED_NAMES) {
     const methods: Readonly<Record<string, AnyMethod>> = HOSTED_TABLES[table].methods;
     for (const [method, row] of Object.entries(methods)) {
-      handlers[`${table}.${method}`] = operation(options, { table, method, row });
+      handlers[`${table}.${method}`] = operation(options, { table, method, row }, (call) =>
+        running(options).local.operate(table, method, call),
+      );
     }
   }
+  for (const table of STALE_NAMES) {
+    const methods: Readonly<Record<string, AnyMethod>> = HOSTED_TABLES[table].methods;
+    for (const [method, row] of Object.entries(methods)) {
+      if (row.isChange) continue;
+      handlers[`stale.${table}.${method}`] = operation(options, { table, method, row }, (call) =>
+        running(options).stale.operate(table, method, call),
+      );
+    }
+  }
+  handlers['stale.rows'] = async (arg, from) => {
+    const { request, ...of } = checked(cellMessage, decodeValue(arg));
+    if (!options.mayCarry(from)) throw denied();
+    return encodeReply(running(options).stale.readRows(of, checkMessage('readRows', request)));
+  };
   answerCalls(network, HOSTING_SERVICE, handlers);
 }
 
 function operation(
   options: ServeHostingOptions,
   { table, method, row }: { table: HostedName; method: string; row: AnyMethod },
+  answer: (call: CellCall) => Promise<Reply>,
 ): CallHandlers[string] {
   return async (arg, from) => {
     const call = decodeCall(arg);
@@ -87,7 +107,7 @@ function operation(
     if (!options.mayAsk(from, request)) throw denied();
     if (call.retry && !isSessionOf(call.retry.session, from)) throw denied();
     const args = checked(row.args, [...call.args]);
-    return encodeReply(await running(options).local.operate(table, method, { ...call, args }));
+    return encodeReply(await answer({ ...call, args }));
   };
 }
 

@@ -3,7 +3,14 @@
  * (store-mirror.ts) or parts of snapshots in the pool (pool-parts.ts): where they go, and how they
  * are found.
  */
-import { asBuffer, type ChunkId, chunkIdParts, METADATA_GROUP, xxh64 } from '../../base/index.ts';
+import {
+  asBuffer,
+  type ChunkId,
+  chunkIdParts,
+  errorCode,
+  METADATA_GROUP,
+  xxh64,
+} from '../../base/index.ts';
 import type { ChunkEntry, ChunkStore } from '../../store/index.ts';
 
 /** Metadata is never put again after a delete, so one generation does. */
@@ -45,4 +52,15 @@ export async function* copiesOn(
   for await (const entry of store.list({ group: METADATA_GROUP })) {
     if (chunkIdParts(entry.id).schemeNumber === schemeNumber) yield entry;
   }
+}
+
+/** A copy on a store that is going goes with it. */
+export async function removeQuietly(store: ChunkStore, id: ChunkId): Promise<void> {
+  await store.remove(id, { generationMax: COPY_GENERATION }).catch(ignored);
+}
+
+/** A failure of a store is no error here. */
+export function ignored(error: unknown): undefined {
+  if (errorCode(error) === undefined) throw error;
+  return undefined;
 }

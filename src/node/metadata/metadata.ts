@@ -12,6 +12,7 @@ import type { Registry } from '../../log/index.ts';
 import type { Namespace, References, Tree } from '../../meta/index.ts';
 import type { Repair, RepairOptions } from '../../repair/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
+import type { StaleNames } from '../../volume/index.ts';
 import type { Peers } from '../core.ts';
 import type { Rights } from '../peers/rights.ts';
 import type { LocalDevice } from './core-log.ts';
@@ -38,6 +39,11 @@ export interface Metadata extends AsyncDisposable {
   openNamespace(volume: VolumeId): Promise<Namespace>;
   /** The tree of files of a volume that the registry knows; closed with the metadata. */
   openTree(volume: VolumeId): Promise<Tree>;
+  /**
+   * The names of a volume as some node has them, for reads alone, when nobody can be asked for the
+   * newest; nothing where one node has all of them.
+   */
+  openStale?(volume: VolumeId): StaleNames | undefined;
   /** The stores of other nodes, when the metadata needs them itself. */
   readonly peers?: Peers | undefined;
   /** Stores of this node that have no room for the metadata which they are to carry. */

@@ -10,6 +10,7 @@ import type { Cluster } from '../../cluster/index.ts';
 import type { Registry } from '../../log/index.ts';
 import type { Namespace, References, Tree } from '../../meta/index.ts';
 import type { Repair } from '../../repair/index.ts';
+import type { StaleNames } from '../../volume/index.ts';
 import { Gate, gated } from './gate.ts';
 import type { Metadata, RepairParts, ServedMetadata } from './metadata.ts';
 import { aborted, Notice } from './notice.ts';
@@ -123,6 +124,11 @@ export class MovingMetadata implements Metadata {
   async openTree(volume: VolumeId): Promise<Tree> {
     const first = await this.#gate.pass(() => this.#now.openTree(volume));
     return gated(this.#gate, first, () => this.#now.openTree(volume));
+  }
+
+  /** Not behind the gate: it stays so old that it does not matter. */
+  openStale(volume: VolumeId): StaleNames | undefined {
+    return this.#now.openStale?.(volume);
   }
 
   openRepair(parts: RepairParts): Repair {

@@ -22,7 +22,14 @@ import { digest } from '../../crypto/index.ts';
 import type { Mirror, MirrorRef } from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import type { Peers } from '../core.ts';
-import { COPY_GENERATION, copiesOn, rendezvous, spreadOver } from './copies.ts';
+import {
+  COPY_GENERATION,
+  copiesOn,
+  ignored,
+  removeQuietly,
+  rendezvous,
+  spreadOver,
+} from './copies.ts';
 
 const STORES_AT_ONCE = 16;
 
@@ -39,8 +46,10 @@ export interface PoolPartsOptions {
 }
 
 /** Copies of one part. */
-interface Held {
+export interface HeldPart {
   readonly id: ChunkId;
+  /** When the youngest of them was written: clocks of stores differ. */
+  writtenAtMs: number;
   readonly good: ChunkStore[];
   readonly bad: ChunkStore[];
 }
@@ -136,7 +145,7 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
     const nodes = new Set(this.#order(NO_PART).map((store) => this.#nodeOf(store)));
     const wanted = Math.min(this.#options.tolerance + 1, nodes.size);
     let needyCount = 0;
-    for (const { id, good, bad } of await this.#census()) {
+    for (const { id, good, bad } of await this.census()) {
       const staying = good.filter(({ id: device }) => !this.#options.isLeaving?.(device));
       const holders = new Set(staying.map((store) => this.#nodeOf(store)));
       if (holders.size >= wanted && bad.length === 0) continue;
@@ -152,12 +161,15 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
     return needyCount;
   }
 
-  async #census(): Promise<readonly Held[]> {
-    const parts = new Map<string, Held>();
+  /** On the stores that can be asked. */
+  async census(): Promise<readonly HeldPart[]> {
+    const parts = new Map<string, HeldPart>();
     await mapBounded(this.#options.stores(), STORES_AT_ONCE, async (store) => {
       try {
-        for await (const { id, isGood } of copiesOn(store, METADATA_PART_SCHEME_NUMBER)) {
-          const held = parts.get(toHex(id)) ?? { id, good: [], bad: [] };
+        for await (const entry of copiesOn(store, METADATA_PART_SCHEME_NUMBER)) {
+          const { id, isGood, writtenAtMs } = entry;
+          const held = parts.get(toHex(id)) ?? { id, writtenAtMs, good: [], bad: [] };
+          held.writtenAtMs = Math.max(held.writtenAtMs, writtenAtMs);
           (isGood ? held.good : held.bad).push(store);
           parts.set(toHex(id), held);
         }
@@ -171,16 +183,6 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
 
 /** Any id: only the set of stores matters. */
 const NO_PART = metadataChunkId(asBuffer(new Uint8Array(32)), METADATA_PART_SCHEME_NUMBER);
-
-/** A copy on a store that is going goes with it. */
-async function removeQuietly(store: ChunkStore, id: ChunkId): Promise<void> {
-  await store.remove(id, { generationMax: COPY_GENERATION }).catch(ignored);
-}
-
-function ignored(error: unknown): undefined {
-  if (errorCode(error) === undefined) throw error;
-  return undefined;
-}
 
 /** In the pool of a cluster, as it is at each call. */
 export function poolParts({

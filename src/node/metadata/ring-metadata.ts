@@ -25,6 +25,7 @@ import {
 import type { Network } from '../../net/index.ts';
 import type { Repair } from '../../repair/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
+import type { StaleNames } from '../../volume/index.ts';
 import { type Peers, whileOpen } from '../core.ts';
 import { type Identity, membersIn } from '../peers/members-in.ts';
 import { Rights } from '../peers/rights.ts';
@@ -42,6 +43,7 @@ import {
   whileWanted,
 } from './metadata.ts';
 import { aborted } from './notice.ts';
+import { PartCollector } from './part-collector.ts';
 import { ObservedRegistry } from './observed-registry.ts';
 import { type PoolParts, poolParts, storesOfAll } from './pool-parts.ts';
 import { RingRepair } from './ring-repair.ts';
@@ -53,6 +55,8 @@ export interface RingCarrying {
   readonly kv: ClosingKv;
   /** Of all keys in etcd. */
   readonly prefix: string;
+  /** Of the ring; rows in databases are of this one. */
+  readonly life: number;
   /** The cache of a cell's rows. */
   readonly openDb: (cell: string) => Promise<LocalDb>;
   readonly dropDb: (cell: string) => Promise<void>;
@@ -102,6 +106,7 @@ interface Parts {
   readonly peers: Peers;
   readonly hosting: Hosting;
   readonly parts: PoolParts;
+  readonly collector: PartCollector | undefined;
   readonly rights: Rights | undefined;
   readonly seat: HomeSeat | undefined;
   readonly stack: AsyncDisposableStack;
@@ -168,7 +173,8 @@ export class RingMetadata implements Metadata {
       }),
     );
     if (rights) stack.use(options.serveCells({ hosting, rights }));
-    const found = { options, registry, cluster, peers, hosting, parts, rights, seat };
+    const collector = log && new PartCollector({ env, parts, log, stores: all });
+    const found = { options, registry, cluster, peers, hosting, parts, collector, rights, seat };
     const metadata = new RingMetadata({ ...found, stack: stack.move() });
     await metadata.#lookForVolumes();
     metadata.#begin();
@@ -176,8 +182,9 @@ export class RingMetadata implements Metadata {
   }
 
   #begin(): void {
-    const { options, hosting, seat, registry } = this.#parts;
-    const duties = options.carrying?.duties(this) ?? [];
+    const { options, hosting, seat, registry, collector } = this.#parts;
+    const duties = [...(options.carrying?.duties(this) ?? [])];
+    if (collector) duties.push((signal) => collector.run({ signal }));
     const isWanted = (): boolean => this.isHome;
     const atHome = duties.map(
       (duty) => (signal: AbortSignal) => whileWanted(this, { isWanted, signal }, duty),
@@ -202,6 +209,11 @@ export class RingMetadata implements Metadata {
     return this.#parts.options.generation;
   }
 
+  /** Of the ring, for the rows that are carried here; `undefined` on a node that only asks. */
+  get life(): number | undefined {
+    return this.#parts.options.carrying?.life;
+  }
+
   async changed(signal: AbortSignal): Promise<void> {
     await (this.seat?.changed(signal) ?? aborted(signal));
   }
@@ -215,6 +227,11 @@ export class RingMetadata implements Metadata {
 
   async openTree(volume: VolumeId): Promise<Tree> {
     return this.hosting.tree(volume);
+  }
+
+  openStale(volume: VolumeId): StaleNames {
+    const { hosting } = this;
+    return { namespace: hosting.staleNamespace(volume), tree: hosting.staleTree(volume) };
   }
 
   async #followVolumes(signal: AbortSignal): Promise<void> {

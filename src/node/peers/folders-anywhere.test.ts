@@ -60,7 +60,7 @@ it('folders are the same from both nodes of two', { timeout: 60_000 }, async () 
   await nodes.start('a');
   await vi.waitFor(async () => expect(await namesIn('b', '')).toHaveLength(2), PATIENCE);
 
-  await nodes.on('a').call('volume.revoke', { volume, node: 'b' });
+  await nodes.on('a').call('volume.revoke', { name: volume, node: 'b' });
   await vi.waitFor(async () => {
     expect(await makeDirectory('b', 'more').catch(errorCode)).toMatch(/HF_DENIED|HF_WRONG_KEY/);
   }, PATIENCE);

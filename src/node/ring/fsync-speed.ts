@@ -6,6 +6,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage, HoldfastError, KiB } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
+import { isQuickEnough } from './ring-choice.ts';
 
 const APPEND_COUNT = 50;
 const APPEND_BYTES = 4 * KiB;
@@ -21,6 +22,37 @@ export async function measureFsync(folder: string, clock: Clock): Promise<number
     quietestMs = Math.min(quietestMs, await measureRound(folder, clock));
   }
   return quietestMs;
+}
+
+/** A busy start is no property of the disk either: what is too slow is measured again later. */
+const AGAIN_MS = 60_000;
+
+/** How long a disk takes, measured when it is asked for. */
+export class FsyncSpeed {
+  readonly #measure: () => Promise<number>;
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  #ms: Promise<number> | undefined;
+  #againAtMs = Infinity;
+
+  /** @param measure ms. */
+  constructor(measure: () => Promise<number>, clock: Pick<Clock, 'monotonic'>) {
+    this.#measure = measure;
+    this.#clock = clock;
+  }
+
+  /** @returns Infinity when that cannot be told. */
+  async ms(): Promise<number> {
+    if (this.#clock.monotonic() >= this.#againAtMs) this.#ms = undefined;
+    this.#ms ??= this.#measured();
+    return await this.#ms;
+  }
+
+  async #measured(): Promise<number> {
+    this.#againAtMs = Infinity;
+    const ms = await this.#measure().catch(() => Infinity);
+    if (!isQuickEnough(ms)) this.#againAtMs = this.#clock.monotonic() + AGAIN_MS;
+    return ms;
+  }
 }
 
 async function measureRound(folder: string, clock: Clock): Promise<number> {

@@ -1,4 +1,7 @@
-/** Aim: nodes are asked now and then, not always; who did not take a seat goes behind others. */
+/**
+ * Aim: nodes are asked now and then, not always, those that are unfit sooner; who did not take a
+ * seat goes behind others.
+ */
 import { describe, expect, it } from 'vitest';
 import { virtualEnv } from '../../../test/suites/virtual-env.ts';
 import type { NodeId } from '../../base/index.ts';
@@ -34,5 +37,22 @@ describe('RingCandidates', () => {
     await clock.sleep(11 * 60_000);
     expect(await ranked()).toEqual([1, 2, 4]);
     expect(asked.filter((number) => number === 1)).toHaveLength(2);
+  });
+
+  it('asks those again soon that were only busy', async () => {
+    const { clock } = virtualEnv(1);
+    let fsyncMs = 500;
+    const candidates = new RingCandidates({
+      clock,
+      nodes: () => nodes.map((node) => ({ node, labels: {}, isAlive: true })),
+      asks: {
+        ability: async (node) => ({ hasEtcd: true, fsyncMs: node === nodes[0] ? fsyncMs : 1 }),
+      },
+    });
+    expect(await candidates.ranked()).toHaveLength(3);
+    fsyncMs = 5;
+    expect(await candidates.ranked()).toHaveLength(3);
+    await clock.sleep(61_000);
+    expect(await candidates.ranked()).toHaveLength(4);
   });
 });

@@ -3,10 +3,12 @@ import { mapBounded, type NodeId } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 import type { Labels } from '../../net/index.ts';
 import type { RingAsks } from './ring-asks.ts';
-import { rankCandidates, type RingCandidate } from './ring-choice.ts';
+import { rankCandidates, type RingCandidate, unfitReason } from './ring-choice.ts';
 
 /** They are asked again after this; and who did not take a seat is as good as others again. */
 const LIFE_MS = 10 * 60_000;
+/** Those that are not fit may be so soon: perhaps they were only busy. */
+const UNFIT_LIFE_MS = 60_000;
 const ASKED_AT_ONCE = 16;
 
 /** A node with the role for metadata. */
@@ -44,7 +46,8 @@ export class RingCandidates {
       const ability = await asks.ability(node);
       if (!ability) return undefined;
       const candidate = { node, labels, ...ability };
-      this.#known.set(node, { candidate, untilMs: clock.monotonic() + LIFE_MS });
+      const lifeMs = unfitReason(candidate) === undefined ? LIFE_MS : UNFIT_LIFE_MS;
+      this.#known.set(node, { candidate, untilMs: clock.monotonic() + lifeMs });
       return candidate;
     });
     return found.filter((one) => one !== undefined);

@@ -24,9 +24,13 @@ export interface RingCandidate {
 /** Why a node cannot take a seat, for people; `undefined` when it can. */
 export function unfitReason({ hasEtcd, fsyncMs }: RingCandidate): string | undefined {
   if (!hasEtcd) return 'has no etcd (install etcd-server)';
-  if (fsyncMs <= FSYNC_MS_MAX) return undefined;
+  if (isQuickEnough(fsyncMs)) return undefined;
   const ms = Number.isFinite(fsyncMs) ? `${Math.round(fsyncMs)} ms` : 'an unknown time';
   return `takes ${ms} to make a write durable; at most ${FSYNC_MS_MAX} ms will do`;
+}
+
+export function isQuickEnough(fsyncMs: number): boolean {
+  return fsyncMs <= FSYNC_MS_MAX;
 }
 
 export function isSlow({ fsyncMs }: Pick<RingCandidate, 'fsyncMs'>): boolean {

@@ -28,6 +28,7 @@ import { nextStep, type RingStep, type SeatHealth } from './ring-plan.ts';
 import {
   decodeRing,
   encodeRing,
+  FIRST_LIFE,
   isNewerRing,
   peerUrlOf,
   RING_KEY,
@@ -48,9 +49,8 @@ const START_MS = 30_000;
 const ASKED_AT_ONCE = 16;
 const TOKEN_BYTES = 16;
 const SEATS = 3;
-/** Five seats bear two losses; they pay off only among many. */
+/** As soon as five nodes are fit: they bear two losses, as content does. */
 const SEATS_OF_MANY = 5;
-const MANY_NODES = 9;
 
 export interface RingKeeperOptions {
   readonly env: Env;
@@ -59,8 +59,6 @@ export interface RingKeeperOptions {
   readonly part: RingPart;
   readonly network: Pick<Network, 'call'>;
   readonly metadataNodes: () => readonly RingNodeView[];
-  /** Whether the user asked for five seats where there are nodes enough. */
-  readonly wantsFive?: boolean | undefined;
   /** After this a member that does not answer is replaced. */
   readonly graceMs: number;
   /** The ring's past is let go of when so much has come together. */
@@ -137,13 +135,14 @@ export class RingKeeper {
     const statuses = await this.#statuses(record);
     await using contact = await this.#contact(record, statuses);
     const look = { record, statuses, contact };
+    const candidates = await this.#ranked(record);
     await this.#letGoOfPast(look);
     const step = nextStep({
       record,
       etcd: await contact.members(),
       health: (node) => this.#health(node, look),
-      seatsWanted: this.#seatsWanted(record),
-      candidates: await this.#ranked(record),
+      seatsWanted: seatsFor(candidates.length),
+      candidates,
       unwanted: this.#unwanted(record),
     });
     if (step) return await this.#do(step, look);
@@ -196,23 +195,15 @@ export class RingKeeper {
       const message = `only ${fit.length} nodes can take a seat in the ring; ${SEATS} are needed`;
       throw new HoldfastError('HF_UNAVAILABLE', message);
     }
-    const count = fit.length >= SEATS_OF_MANY ? this.#seatsWanted(undefined) : SEATS;
     const version = (before?.version ?? 0) + 1;
     const members = fit
-      .slice(0, count)
+      .slice(0, seatsFor(fit.length))
       .map(({ node }): RingSeat => ({ node, state: 'founder', since: version }));
     // Two that are far from here may be as far from each other as both ways together.
     const views = metadataNodes().filter(({ node }) => members.some((seat) => seat.node === node));
     const [first = 0, second = 0] = views.map(({ rttMs = 0 }) => rttMs).toSorted((a, b) => b - a);
     const token = toHex(env.random.bytes(TOKEN_BYTES));
-    return { generation, life: 1, version, token, roundTripMs: first + second, members };
-  }
-
-  #seatsWanted(record: RingRecord | undefined): number {
-    const { wantsFive, metadataNodes } = this.#options;
-    if (!wantsFive) return SEATS;
-    const isMany = metadataNodes().length >= MANY_NODES;
-    return isMany || (record && record.members.length >= SEATS_OF_MANY) ? SEATS_OF_MANY : SEATS;
+    return { generation, life: FIRST_LIFE, version, token, roundTripMs: first + second, members };
   }
 
   async #ranked({ members }: RingRecord): Promise<NodeId[]> {
@@ -382,6 +373,14 @@ export class RingKeeper {
       });
     });
   }
+}
+
+/**
+ * When one of five is away for a while, three are wanted: then no seat is added, and none is taken
+ * away but of who is gone.
+ */
+function seatsFor(fitCount: number): number {
+  return fitCount >= SEATS_OF_MANY ? SEATS_OF_MANY : SEATS;
 }
 
 /** One that is to be added has no etcd yet; its node must answer. */

@@ -13,7 +13,7 @@ import type { Env } from '../../env/index.ts';
 import { type DialEtcd, EtcdConnection } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
 import { endOrphan } from './etcd-process.ts';
-import { measureFsync } from './fsync-speed.ts';
+import { FsyncSpeed, measureFsync } from './fsync-speed.ts';
 import { OwnEtcd, type RingStatus } from './own-etcd.ts';
 import { CLIENT_SOCKET, RingFolder } from './ring-folder.ts';
 import {
@@ -69,7 +69,7 @@ export class RingPart implements AsyncDisposable {
   #isBehind = false;
   /** While its etcd is being restored nobody may talk with it. */
   #isShut = false;
-  #fsyncMs: Promise<number> | undefined;
+  readonly #speed: FsyncSpeed;
   #loops: Promise<unknown> = Promise.resolve();
 
   private constructor(options: RingPartOptions, folder: RingFolder) {
@@ -77,6 +77,7 @@ export class RingPart implements AsyncDisposable {
     const { self } = network;
     this.#options = options;
     this.#folder = folder;
+    this.#speed = new FsyncSpeed(() => measureFsync(folder.path, env.clock), env.clock);
     const record = (): RingRecord | undefined => this.#record;
     const isShut = (): boolean => this.#isShut;
     this.#wires = new RingWires({ env, folder, network, record, mayUse, isShut });
@@ -213,11 +214,8 @@ export class RingPart implements AsyncDisposable {
     return await this.#etcd.status();
   }
 
-  /** Measured once in a life of the node. */
   async ability(): Promise<RingAbility> {
-    this.#fsyncMs ??= measureFsync(this.#folder.path, this.#options.env.clock);
-    const fsyncMs = await this.#fsyncMs.catch(() => Infinity);
-    return { hasEtcd: this.#options.program !== undefined, fsyncMs };
+    return { hasEtcd: this.#options.program !== undefined, fsyncMs: await this.#speed.ms() };
   }
 
   // What others ask.

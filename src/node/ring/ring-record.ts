@@ -27,6 +27,9 @@ export const RING_KEY = 'ring';
 
 export const RING_SEATS_MAX = 7;
 
+/** Of a ring that was never restored. */
+export const FIRST_LIFE = 1;
+
 const SeatState = v.picklist(['founder', 'joining', 'learner', 'member', 'leaving']);
 export type SeatState = v.InferOutput<typeof SeatState>;
 

@@ -253,7 +253,9 @@ describe.skipIf(!etcdProgram)('a ring of three nodes', AT_ONCE, () => {
     const { kv } = bed.node(2).part;
     const put = async (): Promise<unknown> => {
       const one = { do: 'put', key: utf8('k'), value: new Uint8Array(MiB / 2) } as const;
-      return await kv.transact({ conditions: [], ifMet: [one], ifNot: [] }).then(() => 'ok', errorCode);
+      return await kv
+        .transact({ conditions: [], ifMet: [one], ifNot: [] })
+        .then(() => 'ok', errorCode);
     };
     const stop = new AbortController();
     const kept = bed.keeper(1, { compactAfterBytes: 2 * MiB }).run(stop);

@@ -38,6 +38,8 @@ import {
   openObjects,
   type ReencodeReport,
   type RunOptions,
+  type StaleNames,
+  StaleReads,
 } from '../../volume/index.ts';
 import { PolicyRuns, type PolicyWork } from './policy-runs.ts';
 
@@ -72,6 +74,8 @@ export interface VolumeSetOptions {
   /** It stays the caller's. */
   readonly openNamespace: (volume: VolumeId) => Promise<Namespace>;
   readonly openTree: (volume: VolumeId) => Promise<Tree>;
+  /** As `Metadata.openStale`. */
+  readonly openStale?: ((volume: VolumeId) => StaleNames | undefined) | undefined;
 }
 
 /** How often volumes are looked for that others have made, changed or granted. */
@@ -84,6 +88,7 @@ interface OpenVolume {
   readonly namespace: Namespace;
   readonly objects: ObjectStore;
   readonly files: FileTree;
+  readonly staleReads: StaleReads;
   /** Its grant was taken back: the home answers no questions about it. */
   isRefused: boolean;
 }
@@ -161,16 +166,18 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   }
 
   async #openVolume(record: VolumeRecord, secret: Uint8Array): Promise<OpenVolume> {
-    const { env, openNamespace, openTree } = this.#options;
+    const { env, openNamespace, openTree, openStale } = this.#options;
     const { id } = record;
     const keys = volumeKeys(secret);
-    const namespace = await openNamespace(id);
-    const tree = await openTree(id);
-    const files = openFileTree({ env, volume: id, keys, namespace, tree });
+    const staleReads = new StaleReads({ env, stale: () => openStale?.(id) });
+    const namespace = staleReads.heard(await openNamespace(id));
+    const tree = staleReads.heard(await openTree(id));
+    const files = openFileTree({ env, volume: id, keys, namespace, tree, staleReads });
     const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = {
       record,
       namespace,
       files,
+      staleReads,
       isRefused: false,
     };
     const objects = openObjects({
@@ -178,6 +185,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       volume: () => open.record,
       keys,
       namespace,
+      staleReads,
       onDegraded: () => (this.#degradedPuts += 1),
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
@@ -202,6 +210,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   /** Puts since the start that were acknowledged with fewer shards than they should have. */
   get degradedPuts(): number {
     return this.#degradedPuts;
+  }
+
+  /** Since names were read last as they were a while ago; Infinity when they never were. */
+  get staleReadAgoMs(): number {
+    return Math.min(Infinity, ...this.#served.map(({ staleReads }) => staleReads.agoMs));
   }
 
   /** Of the volumes that are open. */

@@ -11,6 +11,7 @@ import { type CellCore, executeUnguarded } from './cell-core.ts';
 import { keysOf, overlaps } from './slot-moves.ts';
 import {
   type Adoption,
+  type AdoptionState,
   adoptionKey,
   decodeAdoption,
   decodeOwnership,
@@ -32,7 +33,7 @@ export async function adopt(core: CellCore, request: AdoptRequest): Promise<Adop
       if (known?.state === 'done') return done;
       if (request.step === 'begin') return begin(rows, request, { known, isOwnedAtOnce });
       if (request.step === 'cancel') return cancel(rows, request);
-      if (known?.attempt !== request.attempt || known.state === 'clearing') throw fenced();
+      if (known?.attempt !== request.attempt || known.state !== 'filling') throw fenced();
       return request.step === 'rows' ? take(rows, request, known) : end(rows, request, known);
     });
     if (answer) return answer;
@@ -62,11 +63,12 @@ function begin(
   { known, isOwnedAtOnce }: { known: Adoption | undefined; isOwnedAtOnce: boolean },
 ): AdoptAnswer | undefined {
   const { move, attempt, slots, shared } = request;
-  if (known?.attempt === attempt && known.state === 'filling') {
-    return { state: 'more', index: known.index };
+  if (known?.attempt === attempt) {
+    if (known.state === 'cancelled') throw fenced();
+    if (known.state === 'filling') return { state: 'more', index: known.index };
   }
   const all = joined(rows, slots); // refused now rather than at the end
-  if (clear(rows, request)) return undefined;
+  if (clear(rows, request, 'clearing')) return undefined;
   rows.put(adoptionKey(move), encodeAdoption({ ...fresh(request), state: 'filling' }));
   for (const { key, value } of shared) if (!rows.get(key)) rows.put(key, value);
   if (isOwnedAtOnce) rows.put(SLOTS_KEY, all);
@@ -77,20 +79,19 @@ function cancel(rows: Scratch, request: Step<'cancel'>): AdoptAnswer | undefined
   // It has given these slots to who now gives them back, and has not heard yet that they are gone.
   const own = decodeOwnership(rows.get(SLOTS_KEY));
   if (overlaps(own.slots, request.slots)) throw new HoldfastError('HF_BUSY', 'it has them still');
-  return clear(rows, request) ? undefined : more;
+  return clear(rows, request, 'cancelled') ? undefined : more;
 }
 
-/** Takes no rows of this or an earlier try any more. @returns whether some may be left to delete. */
-function clear(rows: Scratch, request: Step<'begin' | 'cancel'>): boolean {
+/** Refuses what is not of this try, and deletes what came. @returns whether some may be left. */
+function clear(rows: Scratch, request: Step<'begin' | 'cancel'>, state: AdoptionState): boolean {
   const left = rows.range({ ...keysOf(request.slots), limit: CLEARED_ROWS });
   for (const { key } of left) rows.delete(key);
-  rows.put(adoptionKey(request.move), encodeAdoption(fresh(request)));
+  rows.put(adoptionKey(request.move), encodeAdoption({ ...fresh(request), state }));
   return left.length > 0;
 }
 
-function fresh({ move, attempt, slots }: Step<'begin' | 'cancel'>): Adoption {
-  const { number } = move;
-  return { number, attempt, slots, state: 'clearing', index: 0, rowCount: 0, digest: 0n };
+function fresh({ move, attempt, slots }: Step<'begin' | 'cancel'>): Omit<Adoption, 'state'> {
+  return { number: move.number, attempt, slots, index: 0, rowCount: 0, digest: 0n };
 }
 
 function take(rows: Scratch, request: Step<'rows'>, known: Adoption): AdoptAnswer {

@@ -114,15 +114,36 @@ export class SlotMoves {
     if (leaving) while (await executeUnguarded(this.#core, deleteLeaving));
   }
 
+  /** @throws HF_BUSY when the slots were taken back. */
   async #send({ moveNumber }: Ownership, request: MoveRequest): Promise<void> {
     const { slots } = request;
     const ask = this.#asker(moveNumber, request);
-    let answer = await this.#begin(ask, request, moveNumber);
+    try {
+      await this.#hand(slots, ask);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_BUSY') throw error;
+      const { state } = await ask({ step: 'cancel', slots });
+      if (state !== 'done') {
+        await this.#settle(moveNumber, (own) => own);
+        throw error;
+      }
+    }
+    await this.#settle(moveNumber, (own) => ({
+      ...own,
+      slots: without(own.slots, slots),
+      leaving: slots,
+    }));
+  }
+
+  /** Resolves when they are the target's. @throws HF_BUSY when it is not to be waited for. */
+  async #hand(slots: SlotRange, ask: Ask): Promise<void> {
+    const shared = await this.#core.steward.peek(sharedRows);
+    let answer = await ask({ step: 'begin', slots, shared });
     let rowCount = 0;
     let digest = 0n;
     let index = 0;
     for await (const rows of this.#pages(slots)) {
-      if (answer.state === 'done') break;
+      if (answer.state === 'done') return;
       rowCount += rows.length;
       digest = BigInt.asUintN(64, digest + digestOfRows(rows));
       if (index >= answer.index) answer = await ask({ step: 'rows', index, rows });
@@ -130,11 +151,6 @@ export class SlotMoves {
     }
     if (answer.state !== 'done') answer = await ask({ step: 'end', rowCount, digest });
     assert(answer.state === 'done', 'the end of an adoption is its end');
-    await this.#settle(moveNumber, (own) => ({
-      ...own,
-      slots: without(own.slots, slots),
-      leaving: slots,
-    }));
   }
 
   /** How this steward asks the target. */
@@ -143,28 +159,13 @@ export class SlotMoves {
     const attempt = state.epoch;
     const move = { source: cell, number: moveNumber };
     const isOver = (): boolean => state.epoch !== attempt;
-    return async (step, isAnswer = isRefusal) =>
-      await persist(this.#core, () => peers.ofCell(target).adopt({ move, attempt, ...step }), {
-        isOver,
-        isAnswer,
-      });
-  }
-
-  /** @throws HF_BUSY when the slots were taken back. */
-  async #begin(ask: Ask, { slots, target }: MoveRequest, moveNumber: number): Promise<AdoptAnswer> {
-    const { steward, cell } = this.#core;
-    const shared = await steward.peek(sharedRows);
-    const isAnswer = (code: ErrorCode): boolean =>
-      isRefusal(code) || (code === 'HF_BUSY' && target < cell);
-    try {
-      return await ask({ step: 'begin', slots, shared }, isAnswer);
-    } catch (error) {
-      if (errorCode(error) !== 'HF_BUSY') throw error;
-      const answer = await ask({ step: 'cancel', slots });
-      if (answer.state === 'done') return answer;
-      await this.#settle(moveNumber, (own) => own);
-      throw error;
-    }
+    return async (step) => {
+      const isAnswer = (code: ErrorCode): boolean =>
+        isRefusal(code) || (code === 'HF_BUSY' && target < cell && step.step !== 'cancel');
+      const adopt = async (): Promise<AdoptAnswer> =>
+        await peers.ofCell(target).adopt({ move, attempt, ...step });
+      return await persist(this.#core, adopt, { isOver, isAnswer });
+    };
   }
 
   /** The outgoing slots are so no more, unless another steward has settled the move. */
@@ -201,10 +202,7 @@ export class SlotMoves {
 /** A request without what all steps of a move have in common. */
 type StepOf<Request> = Request extends unknown ? Omit<Request, 'move' | 'attempt'> : never;
 
-type Ask = (
-  step: StepOf<AdoptRequest>,
-  isAnswer?: (code: ErrorCode) => boolean,
-) => Promise<AdoptAnswer>;
+type Ask = (step: StepOf<AdoptRequest>) => Promise<AdoptAnswer>;
 
 export function keysOf({ from, to }: SlotRange): { from: Uint8Array; to: Uint8Array } {
   return { from: slotStart(from), to: slotStart(to) };

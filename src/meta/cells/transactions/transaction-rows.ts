@@ -147,8 +147,11 @@ export function decodeCommitment(value: Uint8Array): Participant[] {
 
 // Adoptions.
 
-/** First what earlier tries have left is cleared; `done`: the slots are owned. */
-const ADOPTION_STATES = ['clearing', 'filling', 'done'] as const;
+/**
+ * First what earlier tries have left is cleared. `done`: the slots are owned. `cancelled`: the try is
+ * refused from now on, and so are earlier ones.
+ */
+const ADOPTION_STATES = ['clearing', 'filling', 'done', 'cancelled'] as const;
 export type AdoptionState = (typeof ADOPTION_STATES)[number];
 
 /** The newest move from one source; kept for good, so that late messages of it change nothing. */

@@ -1,0 +1,106 @@
+/**
+ * Aim: when two of the three nodes of a ring are lost for good, with all that they had, the third
+ * makes a ring again; names are there, puts go on, the lost are removed, and new nodes come. What
+ * its rows knew and the ring lost keeps nothing from going on. Method: whole nodes in this process
+ * with the etcd that is installed; the folders of two are removed while objects are put.
+ */
+import fs from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { findEtcd } from '../../../test/suites/etcd-bed.ts';
+import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { errorCode, utf8 } from '../../base/index.ts';
+
+const ETCD = findEtcd();
+if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test meta restore');
+
+const PATIENCE = { timeout: 60_000, interval: 200 };
+const SOON = { timeout: 20_000, interval: 100 };
+const volume = 'default';
+
+let nodes: WholeNodes;
+
+beforeEach(async () => {
+  nodes = await WholeNodes.open();
+});
+
+afterEach(async () => {
+  await nodes[Symbol.asyncDispose]();
+});
+
+async function put(name: string, key: string): Promise<void> {
+  const content = async function* () {
+    yield utf8(`content of ${key}`);
+  };
+  await nodes.on(name).put(content(), { key });
+}
+
+async function readOn(name: string, key: string): Promise<string> {
+  const { bytes } = await nodes.on(name).get({ reference: key });
+  return Buffer.concat(await Array.fromAsync(bytes)).toString();
+}
+
+async function namesOn(name: string): Promise<string[]> {
+  const names: string[] = [];
+  const onItem = (file: { readonly path: string }): void => void names.push(file.path);
+  await nodes.on(name).call('tree.list', { volume, path: '' }, { onItem });
+  return names;
+}
+
+async function untilInRing(seatCount: number): Promise<void> {
+  await vi.waitFor(async () => {
+    const { ring, cells, home } = await nodes.on('c').call('meta.report', {});
+    expect(ring.filter(({ seat, state }) => seat === 'member' && state === 'running')).toHaveLength(
+      seatCount,
+    );
+    expect(cells.length).toBeGreaterThan(0);
+    expect(cells.every(({ steward }) => steward !== null)).toBe(true);
+    expect(home).not.toBeNull();
+  }, PATIENCE);
+}
+
+describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000 }, () => {
+  it('is made again from the third, and grows', async () => {
+    await nodes.start('a');
+    await nodes.join('b', { inviter: 'a' });
+    await nodes.join('c', { inviter: 'a', isAdmin: true });
+    await untilInRing(3);
+    const keys = Array.from({ length: 20 }, (_, number) => `key-${number}`);
+    for (const key of keys) await put('a', key);
+    const restored = nodes.on('c').call('meta.restore', {});
+    expect(await restored.catch(errorCode)).toBe('HF_EXISTS');
+
+    // They go while changes are made, so that rows may know what the ring here has not heard.
+    let isOver = false;
+    const putting = (async () => {
+      for (let number = 0; !isOver; number++) await put('c', `late-${number}`).catch(errorCode);
+    })();
+    await vi.waitFor(async () => expect(await namesOn('c')).toContain('late-3'), SOON);
+    await Promise.all([nodes.stop('a'), nodes.stop('b')]);
+    isOver = true;
+    await putting;
+    for (const name of ['a', 'b']) await fs.rm(nodes.at(name), { recursive: true });
+    expect(await put('c', 'without').catch(errorCode)).toBeDefined();
+
+    await nodes.stop('c');
+    await nodes.start('c');
+    const { lines } = await nodes.on('c').call('meta.restore', {});
+    expect(lines[0]).toContain('a new ring begins');
+    await vi.waitFor(async () => await put('c', 'after'), PATIENCE);
+    const names = await namesOn('c');
+    expect(names).toEqual(expect.arrayContaining([...keys, 'after']));
+    for (const key of [...keys, 'after']) expect(await readOn('c', key)).toBe(`content of ${key}`);
+    for (const name of ['a', 'b']) {
+      const removed = await nodes.on('c').call('node.remove', { node: name, isForced: false });
+      expect(removed).toMatchObject({ name, state: 'left' });
+    }
+    await put('c', 'alone');
+
+    await nodes.stop('c');
+    await nodes.start('c');
+    await vi.waitFor(async () => expect(await readOn('c', 'alone')).toContain('alone'), PATIENCE);
+    for (const name of ['d', 'e']) await nodes.join(name, { inviter: 'c' });
+    await untilInRing(3);
+    await vi.waitFor(async () => await put('d', 'again'), PATIENCE);
+    expect(await readOn('c', 'again')).toBe('content of again');
+  });
+});

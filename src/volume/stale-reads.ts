@@ -1,0 +1,178 @@
+/**
+ * Reading names while nobody can say which are the newest. A read is asked *strictly* first; when
+ * no majority of the ring is there, or it is not reached, it is answered by rows that some node
+ * has: a *stale read*. Only what is handed out to users is read so, never what something is decided
+ * by or changed after.
+ *
+ * *Doubt* begins when a strict question fails for want of anybody who answers, and ends when one
+ * succeeds, whatever it was about. While it lasts one strict question is under way at a time; who
+ * asks waits for it a second at the most, and asks the old rows then.
+ */
+import { errorCode, type HoldfastError } from '../base/index.ts';
+import type { Env } from '../env/index.ts';
+import type { Namespace, Tree } from '../meta/index.ts';
+
+const NAMESPACE_READS = [
+  'record',
+  'lookup',
+  'list',
+  'entryOf',
+  'object',
+  'objectsByAddress',
+  'listObjects',
+  'extents',
+] as const satisfies readonly (keyof Namespace)[];
+const TREE_READS = [
+  'lookup',
+  'getAttributes',
+  'listAttributes',
+  'readLink',
+] as const satisfies readonly (keyof Tree)[];
+
+/** The reads that may be stale. */
+export type NamespaceReads = Pick<Namespace, (typeof NAMESPACE_READS)[number]>;
+export type TreeReads = Pick<Tree, (typeof TREE_READS)[number]>;
+
+/** Rows as some node has them. */
+export interface StaleNames {
+  readonly namespace: NamespaceReads;
+  readonly tree: TreeReads;
+}
+
+/** How long a strict question is waited for in doubt. */
+const PATIENCE_MS = 1000;
+
+/** Nobody answered; everything else is an answer. */
+const UNANSWERED: readonly (string | undefined)[] = [
+  'HF_UNAVAILABLE',
+  'HF_UNKNOWN_OUTCOME',
+  'HF_TIMEOUT',
+];
+
+export interface StaleReadsOptions {
+  readonly env: Pick<Env, 'clock' | 'metrics'>;
+  /** As of the call; `undefined` where there are none. */
+  readonly stale: () => StaleNames | undefined;
+  /** For tests, which prove that they would notice. */
+  readonly fault?: 'always-stale' | undefined;
+}
+
+type Asked = { readonly result: unknown } | { readonly error: unknown };
+type Method = (...args: unknown[]) => Promise<unknown>;
+
+export class StaleReads {
+  readonly #options: StaleReadsOptions;
+  /** Why there is doubt, while there is. */
+  #doubt: HoldfastError | undefined;
+  #probe: Promise<Asked> | undefined;
+  #staleAtMs = -Infinity;
+
+  constructor(options: StaleReadsOptions) {
+    this.#options = options;
+  }
+
+  /** Since the last stale read; Infinity when there was none. */
+  get agoMs(): number {
+    return this.#options.env.clock.monotonic() - this.#staleAtMs;
+  }
+
+  /** The same methods; what is heard by them begins and ends doubt. */
+  heard<Api extends object>(strict: Api): Api {
+    const heard = methods(Object.keys(strict), async (name, args) =>
+      settled(await this.#hear(() => methodsOf(strict)[name]!(...args))),
+    );
+    return { ...strict, ...heard };
+  }
+
+  /** The same, with reads that may be stale. */
+  namespace(heard: Namespace): Namespace {
+    return { ...heard, ...this.#over(heard, NAMESPACE_READS, (names) => names.namespace) };
+  }
+
+  /** The same, with reads that may be stale. */
+  tree(heard: Tree): Tree {
+    return { ...heard, ...this.#over(heard, TREE_READS, (names) => names.tree) };
+  }
+
+  #over(
+    heard: object,
+    names: readonly string[],
+    of: (stale: StaleNames) => object,
+  ): Record<string, Method> {
+    return methods(names, async (name, args) => {
+      const strict = () => methodsOf(heard)[name]!(...args);
+      const stale = this.#options.stale();
+      if (!stale) return await strict();
+      const asked = await this.#ask(strict);
+      if (asked && !isUnanswered(asked)) return settled(asked);
+      return await this.#readOld(() => methodsOf(of(stale))[name]!(...args));
+    });
+  }
+
+  /** @returns `undefined` when it is not waited for. */
+  async #ask(strict: () => Promise<unknown>): Promise<Asked | undefined> {
+    if (this.#options.fault === 'always-stale') return undefined;
+    if (!this.#doubt) return await this.#hear(strict);
+    if (this.#probe) return undefined;
+    const probe = this.#hear(strict).finally(() => (this.#probe = undefined));
+    this.#probe = probe;
+    return await this.#soon(probe);
+  }
+
+  async #soon(asked: Promise<Asked>): Promise<Asked | undefined> {
+    const over = new AbortController();
+    const late = this.#options.env.clock.sleep(PATIENCE_MS, { signal: over.signal });
+    try {
+      return await Promise.race([asked, late.then(nothing, nothing)]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  async #hear(strict: () => Promise<unknown>): Promise<Asked> {
+    const asked = await strict().then(
+      (result) => ({ result }),
+      (error: unknown) => ({ error }),
+    );
+    this.#doubt = isUnanswered(asked) ? (asked.error as HoldfastError) : undefined;
+    return asked;
+  }
+
+  /** @throws what the read throws; why there is doubt when nobody has rows either. */
+  async #readOld(read: () => Promise<unknown>): Promise<unknown> {
+    const { clock, metrics } = this.#options.env;
+    try {
+      const result = await read();
+      metrics.add('stale_reads', 1);
+      this.#staleAtMs = clock.monotonic();
+      return result;
+    } catch (error) {
+      if (this.#doubt && isUnanswered({ error })) throw this.#doubt;
+      throw error;
+    }
+  }
+}
+
+function methods(
+  names: readonly string[],
+  ask: (name: string, args: unknown[]) => Promise<unknown>,
+): Record<string, Method> {
+  return Object.fromEntries(
+    names.map((name) => [name, (...args: unknown[]) => ask(name, args)] as const),
+  );
+}
+
+function methodsOf(api: object): Readonly<Record<string, Method>> {
+  return api as Readonly<Record<string, Method>>;
+}
+
+function isUnanswered(asked: Asked): asked is { readonly error: unknown } {
+  return 'error' in asked && UNANSWERED.includes(errorCode(asked.error));
+}
+
+function settled(asked: Asked): unknown {
+  if ('error' in asked) throw asked.error;
+  return asked.result;
+}
+
+function nothing(): undefined {}
