@@ -121,7 +121,8 @@ function unrefusingRepair({ core, env, stores, isHome }: RepairParts): Repair {
     };
   };
   const { cluster, references, stripes, volumes } = core;
-  const parts = { env, cluster, references, stripes, stores };
+  const [treeOf, uploadsOf] = [() => undefined, () => undefined];
+  const parts = { env, cluster, references, stripes, stores, treeOf, uploadsOf };
   return openRepair({ ...parts, volumes: () => volumes.ids(), namespaceOf });
 }
 

@@ -377,8 +377,8 @@ describe('a draft on stores', () => {
 describe('a draft that several can reach', () => {
   it.each(['etcd', 'memory'] as const)('in %s: who started last makes it', async (engine) => {
     const world = new World();
-    const { open, draft: draftIn } = ENGINES[engine]!;
-    const draft = () => draftIn(world, 2, new Process());
+    const made = ENGINES[engine]!;
+    const draft = () => made.draft(world, 2, new Process());
     const copy = () => ({ epoch: 7, snapshot: undefined, entries: entriesOf('e1') });
     const [first, second] = [draft(), draft()];
     expect(await first.start()).toBe(true);
@@ -387,11 +387,11 @@ describe('a draft that several can reach', () => {
     await second.copyCell('cell-a', copy());
     const rows = [{ key: 'k', version: 3, value: utf8('v') }];
     expect(await first.open({ version: 9, rows }).catch(errorCode)).toBe('HF_FENCED');
-    expect(await open(world, 2, new Process()).catch(errorCode)).toBe('HF_UNAVAILABLE');
+    expect(await made.open(world, 2, new Process()).catch(errorCode)).toBe('HF_UNAVAILABLE');
     await second.open({ version: 9, rows });
     expect(await first.start()).toBe(false);
     expect(await second.copyCell('cell-b', copy()).catch(errorCode)).toBe('HF_FENCED');
-    const { log } = await open(world, 2, new Process());
+    const { log } = await made.open(world, 2, new Process());
     expect((await log.seize('cell-a')).lsn).toBe(1);
   });
 });

@@ -69,10 +69,7 @@ interface RepairContext extends CensusContext, Omit<CollectorContext, Own>, Whol
   readonly rates?: PaceRates | undefined;
 }
 
-type OfTrees = Pick<CollectorContext, 'treeOf' | 'uploadsOf'>;
-
-/** Without trees and uploads there are none: what they leave is not collected. */
-export type RepairOptions = Omit<RepairContext, keyof OfTrees> & Partial<OfTrees>;
+export type RepairOptions = RepairContext;
 
 /** @returns an object of plain functions: `{ ...repair, scrub }` is one as well. */
 export function openRepair(options: RepairOptions): Repair {
@@ -110,8 +107,7 @@ class RepairRunner implements Repair {
   /** Two collectors would end each other's sessions. */
   readonly #collecting = new Mutex();
 
-  constructor({ treeOf = none, uploadsOf = none, ...given }: RepairOptions) {
-    const options = { ...given, treeOf, uploadsOf };
+  constructor(options: RepairOptions) {
     this.#context = options;
     this.#board = new StatusBoard(options.env.clock);
     this.#looker = new Looker(options, this.#board);
@@ -363,8 +359,6 @@ class RepairRunner implements Repair {
     await finishRelease(this.#collector, volume, { inode });
   }
 }
-
-function none(): undefined {}
 
 /** Whether a repair would bring shards of a stripe to another place. */
 function isToMove(plan: Plan): boolean {

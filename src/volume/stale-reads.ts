@@ -4,11 +4,11 @@
  * has: a *stale read*. Only what is handed out to users is read so, never what something is decided
  * by or changed after.
  *
- * *Doubt* begins when a strict question fails for want of anybody who answers, and ends when one
- * succeeds, whatever it was about. While it lasts one strict question is under way at a time; who
+ * *Doubt* begins when a strict question fails for want of anybody who answers, or takes long at a
+ * node that is cut off, and ends when one succeeds, whatever it was about. While it lasts one strict question is under way at a time; who
  * asks waits for it a second at the most, and asks the old rows then.
  */
-import { errorCode, type HoldfastError } from '../base/index.ts';
+import { errorCode, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Namespace, Tree } from '../meta/index.ts';
 
@@ -37,6 +37,8 @@ export type TreeReads = Pick<Tree, (typeof TREE_READS)[number]>;
 export interface StaleNames {
   readonly namespace: NamespaceReads;
   readonly tree: TreeReads;
+  /** Whether there is reason to think, as of the call, that nobody answers strict questions. */
+  readonly isCut: () => boolean;
 }
 
 /** How long a strict question is waited for in doubt. */
@@ -103,16 +105,26 @@ export class StaleReads {
       const strict = () => methodsOf(heard)[name]!(...args);
       const stale = this.#options.stale();
       if (!stale) return await strict();
-      const asked = await this.#ask(strict);
+      const asked = await this.#ask(strict, stale);
       if (asked && !isUnanswered(asked)) return settled(asked);
       return await this.#readOld(() => methodsOf(of(stale))[name]!(...args));
     });
   }
 
   /** @returns `undefined` when it is not waited for. */
-  async #ask(strict: () => Promise<unknown>): Promise<Asked | undefined> {
+  async #ask(
+    strict: () => Promise<unknown>,
+    { isCut }: StaleNames,
+  ): Promise<Asked | undefined> {
     if (this.#options.fault === 'always-stale') return undefined;
-    if (!this.#doubt) return await this.#hear(strict);
+    if (!this.#doubt) {
+      const asking = this.#hear(strict);
+      let asked;
+      do asked = await this.#soon(asking);
+      while (!asked && !isCut());
+      if (!asked) this.#doubt = new HoldfastError('HF_UNAVAILABLE', 'nobody answers for the names');
+      return asked;
+    }
     if (this.#probe) return undefined;
     const probe = this.#hear(strict).finally(() => (this.#probe = undefined));
     this.#probe = probe;

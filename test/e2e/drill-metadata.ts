@@ -71,14 +71,19 @@ async function checkAll(ground: Ground, books: readonly Book[], when: string): P
   const { running } = ground;
   const lister = running[books.length % running.length]!;
   let listed: string[] = [];
-  await until(`the names are there ${when}`, async () => {
+  let reason = '';
+  const isListed = async (): Promise<boolean> => {
     try {
       listed = await keysOf(ground, lister);
       return true;
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
+      reason = `${errorCode(error)}: ${errorMessage(error)}`;
       return false;
     }
+  };
+  await until(`the names are there ${when}`, isListed).catch((error: unknown) => {
+    throw new Error(`${errorMessage(error)}; ${lister} says ${reason}`, { cause: error });
   });
   const expected = books.map(({ key }) => key!).toSorted();
   assert.deepEqual(listed.toSorted(), expected, `${lister} lists everything ${when}`);

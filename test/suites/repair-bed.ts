@@ -98,7 +98,9 @@ export class RepairBed implements AsyncDisposable {
     const { env, cluster, references, stripes, alive: stores } = this;
     const namespaceOf = (volume: string): Namespace | undefined =>
       volume === VOLUME ? this.#namespace() : undefined;
-    const parts = { env, cluster, references, stripes, stores, namespaceOf };
+    // Nothing in a bed is made by the tree, unless it says so.
+    const [treeOf, uploadsOf] = [() => undefined, () => undefined];
+    const parts = { env, cluster, references, stripes, stores, namespaceOf, treeOf, uploadsOf };
     return openRepair({ ...parts, volumes: () => [VOLUME], ...options });
   }
 

@@ -161,6 +161,10 @@ describe('a steward whose rows have gone wrong', () => {
     await writer.write(2);
     const key = rowKey(7, 'Y', 1n);
     await writer.parts.db.transact({ puts: [{ key, value: Uint8Array.of(9) }], deletes: [] });
+    await writer.steward.peek((rows) => {
+      // Until the row is in its memory no more.
+      for (let other = 0n; other < 10_000n; other++) rows.get(rowKey(7, 'N', other));
+    });
     await writer.steward.execute((rows) => rows.put(key, Uint8Array.of(2)));
     await writer.write(2);
     const errors: string[] = [];

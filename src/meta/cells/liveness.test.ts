@@ -4,6 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode, HoldfastError } from '../../base/index.ts';
 import { CellsBed, type CellsBedOptions } from '../../../test/suites/cells-bed.ts';
+import type { AdoptAnswer, AdoptRequest } from './cell-peers.ts';
 import { decodeNumber, encodeNumber, rowKey, SLOT_COUNT } from './rows.ts';
 import type { Operation } from './steward.ts';
 
@@ -109,7 +110,7 @@ describe('two cells that give each other slots', () => {
     await using bed = await twoCells();
     const [a, b] = [bed.cell('a'), bed.cell('b')];
     await b.execute(add(HALF));
-    const { adopt } = a.messages;
+    const adopt = (request: AdoptRequest): Promise<AdoptAnswer> => a.messages.adopt(request);
     const move = { source: 'b', number: 1 };
     const late = { move, attempt: b.view().epoch } as const;
     const slots = { from: HALF, to: HALF + 50 };

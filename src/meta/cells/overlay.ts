@@ -10,7 +10,8 @@ import type { RangeOptions, Row } from '../../db/index.ts';
 
 /** Synchronous reads of rows; {@link RangeOptions} of the database. */
 export interface Rows {
-  get(key: Uint8Array): Uint8Array | undefined;
+  /** @param text of the key, where that is known. */
+  get(key: Uint8Array, text?: string): Uint8Array | undefined;
   range(options: RangeOptions): Row[];
   /** The slots that are looked through, end exclusive, where an operation is about all of them. */
   readonly slots?: readonly [from: number, to: number] | undefined;
@@ -27,11 +28,15 @@ export function keyText(key: Uint8Array): string {
   return asBuffer(key).toString('latin1');
 }
 
+/** So many new texts are sorted in with all, fewer one by one. */
+const SORTED_ANEW = 32;
+
 export class Overlay implements Rows {
   protected readonly below: Rows;
   readonly #changes = new Map<string, Change>();
-  /** The texts of all keys in #changes, ascending. */
+  /** The texts of all keys in #changes: ascending, and those that came since it was asked for. */
   #order: string[] = [];
+  #unordered: string[] = [];
 
   constructor(below: Rows) {
     this.below = below;
@@ -46,9 +51,9 @@ export class Overlay implements Rows {
     return this.below.slots;
   }
 
-  get(key: Uint8Array): Uint8Array | undefined {
-    const change = this.#changes.get(keyText(key));
-    return change ? change.value : this.below.get(key);
+  get(key: Uint8Array, text: string = keyText(key)): Uint8Array | undefined {
+    const change = this.#changes.get(text);
+    return change ? change.value : this.below.get(key, text);
   }
 
   range(options: RangeOptions): Row[] {
@@ -73,13 +78,18 @@ export class Overlay implements Rows {
     this.set({ key, value });
   }
 
+  /** Puts a row of a key that surely has none: what it was is not looked up. */
+  add(key: Uint8Array, value: Uint8Array): void {
+    this.put(key, value);
+  }
+
   delete(key: Uint8Array): void {
     this.set({ key, value: undefined });
   }
 
   /** @param text of its key, where that is known. */
   set(change: Change, text: string = keyText(change.key)): void {
-    if (!this.#changes.has(text)) this.#order.splice(this.#position(text), 0, text);
+    if (!this.#changes.has(text)) this.#unordered.push(text);
     this.#changes.set(text, change);
   }
 
@@ -89,11 +99,20 @@ export class Overlay implements Rows {
       if (this.#changes.get(text) === change) this.#changes.delete(text);
     }
     this.#order = this.#order.filter((text) => this.#changes.has(text));
+    this.#unordered = this.#unordered.filter((text) => this.#changes.has(text));
   }
 
   clear(): void {
     this.#changes.clear();
     this.#order = [];
+    this.#unordered = [];
+  }
+
+  #sort(): void {
+    const texts = this.#unordered;
+    this.#unordered = [];
+    if (texts.length > SORTED_ANEW) this.#order = this.#order.concat(texts).sort();
+    else for (const text of texts) this.#order.splice(this.#position(text), 0, text);
   }
 
   /** Index of the first text that is not less. */
@@ -109,7 +128,8 @@ export class Overlay implements Rows {
   }
 
   #within({ from, to, isReverse }: RangeOptions): Change[] {
-    if (this.#order.length === 0) return [];
+    if (this.#changes.size === 0) return [];
+    this.#sort();
     const start = this.#position(keyText(from));
     const found = this.#order
       .slice(start, Math.max(start, this.#position(keyText(to))))
@@ -126,14 +146,20 @@ export class Scratch extends Overlay {
   /** The rows below that were asked for by key, by the text of their keys. */
   readonly seen = new Map<string, Uint8Array | undefined>();
 
-  override get(key: Uint8Array): Uint8Array | undefined {
-    const text = keyText(key);
+  override get(key: Uint8Array, text: string = keyText(key)): Uint8Array | undefined {
     const change = this.changes.get(text);
     if (change) return change.value;
-    if (this.seen.has(text)) return this.seen.get(text);
-    const value = this.below.get(key);
+    const seen = this.seen.get(text);
+    if (seen || this.seen.has(text)) return seen;
+    const value = this.below.get(key, text);
     this.seen.set(text, value);
     return value;
+  }
+
+  override add(key: Uint8Array, value: Uint8Array): void {
+    const text = keyText(key);
+    this.set({ key, value }, text);
+    if (this.changes.has(text) && !this.seen.has(text)) this.seen.set(text, undefined);
   }
 }
 

@@ -15,24 +15,25 @@
  *    told. The next operation seizes the cell and reads the log first. So two stewards that are
  *    both asked take the cell from each other: whoever opens them asks one at a time.
  */
-import { assert, errorCode, HoldfastError, LIMITS, Mutex } from '../../base/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { LocalDb } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog } from '../../log/index.ts';
 import {
   type Applied,
   appliedAfter,
-  appliedRow,
   changeBytes,
   encodeEntry,
   ENTRY_OVERHEAD_BYTES,
   NOTHING_APPLIED,
 } from './entries.ts';
 import { type Change, Overlay, type Rows, Scratch } from './overlay.ts';
+import { Applier } from './applier.ts';
 import { Batch } from './batch.ts';
 import { catchUpToEnd } from './catch-up.ts';
 import type { CellFault } from './cell-faults.ts';
 import { asUnavailable } from './machinery.ts';
+import { RowCache } from './row-cache.ts';
 import { digestOfDatabase } from './snapshot.ts';
 import { type Position, Snapshotter } from './snapshotter.ts';
 
@@ -67,45 +68,39 @@ export type Operation<Result> = (rows: Overlay) => Result;
  */
 const FLIGHTS_MAX = 4;
 
-const NO_CHANGES: ReadonlyMap<string, Change> = new Map();
-
 /** A batch on its way. */
 interface Flight {
-  /** Its position, once this entry and those before it are in the log. */
-  readonly durable: Promise<Applied>;
-  /** Resolves when its changes are in the database. */
-  readonly applied: Promise<void>;
+  /** Resolves when this entry and those before it are in the log. */
+  readonly durable: Promise<void>;
 }
 
 export class Steward implements AsyncDisposable {
   readonly #parts: CellParts;
   readonly #hooks: StewardHooks;
   readonly #rows: Overlay;
+  readonly #cache: RowCache;
+  readonly #applier: Applier;
   readonly #snapshotter: Snapshotter;
   /** Decided and not sent, oldest first. */
   #queue: Batch[] = [];
-  /** Changes in the log that the database had no room for. */
-  #backlog: ReadonlyMap<string, Change> = NO_CHANGES;
   #epoch = 0;
   /** After the last entry that was sent. */
   #sent: Applied = NOTHING_APPLIED;
   /** Number of the last entry known to be in the log. */
   #durableLsn = 0;
-  /** After the last entry whose changes are in the database. */
-  #applied: Applied = NOTHING_APPLIED;
   #isServing = false;
   /** Why it will not serve again. */
   #end: 'HF_CLOSED' | 'HF_NOT_STEWARD' | undefined;
   #takingOver: Promise<void> | undefined;
   #draining: Promise<void> | undefined;
   #arrival: PromiseWithResolvers<void> | undefined;
-  /** Held while somebody looks at all rows of the database. */
-  readonly #transacting = new Mutex();
 
   private constructor(parts: CellParts, hooks: StewardHooks) {
     this.#parts = parts;
     this.#hooks = hooks;
-    this.#rows = new Overlay(parts.db);
+    this.#cache = new RowCache(parts.db);
+    this.#rows = new Overlay(this.#cache);
+    this.#applier = new Applier(parts, (changes) => this.#onApplied(changes));
     this.#snapshotter = new Snapshotter(parts, () => (this.#isServing ? this.position : undefined));
   }
 
@@ -168,7 +163,7 @@ export class Steward implements AsyncDisposable {
   }
 
   get position(): Position {
-    return { epoch: this.#epoch, applied: this.#applied, durableLsn: this.#durableLsn };
+    return { epoch: this.#epoch, applied: this.#applier.applied, durableLsn: this.#durableLsn };
   }
 
   /** Waits for what has been asked; nothing is asked afterwards. */
@@ -190,8 +185,8 @@ export class Steward implements AsyncDisposable {
   /** Sums up the rows of the database. @throws HF_CORRUPT when the running digest is another. */
   async verify(): Promise<void> {
     const { env, db, cell } = this.#parts;
-    await this.#transacting.run(async () => {
-      const { digest } = this.#applied;
+    await this.#applier.exclusively(async () => {
+      const { digest } = this.#applier.applied;
       if ((await digestOfDatabase(db, () => env.clock.turn())) === digest) return;
       throw new HoldfastError('HF_CORRUPT', `cell ${cell}: the rows do not fit their digest`);
     });
@@ -199,20 +194,17 @@ export class Steward implements AsyncDisposable {
 
   /** Lays the changes over the rows and adds them to the entry that is being gathered. */
   #admit(changes: ReadonlyMap<string, Change>, { seen }: Scratch): Batch {
-    let bytes = 0;
-    for (const change of changes.values()) bytes += changeBytes(change);
     let batch = this.#queue.at(-1);
-    if (!batch || (bytes > 0 && batch.bytes + bytes > this.#parts.log.entryBytesTarget)) {
+    if (!batch?.hasRoom(changes, this.#parts.log.entryBytesTarget)) {
       batch = new Batch();
       this.#queue.push(batch);
     }
-    batch.bytes += bytes;
     for (const [text, change] of changes) {
-      if (!batch.olds.has(text)) {
-        batch.olds.set(text, seen.has(text) ? seen.get(text) : this.#rows.get(change.key));
+      if (!batch.changes.has(text)) {
+        batch.olds.set(text, seen.has(text) ? seen.get(text) : this.#rows.get(change.key, text));
       }
       this.#rows.set(change, text);
-      batch.changes.set(text, change);
+      batch.add(text, change);
     }
     if (changes.size > 0) this.#hooks.onDecided?.(changes);
     return batch;
@@ -223,56 +215,57 @@ export class Steward implements AsyncDisposable {
     const { clock } = this.#parts.env;
     const flights: Flight[] = [];
     try {
-      while (this.#queue.length > 0 || flights.length > 0) {
-        if (this.#queue.length > 0 && flights.length < FLIGHTS_MAX) {
+      while (this.#queue.length > 0 || flights.length > 0 || this.#applier.running) {
+        const maySend = flights.length < FLIGHTS_MAX && !this.#applier.isBehind;
+        if (this.#queue.length > 0 && maySend) {
           await clock.turn(); // whoever asks in the same turn joins the entry
           const batch = this.#queue.shift();
           if (!batch) continue;
           const flight = this.#launch(batch, flights.at(-1));
           flights.push(flight);
-          flight.applied.then(() => void flights.shift(), ignored);
+          flight.durable.then(() => void flights.shift(), ignored);
         } else {
-          await this.#landingOrArrival(flights);
+          await this.#somethingNew(flights, maySend);
         }
       }
     } catch (error) {
       this.#isServing = false;
       if (this.#hooks.staysLost) this.#end ??= 'HF_NOT_STEWARD';
-      await Promise.allSettled(flights.map(({ applied }) => applied));
+      await Promise.allSettled(flights.map(({ durable }) => durable));
+      await this.#applier.running?.catch(ignored);
       this.#drop(error);
     }
     this.#draining = undefined;
   }
 
-  /** Waits until the oldest flight is over, or until there is more to send. */
-  async #landingOrArrival(flights: readonly Flight[]): Promise<void> {
-    const oldest = flights[0];
-    assert(oldest, 'something is in flight');
-    if (flights.length === FLIGHTS_MAX) return await oldest.applied;
-    this.#arrival = Promise.withResolvers();
-    await Promise.race([oldest.applied, this.#arrival.promise]);
+  /** Waits until the oldest flight is over, the database is done, or there is more to send. */
+  async #somethingNew(flights: readonly Flight[], maySend: boolean): Promise<void> {
+    const awaited = [flights[0]?.durable, this.#applier.running];
+    if (maySend) {
+      this.#arrival = Promise.withResolvers();
+      awaited.push(this.#arrival.promise);
+    }
+    await Promise.race(awaited.filter((one) => one !== undefined));
   }
 
   /** Appends the batch behind those in flight; its callers hear once all of them are durable. */
   #launch(batch: Batch, previous: Flight | undefined): Flight {
     const sent = this.#send(batch);
-    const durable = Promise.all([sent, previous?.durable]).then(([position]) => position);
-    durable.then(
-      ({ lsn }) => {
-        this.#durableLsn = lsn;
-        for (const waiter of batch.waiters) waiter.settle();
-      },
-      (error: unknown) => {
-        const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
-        const isAcknowledged =
-          this.#hooks.fault === 'ack-on-unknown' && errorCode(error) === 'HF_UNKNOWN_OUTCOME';
-        for (const waiter of batch.waiters) {
-          if (isAcknowledged) waiter.settle();
-          else waiter.fail(waiter.hasWritten ? error : dropped);
-        }
-      },
-    );
-    return { durable, applied: this.#apply(batch, durable, previous?.applied) };
+    const durable = Promise.all([sent, previous?.durable]).then(([position]) => {
+      this.#durableLsn = position.lsn;
+      if (batch.changes.size > 0) this.#applier.add(batch.changes, position);
+      for (const waiter of batch.waiters) waiter.settle();
+    });
+    durable.catch((error: unknown) => {
+      const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
+      const isAcknowledged =
+        this.#hooks.fault === 'ack-on-unknown' && errorCode(error) === 'HF_UNKNOWN_OUTCOME';
+      for (const waiter of batch.waiters) {
+        if (isAcknowledged) waiter.settle();
+        else waiter.fail(waiter.hasWritten ? error : dropped);
+      }
+    });
+    return { durable };
   }
 
   /** @throws HF_FENCED, HF_UNKNOWN_OUTCOME, or what else kept the log from appending. */
@@ -294,41 +287,10 @@ export class Steward implements AsyncDisposable {
     return position;
   }
 
-  /** In the order of the entries. What cannot be applied is read from the log again. */
-  async #apply(
-    batch: Batch,
-    durable: Promise<Applied>,
-    previous: Promise<void> | undefined,
-  ): Promise<void> {
-    const position = await durable;
-    await previous;
-    if (batch.changes.size > 0) {
-      await this.#transacting.run(() => this.#transact(batch, position));
-    }
-    this.#snapshotter.takeWhenDue();
-  }
-
-  async #transact(batch: Batch, applied: Applied): Promise<void> {
-    const changes = new Map([...this.#backlog, ...batch.changes]);
-    const puts = [appliedRow(applied)];
-    const deletes: Uint8Array[] = [];
-    for (const { key, value } of changes.values()) {
-      if (value) puts.push({ key, value });
-      else deletes.push(key);
-    }
-    try {
-      await this.#parts.db.transact({ puts, deletes });
-    } catch (error) {
-      if (errorCode(error) !== 'HF_NO_SPACE') throw error;
-      // The log has them, and the overlay shows them: they go to the database when there is room.
-      if (this.#backlog.size === 0) this.#parts.env.log.warn('the database is full', { error });
-      this.#backlog = changes;
-      return;
-    }
-    this.#backlog = NO_CHANGES;
-    assert(applied.lsn > this.#applied.lsn, 'entries are applied in order');
-    this.#applied = applied;
+  #onApplied(changes: ReadonlyMap<string, Change>): void {
+    this.#cache.written(changes);
     this.#rows.forget(changes);
+    this.#snapshotter.takeWhenDue();
   }
 
   /** Tells the callers of what was not sent, and forgets what is not in the database. */
@@ -336,8 +298,9 @@ export class Steward implements AsyncDisposable {
     const dropped = new HoldfastError('HF_FENCED', 'dropped; try again', { cause: error });
     for (const waiter of this.#queue.flatMap(({ waiters }) => waiters)) waiter.fail(dropped);
     this.#queue = [];
-    this.#backlog = NO_CHANGES;
     this.#rows.clear();
+    this.#cache.clear();
+    this.#applier.reset(this.#applier.applied);
     this.#hooks.onDropped?.();
     this.#parts.env.log.warn('a steward lost its cell', { cell: this.#parts.cell, error });
     if (this.#end) this.#hooks.onLost?.();
@@ -363,7 +326,8 @@ export class Steward implements AsyncDisposable {
       this.#epoch = epoch;
       this.#sent = applied;
       this.#durableLsn = applied.lsn;
-      this.#applied = applied;
+      this.#cache.clear();
+      this.#applier.reset(applied);
       if (this.#end) return;
       this.#isServing = true;
       this.#snapshotter.begin();

@@ -24,6 +24,8 @@ const PAUSE_MS = 30;
 const PAUSE_MS_MAX = 500;
 /** A node that did not answer is asked again after so long, or sooner when others hear it. */
 const AVOIDANCE_MS = 3000;
+/** A node that is cut off from the log gives up so long before the deadline. */
+const CUT_SHORT_MS = 2000;
 const DISBELIEF_MS = 1000;
 
 /** Errors that say nothing about what was asked. */
@@ -121,7 +123,9 @@ export class CellClient {
         if (reply.kind === 'answer') return { value: reply.value, place };
         await this.#learn(reply, { space: question.space, place, node }, trail);
       } else await this.#pause(question.space, trail);
-      if (clock.monotonic() >= trail.endsAtMs) throw gaveUp(question, trail);
+      const isCut = this.#options.isCut();
+      const leftMs = trail.endsAtMs - clock.monotonic();
+      if (leftMs <= (isCut ? CUT_SHORT_MS : 0)) throw gaveUp(question, trail, isCut);
     }
   }
 
@@ -257,8 +261,17 @@ function understood(bytes: Uint8Array, { understand }: CellQuestion): Reply {
   }
 }
 
-function gaveUp({ space }: CellQuestion, { isInDoubt, reason }: Trail): HoldfastError {
+function gaveUp(
+  { space, isChange }: CellQuestion,
+  { isInDoubt, reason }: Trail,
+  isCut: boolean,
+): HoldfastError {
   const code = isInDoubt ? 'HF_UNKNOWN_OUTCOME' : 'HF_UNAVAILABLE';
+  if (isCut) {
+    const what = isChange ? 'nothing can be changed' : 'names cannot be read';
+    const why = 'no majority of the nodes that keep the names answers this one';
+    return new HoldfastError(code, `${what} now: ${why}`);
+  }
   return new HoldfastError(code, `nobody answers for ${space}: ${reason}`);
 }
 

@@ -131,6 +131,12 @@ export function saveInode(rows: Overlay, row: InodeRow): void {
   rows.put(keys.inodeKey(row.inode), keys.encodeInode(row));
 }
 
+/** Writes the row of a number that was just taken. @throws HF_QUOTA. */
+export function addInode(rows: Overlay, row: InodeRow): void {
+  account(rows, undefined, row);
+  rows.add(keys.inodeKey(row.inode), keys.encodeInode(row));
+}
+
 /** The row as it is but for its quota, which may be passed: its content is there already. */
 export function recharge(rows: Overlay, row: InodeRow): void {
   account(rows, findInode(rows, row.inode), row, true);

@@ -98,6 +98,12 @@ export function linksOf(rows: Rows, inode: Inode): BackLink[] {
   return rows.range(prefixRange(keys.backLinkKey(inode))).map(keys.linkOf);
 }
 
+/** The first link of an inode. */
+export function addFirstLink(rows: Overlay, at: BackLink, inode: Inode): void {
+  rows.put(keys.direntKey(at.directory, at.name), keys.encodeInodeNumber(inode));
+  rows.add(keys.backLinkKey(inode, at), EMPTY_VALUE);
+}
+
 export function addLink(rows: Overlay, at: BackLink, inode: Inode): void {
   rows.put(keys.direntKey(at.directory, at.name), keys.encodeInodeNumber(inode));
   rows.put(keys.backLinkKey(inode, at), EMPTY_VALUE);

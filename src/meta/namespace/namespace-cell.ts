@@ -43,8 +43,7 @@ export async function openNamespace(
 
 /** What operations go by now, where nobody has inodes open. Asked once for each. */
 export function circumstancesOf({ clock, random }: Env): operations.Circumstances {
-  const [high = 0, low = 0] = random.bytes(2);
-  return { nowMs: clock.now(), randomSlot: (high * 256 + low) % SLOT_COUNT };
+  return { nowMs: clock.now(), randomSlot: random.below(SLOT_COUNT) };
 }
 
 /** A namespace over whoever runs its operations; that is closed by its owner. */

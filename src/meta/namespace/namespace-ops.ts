@@ -23,6 +23,7 @@ import type { BackLink, InodeRow } from './namespace-rows.ts';
 import type { Overlay, Rows } from '../cells/overlay.ts';
 import * as extents from './extent-ops.ts';
 import {
+  addInode,
   allocateInodes,
   type Circumstances,
   findInode,
@@ -34,6 +35,7 @@ import {
   slotOfNewDirectory,
 } from './inode-ops.ts';
 import {
+  addFirstLink,
   addLink,
   changedRow,
   checkEntriesOf,
@@ -95,8 +97,8 @@ export function makeDirectory(
   const inode = allocateInodes(rows, 1, slotOfNewDirectory(rows, parent, circumstances));
   const quotaDirectory = quotaWithin(rows, above);
   const row = directoryRow(inode, { ...request, quotaDirectory }, circumstances);
-  saveInode(rows, row);
-  addLink(rows, { directory: parent, name }, inode);
+  addInode(rows, row);
+  addFirstLink(rows, { directory: parent, name }, inode);
   touchDirectory(rows, parent, circumstances, { directories: 1 });
   return { name, record: keys.recordOf(row) };
 }

@@ -6,6 +6,7 @@ import { HoldfastError } from '../../base/index.ts';
 import { givenFile, resized, timeOf } from './content-ops.ts';
 import { checkUncommitted } from './extent-ops.ts';
 import {
+  addInode,
   allocateInodes,
   type Circumstances,
   findInode,
@@ -17,6 +18,7 @@ import {
   slotOfNewDirectory,
 } from './inode-ops.ts';
 import {
+  addFirstLink,
   addLink,
   changedRow,
   checkEntriesOf,
@@ -164,11 +166,11 @@ export function makeNode(
       circumstances.nowMs,
     ),
   };
-  saveInode(rows, row);
+  saveMade(rows, row, request);
   if (type === 'symlink') rows.put(targetKey(inode), encodeSealed(target?.sealed ?? EMPTY));
   if (!place) rows.put(orphanKey(inode), EMPTY_VALUE);
   else {
-    addLink(rows, place, inode);
+    addFirstLink(rows, place, inode);
     touchDirectory(rows, place.directory, circumstances, { isOfTree: true });
   }
   return entryAt(rows, { name: place?.name ?? EMPTY, row });
@@ -207,9 +209,9 @@ export function makeDirectory(
   const parts = { ...ownershipOf(request), quotaDirectory: quotaWithin(rows, above) };
   const made = { salt, attributes, isImplicit: false, ...parts };
   const row = directoryRow(inode, made, circumstances);
-  saveInode(rows, row);
+  saveMade(rows, row, request);
   const { directory, directoryName: name } = place;
-  addLink(rows, { directory, name }, inode);
+  addFirstLink(rows, { directory, name }, inode);
   touchDirectory(rows, directory, circumstances, { directories: 1, isOfTree: true });
   return entryAt(rows, { name, row });
 }
@@ -223,6 +225,15 @@ function takeNumber(
   if (inode === undefined) return allocateInodes(rows, 1, slot);
   checkUncommitted(rows, inode);
   return inode;
+}
+
+function saveMade(
+  rows: Overlay,
+  row: InodeRow,
+  { inode }: { readonly inode?: Inode | undefined },
+): void {
+  if (inode === undefined) addInode(rows, row);
+  else saveInode(rows, row);
 }
 
 function ownershipOf({ mode, uid, gid }: Ownership): Ownership {

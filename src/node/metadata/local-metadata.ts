@@ -272,6 +272,8 @@ export class LocalMetadata implements Metadata, ServedMetadata {
       references,
       volumes: () => this.volumes(),
       namespaceOf: (volume) => this.namespaceOf(volume),
+      treeOf: (volume) => this.treeOf(volume),
+      uploadsOf: (volume) => this.#cells.get(volume)?.uploads,
     });
     return { ...repair, repair: (run) => this.#repairAll(() => repair.repair(run)) };
   }

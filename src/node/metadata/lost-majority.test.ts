@@ -82,7 +82,7 @@ describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
     lap('get again');
     expect(await keysOn('c')).toContain('folder/kept');
     lap('ls');
-    const stat = await nodes.on('c').call('tree.stat', { volume, path: 'folder/deeper' });
+    const stat = await nodes.on('c').call('tree.status', { volume, path: 'folder/deeper' });
     lap('stat');
     console.log(stat);
     const error = await put('c', 'new').catch((thrown: unknown) => thrown);

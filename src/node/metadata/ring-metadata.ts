@@ -141,9 +141,12 @@ export class RingMetadata implements Metadata {
       isHomes: false,
       rights,
       namespaceOf: (volume) => this.#namespaces.get(volume),
-      treeOf: (volume) =>
-        this.#namespaces.has(volume) ? this.hosting.tree(volume as VolumeId) : undefined,
+      treeOf: (volume) => this.#treeOf(volume),
     };
+  }
+
+  #treeOf(volume: string): Tree | undefined {
+    return this.#namespaces.has(volume) ? this.hosting.tree(volume as VolumeId) : undefined;
   }
 
   /** @throws HF_UNAVAILABLE while no majority of the ring answers, or no metadata node. */
@@ -231,7 +234,11 @@ export class RingMetadata implements Metadata {
 
   openStale(volume: VolumeId): StaleNames {
     const { hosting } = this;
-    return { namespace: hosting.staleNamespace(volume), tree: hosting.staleTree(volume) };
+    return {
+      namespace: hosting.staleNamespace(volume),
+      tree: hosting.staleTree(volume),
+      isCut: () => hosting.carrier?.isCut ?? false,
+    };
   }
 
   async #followVolumes(signal: AbortSignal): Promise<void> {
@@ -268,6 +275,9 @@ export class RingMetadata implements Metadata {
       home: () => seat?.record?.node ?? options.home(),
       volumes: () => [...this.#namespaces.keys()],
       namespaceOf: (volume) => this.#namespaces.get(volume),
+      treeOf: (volume) => this.#treeOf(volume),
+      uploadsOf: (volume) =>
+        this.#namespaces.has(volume) ? this.hosting.uploads(volume as VolumeId) : undefined,
       mendMetadata: () => parts.repair(),
     }).asRepair();
   }

@@ -70,14 +70,14 @@ export class CellRows extends Scratch {
     if (this.#detour) throw this.#detour;
   }
 
-  override get(key: Uint8Array): Uint8Array | undefined {
+  override get(key: Uint8Array, text: string = keyText(key)): Uint8Array | undefined {
     if (this.#ownerOf(slotOf(key)) === 'foreign')
-      return this.#fromForeign(() => this.#foreign.get(key));
+      return this.#fromForeign(() => this.#foreign.get(key, text));
     const { locks, fault } = this.#guard;
     if (!locks.isEmpty && fault !== 'read-through-intent') {
-      this.#waitFor(locks.againstRead(keyText(key), this.#self));
+      this.#waitFor(locks.againstRead(text, this.#self));
     }
-    return super.get(key);
+    return super.get(key, text);
   }
 
   override range(options: RangeOptions): Row[] {
