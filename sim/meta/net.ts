@@ -81,14 +81,22 @@ export class Net {
   ): Promise<Answer> {
     const { time } = this.#options;
     return new Promise((resolve, reject) => {
-      time.after(question.timeoutMs, () => reject(new HoldfastError('HF_TIMEOUT')), from.life);
+      let isAnswered = false;
+      const timeOut = (): void => reject(new HoldfastError('HF_TIMEOUT'));
+      const unless = { life: from.life, isNeedless: () => isAnswered };
+      time.afterUnless(question.timeoutMs, timeOut, unless);
       this.#send(from.index, to.index, () => {
         const arrivedAt = to.current; // a later life answers what was meant for an earlier one
         if (!arrivedAt) return;
         const { life, host } = arrivedAt;
         const answer = (deliver: () => void): void => {
           if (life.isOver) return;
-          this.#send(to.index, from.index, () => from.life.whenAwake(deliver));
+          this.#send(to.index, from.index, () => {
+            from.life.whenAwake(() => {
+              isAnswered = true;
+              deliver();
+            });
+          });
         };
         life.whenAwake(() => {
           question.ask(host).then(

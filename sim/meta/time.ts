@@ -27,6 +27,8 @@ const EVENTS_MAX = 400_000;
 interface LifeTimer extends Timer {
   readonly life: Life | undefined;
   readonly wake: () => void;
+  /** Asked when it is due: if nobody waits for it any more, it takes no turn. */
+  readonly isNeedless: (() => boolean) | undefined;
 }
 
 export class Time {
@@ -45,7 +47,16 @@ export class Time {
 
   /** @param life whose end takes the timer with it. */
   after(ms: number, wake: () => void, life?: Life): void {
-    this.#heap.push({ atMs: this.#nowMs + ms, order: this.#order++, life, wake });
+    this.#push({ atMs: this.#nowMs + ms, life, wake, isNeedless: undefined });
+  }
+
+  /** The same, for what may turn out to be needless until then. */
+  afterUnless(ms: number, wake: () => void, unless: Pick<LifeTimer, 'life' | 'isNeedless'>): void {
+    this.#push({ atMs: this.#nowMs + ms, wake, ...unless });
+  }
+
+  #push(timer: Omit<LifeTimer, 'order'>): void {
+    this.#heap.push({ ...timer, order: this.#order++ });
   }
 
   async sleep(ms: number): Promise<void> {
@@ -69,10 +80,10 @@ export class Time {
       const timer = this.#heap.pop();
       if (!timer) throw new Error('stuck: everybody waits and no timer is left');
       const { life, atMs } = timer;
-      if (life?.isOver) continue;
+      if (life?.isOver || timer.isNeedless?.()) continue;
       this.#nowMs = atMs;
       if (life && life.pausedUntilMs > atMs) {
-        this.after(life.pausedUntilMs - atMs, timer.wake, life);
+        this.#push({ ...timer, atMs: life.pausedUntilMs });
         continue;
       }
       this.#eventCount += 1;

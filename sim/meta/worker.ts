@@ -13,11 +13,13 @@ export interface BatchResult {
   readonly calls: number;
   readonly events: number;
   readonly virtualMs: number;
+  readonly cpuMs: number;
   readonly failures: readonly { readonly seed: number; readonly failure: string }[];
 }
 
-export async function runBatch({ from, count, plant }: Batch): Promise<BatchResult> {
+async function runBatch({ from, count, plant }: Batch): Promise<BatchResult> {
   const total = { seeds: count, calls: 0, events: 0, virtualMs: 0 };
+  const before = process.cpuUsage();
   const failures: { seed: number; failure: string }[] = [];
   for (let seed = from; seed < from + count; seed++) {
     const { failure, calls, events, virtualMs } = await runSeed(seed, { plant });
@@ -26,16 +28,13 @@ export async function runBatch({ from, count, plant }: Batch): Promise<BatchResu
     total.virtualMs += virtualMs;
     if (failure !== undefined) failures.push({ seed, failure });
   }
-  return { ...total, failures };
-}
-
-/** Errors are answers here, by the thousand; a replay shows where one came from. */
-export function withoutStacks(): void {
-  Error.stackTraceLimit = 0;
+  const { user, system } = process.cpuUsage(before);
+  return { ...total, cpuMs: (user + system) / 1000, failures };
 }
 
 if (process.connected) {
-  withoutStacks();
+  // Errors are answers here, by the thousand; a replay shows where one came from.
+  Error.stackTraceLimit = 0;
   process.on('message', (batch: Batch) => {
     void runBatch(batch).then((result) => process.send?.(result));
   });

@@ -174,7 +174,14 @@ describe('join', () => {
       labels: { rack: 'r2' },
       beacon: false,
     };
-    const asked = await join(['token', ...flags, '--away-grace', '1h', '--no-disks', '--no-metadata']);
+    const asked = await join([
+      'token',
+      ...flags,
+      '--away-grace',
+      '1h',
+      '--no-disks',
+      '--no-metadata',
+    ]);
     const grace = { ...config, awayGraceMs: 3_600_000, disks: false, metadata: false };
     expect(asked[0]).toEqual({ dataPath: folder, token: 'hfj1_file\n', config: grace });
     expect(asked[1]).toMatchObject({ dataPath: folder, config: grace });

@@ -55,8 +55,8 @@ const PLACE_FLAGS = {
   '--server <name>': 'the machine, where several nodes run on one (default: the node)',
   '--no-beacon': 'do not look for members on the local network',
   '--no-disks': 'do not tell the members which disks are on this machine',
-  '--no-metadata': 'carry no part of the names and manifests of the cluster, nor their key',
-  '--metadata': 'carry a part of them after all, where others want it (the default)',
+  '--no-metadata': 'carry no part of what the cluster knows of names; said to join: nor its key',
+  '--metadata': 'carry a part of it after all, where others want that (the default)',
   '--away-grace <time>': 'a node away for longer is given up: 10m, 1h (default: 10m)',
 };
 

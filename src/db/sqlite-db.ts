@@ -16,10 +16,11 @@ import { assert, errorMessage, HoldfastError } from '../base/index.ts';
 import { siblingModule, WorkerPool } from '../env/index.ts';
 import type { Changes, LocalDb, RangeOptions, Row } from './local-db.ts';
 import {
-  checkedValue,
+  checkedRow,
   openReader,
   PAGE_BYTES,
   type SqliteFile,
+  type StoredRow,
   withSqliteErrors,
 } from './sqlite-file.ts';
 import { encodeGroup } from './sqlite-group.ts';
@@ -53,12 +54,16 @@ interface Statements {
 }
 
 function prepareStatements(reader: DatabaseSync): Statements {
-  const inRange = 'SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k';
-  return {
-    get: reader.prepare('SELECT v FROM kv WHERE k = ?'),
+  // A checksum covers key and value, so they come as one array; a row of arrays is the cheapest.
+  const row = 'length(k), CAST(k || v AS BLOB)';
+  const inRange = `SELECT ${row} FROM kv WHERE k >= ? AND k < ? ORDER BY k`;
+  const statements = {
+    get: reader.prepare(`SELECT ${row} FROM kv WHERE k = ?`),
     ascend: reader.prepare(`${inRange} LIMIT ?`),
     descend: reader.prepare(`${inRange} DESC LIMIT ?`),
   };
+  for (const statement of Object.values(statements)) statement.setReturnArrays(true);
+  return statements;
 }
 
 /**
@@ -128,16 +133,13 @@ export class SqliteDb implements LocalDb {
 
   get(key: Uint8Array): Uint8Array | undefined {
     const row = this.#read(() => this.#statements.get.get(key));
-    return row && checkedValue(key, row['v'] as Uint8Array);
+    return row && checkedRow(row as unknown as StoredRow).value;
   }
 
   range({ from, to, limit = -1, isReverse = false }: RangeOptions): Row[] {
     const statement = isReverse ? this.#statements.descend : this.#statements.ascend;
-    const rows = this.#read(() => statement.all(from, to, limit)) as {
-      k: Uint8Array;
-      v: Uint8Array;
-    }[];
-    return rows.map(({ k, v }) => ({ key: k, value: checkedValue(k, v) }));
+    const rows = this.#read(() => statement.all(from, to, limit));
+    return (rows as unknown as StoredRow[]).map(checkedRow);
   }
 
   async transact(changes: Changes): Promise<void> {

@@ -13,6 +13,7 @@ import {
   toHex,
   xxh64,
 } from '../base/index.ts';
+import type { Row } from './local-db.ts';
 
 export interface SqliteFile {
   readonly path: string;
@@ -108,15 +109,18 @@ export function writeChecksum(row: Uint8Array): void {
   asBuffer(row).writeBigUInt64LE(xxh64(row.subarray(0, end)), end);
 }
 
-/** The value of a row as it was put. @throws HF_CORRUPT when key, value, checksum disagree. */
-export function checkedValue(key: Uint8Array, stored: Uint8Array): Uint8Array {
-  const end = stored.length - CHECKSUM_BYTES;
+/** How a reader asks for a row: the length of its key, and key ‖ value ‖ checksum. */
+export type StoredRow = readonly [keyBytes: number, bytes: Uint8Array];
+
+/** The row as it was put. @throws HF_CORRUPT when key, value, checksum disagree. */
+export function checkedRow([keyBytes, bytes]: StoredRow): Row {
+  const end = bytes.length - CHECKSUM_BYTES;
+  const key = bytes.subarray(0, keyBytes);
   const isRight =
-    end >= 0 &&
-    xxh64(Buffer.concat([key, stored.subarray(0, end)])) === asBuffer(stored).readBigUInt64LE(end);
+    end >= keyBytes && xxh64(bytes.subarray(0, end)) === asBuffer(bytes).readBigUInt64LE(end);
   if (!isRight) {
     const message = `a row of the database does not match its checksum (key ${toHex(key)})`;
     throw new HoldfastError('HF_CORRUPT', message);
   }
-  return stored.subarray(0, end);
+  return { key, value: bytes.subarray(keyBytes, end) };
 }

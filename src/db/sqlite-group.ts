@@ -12,10 +12,17 @@ import { CHECKSUM_BYTES, writeChecksum } from './sqlite-file.ts';
 
 const NO_VALUE = new Uint8Array(0);
 const ROOM = new Uint8Array(CHECKSUM_BYTES);
+/** Of a step besides key and value. */
+const STEP_BYTES = 9 + CHECKSUM_BYTES;
 
 /** Deletes before puts, transactions in their order. @returns an array over a buffer of its own. */
 export function encodeGroup(group: readonly Changes[]): Uint8Array<ArrayBuffer> {
-  const writer = new ByteWriter(4096);
+  let bytes = 0;
+  for (const { deletes, puts } of group) {
+    for (const key of deletes) bytes += STEP_BYTES + key.length;
+    for (const { key, value } of puts) bytes += STEP_BYTES + key.length + value.length;
+  }
+  const writer = new ByteWriter(bytes);
   const step = (kind: number, key: Uint8Array, value: Uint8Array): void => {
     writer.u8(kind).u32(key.length).u32(value.length).raw(key).raw(value).raw(ROOM);
   };

@@ -42,7 +42,7 @@ export class EtcdLog extends CellLogs<EtcdCell> {
   /** All that etcd has anything of. */
   async *cellIds(): AsyncGenerator<CellId> {
     const { calls, prefix } = this.#shared;
-    for (let last: CellId | undefined; ; ) {
+    for (let last: CellId | undefined; ;) {
       const range = cellRange(prefix, last);
       const { answers } = await calls.question([{ do: 'get', ...range, limit: 1 }]);
       const row = answers[0]?.rows[0];

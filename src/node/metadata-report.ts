@@ -29,6 +29,10 @@ export interface MetadataReport {
   readonly cells: readonly CellWhere[];
 }
 
+const UNWILLING_CARRIER =
+  'names are kept by this node alone, which was told to have none: they can move to a ring of ' +
+  'nodes only after: holdfast up --metadata';
+
 export interface MetadataReporterOptions {
   readonly clock: Clock;
   readonly heart: Pick<Heart, 'core'>;
@@ -71,7 +75,8 @@ export class MetadataReporter {
     const { others, clock } = this.#options;
     const { part, metadataNode: node } = others;
     const ring = node?.ring;
-    if (!part || !node || !ring) return [];
+    if (!part || !node) return [];
+    if (!ring) return others.isCarrier && !others.config.metadata ? [UNWILLING_CARRIER] : [];
     const { network } = part;
     const asks = ringAsks(ring, network);
     this.#candidates ??= new RingCandidates({ clock, asks, nodes: () => node.views() });

@@ -23,8 +23,7 @@ import type { MetadataNode } from './peers/metadata-node.ts';
 import { tellNode } from './peers/node-names.ts';
 import { isLeaving } from './peers/others.ts';
 import { PeerStores } from './peers/peer-stores.ts';
-import type { RingNodeView } from './ring/ring-candidates.ts';
-import { RingKeeper } from './ring/ring-keeper.ts';
+import { RingKeeper, type RingKeeperOptions } from './ring/ring-keeper.ts';
 import { FIRST_LIFE } from './ring/ring-record.ts';
 import { METADATA_TOLERANCE } from './warnings.ts';
 
@@ -160,10 +159,13 @@ export class RingCore {
   #duties({ registry, hosting, served }: RingMetadata, node: MetadataNode): readonly Duty[] {
     const { env } = this.#options;
     const warden = new Warden({ env, registry, hosting });
-    const all = () => node.viewsOf(served?.rights?.metadataMembers ?? []);
+    const members = () => served?.rights?.metadataMembers ?? [];
+    const all = () => node.viewsOf(members());
     const metadataNodes = () =>
       all().flatMap((one) => (one.isLeaving ? [] : [{ ...one, weight: 1 }]));
-    const keeper = this.#keeper(registry, node, all);
+    const isRemoved = (id: NodeId): boolean =>
+      members().length > 0 && !members().some(({ certificate }) => certificate.nodeId === id);
+    const keeper = this.#keeper(registry, node, { metadataNodes: all, isRemoved });
     return [
       async (signal) => await warden.run({ metadataNodes, graceMs: GRACE_MS, signal }),
       async (signal) => await keeper.run({ signal }),
@@ -173,13 +175,13 @@ export class RingCore {
   #keeper(
     registry: Registry,
     node: MetadataNode,
-    metadataNodes: () => readonly RingNodeView[],
+    about: Pick<RingKeeperOptions, 'metadataNodes' | 'isRemoved'>,
   ): RingKeeper {
     const { env, others } = this.#options;
     const { network } = others.needPart();
     const { ring } = node;
     if (!ring) throw new HoldfastError('HF_UNAVAILABLE', 'this node is no metadata node');
-    return new RingKeeper({ env, registry, part: ring, network, metadataNodes, graceMs: GRACE_MS });
+    return new RingKeeper({ env, registry, part: ring, network, graceMs: GRACE_MS, ...about });
   }
 
   /** For {@link MetadataMover}. */
@@ -193,7 +195,9 @@ export class RingCore {
       form: async (generation, signal) => {
         const { metadataNode: node } = others;
         if (!node) throw new HoldfastError('HF_UNAVAILABLE', 'this node is alone');
-        this.#former ??= this.#keeper(registry, node, () => node.views());
+        this.#former ??= this.#keeper(registry, node, {
+          metadataNodes: () => node.views(),
+        });
         await this.#former.form(generation, { signal });
       },
       moveToRing: async (from, { generation, signal }) => {

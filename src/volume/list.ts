@@ -5,13 +5,14 @@ import type { ObjectInfo } from './object-store.ts';
 import type { Directory } from './sealed-names.ts';
 import type { SealedTree } from './sealed-tree.ts';
 
-export interface ListContext {
+/** Where objects are looked for. */
+export interface Names {
   readonly namespace: Namespace;
   readonly tree: SealedTree;
 }
 
 /** Objects whose key begins with `prefix`, in the byte order of their keys. */
-export async function* listKeys({ tree }: ListContext, prefix: string): AsyncGenerator<ObjectInfo> {
+export async function* listKeys({ tree }: Names, prefix: string): AsyncGenerator<ObjectInfo> {
   const cut = prefix.lastIndexOf('/') + 1;
   const path = prefix.slice(0, cut);
   const directory = await tree.findDirectory(path.match(/[^/]*\//g) ?? []);
@@ -32,7 +33,7 @@ async function* walk(
 }
 
 /** Objects without a key, in the order of their ids. */
-export async function* listKeyless({ namespace, tree }: ListContext): AsyncGenerator<ObjectInfo> {
+export async function* listKeyless({ namespace, tree }: Names): AsyncGenerator<ObjectInfo> {
   let after: ObjectId | undefined;
   for (;;) {
     const page = await namespace.listObjects({ after });

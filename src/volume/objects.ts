@@ -15,13 +15,13 @@ import {
   throwIfAborted,
 } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
-import type { InodeRecord, Namespace, Release, Session, VolumeRecord } from '../meta/index.ts';
+import type { InodeRecord, Release, Session, VolumeRecord } from '../meta/index.ts';
 import { AbandonedPuts } from './abandoned-puts.ts';
 import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
 import { InodeSource } from './inode-source.ts';
 import { type KeyPath, parseKey } from './keys.ts';
-import { listKeyless, listKeys } from './list.ts';
+import { listKeyless, listKeys, type Names } from './list.ts';
 import { addMended, mendObject, NOTHING_MENDED } from './mend.ts';
 import type {
   MendReport,
@@ -57,12 +57,6 @@ export interface ObjectsOptions extends Pick<
   readonly keys: VolumeKeys;
   /** How objects are read while nobody answers for the newest names; not at all when left out. */
   readonly staleReads?: StaleReads | undefined;
-}
-
-/** Where objects are looked for. */
-interface Names {
-  readonly namespace: Namespace;
-  readonly tree: SealedTree;
 }
 
 export function openObjects(options: ObjectsOptions): ObjectStore {

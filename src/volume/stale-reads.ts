@@ -67,6 +67,8 @@ export class StaleReads {
   /** Why there is doubt, while there is. */
   #doubt: HoldfastError | undefined;
   #probe: Promise<Asked> | undefined;
+  /** When anything was answered last. */
+  #answeredAtMs = -Infinity;
   #staleAtMs = -Infinity;
 
   constructor(options: StaleReadsOptions) {
@@ -112,10 +114,7 @@ export class StaleReads {
   }
 
   /** @returns `undefined` when it is not waited for. */
-  async #ask(
-    strict: () => Promise<unknown>,
-    { isCut }: StaleNames,
-  ): Promise<Asked | undefined> {
+  async #ask(strict: () => Promise<unknown>, { isCut }: StaleNames): Promise<Asked | undefined> {
     if (this.#options.fault === 'always-stale') return undefined;
     if (!this.#doubt) {
       const asking = this.#hear(strict);
@@ -142,12 +141,17 @@ export class StaleReads {
   }
 
   async #hear(strict: () => Promise<unknown>): Promise<Asked> {
+    const { clock } = this.#options.env;
+    const beganAtMs = clock.monotonic();
     const asked = await strict().then(
       (result) => ({ result }),
       (error: unknown) => ({ error }),
     );
-    this.#doubt = isUnanswered(asked) ? (asked.error as HoldfastError) : undefined;
-    return asked;
+    if (!isUnanswered(asked)) {
+      this.#answeredAtMs = clock.monotonic();
+      this.#doubt = undefined;
+    } else if (beganAtMs >= this.#answeredAtMs) this.#doubt = asked.error as HoldfastError;
+    return asked; // one that was asked before another was answered says nothing any more
   }
 
   /** @throws what the read throws; why there is doubt when nobody has rows either. */

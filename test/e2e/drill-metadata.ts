@@ -102,7 +102,7 @@ async function keysOf(ground: Ground, name: string): Promise<string[]> {
   const onItem = ({ key }: ObjectView): void => {
     if (key !== null) keys.push(key);
   };
-  await ground.client(name).call('object.list', {}, { onItem });
+  await ground.client(name).call('object.list', { prefix: 'd' }, { onItem });
   return keys;
 }
 

@@ -89,6 +89,12 @@ async function withRing(drill: () => Promise<object>): Promise<object> {
 }
 
 async function main(): Promise<void> {
+  // Not the signal's own end: that would leave nodes and their etcds behind.
+  for (const end of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(end, () => {
+      throw new Error(`ended by ${end}`);
+    });
+  }
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {

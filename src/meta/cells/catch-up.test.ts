@@ -107,7 +107,11 @@ describe('rows are brought up to a log', () => {
     await writer.write(3);
     await writer.save();
     let times = 0;
-    async function* replaced(): AsyncGenerator<Uint8Array> {
+    async function* replaced({ parts }: Snapshot): AsyncGenerator<Uint8Array> {
+      for await (const part of parts) {
+        yield part;
+        break;
+      }
       await writer.write();
       await writer.save();
       throw new HoldfastError('HF_CORRUPT', 'a part cannot be read');
@@ -116,7 +120,7 @@ describe('rows are brought up to a log', () => {
     const loadSnapshot = async (cell: string): Promise<Snapshot | undefined> => {
       const snapshot = await log.loadSnapshot(cell);
       times += 1;
-      return snapshot && times === 1 ? { ...snapshot, parts: replaced() } : snapshot;
+      return snapshot && times === 1 ? { ...snapshot, parts: replaced(snapshot) } : snapshot;
     };
     const db = new MemoryDb();
     await catchUp({ ...writer.parts, log: logLike(log, { loadSnapshot }), db }, 3);
@@ -128,9 +132,12 @@ describe('rows are brought up to a log', () => {
     await writer.write(3);
     let times = 0;
     const log = logLike(writer.parts.log, {
-      async *read() {
+      async *read(cell, from) {
         times += 1;
-        throw new HoldfastError('HF_NOT_FOUND', 'it was trimmed');
+        for await (const entry of writer.parts.log.read(cell, from)) {
+          if (times > 0) throw new HoldfastError('HF_NOT_FOUND', 'it was trimmed');
+          yield entry;
+        }
       },
     });
     const parts = { ...writer.parts, log, db: new MemoryDb() };

@@ -53,11 +53,20 @@ export async function catchUp(source: Source, lsn: Lsn): Promise<Applied> {
   }
 }
 
-/** The same for whoever has seized the cell. @param lsn the last entry, which is final. */
-export async function catchUpToEnd(source: Source, lsn: Lsn): Promise<Applied> {
+/**
+ * The same for whoever has seized the cell.
+ * @param end what `seize` has answered.
+ * @throws HF_FENCED when another has seized it since, and appended.
+ */
+export async function catchUpToEnd(
+  source: Source,
+  { epoch, lsn }: { readonly epoch: number; readonly lsn: Lsn },
+): Promise<Applied> {
+  const { cell, log } = source;
   const applied = await catchUp(source, lsn);
   if (applied.lsn === lsn) return applied;
-  const message = `cell ${source.cell}: the log ends at ${lsn}, its snapshot at ${applied.lsn}`;
+  if (!(await log.confirm(cell, epoch))) throw new HoldfastError('HF_FENCED');
+  const message = `cell ${cell}: the log ends at ${lsn}, its snapshot at ${applied.lsn}`;
   throw new HoldfastError('HF_CORRUPT', message);
 }
 

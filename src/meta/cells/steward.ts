@@ -319,11 +319,11 @@ export class Steward implements AsyncDisposable {
   async #takeOver(): Promise<void> {
     await this.#snapshotter.stop();
     try {
-      const { epoch, lsn } = await this.#parts.log.seize(this.#parts.cell);
+      const end = await this.#parts.log.seize(this.#parts.cell);
       const isDigestUnchecked = this.#hooks.fault === 'no-digest';
-      const applied = await catchUpToEnd({ ...this.#parts, isDigestUnchecked }, lsn);
+      const applied = await catchUpToEnd({ ...this.#parts, isDigestUnchecked }, end);
       assert(this.#queue.length === 0, 'nothing is decided before the rows are known');
-      this.#epoch = epoch;
+      this.#epoch = end.epoch;
       this.#sent = applied;
       this.#durableLsn = applied.lsn;
       this.#cache.clear();
@@ -331,7 +331,7 @@ export class Steward implements AsyncDisposable {
       if (this.#end) return;
       this.#isServing = true;
       this.#snapshotter.begin();
-      this.#hooks.onServing?.(this.#rows, epoch);
+      this.#hooks.onServing?.(this.#rows, end.epoch);
     } catch (error) {
       if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
       // What waits for this has not been executed.

@@ -65,7 +65,7 @@ export class StaleExecutor implements Executor {
     const foreign = new ForeignRows();
     for (let fetches = 0; fetches < FETCHES_MAX; fetches++) {
       const found = this.#run(operation, { options, foreign });
-      if (found.wanted.length === 0) return settled(found.outcome, fetches > 0);
+      if (found.wanted.length === 0) return settled(found.outcome);
       const rows = await this.#options.fetch(found.wanted);
       for (const [index, range] of found.wanted.entries()) foreign.add(range, rows[index] ?? []);
     }
@@ -97,10 +97,10 @@ function over(rows: LocalDb, foreign: ForeignRows): CellRows {
 }
 
 /** Rows of several moments may look impossible; that says nothing of the newest ones. */
-function settled<Result>(outcome: Outcome<Result>, isOfSeveralCells: boolean): Result {
+function settled<Result>(outcome: Outcome<Result>): Result {
   if (!('error' in outcome)) return outcome.result;
   const { error } = outcome;
-  if (!isOfSeveralCells || errorCode(error) !== 'HF_CORRUPT') throw error;
-  const message = 'what several cells knew last does not fit together';
+  if (errorCode(error) !== 'HF_CORRUPT') throw error;
+  const message = 'what is known of the names does not fit together';
   throw new HoldfastError('HF_UNAVAILABLE', message, { cause: error });
 }

@@ -125,9 +125,16 @@ export function slotOfNewDirectory(
 
 // Rows, and what they weigh.
 
-/** Writes the row, new or in the place of the one before. @throws HF_QUOTA. */
-export function saveInode(rows: Overlay, row: InodeRow): void {
-  account(rows, findInode(rows, row.inode), row);
+/**
+ * Writes the row, new or in the place of the one before.
+ * @param before where that is known. @throws HF_QUOTA.
+ */
+export function saveInode(
+  rows: Overlay,
+  row: InodeRow,
+  before: InodeRow | undefined = findInode(rows, row.inode),
+): void {
+  account(rows, before, row);
   rows.put(keys.inodeKey(row.inode), keys.encodeInode(row));
 }
 

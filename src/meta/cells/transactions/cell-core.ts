@@ -127,7 +127,10 @@ export async function pause({ env }: CellCore, attempt: number): Promise<void> {
 export async function persist<Answer>(
   core: CellCore,
   ask: () => Promise<Answer>,
-  { isOver, isAnswer = isRefusal }: { isOver(): boolean; isAnswer?(code: ErrorCode): boolean },
+  {
+    isOver,
+    isAnswer = isRefusal,
+  }: { readonly isOver: () => boolean; readonly isAnswer?: (code: ErrorCode) => boolean },
 ): Promise<Answer> {
   for (let attempt = 3; ; attempt++) {
     if (core.signal.aborted || isOver()) throw new HoldfastError('HF_INTERRUPTED');
