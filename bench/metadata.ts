@@ -3,8 +3,13 @@
  * in the same run and on the same ring of three: what group commit under a fence is worth. And the
  * engine `local` beside one durable append to a file each. Skipped where no etcd is installed.
  *
- * A create is one entry of a directory and its inode. Directly: one condition and three puts of the
- * same sizes (entry, inode, the directory's inode). Every figure waits for what is durable.
+ * A create is `makeNode` of a file in one directory, as a mount does it, with a sealed name of 40
+ * bytes and 64 of sealed attributes: its entry, its inode, its back-link; the directory's inode, the
+ * slot's counter and usage once for all that share an entry of the log. Directly: one condition and
+ * three puts of the same sizes (entry, inode, the directory's inode), nothing sealed, no quota,
+ * no link the other way. Every figure waits for what is durable.
+ *
+ * Besides: processor time of the steward's thread for a create, bytes written for one, and memory.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
@@ -15,7 +20,7 @@ import { type LocalDb, SqliteDb, SqliteThread } from '../src/db/index.ts';
 import { DirectoryDevice } from '../src/device/index.ts';
 import { realEnv } from '../src/env/index.ts';
 import { EtcdConnection, EtcdLog, type FencedLog, LocalLog } from '../src/log/index.ts';
-import { openNamespace, ROOT_INODE } from '../src/meta/index.ts';
+import { type Inode, openVolumeCell, type Place, ROOT_INODE } from '../src/meta/index.ts';
 import { Quorum } from '../src/node/metadata/quorum.ts';
 import { StoreMirror } from '../src/node/metadata/store-mirror.ts';
 import type { ExtentStore } from '../src/store/index.ts';
@@ -26,8 +31,10 @@ import { formatBenchStore, openBenchStore } from './store-load.ts';
 
 const IN_FLIGHT = [1, 64, 512] as const;
 const RUN_MS = 2000;
-const ENTRY_BYTES = 60;
+const NAME_BYTES = 40;
 const INODE_BYTES = 150;
+/** Creates of a run that is long enough to see what grows. */
+const LONG_RUN = 200_000;
 
 type Create = (index: number) => Promise<unknown>;
 
@@ -46,7 +53,7 @@ async function rate(create: Create, inFlight: number): Promise<number> {
 function createDirectly(connection: EtcdConnection, prefix: string): Create {
   const inode = randomBytes(INODE_BYTES);
   return async (index) => {
-    const key = utf8(`${prefix}d/${String(index).padStart(ENTRY_BYTES - 20, '0')}`);
+    const key = utf8(`${prefix}d/${String(index).padStart(NAME_BYTES, '0')}`);
     const result = await connection.transact({
       conditions: [{ key, revision: 'created', is: 'equal', than: 0 }],
       ifMet: [
@@ -64,27 +71,65 @@ interface OpenCell extends AsyncDisposable {
   readonly create: Create;
 }
 
-/** A cell on a log, with its rows in SQLite as on a node. */
+/** A volume's cell on a log, with its rows in SQLite as on a node. */
 async function openCell(log: FencedLog, db: LocalDb): Promise<OpenCell> {
-  const env = realEnv();
-  const namespace = await openNamespace({ env, cell: 'bench', log, db });
-  const run = randomBytes(8).toString('hex');
+  const cell = await openVolumeCell({ env: realEnv(), cell: 'bench', log, db });
+  const owned = { uid: 0, gid: 0, attributes: randomBytes(64) };
+  const made = await cell.tree.makeDirectory({
+    ...owned,
+    place: placeOf(ROOT_INODE, 0),
+    mode: 0o755,
+    salt: randomBytes(16),
+  });
+  const { inode } = made.status;
   return {
     create: (index) =>
-      namespace.makeDirectory({
-        parent: ROOT_INODE,
-        name: utf8(`${run}${String(index).padStart(ENTRY_BYTES - 36, '0')}`),
-        salt: randomBytes(16),
-        attributes: randomBytes(64),
-        isImplicit: false,
-      }),
-    [Symbol.asyncDispose]: () => namespace[Symbol.asyncDispose](),
+      cell.tree.makeNode({ ...owned, place: placeOf(inode, index), type: 'file', mode: 0o644 }),
+    [Symbol.asyncDispose]: () => cell[Symbol.asyncDispose](),
   };
 }
 
-async function bytesWritten(): Promise<number> {
-  const text = await readFile('/proc/self/io', 'utf8').catch(() => '');
-  return Number(/^write_bytes: (\d+)/m.exec(text)?.[1] ?? Number.NaN);
+/** Names as long as sealed ones, in no order. */
+function placeOf(directory: Inode, index: number): Place {
+  const name = Buffer.alloc(NAME_BYTES, 'f');
+  name.writeUInt32BE(Math.imul(index, 0x9e3779b1) >>> 0);
+  name.writeDoubleBE(index, 4);
+  const directoryName = Buffer.from(name);
+  directoryName[NAME_BYTES - 1] = 0;
+  return { directory, name, directoryName };
+}
+
+/** By these processes, to disks. */
+async function bytesWritten(pids: readonly (number | 'self')[]): Promise<number> {
+  return await sumOf(pids, 'io', /^write_bytes: (\d+)/m);
+}
+
+async function residentBytes(pids: readonly (number | 'self')[]): Promise<number> {
+  return 1024 * (await sumOf(pids, 'status', /^VmRSS:\s+(\d+)/m));
+}
+
+/** Of what Linux tells of each; not a number elsewhere. */
+async function sumOf(
+  pids: readonly (number | 'self')[],
+  file: string,
+  field: RegExp,
+): Promise<number> {
+  const texts = pids.map((pid) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => ''));
+  const figures = (await Promise.all(texts)).map((text) => Number(field.exec(text)?.[1]));
+  return figures.reduce((sum, one) => sum + one, 0);
+}
+
+/** So many creates, 512 in flight. @returns processor time of this thread for each, in µs. */
+async function createMany(create: Create, count: number): Promise<number> {
+  const lanes = Array.from({ length: 512 }, (_, lane) => lane);
+  const before = process.threadCpuUsage();
+  await Promise.all(
+    lanes.map(async (lane) => {
+      for (let i = lane; i < count; i += lanes.length) await create(i);
+    }),
+  );
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) / count;
 }
 
 async function overEtcd(folder: string, thread: SqliteThread): Promise<BenchRow[]> {
@@ -124,7 +169,30 @@ async function overEtcd(folder: string, thread: SqliteThread): Promise<BenchRow[
       }),
     );
   }
-  return rows;
+  return [...rows, ...(await longRun(shifted(cell.create, 1000), bed))];
+}
+
+/** What a create costs the steward, the ring and its disks. */
+async function longRun(create: Create, bed: EtcdBed): Promise<BenchRow[]> {
+  const pids = bed.members.map(({ machine }) => machine.child?.pid ?? 0);
+  const written = { ring: await bytesWritten(pids), own: await bytesWritten(['self']) };
+  const resident = await residentBytes(['self']);
+  const name = (what: string): string => `${what}, ring of three, 512 in flight`;
+  const microseconds = await createMany(create, LONG_RUN);
+  const ring = (await bytesWritten(pids)) - written.ring;
+  const own = (await bytesWritten(['self'])) - written.own;
+  const perFile = ((await residentBytes(['self'])) - resident) / LONG_RUN;
+  return [
+    { name: name("steward's thread a create"), value: microseconds, unit: 'µs' },
+    { name: name('written a create, all members'), value: ring / LONG_RUN, unit: 'B' },
+    { name: name("written a create, steward's rows"), value: own / LONG_RUN, unit: 'B' },
+    { name: 'steward grows by, a million files', value: perFile, unit: 'MB' },
+    {
+      name: 'resident, one etcd, at the end',
+      value: (await residentBytes(pids)) / pids.length / 1e6,
+      unit: 'MB',
+    },
+  ];
 }
 
 /** Numbers of its own for each turn. */
@@ -162,17 +230,13 @@ async function overLocal(folder: string, thread: SqliteThread): Promise<BenchRow
     }),
     rateRow({ name: 'creates, local, 64 in flight', value: many.ours, unit: '1/s' }),
   ];
-  const before = await bytesWritten();
-  const count = 20_000;
-  await Promise.all(
-    Array.from({ length: 64 }, (_, lane) => lane).map(async (lane) => {
-      for (let i = lane; i < count; i += 64) await cell.create(5e9 + i);
-    }),
-  );
   await file.close();
+  const before = await bytesWritten(['self']);
+  const count = 20_000;
+  await createMany(shifted(cell.create, 1000), count);
   rows.push({
-    name: 'bytes written a create, local, 64 in flight',
-    value: ((await bytesWritten()) - before) / count,
+    name: 'written a create, local, three stores, 512 in flight',
+    value: ((await bytesWritten(['self'])) - before) / count,
     unit: 'B',
   });
   return rows;

@@ -114,6 +114,16 @@ export class ByteWriter {
   finish(): Uint8Array {
     return new Uint8Array(this.#buffer.subarray(0, this.#offset));
   }
+
+  /**
+   * The same in memory that small arrays share, for a quarter of the time: not to be transferred,
+   * and each keeps 8 KiB from being freed.
+   */
+  finishPooled(): Uint8Array {
+    const bytes = Buffer.allocUnsafe(this.#offset);
+    this.#buffer.copy(bytes, 0, 0, this.#offset);
+    return bytes;
+  }
 }
 
 /** Reads what {@link ByteWriter} wrote. Arrays it returns are views of the input. */

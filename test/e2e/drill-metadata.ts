@@ -23,6 +23,8 @@ const MEMBERS_OF_CELL = 3;
 const REFUSAL_MS_MAX = 15_000;
 /** An etcd that has nobody to lead it any more takes a moment to say so. */
 const LOST_MS = 5000;
+const TRIES = 5;
+const AGAIN_MS = 2000;
 
 export interface MetadataPlan {
   readonly nodeCount: number;
@@ -62,8 +64,20 @@ async function putInDirectories(
   const { running } = ground;
   return await mapBounded(drafts, AT_ONCE, async (draft, number) => {
     const client = ground.client(running[number % running.length]!);
-    return await putByClient(client, draft);
+    return await patiently(() => putByClient(client, draft));
   });
+}
+
+/** Twelve nodes on a few cores miss each other's pings now and then, and take cells over. */
+async function patiently(put: () => Promise<Book>): Promise<Book> {
+  for (let left = TRIES; ; left -= 1) {
+    try {
+      return await put();
+    } catch (error) {
+      if (errorCode(error) !== 'HF_UNAVAILABLE' || left === 1) throw error;
+      await sleep(AGAIN_MS);
+    }
+  }
 }
 
 /** Every object is listed and comes back byte for byte, through some node. */

@@ -9,7 +9,17 @@
  * *Digest*: the sum, modulo 2^64, of the digests of a copy's rows. Whoever applies keeps its own
  * sum, and an entry carries the steward's before it: rows that went wrong are found out.
  */
-import { assert, ByteReader, ByteWriter, HoldfastError, xxh64 } from '../../base/index.ts';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import {
+  assert,
+  ByteReader,
+  ByteWriter,
+  errorMessage,
+  HoldfastError,
+  KiB,
+  LIMITS,
+  xxh64,
+} from '../../base/index.ts';
 import type { Row } from '../../db/index.ts';
 import { type LogEntry, type Lsn, storedEntryBytes } from '../../log/index.ts';
 import type { Change } from './overlay.ts';
@@ -18,6 +28,10 @@ import { APPLIED_KEY, copyOf } from './rows.ts';
 /** Of entries and applied rows; the first version had no digests. */
 const VERSION = 2;
 const PART_VERSION = 1;
+/** Of an entry whose changes are deflated. */
+const DEFLATED_VERSION = 3;
+/** Changes of fewer bytes are left as they are: it would cost more than it saves. */
+const DEFLATED_BYTES_MIN = 2 * KiB;
 
 /** Bytes of an entry besides its rows. */
 export const ENTRY_OVERHEAD_BYTES = 64;
@@ -63,17 +77,21 @@ export function decodeApplied(bytes: Uint8Array): StoredApplied {
 
 /** The entry that follows `previous`. */
 export function encodeEntry(previous: Applied, changes: Iterable<Change>): Uint8Array {
-  const writer = new ByteWriter(4096)
-    .u8(VERSION)
+  const body = new ByteWriter(4096);
+  for (const { key, value } of changes) {
+    body.u8(value ? 1 : 2).bytes(key);
+    if (value) body.bytes(value);
+  }
+  const plain = body.u8(0).finish();
+  const isDeflated = plain.length >= DEFLATED_BYTES_MIN;
+  return new ByteWriter(ENTRY_OVERHEAD_BYTES + plain.length)
+    .u8(isDeflated ? DEFLATED_VERSION : VERSION)
     .u64(previous.lsn + 1)
     .bigU64(previous.chainHash)
     .u64(previous.logBytes)
-    .bigU64(previous.digest);
-  for (const { key, value } of changes) {
-    writer.u8(value ? 1 : 2).bytes(key);
-    if (value) writer.bytes(value);
-  }
-  return writer.u8(0).finish();
+    .bigU64(previous.digest)
+    .raw(isDeflated ? deflateRawSync(plain, { level: 1 }) : plain)
+    .finish();
 }
 
 export interface DecodedEntry {
@@ -84,7 +102,8 @@ export interface DecodedEntry {
 
 /** @throws HF_CORRUPT. */
 export function decodeEntry(entry: Pick<LogEntry, 'lsn' | 'bytes'>): DecodedEntry {
-  const { reader, version } = openReader(entry.bytes, `log entry ${entry.lsn}`, VERSION);
+  const what = `log entry ${entry.lsn}`;
+  const { reader, version } = openReader(entry.bytes, what, DEFLATED_VERSION);
   const lsn = reader.u64();
   if (lsn !== entry.lsn) throw reader.corrupt(`it says that it is entry ${lsn}`);
   const previous = {
@@ -93,6 +112,11 @@ export function decodeEntry(entry: Pick<LogEntry, 'lsn' | 'bytes'>): DecodedEntr
     logBytes: reader.u64(),
     digest: version === 1 ? undefined : reader.bigU64(),
   };
+  if (version !== DEFLATED_VERSION) return { previous, changes: changesIn(reader) };
+  return { previous, changes: changesIn(new ByteReader(inflated(reader), what)) };
+}
+
+function changesIn(reader: ByteReader): Change[] {
   const changes: Change[] = [];
   for (let kind = reader.u8(); kind !== 0; kind = reader.u8()) {
     if (kind > 2) throw reader.corrupt(`there is no change of kind ${kind}`);
@@ -100,7 +124,17 @@ export function decodeEntry(entry: Pick<LogEntry, 'lsn' | 'bytes'>): DecodedEntr
     changes.push({ key, value: kind === 1 ? copyOf(reader.bytes()) : undefined });
   }
   reader.end();
-  return { previous, changes };
+  return changes;
+}
+
+/** What is left of the reader's input, as it was. @throws HF_CORRUPT. */
+function inflated(reader: ByteReader): Uint8Array {
+  try {
+    const options = { maxOutputLength: LIMITS.logEntryBytesMax };
+    return inflateRawSync(reader.raw(reader.left), options);
+  } catch (cause) {
+    throw reader.corrupt(`its changes cannot be inflated (${errorMessage(cause)})`);
+  }
 }
 
 /** What is applied once the entry with these bytes is, which has changed the digest by `delta`. */

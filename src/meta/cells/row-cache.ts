@@ -9,7 +9,7 @@ import type { RangeOptions, Row } from '../../db/index.ts';
 import { type Change, keyText, type Rows } from './overlay.ts';
 
 const GENERATION_ROWS_MAX = 2048;
-/** Of a value; larger ones are read again. */
+/** Of a value; larger ones are read again. What is pooled may keep eight times as much. */
 const VALUE_BYTES_MAX = 1024;
 
 export class RowCache implements Rows {

@@ -94,7 +94,7 @@ export function* rowsOfTag(
 
 /** The least key of a slot, or the end of the one before it. */
 export function slotStart(slot: number): Uint8Array {
-  return new ByteWriter(2).u16be(slot).finish();
+  return new ByteWriter(2).u16be(slot).finishPooled();
 }
 
 export function slotOfKey(key: Uint8Array): number {
@@ -121,7 +121,7 @@ export function valueReader(bytes: Uint8Array, what: string): ByteReader {
 
 /** A value of one whole number: a counter, an epoch. */
 export function encodeNumber(value: number): Uint8Array {
-  return valueWriter(9).u64(value).finish();
+  return valueWriter(9).u64(value).finishPooled();
 }
 
 export function decodeNumber(bytes: Uint8Array | undefined, what: string): number {

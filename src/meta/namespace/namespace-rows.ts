@@ -170,7 +170,7 @@ export function encodeInode(row: InodeRow): Uint8Array {
   if (addressKey) writer.raw(addressKey);
   if (moreSchemes.length > 0) writer.u8(moreSchemes.length);
   for (const number of moreSchemes) writer.u16(number);
-  return (posix ? writePosix(writer, posix) : writer).finish();
+  return (posix ? writePosix(writer, posix) : writer).finishPooled();
 }
 
 /** @throws HF_CORRUPT. */
@@ -227,7 +227,7 @@ export function recordOf(row: InodeRow): InodeRecord {
 
 /** A value that names an inode: 'D' and 'J' rows. */
 export function encodeInodeNumber(inode: Inode): Uint8Array {
-  return valueWriter(9).bigU64(inode).finish();
+  return valueWriter(9).bigU64(inode).finishPooled();
 }
 
 export function decodeInodeNumber(bytes: Uint8Array, what: string): Inode {
@@ -247,13 +247,13 @@ export function encodeExtent(extent: Extent): Uint8Array {
     .u16(extent.schemeNumber)
     .raw(extent.stripe)
     .bytes(extent.wrappedKey);
-  if (isPlain) return writer.finish();
+  if (isPlain) return writer.finishPooled();
   const { offset, lengthBytes } = whole ?? { offset: 0, lengthBytes: 0 };
   return writer
     .bigU64(holder ?? 0n)
     .u64(offset)
     .u64(lengthBytes)
-    .finish();
+    .finishPooled();
 }
 
 export function decodeExtent({ key, value }: Row): Extent {
@@ -293,7 +293,7 @@ function extentTreePart(reader: ByteReader): Pick<Extent, 'holder' | 'whole'> {
 /** The 'L' row. */
 export function encodeRetention({ retentionMs }: Retention): Uint8Array {
   const writer = valueWriter(10).u8(retentionMs === undefined ? 0 : 1);
-  return (retentionMs === undefined ? writer : writer.u64(retentionMs)).finish();
+  return (retentionMs === undefined ? writer : writer.u64(retentionMs)).finishPooled();
 }
 
 /** @throws HF_CORRUPT. */
@@ -324,7 +324,7 @@ export function encodeBackLink({ directory, name }: BackLink): Uint8Array {
   return valueWriter(16 + name.length)
     .bigU64(directory)
     .bytes(name)
-    .finish();
+    .finishPooled();
 }
 
 export function decodeBackLink(bytes: Uint8Array): BackLink {
@@ -344,7 +344,7 @@ export interface Usage {
 
 export function encodeUsage({ objectCount, contentBytes, inodeCount }: Usage): Uint8Array {
   const writer = new ByteWriter(25).u8(VERSION.posix);
-  return writer.u64(objectCount).u64(contentBytes).u64(inodeCount).finish();
+  return writer.u64(objectCount).u64(contentBytes).u64(inodeCount).finishPooled();
 }
 
 /** Version 1 had no count of inodes. */

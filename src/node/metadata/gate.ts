@@ -8,6 +8,10 @@ export class Gate {
   readonly #underWay = new UnderWay();
   #closed: Promise<void> | undefined;
 
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** Asks once the gate is open. */
   async pass<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     while (this.#closed) await this.#closed;

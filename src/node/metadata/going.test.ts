@@ -1,7 +1,7 @@
 /**
- * Aim: of a cluster with a ring any node can go, the first one too: by `leave`, which gives its part
- * of the metadata to others before, or dead, by `node remove`; `status` says on the way what is so.
- * Method: whole nodes in this process with the etcd that is installed, while objects are put.
+ * Aim: of a cluster with a ring any node can go, the first one too: by `leave`, which gives its
+ * part of the metadata to others before, or dead, by `node remove`; `status` says what is so.
+ * Method: whole nodes in this process with the etcd that is installed.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';

@@ -5,8 +5,11 @@
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { RemoteBed } from '../../../test/suites/remote-bed.ts';
-import { errorCode } from '../../base/index.ts';
+import { errorCode, HoldfastError } from '../../base/index.ts';
 import { HOME, HomeLink } from './home-link.ts';
+
+/** How long the metadata is on its way in these tests. */
+const MOVE_MS = 9000;
 
 let bed: RemoteBed;
 let link: HomeLink;
@@ -16,6 +19,11 @@ beforeEach(async () => {
     server.handle<unknown>('late', {}, async (ms) => {
       await clock.sleep(ms as number);
       return 'answer';
+    });
+    const movedAtMs = clock.monotonic() + MOVE_MS;
+    server.handle('moving', {}, () => {
+      if (clock.monotonic() >= movedAtMs) return 'there';
+      throw new HoldfastError('HF_MOVED');
     });
   });
   link = new HomeLink(bed.asker, { clock: bed.env.clock, home: () => bed.server.self });
@@ -50,4 +58,12 @@ it('waits for one that answers others meanwhile, as long as the caller would', a
   expect((await never)[0]).toBe('HF_UNAVAILABLE');
   expect((await never)[1]).toBeGreaterThanOrEqual(10_000);
   expect(link.links()).toHaveLength(1);
+});
+
+it('asks again while the metadata moves', async () => {
+  const { clock } = bed.env;
+  const startMs = clock.monotonic();
+  const options = { deadlineMs: 2000 };
+  expect(await link.call(HOME, 'moving', null, options)).toBe('there');
+  expect(clock.monotonic() - startMs).toBeLessThan(MOVE_MS + 1000);
 });

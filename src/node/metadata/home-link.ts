@@ -14,6 +14,9 @@ export const HOME = 'home' as NodeId;
 /** How long it may say nothing, at first and in doubt: two tries stay below five seconds. */
 const SILENCE_MS = 3500;
 const DOUBT_MS = 1000;
+/** How long a move of the metadata may keep askers waiting, and between two questions. */
+const MOVE_MS = 60_000;
+const AGAIN_MS = 200;
 
 const SILENCES: readonly (string | undefined)[] = ['HF_TIMEOUT', 'HF_UNAVAILABLE', 'HF_CLOSED'];
 
@@ -68,7 +71,24 @@ export class HomeLink implements Ways {
     return links.map((link) => ({ ...link, node: HOME }));
   }
 
+  /** While the metadata moves, the home has everybody ask again. */
   async #ask<Result>(
+    options: CallOptions,
+    ask: (home: NodeId, options: CallOptions) => Promise<Result>,
+  ): Promise<Result> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonic() + MOVE_MS;
+    for (;;) {
+      try {
+        return await this.#askOnce(options, ask);
+      } catch (error) {
+        if (errorCode(error) !== 'HF_MOVED' || clock.monotonic() > endMs) throw error;
+      }
+      await clock.sleep(AGAIN_MS, options.signal ? { signal: options.signal } : {});
+    }
+  }
+
+  async #askOnce<Result>(
     options: CallOptions,
     ask: (home: NodeId, options: CallOptions) => Promise<Result>,
   ): Promise<Result> {

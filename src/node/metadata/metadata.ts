@@ -70,6 +70,8 @@ export interface ServedMetadata {
   readonly tolerance: number;
   /** Whether only the home may answer: its log is the only one. */
   readonly isHomes: boolean;
+  /** Whether it is on its way elsewhere: who asks is told to ask again (HF_MOVED). */
+  readonly isMoving?: (() => boolean) | undefined;
   /** What others may ask, when that is known already; else it is found out. */
   readonly rights?: Rights | undefined;
   /** Keeps up with what is made, until `signal` is aborted. */

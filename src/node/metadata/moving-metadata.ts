@@ -70,6 +70,7 @@ export class MovingMetadata implements Metadata {
       references,
       tolerance: served.tolerance,
       isHomes: served.isHomes,
+      isMoving: () => this.#gate.isClosed,
       rights: served.rights,
       namespaceOf: (volume) => {
         const found = this.#now.served?.namespaceOf(volume);

@@ -1,8 +1,8 @@
 /**
  * Aim: when two of the three nodes of a ring are lost for good, with all that they had, the third
  * makes a ring again; names are there, puts go on without a restart and after one, and the lost are
- * removed. What its rows knew and the ring lost keeps nothing from going on. Method: whole nodes in this process
- * with the etcd that is installed; the folders of two are removed while objects are put.
+ * removed. What its rows knew and the ring lost keeps nothing from going on. Method: whole nodes in
+ * this process with the etcd that is installed; the folders of two are removed.
  */
 import fs from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';

@@ -1,7 +1,7 @@
 /**
  * Aim: a node that was told to carry no metadata does not get the key for it, also after a restart,
- * until it is told otherwise; one that has all of it says that it stays. Method: whole nodes in this
- * process, over a transport in memory.
+ * until it is told otherwise; one that has all of it says that it stays. Method: whole nodes in
+ * this process, over a transport in memory.
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';

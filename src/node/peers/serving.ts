@@ -183,7 +183,11 @@ export class Serving {
 
   /** @throws HF_UNAVAILABLE. */
   #need(): MetadataParts {
-    if (this.#answering) return this.#answering;
+    const answering = this.#answering;
+    if (answering?.metadata.isMoving?.()) {
+      throw new HoldfastError('HF_MOVED', 'the metadata moves just now; ask again');
+    }
+    if (answering) return answering;
     throw new HoldfastError('HF_UNAVAILABLE', 'this node does not serve the metadata now');
   }
 }

@@ -59,7 +59,7 @@ export interface RingKeeperOptions {
   readonly part: RingPart;
   readonly network: Pick<Network, 'call'>;
   readonly metadataNodes: () => readonly RingNodeView[];
-  /** Whether a node was taken out of the cluster, or its role was: its seat is given away at once. */
+  /** Whether a node is no metadata node any more: its seat is given away at once. */
   readonly isRemoved?: ((node: NodeId) => boolean) | undefined;
   /** After this a member that does not answer is replaced. */
   readonly graceMs: number;
