@@ -4,9 +4,9 @@
  * engine `local` beside one durable append to a file each. Skipped where no etcd is installed.
  *
  * A create is `makeNode` of a file in one directory, as a mount does it, with a sealed name of 40
- * bytes and 64 of sealed attributes: its entry, its inode, its back-link; the directory's inode, the
- * slot's counter and usage once for all that share an entry of the log. Directly: one condition and
- * three puts of the same sizes (entry, inode, the directory's inode), nothing sealed, no quota,
+ * bytes and 64 of sealed attributes: its entry, its inode, its back-link; the directory's inode,
+ * the slot's counter and usage once for all that share an entry of the log. Directly: one condition
+ * and three puts of the same sizes (entry, inode, the directory's inode), nothing sealed, no quota,
  * no link the other way. Every figure waits for what is durable.
  *
  * Besides: processor time of the steward's thread for a create, bytes written for one, and memory.
@@ -21,8 +21,7 @@ import { DirectoryDevice } from '../src/device/index.ts';
 import { realEnv } from '../src/env/index.ts';
 import { EtcdConnection, EtcdLog, type FencedLog, LocalLog } from '../src/log/index.ts';
 import { type Inode, openVolumeCell, type Place, ROOT_INODE } from '../src/meta/index.ts';
-import { Quorum } from '../src/node/metadata/quorum.ts';
-import { StoreMirror } from '../src/node/metadata/store-mirror.ts';
+import { Quorum, StoreMirror } from '../src/node/index.ts';
 import type { ExtentStore } from '../src/store/index.ts';
 import { EtcdBed, findEtcd } from '../test/suites/etcd-bed.ts';
 import { MemoryMirror } from '../test/suites/memory-mirror.ts';
@@ -32,6 +31,7 @@ import { formatBenchStore, openBenchStore } from './store-load.ts';
 const IN_FLIGHT = [1, 64, 512] as const;
 const RUN_MS = 2000;
 const NAME_BYTES = 40;
+const ATTRIBUTE_BYTES = 64;
 const INODE_BYTES = 150;
 /** Creates of a run that is long enough to see what grows. */
 const LONG_RUN = 200_000;
@@ -74,28 +74,26 @@ interface OpenCell extends AsyncDisposable {
 /** A volume's cell on a log, with its rows in SQLite as on a node. */
 async function openCell(log: FencedLog, db: LocalDb): Promise<OpenCell> {
   const cell = await openVolumeCell({ env: realEnv(), cell: 'bench', log, db });
-  const owned = { uid: 0, gid: 0, attributes: randomBytes(64) };
+  const owned = () => ({ uid: 0, gid: 0, attributes: randomBytes(ATTRIBUTE_BYTES) });
   const made = await cell.tree.makeDirectory({
-    ...owned,
-    place: placeOf(ROOT_INODE, 0),
+    ...owned(),
+    place: placeIn(ROOT_INODE),
     mode: 0o755,
     salt: randomBytes(16),
   });
   const { inode } = made.status;
   return {
-    create: (index) =>
-      cell.tree.makeNode({ ...owned, place: placeOf(inode, index), type: 'file', mode: 0o644 }),
+    create: () =>
+      cell.tree.makeNode({ ...owned(), place: placeIn(inode), type: 'file', mode: 0o644 }),
     [Symbol.asyncDispose]: () => cell[Symbol.asyncDispose](),
   };
 }
 
-/** Names as long as sealed ones, in no order. */
-function placeOf(directory: Inode, index: number): Place {
-  const name = Buffer.alloc(NAME_BYTES, 'f');
-  name.writeUInt32BE(Math.imul(index, 0x9e3779b1) >>> 0);
-  name.writeDoubleBE(index, 4);
+/** Another name each time, random as sealed ones are. */
+function placeIn(directory: Inode): Place {
+  const name = randomBytes(NAME_BYTES);
   const directoryName = Buffer.from(name);
-  directoryName[NAME_BYTES - 1] = 0;
+  directoryName[0] = directoryName[0]! ^ 1;
   return { directory, name, directoryName };
 }
 
@@ -156,7 +154,7 @@ async function overEtcd(folder: string, thread: SqliteThread): Promise<BenchRow[
   let turn = 0;
   for (const inFlight of IN_FLIGHT) {
     const figures = await interleave({
-      ours: () => rate(shifted(cell.create, (turn += 1)), inFlight),
+      ours: () => rate(cell.create, inFlight),
       direct: () => rate(createDirectly(connectionDirect, `direct/${(turn += 1)}/`), inFlight),
     });
     rows.push(
@@ -169,7 +167,7 @@ async function overEtcd(folder: string, thread: SqliteThread): Promise<BenchRow[
       }),
     );
   }
-  return [...rows, ...(await longRun(shifted(cell.create, 1000), bed))];
+  return [...rows, ...(await longRun(cell.create, bed))];
 }
 
 /** What a create costs the steward, the ring and its disks. */
@@ -195,11 +193,6 @@ async function longRun(create: Create, bed: EtcdBed): Promise<BenchRow[]> {
   ];
 }
 
-/** Numbers of its own for each turn. */
-function shifted(create: Create, turn: number): Create {
-  return (index) => create(turn * 1e7 + index);
-}
-
 async function overLocal(folder: string, thread: SqliteThread): Promise<BenchRow[]> {
   const env = realEnv();
   const metadataKey = new Uint8Array(32).fill(1);
@@ -214,12 +207,11 @@ async function overLocal(folder: string, thread: SqliteThread): Promise<BenchRow
     await file.write(record);
     await file.datasync();
   };
-  let turn = 100;
   const one = await interleave({
-    ours: () => rate(shifted(cell.create, (turn += 1)), 1),
+    ours: () => rate(cell.create, 1),
     append: () => rate(append, 1),
   });
-  const many = await interleave({ ours: () => rate(shifted(cell.create, (turn += 1)), 64) });
+  const many = await interleave({ ours: () => rate(cell.create, 64) });
   const rows = [
     rateRow({
       name: 'creates, local, 1 in flight',
@@ -233,7 +225,7 @@ async function overLocal(folder: string, thread: SqliteThread): Promise<BenchRow
   await file.close();
   const before = await bytesWritten(['self']);
   const count = 20_000;
-  await createMany(shifted(cell.create, 1000), count);
+  await createMany(cell.create, count);
   rows.push({
     name: 'written a create, local, three stores, 512 in flight',
     value: ((await bytesWritten(['self'])) - before) / count,
@@ -265,7 +257,11 @@ export const bench: Bench = async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'holdfast-bench-'));
   await using thread = new SqliteThread();
   try {
-    const entryCap = { name: 'entries are filled up to', value: 16, unit: 'KiB' };
+    const entryCap = {
+      name: 'etcd: entries of one change, deflated, up to',
+      value: 16,
+      unit: 'KiB',
+    };
     return [entryCap, ...(await overEtcd(folder, thread)), ...(await overLocal(folder, thread))];
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -83,7 +83,7 @@ describe('a call', () => {
     for (const answer of doubts) expect(await codeFrom(member(answer))).toBe('HF_UNKNOWN_OUTCOME');
   });
 
-  it('is in doubt: nonsense, an answer without end, a connection that is being closed', async () => {
+  it('is in doubt: nonsense, an answer without end, a connection that closes', async () => {
     const nonsense = Buffer.from([0, 0, 0, 0, 2, 0x1a, 9]);
     const compressed = Buffer.from(YES);
     compressed[0] = 1;

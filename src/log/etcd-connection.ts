@@ -102,7 +102,9 @@ export class EtcdConnection implements EtcdKv {
   }
 }
 
-/** @throws HF_UNKNOWN_OUTCOME when it is nonsense: what was asked may have been done all the same. */
+/**
+ * @throws HF_UNKNOWN_OUTCOME when it is nonsense: what was asked may have been done all the same.
+ */
 function understood(answer: Uint8Array, transaction: EtcdTransaction): EtcdResult {
   try {
     return decodeResult(answer, transaction);

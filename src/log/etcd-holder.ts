@@ -17,9 +17,9 @@ import { NO_RECORD, type RecordHash, type RecordSealing } from './local-record.t
 
 /**
  * Bytes of the entries of one change, unless a single entry is larger. etcd keeps some 5000 changes
- * in memory: measured under steady load, 440 MB resident at 32 KiB, 640 at 64 KiB, 2.3 GB at 1 MiB.
+ * in memory, so it grows with them (measured: bench/README.md, Metadata).
  */
-const GROUP_BYTES_MAX = 40 * KiB;
+const GROUP_BYTES_MAX = 16 * KiB;
 /** etcd refuses transactions of more than 128 operations. */
 const GROUP_ENTRIES_MAX = 100;
 

@@ -127,7 +127,7 @@ describe('a ring that was restored', () => {
     expect((await process().registry.get('k'))!.version).toBe(version);
   });
 
-  it('is moved elsewhere with versions that go on, and a maker of before makes nothing', async () => {
+  it('is moved with versions that go on, and a maker of before makes nothing', async () => {
     const { etcd, process, place, restore } = bed();
     const { registry } = process();
     await registry.compareAndSet('k', 0, utf8('v'));

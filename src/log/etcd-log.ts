@@ -19,8 +19,8 @@ export interface EtcdLogOptions extends EtcdPlace {
   readonly sealing?: RecordSealing;
 }
 
-/** Of entries, see GROUP_BYTES_MAX in etcd-holder.ts: two of them and their frames still fit it. */
-const ENTRY_BYTES_TARGET = 16 * KiB;
+/** Deflated, a full one is about GROUP_BYTES_MAX (etcd-holder.ts), some 120 creates of files. */
+const ENTRY_BYTES_TARGET = 40 * KiB;
 
 export function sharedOf(options: EtcdLogOptions, calls: GenerationCalls): EtcdLogShared {
   const { prefix, metadataKey, generation, env, parts, sealing } = options;

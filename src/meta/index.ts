@@ -36,7 +36,9 @@ export {
   type SessionRecord,
   type SessionState,
 } from './handles/handles.ts';
-export { type CellPlace, encodeMap, mapKey, type SpaceMap } from './hosting/cell-map.ts';
+export { type CellPlace, encodeMap, loneCell, mapKey, type SpaceMap } from './hosting/cell-map.ts';
+export { CellMaps } from './hosting/cell-maps.ts';
+export { decodeNumber, encodeNumber, rowKey, SLOT_COUNT } from './cells/rows.ts';
 export type { CellStanding, CellWhere } from './hosting/cell-where.ts';
 export { REFERENCES_SPACE, spaceOfVolume, volumeOfSpace } from './hosting/hosted-tables.ts';
 export { Hosting, type HostingOptions } from './hosting/hosting.ts';

@@ -34,3 +34,5 @@ export type { RingNodeView } from './ring/ring-candidates.ts';
 export { RingKeeper, type RingKeeperOptions } from './ring/ring-keeper.ts';
 export { RingPart, type RingPartOptions } from './ring/ring-part.ts';
 export { Serving, type ServingOptions } from './peers/serving.ts';
+export { Quorum } from './metadata/quorum.ts';
+export { StoreMirror } from './metadata/store-mirror.ts';

@@ -450,7 +450,7 @@ it('an object that is listed is what query says', async () => {
   expect(await Array.fromAsync(objects.list())).toEqual(infos);
 });
 
-it('is removed though its references cannot be let go of, which the collector does later', async () => {
+it('is removed though its references have to wait for the collector', async () => {
   const bed = new CoreBed();
   let isAway = false;
   const core = await bed.open({

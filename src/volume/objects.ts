@@ -227,7 +227,8 @@ class Objects implements ObjectStore {
         if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
         continue;
       }
-      // It is gone: whether its space is free at once, or when the collector comes by, is no answer.
+      // It is gone: whether its space is free at once, or when the collector comes by, is no
+      // answer.
       await this.#background.run('a release', repair.release(volume().id, release));
       return info;
     }

@@ -5,8 +5,9 @@
  * by or changed after.
  *
  * *Doubt* begins when a strict question fails for want of anybody who answers, or takes long at a
- * node that is cut off, and ends when one succeeds, whatever it was about. While it lasts one strict question is under way at a time; who
- * asks waits for it a second at the most, and asks the old rows then.
+ * node that is cut off, and ends when one succeeds, whatever it was about. While it lasts one
+ * strict question is under way at a time; who asks waits for it a second at the most, and asks the
+ * old rows then.
  */
 import { errorCode, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';

@@ -23,6 +23,7 @@ const MEMBERS_OF_CELL = 3;
 const REFUSAL_MS_MAX = 15_000;
 /** An etcd that has nobody to lead it any more takes a moment to say so. */
 const LOST_MS = 5000;
+const RESTORE = ['meta', 'restore', '--lost-for-good'];
 const TRIES = 5;
 const AGAIN_MS = 2000;
 
@@ -180,27 +181,30 @@ function largestCell(ground: Ground): { cell: string; holders: string[]; rows: n
 }
 
 /**
- * Most members of the ring are lost for good: writes are refused and say why, reads go on; the
- * command restores the ring from what is left and says what is lost.
+ * Most members of the ring are down, and what their etcds had is lost for good: writes are refused
+ * and say why, reads go on; the command restores the ring from what is left and says what is lost;
+ * the nodes come back without their part in it.
  */
 export async function loseRing(bed: Bed, { nodeCount }: { nodeCount: number }): Promise<object> {
-  await using ground = await Ground.open(bed, { nodeCount, scheme: 'copy-3' });
+  await using ground = await Ground.open(bed, { nodeCount, scheme: 'copy-4' });
   const books = await putInDirectories(ground, { nodeCount, directories: 10, objects: 100 });
   await ground.rest();
   const members = await ground.ringMembers();
   const lost = members.slice(0, Math.floor(members.length / 2) + 1);
-  const [witness] = members.filter((name) => !lost.includes(name));
+  const witnesses = members.filter((name) => !lost.includes(name));
+  const [witness] = witnesses;
   assert.ok(witness, 'one member is left');
   for (const name of lost) {
     await ground.kill(name);
-    await fs.rm(bed.path(name), { recursive: true });
+    await fs.rm(bed.path(name, 'ring'), { recursive: true });
   }
   await sleep(LOST_MS);
   const outside = ground.running.find((name) => name !== witness)!;
   const refusals = await checkRefusals(ground, [witness, outside]);
   const readErrors = await readWithoutRing(ground, books, outside);
-  const said = await bed.ok(['meta', 'restore', '--lost-for-good'], { data: witness });
+  const said = await restoreRing(bed, witnesses);
   const restoredAtMs = performance.now();
+  await mapBounded(lost, AT_ONCE, (name) => ground.restart(name));
   await until('names can be made again', async () => {
     return await makeDirectory(ground, outside, `after-${Math.round(performance.now())}`).then(
       () => true,
@@ -209,10 +213,22 @@ export async function loseRing(bed: Bed, { nodeCount }: { nodeCount: number }): 
   });
   const writableAfterMs = Math.round(performance.now() - restoredAtMs);
   await checkAll(ground, books, 'after the ring was restored');
-  const result = { lost, refusals, said, writableAfterMs, readErrors };
+  const result = { members, lost, refusals, said, writableAfterMs, readErrors };
   const goesOn = Object.keys(readErrors).length === 0;
   assert.ok(goesOn, `reads stop without the ring: ${JSON.stringify(result)}`);
   return result;
+}
+
+/** Who has less of the ring than another one says so. @returns what was said, of each one asked. */
+async function restoreRing(bed: Bed, witnesses: readonly string[]): Promise<string[]> {
+  const said: string[] = [];
+  for (const data of witnesses) {
+    const { exitCode, stdout, stderr } = await bed.run(RESTORE, { data });
+    said.push(`${data}: ${(stdout.toString() || stderr).trim()}`);
+    if (exitCode === 0) return said;
+    assert.match(stderr, /has heard more of the ring/);
+  }
+  throw new Error(`nobody restores the ring of ${witnesses.join(' ')}: ${said.join('; ')}`);
 }
 
 async function makeDirectory(ground: Ground, name: string, path: string): Promise<void> {

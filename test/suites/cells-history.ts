@@ -1,12 +1,12 @@
 /**
  * One history of everything at once: accounts in two cells, requests asked again, deposed stewards
- * that are still asked, lost answers of the log, slots that move to and fro, a bad network. It fails
- * when somebody sees what must not be.
+ * that are still asked, lost answers of the log, slots that move to and fro, a bad network. It
+ * fails when somebody sees what must not be.
  */
 import { assert, errorCode, HoldfastError } from '../../src/base/index.ts';
 import { type FencedLog, MemoryLog, type MemoryLogBugs } from '../../src/log/index.ts';
 import type { Cell, CellFault, Operation, Overlay, Rows } from '../../src/meta/index.ts';
-import { decodeNumber, encodeNumber, rowKey, SLOT_COUNT } from '../../src/meta/cells/rows.ts';
+import { decodeNumber, encodeNumber, rowKey, SLOT_COUNT } from '../../src/meta/index.ts';
 import { CellsBed } from './cells-bed.ts';
 
 const HALF = SLOT_COUNT / 2;

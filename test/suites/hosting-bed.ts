@@ -22,9 +22,9 @@ import {
   type HostingOptions,
   type Namespace,
   serveHosting,
+  CellMaps,
+  loneCell,
 } from '../../src/meta/index.ts';
-import { loneCell } from '../../src/meta/hosting/cell-map.ts';
-import { CellMaps } from '../../src/meta/hosting/cell-maps.ts';
 import { gossipMembers, MemoryNet, type Network, parseAddress } from '../../src/net/index.ts';
 import { everybody, keyOf, openMemoryNode } from './net-bed.ts';
 import { virtualEnv } from './virtual-env.ts';

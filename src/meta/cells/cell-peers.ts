@@ -66,7 +66,9 @@ export type AdoptRequest = { readonly move: MoveId; readonly attempt: number } &
   | { readonly step: 'cancel'; readonly slots: SlotRange }
 );
 
-/** `more`: what comes next is the page of this index. `done`: the slots are the target's for good. */
+/**
+ * `more`: what comes next is the page of this index. `done`: the slots are the target's for good.
+ */
 export type AdoptAnswer =
   | { readonly state: 'more'; readonly index: number }
   | { readonly state: 'done' };

@@ -119,7 +119,7 @@ describe('an operation over two cells', () => {
     expect(questions).toBe(1);
   });
 
-  it('sees ranges of another cell, with limits, both ways round, and through its own changes', async () => {
+  it('sees ranges of another cell, limited, both ways, through its own changes', async () => {
     await using bed = await twoCells();
     const key = (n: number): Uint8Array => rowKey(B, 'D', BigInt(n));
     await bed.cell('b').execute((rows) => {
@@ -143,7 +143,7 @@ describe('an operation over two cells', () => {
     expect(await bed.cell('b').execute((rows) => rows.get(key(8)))).toBeUndefined();
   });
 
-  it('is refused where the slot it is about is not owned, and where it scans all slots', async () => {
+  it('is refused where its slot is not owned, and where it scans all slots', async () => {
     await using bed = await twoCells();
     expect(await codeOf(bed.cell('a').execute(balances(B), { slot: B }))).toBe('HF_MOVED');
     const scan: Operation<unknown> = (rows) =>
@@ -386,7 +386,7 @@ describe('a request that is asked again', () => {
     sequence,
   });
 
-  it('is answered as the first time, by the next steward too, and an older one is refused', async () => {
+  it('is answered as the first time, by the next steward too; an older one is not', async () => {
     await using bed = await twoCells();
     const ask = async (sequence: number, operation: Operation<number>): Promise<number> =>
       await bed.cell('a').execute(operation, { retry: tag(sequence), slot: A });
@@ -409,7 +409,7 @@ describe('a request that is asked again', () => {
     expect(await bed.cell('a').execute(balances(A))).toEqual([10]);
   });
 
-  it('is refused in a lane that is too high, without a slot, and with an answer too long', async () => {
+  it('is refused in too high a lane, without a slot, with too long an answer', async () => {
     await using bed = await twoCells();
     const cell = bed.cell('a');
     const lane = { retry: tag(1, LIMITS.retryLanesMax), slot: A };

@@ -171,9 +171,9 @@ export class Cell implements Executor, AsyncDisposable {
   /**
    * Hands slots at one end of the cell's range to another cell; resolves when that is over. Once
    * begun it goes on by itself, also after a take-over.
-   * @throws HF_BUSY while another move is under way here or, with a lower id, at the target: nothing
-   *   was moved; HF_UNAVAILABLE; HF_BAD_ARGUMENT when the target refuses them, having them or none
-   *   beside them: they stay frozen until it does not.
+   * @throws HF_BUSY while another move is under way here or, with a lower id, at the target:
+   *   nothing was moved; HF_UNAVAILABLE; HF_BAD_ARGUMENT when the target refuses them, having them
+   *   or none beside them: they stay frozen until it does not.
    */
   async moveSlots(request: MoveRequest): Promise<void> {
     await this.#moves.move(request);

@@ -1,8 +1,10 @@
 // Aim: entries and snapshot parts read back as written, byte for byte as documented, and nothing
 // that was damaged is taken for sound. Method: one fixed vector, round trips, random damage.
+
+import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { errorCode, fromHex, toHex, utf8, LIMITS } from '../../base/index.ts';
+import { concatBytes, errorCode, fromHex, toHex, utf8, LIMITS } from '../../base/index.ts';
 import {
   appliedAfter,
   decodeApplied,
@@ -68,12 +70,44 @@ describe('log entries', () => {
     expect(decodeApplied(row)).toEqual({ ...previous, digest: undefined });
   });
 
+  it('are deflated when they are long', () => {
+    const changes = Array.from({ length: 200 }, (_, at) => ({
+      key: utf8(`a key with much in common ${at}`),
+      value: at % 3 === 0 ? undefined : new Uint8Array(20).fill(at),
+    }));
+    const bytes = encodeEntry(previous, changes);
+    expect(bytes[0]).toBe(3);
+    expect(bytes.length).toBeLessThan(2048);
+    expect(decodeEntry({ lsn: 7, bytes })).toEqual({ previous, changes });
+    const damaged = fc.property(
+      fc.nat(bytes.length - 34),
+      fc.integer({ min: 1, max: 255 }),
+      (at, by) => {
+        const other = new Uint8Array(bytes);
+        other[33 + at] = other[33 + at]! ^ by;
+        expect([undefined, 'HF_CORRUPT']).toContain(
+          codeOf(() => decodeEntry({ lsn: 7, bytes: other })),
+        );
+        const cut = bytes.subarray(0, 33 + at);
+        expect(codeOf(() => decodeEntry({ lsn: 7, bytes: cut }))).toBe('HF_CORRUPT');
+      },
+    );
+    fc.assert(damaged, { numRuns: 200 });
+  });
+
+  it('that say more than an entry holds are HF_CORRUPT', () => {
+    const value = new Uint8Array(2 * LIMITS.logEntryBytesMax);
+    const head = encodeEntry(previous, []).subarray(1, 33);
+    const bytes = concatBytes(Uint8Array.of(3), head, deflateRawSync(value));
+    expect(codeOf(() => decodeEntry({ lsn: 7, bytes }))).toBe('HF_CORRUPT');
+  });
+
   it('are refused at another place in the log, in another version, and cut anywhere', () => {
     const bytes = encodeEntry(NOTHING_APPLIED, [put, deleted]);
     expect(() => decodeEntry({ lsn: 2, bytes })).toThrow('says that it is entry 1');
     const newer = new Uint8Array(bytes);
-    newer[0] = 3;
-    expect(() => decodeEntry({ lsn: 1, bytes: newer })).toThrow('version 3');
+    newer[0] = 4;
+    expect(() => decodeEntry({ lsn: 1, bytes: newer })).toThrow('version 4');
     for (let length = 0; length < bytes.length; length++) {
       const cut = bytes.subarray(0, length);
       expect(codeOf(() => decodeEntry({ lsn: 1, bytes: cut }))).toBe('HF_CORRUPT');

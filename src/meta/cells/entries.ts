@@ -17,7 +17,6 @@ import {
   errorMessage,
   HoldfastError,
   KiB,
-  LIMITS,
   xxh64,
 } from '../../base/index.ts';
 import type { Row } from '../../db/index.ts';
@@ -30,8 +29,11 @@ const VERSION = 2;
 const PART_VERSION = 1;
 /** Of an entry whose changes are deflated. */
 const DEFLATED_VERSION = 3;
-/** Changes of fewer bytes are left as they are: it would cost more than it saves. */
+/**
+ * Changes of fewer bytes would gain little, and more hold up the thread: 64 KiB take about 1 ms.
+ */
 const DEFLATED_BYTES_MIN = 2 * KiB;
+const DEFLATED_BYTES_MAX = 64 * KiB;
 
 /** Bytes of an entry besides its rows. */
 export const ENTRY_OVERHEAD_BYTES = 64;
@@ -83,7 +85,7 @@ export function encodeEntry(previous: Applied, changes: Iterable<Change>): Uint8
     if (value) body.bytes(value);
   }
   const plain = body.u8(0).finish();
-  const isDeflated = plain.length >= DEFLATED_BYTES_MIN;
+  const isDeflated = plain.length >= DEFLATED_BYTES_MIN && plain.length <= DEFLATED_BYTES_MAX;
   return new ByteWriter(ENTRY_OVERHEAD_BYTES + plain.length)
     .u8(isDeflated ? DEFLATED_VERSION : VERSION)
     .u64(previous.lsn + 1)
@@ -130,7 +132,7 @@ function changesIn(reader: ByteReader): Change[] {
 /** What is left of the reader's input, as it was. @throws HF_CORRUPT. */
 function inflated(reader: ByteReader): Uint8Array {
   try {
-    const options = { maxOutputLength: LIMITS.logEntryBytesMax };
+    const options = { maxOutputLength: DEFLATED_BYTES_MAX };
     return inflateRawSync(reader.raw(reader.left), options);
   } catch (cause) {
     throw reader.corrupt(`its changes cannot be inflated (${errorMessage(cause)})`);

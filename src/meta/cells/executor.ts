@@ -1,6 +1,6 @@
 /**
- * Who runs operations on the rows of a cell: the steward of a cell here, or whatever stands in front
- * of one. Namespace and references are written against this face alone.
+ * Who runs operations on the rows of a cell: the steward of a cell here, or whatever stands in
+ * front of one. Namespace and references are written against this face alone.
  */
 import type { Operation } from './steward.ts';
 

@@ -1,6 +1,6 @@
-// Aim: nobody waits for ever: neither for a steward that has a successor and did not hear of it, nor
-// for two cells that wait for each other, nor for requests that are in their own way. Method: cells
-// on virtual time, one of them deposed or cut off at the moment that matters.
+// Aim: nobody waits for ever: neither for a steward that has a successor and did not hear of it,
+// nor for two cells that wait for each other, nor for requests that are in their own way. Method:
+// cells on virtual time, one of them deposed or cut off at the moment that matters.
 import { describe, expect, it } from 'vitest';
 import { errorCode, HoldfastError } from '../../base/index.ts';
 import { CellsBed, type CellsBedOptions } from '../../../test/suites/cells-bed.ts';

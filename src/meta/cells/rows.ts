@@ -59,8 +59,9 @@ export function hasRowWithin(rows: Rows, prefix: Uint8Array): boolean {
 }
 
 /**
- * Rows with one tag over many slots (if not told, all that the cell owns), in key order. Slots without such rows are skipped with at most
- * two look-ups each for those that hold other rows, and none for those that hold nothing.
+ * Rows with one tag over many slots (if not told, all that the cell owns), in key order. Slots
+ * without such rows are skipped with at most two look-ups each for those that hold other rows, and
+ * none for those that hold nothing.
  */
 export function* rowsOfTag(
   rows: Rows,

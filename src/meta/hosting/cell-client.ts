@@ -236,7 +236,9 @@ export class CellClient {
     return this.#options.env.clock.monotonic() - (this.#silentAtMs.get(node) ?? -Infinity);
   }
 
-  /** Lets some time pass, and looks at the map again: who cannot see it may find the steward yet. */
+  /**
+   * Lets some time pass, and looks at the map again: who cannot see it may find the steward yet.
+   */
   async #pause(space: string, trail: Trail): Promise<void> {
     const { env, maps } = this.#options;
     trail.tries = 0;

@@ -102,7 +102,7 @@ describe('without a majority', () => {
     expect(bed.env.clock.monotonic() - startMs).toBeLessThan(10_000);
   });
 
-  it('a steward that is cut off reads its own rows, without what never became durable', async () => {
+  it('a steward that is cut off reads its own rows, and only what is durable', async () => {
     await openBed(3);
     const { hosting, namespace } = bed.host(1);
     const [id] = await put(namespace, 1);

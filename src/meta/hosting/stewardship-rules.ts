@@ -35,7 +35,9 @@ export interface Standing {
   readonly carriedMs: number;
   /** How long it has reached log and registry without a break. */
   readonly reachedMs: number;
-  /** When another one took the cell from it last; `undefined` when that does not matter any more. */
+  /**
+   * When another one took the cell from it last; `undefined` when that does not matter any more.
+   */
   readonly loss: Loss | undefined;
 }
 

@@ -40,7 +40,11 @@ const real = realEnv();
 const env = {
   ...real,
   clock: { ...real.clock, now: () => 1_800_000_000_000 },
-  random: { ...real.random, bytes: (count: number) => new Uint8Array(count).fill(9) },
+  random: {
+    ...real.random,
+    bytes: (count: number) => new Uint8Array(count).fill(9),
+    below: () => 9,
+  },
 };
 
 const newNamespace = (): Promise<Namespace> =>

@@ -1,7 +1,8 @@
 /**
  * Aim: a node that has lost the majority of the ring goes on reading what was there, says so, and
  * changes nothing; with the others back all is as before. Method: three whole nodes in this process
- * over a transport in memory, with the etcd that is installed; one is cut off, then the others stop.
+ * over a transport in memory, with the etcd that is installed; one is cut off, then the others
+ * stop.
  */
 import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';

@@ -130,7 +130,8 @@ export class EtcdProgram implements EtcdMachine {
       () => 0,
     );
     if (size <= bytesMax) return;
-    await fs.copyFile(file, `${file}.1`).catch(() => {}); // no room: it must be let go of all the more
+    // Without room for the copy it must be let go of all the more.
+    await fs.copyFile(file, `${file}.1`).catch(() => {});
     await fs.truncate(file);
   }
 

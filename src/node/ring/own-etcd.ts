@@ -172,7 +172,9 @@ export class OwnEtcd implements AsyncDisposable {
     if (record) await this.#letGo(record);
   }
 
-  /** What its etcd had is of no use, unless the ring goes on without it: then people may want it. */
+  /**
+   * What its etcd had is of no use, unless the ring goes on without it: then people may want it.
+   */
   async #letGo({ token, life }: RingRecord): Promise<void> {
     const { folder } = this.#options;
     const own = await folder.readOwn();

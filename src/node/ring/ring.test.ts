@@ -246,7 +246,7 @@ describe.skipIf(!etcdProgram)('a ring of three nodes', AT_ONCE, () => {
     expect(existsSync(join(bed.folderOf(2), 'etcd.life-1'))).toBe(true);
   });
 
-  it('keeps room while it is written to, and gets it back while nothing else can be done', async () => {
+  it('keeps room while it is written to, and gets it back when nothing else works', async () => {
     await using bed = await RingBed.open(0);
     for (const number of [1, 2, 3]) await bed.start(number, { quotaBytes: 16 * MiB });
     await bed.keeper(1).form(2, { signal });

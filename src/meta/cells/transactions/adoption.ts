@@ -43,7 +43,9 @@ export async function adopt(core: CellCore, request: AdoptRequest): Promise<Adop
 const done: AdoptAnswer = { state: 'done' };
 const more: AdoptAnswer = { state: 'more', index: 0 };
 
-/** What is known of this very move. @throws HF_FENCED when there was a later one, or a later try. */
+/**
+ * What is known of this very move. @throws HF_FENCED when there was a later one, or a later try.
+ */
 function knownOf(rows: Scratch, { move, attempt }: AdoptRequest): Adoption | undefined {
   const value = rows.get(adoptionKey(move));
   const newest = value && decodeAdoption(value);

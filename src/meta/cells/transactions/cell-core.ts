@@ -121,8 +121,9 @@ export async function pause({ env }: CellCore, attempt: number): Promise<void> {
 
 /**
  * Asks until there is an answer.
- * @throws HF_INTERRUPTED when there is nobody to ask for any more; HF_FENCED when this steward finds
- *   out that it has a successor, who may have asked before it; what is an answer (HF_BAD_ARGUMENT).
+ * @throws HF_INTERRUPTED when there is nobody to ask for any more; HF_FENCED when this steward
+ *   finds out that it has a successor, who may have asked before it; what is an answer
+ *   (HF_BAD_ARGUMENT).
  */
 export async function persist<Answer>(
   core: CellCore,

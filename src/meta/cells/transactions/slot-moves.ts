@@ -2,17 +2,17 @@
  * Handing slots to another cell, as the cell that gives them. Each step is durable before the next,
  * so whoever is the steward goes on from where the last one was.
  *
- *   owned ─ freeze ─→ outgoing ─ begin, rows …, end: the target has them ─→ leaving ─ delete ─→ gone
- *     ↑                  │
+ *   owned ─ freeze ─→ outgoing ─ begin, rows …, end: the target has them ─→ leaving ─ delete ─→
+ *     gone ↑                  │
  *     └── cancel, busy ──┘
  *
  * Invariants:
  * 1. Nothing touches outgoing slots: no operation, no intent. So all tries send the same rows.
- * 2. The target owns the slots with the one entry that ends the adoption; until the source has heard
- *    of it nobody serves them.
+ * 2. The target owns the slots with the one entry that ends the adoption; until the source has
+ *    heard of it nobody serves them.
  * 3. A target that gives slots away itself takes none, so two that give each other slots would wait
- *    for each other, and longer circles, too. So nobody waits for a target of a lower id: it takes its
- *    slots back, once the target has promised not to take them.
+ *    for each other, and longer circles, too. So nobody waits for a target of a lower id: it takes
+ *    its slots back, once the target has promised not to take them.
  */
 import { assert, type ErrorCode, errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
 import type { Row } from '../../../db/index.ts';

@@ -1,5 +1,6 @@
 /**
- * The rows of a cell about transactions with other cells and about slot moves: docs/formats/rows.md.
+ * The rows of a cell about transactions with other cells and about slot moves:
+ * docs/formats/rows.md.
  *
  * *Intent*: what a transaction of another cell has read here and will write, until it is settled.
  * *Commitment*: a transaction of this cell is committed, and these participants may not know yet.
@@ -148,8 +149,8 @@ export function decodeCommitment(value: Uint8Array): Participant[] {
 // Adoptions.
 
 /**
- * First what earlier tries have left is cleared. `done`: the slots are owned. `cancelled`: the try is
- * refused from now on, and so are earlier ones.
+ * First what earlier tries have left is cleared. `done`: the slots are owned. `cancelled`: the try
+ * is refused from now on, and so are earlier ones.
  */
 const ADOPTION_STATES = ['clearing', 'filling', 'done', 'cancelled'] as const;
 export type AdoptionState = (typeof ADOPTION_STATES)[number];
