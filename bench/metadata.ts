@@ -184,7 +184,7 @@ async function longRun(create: Create, bed: EtcdBed): Promise<BenchRow[]> {
     { name: name("steward's thread a create"), value: microseconds, unit: 'µs' },
     { name: name('written a create, all members'), value: ring / LONG_RUN, unit: 'B' },
     { name: name("written a create, steward's rows"), value: own / LONG_RUN, unit: 'B' },
-    { name: 'steward grows by, a million files', value: perFile, unit: 'MB' },
+    { name: 'process grows by, a million files', value: perFile, unit: 'MB' },
     {
       name: 'resident, one etcd, at the end',
       value: (await residentBytes(pids)) / pids.length / 1e6,

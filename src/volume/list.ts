@@ -1,5 +1,5 @@
 /** Listings: directories opened and sorted one at a time, depth first, which is key order. */
-import type { ObjectId } from '../base/index.ts';
+import { mapBounded, type ObjectId } from '../base/index.ts';
 import type { Namespace } from '../meta/index.ts';
 import type { ObjectInfo } from './object-store.ts';
 import type { Directory } from './sealed-names.ts';
@@ -32,13 +32,17 @@ async function* walk(
   }
 }
 
+/** Entries that are looked for at once: each may be in another cell. */
+const LOOKS_AT_ONCE = 32;
+
 /** Objects without a key, in the order of their ids. */
 export async function* listKeyless({ namespace, tree }: Names): AsyncGenerator<ObjectInfo> {
   let after: ObjectId | undefined;
   for (;;) {
     const page = await namespace.listObjects({ after });
-    for (const record of page) {
-      if (!(await namespace.entryOf(record.inode))) yield await tree.info(record);
+    const entries = await mapBounded(page, LOOKS_AT_ONCE, ({ inode }) => namespace.entryOf(inode));
+    for (const [index, record] of page.entries()) {
+      if (!entries[index]) yield await tree.info(record);
     }
     after = page.at(-1)?.objectId;
     if (!after) return;
