@@ -68,7 +68,7 @@ export class Ground implements AsyncDisposable {
       const plans = Array.from({ length: nodeCount }, (_, i) =>
         planOf(bed, network, { number: i + 1, storeCount }),
       );
-      const cluster = await LoopbackCluster.start(bed, plans, { scheme });
+      const cluster = await LoopbackCluster.start(bed, plans, { scheme, hasRing: true });
       const ground = new Ground(cluster, {
         ...(network && { network }),
         storeCount,

@@ -41,24 +41,28 @@ interface Member {
 export class LoopbackCluster implements AsyncDisposable {
   readonly bed: Bed;
   readonly home: string;
+  readonly #hasRing: boolean;
   readonly #members = new Map<string, Member>();
 
-  private constructor(bed: Bed, home: string) {
+  private constructor(bed: Bed, home: string, hasRing: boolean) {
     this.bed = bed;
     this.home = home;
+    this.#hasRing = hasRing;
   }
 
   /**
    * Starts all of them; the default volume gets the scheme once there are stores enough.
    * @param plans the first is the home.
+   * @param options.hasRing whether the others may carry names, too; else all of them are on the
+   *   home.
    */
   static async start(
     bed: Bed,
     plans: readonly MemberPlan[],
-    { scheme }: { readonly scheme: string },
+    { scheme, hasRing = false }: { readonly scheme: string; readonly hasRing?: boolean },
   ): Promise<LoopbackCluster> {
     const [first, ...others] = plans;
-    const cluster = new LoopbackCluster(bed, first!.name);
+    const cluster = new LoopbackCluster(bed, first!.name, hasRing);
     await cluster.#begin(first!, undefined);
     await mapBounded(others, STARTS_AT_ONCE, (plan) => cluster.join(plan));
     await cluster.settle();
@@ -103,7 +107,8 @@ export class LoopbackCluster implements AsyncDisposable {
     const { name, flags = [], namespace } = plan;
     const listen = plan.listen ?? [`tls://127.0.0.1:${await freePort()}`];
     const member: Member = { plan, listen, process: undefined, client: undefined };
-    const all = ['--name', name, '--no-stores', '--listen', ...listen, ...flags];
+    const part = this.#hasRing || token === undefined ? [] : ['--no-metadata'];
+    const all = ['--name', name, '--no-stores', ...part, '--listen', ...listen, ...flags];
     member.process = await this.bed.up({
       data: name,
       flags: all,
