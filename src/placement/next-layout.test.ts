@@ -471,3 +471,17 @@ describe('edges', () => {
     ]);
   });
 });
+
+it('fills rows though weights are so unlike that no prefix of them can be spread', () => {
+  const places = ['a/1', 'a/1', 'a/1', 'd/1', 'e/1', 'a/3', 'd/1'];
+  const devices = places.map((place, number) => ({
+    id: `${number}`.padStart(32, '0') as DeviceId,
+    number,
+    weightBytes: place.startsWith('a') ? 1000 : 1,
+    state: 'in' as const,
+    labels: place.split('/'),
+  }));
+  const topology = { epoch: 1, levels: ['rack', 'server'], devices };
+  const { layout } = nextLayout(undefined, topology, { width: 6, tolerance: 3 });
+  expect(layout.table).not.toContain(NO_DEVICE);
+});

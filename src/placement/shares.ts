@@ -26,7 +26,8 @@ export function fairShares(
 ): Int32Array {
   const limits = tree.levels.map((level) => rooms[level]! * GROUP_COUNT);
   const budget = () => new PrefixBudget(tree, prefixRooms, rooms[0]!);
-  const shares = pour({ tree, limits, loads, budget: budget() });
+  // Devices of very unlike weights may fill a row and yet no spread prefix of it: then rows go first.
+  const shares = pour({ tree, limits, loads, budget: budget() }) ?? pour({ tree, limits, loads });
   assert(shares, 'the rooms let every row be filled');
   return pour({ tree, limits: trimmed(tree, limits, shares), loads, budget: budget() }) ?? shares;
 }
@@ -56,7 +57,7 @@ interface Pouring {
   readonly tree: DomainTree;
   readonly limits: Int32Array;
   readonly loads: Int32Array;
-  readonly budget: PrefixBudget;
+  readonly budget?: PrefixBudget | undefined;
 }
 
 /** @returns `undefined` when the limits do not let every row be filled. */
@@ -69,12 +70,12 @@ function pour({ tree, limits, loads, budget }: Pouring): Int32Array | undefined 
   while (left[0]! > 0) {
     const index = leastFull(fullness, shares, loads);
     if (fullness[index] === Infinity) return undefined;
-    if (isFull(tree, left, index) || !budget.mayTake(index)) {
+    if (isFull(tree, left, index) || budget?.mayTake(index) === false) {
       fullness[index] = Infinity;
       continue;
     }
     shares[index]! += 1;
-    budget.take(index);
+    budget?.take(index);
     fullness[index] = (shares[index]! + 1) / weights[index]!;
     for (let level = 0; level < tree.depth; level++) {
       left[tree.paths[index * tree.depth + level]!]! -= 1;
