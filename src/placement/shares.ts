@@ -26,7 +26,7 @@ export function fairShares(
 ): Int32Array {
   const limits = tree.levels.map((level) => rooms[level]! * GROUP_COUNT);
   const budget = () => new PrefixBudget(tree, prefixRooms, rooms[0]!);
-  // Devices of very unlike weights may fill a row and yet no spread prefix of it: then rows go first.
+  // Weights may be so unlike that rows can be filled, and no prefix of them spread: rows go first.
   const shares = pour({ tree, limits, loads, budget: budget() }) ?? pour({ tree, limits, loads });
   assert(shares, 'the rooms let every row be filled');
   return pour({ tree, limits: trimmed(tree, limits, shares), loads, budget: budget() }) ?? shares;
