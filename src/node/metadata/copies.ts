@@ -44,6 +44,22 @@ export function spreadOver(
   return ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
 }
 
+/** The first good copy on the stores, in the order in which the chunk prefers them. */
+export async function findCopy(
+  stores: readonly ChunkStore[],
+  id: ChunkId,
+): Promise<Uint8Array | undefined> {
+  for (const store of rendezvous(stores, id)) {
+    try {
+      const bytes = await store.get(id);
+      if (bytes) return bytes;
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error; // a bad or failed copy: ask the next
+    }
+  }
+  return undefined;
+}
+
 /** Metadata of one kind on a store, bad copies too. */
 export async function* copiesOn(
   store: ChunkStore,

@@ -25,6 +25,7 @@ import type { Peers } from '../core.ts';
 import {
   COPY_GENERATION,
   copiesOn,
+  findCopy,
   ignored,
   removeQuietly,
   rendezvous,
@@ -119,15 +120,7 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
-    for (const store of rendezvous(this.#options.stores(), id as ChunkId)) {
-      try {
-        const bytes = await store.get(id as ChunkId);
-        if (bytes) return bytes;
-      } catch (error) {
-        if (errorCode(error) === undefined) throw error; // a bad or failed copy: ask the next
-      }
-    }
-    return undefined;
+    return await findCopy(this.#options.stores(), id as ChunkId);
   }
 
   async remove(refs: readonly MirrorRef[]): Promise<void> {

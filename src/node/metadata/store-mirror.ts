@@ -19,7 +19,14 @@ import {
 import { digest } from '../../crypto/index.ts';
 import type { Mirror, MirrorRecord, MirrorRef } from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
-import { COPY_GENERATION, copiesOn, rendezvous, spreadOver } from './copies.ts';
+import {
+  COPY_GENERATION,
+  copiesOn,
+  findCopy,
+  removeQuietly,
+  rendezvous,
+  spreadOver,
+} from './copies.ts';
 import type { Quorum } from './quorum.ts';
 
 const READS_AT_ONCE = 16;
@@ -151,26 +158,12 @@ export class StoreMirror implements Mirror {
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
-    for (const store of rendezvous(this.#options.stores(), id as ChunkId)) {
-      try {
-        const bytes = await store.get(id as ChunkId);
-        if (bytes) return bytes;
-      } catch (error) {
-        if (errorCode(error) === undefined) throw error; // a bad or failed copy: ask the next
-      }
-    }
-    return undefined;
+    return await findCopy(this.#options.stores(), id as ChunkId);
   }
 
   async remove(refs: readonly MirrorRef[]): Promise<void> {
     await mapBounded(this.#options.stores(), READS_AT_ONCE, async (store) => {
-      await mapBounded(refs, READS_AT_ONCE, async ({ id }) => {
-        try {
-          await store.remove(id as ChunkId, { generationMax: COPY_GENERATION });
-        } catch (error) {
-          if (errorCode(error) === undefined) throw error; // the store is going; so is its copy
-        }
-      });
+      await mapBounded(refs, READS_AT_ONCE, ({ id }) => removeQuietly(store, id as ChunkId));
     });
   }
 
