@@ -5,15 +5,14 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryParts } from '../../test/control/memory-parts.ts';
+import { runCli } from '../../test/control/run-cli.ts';
 import { serveAdmin } from '../admin/index.ts';
 import { CONTROL_SOCKET, type NodeView } from '../api/index.ts';
 import { realEnv } from '../env/index.ts';
 import { parseDuration } from './durations.ts';
 import type { Io } from './io.ts';
-import { main } from './main.ts';
 
 const NODE: NodeView = {
   id: '5f'.repeat(16),
@@ -46,26 +45,8 @@ afterEach(async () => {
   await fs.rm(folder, { recursive: true, force: true });
 });
 
-async function holdfast(argv: readonly string[], { stdin = '', io = {} as Partial<Io> } = {}) {
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const code = await main([...argv, '--data', folder], {
-    version: '0.0.0',
-    stdin: Readable.from([Buffer.from(stdin)]),
-    stdout,
-    stderr,
-    variables: {},
-    homePath: folder,
-    workPath: folder,
-    clock: realEnv().clock,
-    uniqueName: () => 'name',
-    onSignal: () => () => {},
-    die: () => {},
-    startDetached: async () => ({ processId: process.pid, ended: new Promise(() => {}) }),
-    loadNode: async () => await Promise.reject(new Error('not in this test')),
-    ...io,
-  });
-  return { code, out: String(stdout.read() ?? ''), error: String(stderr.read() ?? '') };
-}
+const holdfast = (argv: readonly string[], options: Parameters<typeof runCli>[2] = {}) =>
+  runCli(folder, argv, options);
 
 describe('invite', () => {
   it('prints the token alone, and what to do with it beside', async () => {

@@ -5,13 +5,12 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { MemoryParts } from '../../test/control/memory-parts.ts';
+import { runCli } from '../../test/control/run-cli.ts';
 import { serveAdmin } from '../admin/index.ts';
 import { CONTROL_SOCKET } from '../api/index.ts';
 import { realEnv } from '../env/index.ts';
-import { main } from './main.ts';
 
 let folder: string;
 let server: AsyncDisposable;
@@ -26,30 +25,7 @@ afterEach(async () => {
   await fs.rm(folder, { recursive: true, force: true });
 });
 
-async function holdfast(...argv: readonly string[]) {
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const code = await main([...argv, '--data', folder], {
-    version: '0.0.0',
-    stdin: Readable.from([]),
-    stdout,
-    stderr,
-    variables: {},
-    homePath: folder,
-    workPath: folder,
-    clock: realEnv().clock,
-    uniqueName: () => 'name',
-    onSignal: () => () => {},
-    die: () => {},
-    startDetached: async () => {
-      throw new Error('nothing is started');
-    },
-    loadNode: async () => {
-      throw new Error('no node is loaded');
-    },
-  });
-  const text = (stream: PassThrough) => String(stream.read() ?? '');
-  return { code, out: text(stdout), err: text(stderr) };
-}
+const holdfast = (...argv: readonly string[]) => runCli(folder, argv);
 
 it('meta status shows the engine, the ring and the cells', async () => {
   const { code, out } = await holdfast('meta', 'status');
@@ -72,7 +48,7 @@ it('meta where names the cell, its nodes and the steward', async () => {
 it('meta restore asks whether the others are lost for good', async () => {
   const asked = await holdfast('meta', 'restore');
   expect(asked.code).toBe(2);
-  expect(asked.err).toContain('--lost-for-good');
+  expect(asked.error).toContain('--lost-for-good');
   const { code, out } = await holdfast('meta', 'restore', '--lost-for-good');
   expect([code, out]).toEqual([0, 'lost: the last moments\n']);
 });
