@@ -1,7 +1,6 @@
 /** The command line in this process, against a server that a test has started in `folder`. */
 import { PassThrough, Readable } from 'node:stream';
-import type { Io } from '../../src/cli/io.ts';
-import { main } from '../../src/cli/main.ts';
+import { type Io, main } from '../../src/cli/index.ts';
 import { realEnv } from '../../src/env/index.ts';
 
 export async function runCli(
