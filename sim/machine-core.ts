@@ -207,6 +207,11 @@ async function openMetadata(parts: Parts): Promise<Metadata> {
   const openRepair = metadata.openRepair.bind(metadata);
   metadata.openRepair = (given) =>
     openRepair({ ...given, stripes: planted.wrapStripes({ ...given, cluster }) });
-  metadata.namespaceOf = planted.wrapNamespaces(metadata.namespaceOf.bind(metadata));
+  const volumeOf = metadata.volumeOf.bind(metadata);
+  const namespaceOf = planted.wrapNamespaces((volume) => volumeOf(volume)?.namespace);
+  metadata.volumeOf = (volume) => {
+    const [doors, namespace] = [volumeOf(volume), namespaceOf(volume)];
+    return doors && namespace && { ...doors, namespace };
+  };
   return metadata;
 }

@@ -4,6 +4,7 @@
  */
 import { fromUtf8, utf8 } from '../../src/base/index.ts';
 import {
+  type Circumstances,
   type Executor,
   type Inode,
   makeRoot,
@@ -12,13 +13,15 @@ import {
   type Tree,
   type TreeEntry,
   treeOf,
+  type TreeStep,
 } from '../../src/meta/index.ts';
 import { type Entry, isDirectory, type NodeName, OK, seenNode } from './tree-model.ts';
 import type { SlotOf } from './row-tree.ts';
 import type { TreeCall } from './tree-model.ts';
 
 const SALT = new Uint8Array(16);
-const NOW_MS = 1_800_000_000_000;
+/** Of all operations. */
+export const CIRCUMSTANCES: Circumstances = { nowMs: 1_800_000_000_000 };
 const MODE = 0o644;
 /** Numbers of a slot from here on are given out by plans. */
 const FIRST_COUNTER = 1n << 40n;
@@ -34,7 +37,7 @@ function numberOf(node: NodeName): number {
 
 /** The answer as the model has it. @throws as the tree does. */
 export async function askTree(executor: Executor, call: TreeCall, slotOf: SlotOf): Promise<string> {
-  const tree = treeOf(executor, () => ({ nowMs: NOW_MS }));
+  const tree = treeOf(executor, () => CIRCUMSTANCES);
   const placeOf = ({ directory, name }: Entry): Place => placeIn(inodeOf(directory, slotOf), name);
   if (call.do === 'list') {
     const entries = await tree.listAttributes({ directory: inodeOf(call.directory, slotOf) });
@@ -62,14 +65,27 @@ export async function askTree(executor: Executor, call: TreeCall, slotOf: SlotOf
   return OK;
 }
 
+/** The call as a step of a batch, where there is one. */
+export function stepOf(call: TreeCall, slotOf: SlotOf): TreeStep {
+  const placeOf = ({ directory, name }: Entry): Place => placeIn(inodeOf(directory, slotOf), name);
+  if (call.do === 'create') {
+    const parts = { place: placeOf(call.at), inode: inodeOf(call.node, slotOf) };
+    return { do: 'makeNode', args: [{ ...parts, type: 'file', ...ownerOf(call.node) }] };
+  }
+  if (call.do === 'unlink') return { do: 'unlink', args: [placeOf(call.at)] };
+  if (call.do !== 'rename') throw new Error(`a holder does no ${call.do}`);
+  const flag = call.mayReplace ? undefined : 'noReplace';
+  return { do: 'rename', args: [{ from: placeOf(call.at), to: placeOf(call.to), flag }] };
+}
+
 /** The root, which is the same for all. */
 export async function makeTreeRoot(executor: Executor): Promise<void> {
-  await executor.execute((rows) => makeRoot(rows, { salt: SALT, nowMs: NOW_MS }));
+  await executor.execute((rows) => makeRoot(rows, { salt: SALT, ...CIRCUMSTANCES }));
 }
 
 /** One of the directories that are there from the start. */
 export async function makeFirst(executor: Executor, node: NodeName, slotOf: SlotOf): Promise<void> {
-  const tree = treeOf(executor, () => ({ nowMs: NOW_MS }));
+  const tree = treeOf(executor, () => CIRCUMSTANCES);
   await makeDirectory(tree, placeIn(ROOT_INODE, node), node, slotOf);
 }
 

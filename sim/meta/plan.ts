@@ -12,6 +12,8 @@ export interface PlannedCall {
   readonly call: TreeCall;
   /** Before it is asked. */
   readonly thinkMs: number;
+  /** Done, with its like beside it, while its client holds the directory. */
+  readonly isHeld?: boolean;
 }
 
 /** One put of a stripe by a writer: named, stored, committed, confirmed, and perhaps removed. */
@@ -91,8 +93,9 @@ export interface Plan {
 /** Fast ones make snapshots, which are due each minute, a part of the run. */
 const CLOCK_RATES = [1, 1, 1, 1, 0.5, 0.9, 1.1, 2, 100] as const;
 
-/** Of so many seeds one is about stripes. */
-export const STRIPES_EVERY = 8;
+/** Of so many seeds one is about stripes, and one about directories that clients hold. */
+export const KINDS_EVERY = 8;
+const HOLDERS_AT = 2;
 /** Of the seeds, those that change the engine, perhaps in several tries. */
 const CHANGE_CHANCE = 0.2;
 
@@ -104,15 +107,18 @@ export const TROUBLE_ENDS_MS = 2500;
 export function drawPlan(seed: number, random: SeededRandom): Plan {
   const shape = random.fork('shape');
   const machineCount = shape.between(3, 5);
-  const kind = seed % STRIPES_EVERY === 0 ? 'stripes' : 'tree';
+  const kind = seed % KINDS_EVERY === 0 ? 'stripes' : 'tree';
+  const isHeld = seed % KINDS_EVERY === HOLDERS_AT;
   // Sessions are rows of the cell, so that references have one here.
   const cuts = cutsOf(kind === 'stripes' ? 1 : shape.pick([1, 2, 2, 2, 3, 3]), shape);
   const slots = new Map<NodeName, number>();
-  const clients = drawClients(random.fork('clients'), { cuts, slots });
+  const draw = isHeld ? drawHolders : drawClients;
+  const clients = draw(random.fork('clients'), { cuts, slots });
+  const trees = isHeld ? (['namespace'] as const) : (['rows', 'rows', 'namespace'] as const);
   return {
     seed,
     kind,
-    tree: kind === 'stripes' ? 'rows' : shape.pick(['rows', 'rows', 'namespace']),
+    tree: kind === 'stripes' ? 'rows' : shape.pick(trees),
     engine: shape.pick(['memory', 'memory', 'memory', 'memory', 'memory', 'etcd']),
     nextEngine: shape.pick(['memory', 'memory', 'etcd']),
     machineCount,
@@ -219,13 +225,46 @@ interface Places {
   readonly slots: Map<NodeName, number>;
 }
 
+function placeDirectories(random: SeededRandom, { cuts, slots }: Places): void {
+  for (const [index, directory] of FIRST_DIRECTORIES.entries()) {
+    slots.set(directory, drawSlot(random, cuts, index % (cuts.length - 1)));
+  }
+}
+
+/**
+ * Clients that hold directories now and then, and do in them what none of the other directories
+ * has a part in: a holder says that it is done before it is.
+ */
+function drawHolders(random: SeededRandom, places: Places): PlannedCall[][] {
+  placeDirectories(random, places);
+  const kinds = ['create', 'create', 'unlink', 'rename'] as const;
+  const directories = FIRST_DIRECTORIES.slice(0, random.between(1, 2));
+  const held = directories.map(
+    (directory) => new CallDrawer(random, { ...places, kinds, directories: [directory] }),
+  );
+  const free = new CallDrawer(random, {
+    ...places,
+    kinds: [...kinds, 'list', 'list'],
+    directories,
+  });
+  const thinkMsMax = random.pick([5, 30, 150]);
+  const planned = (drawer: CallDrawer, isHeld: boolean): PlannedCall => ({
+    call: drawer.draw(),
+    thinkMs: random.below(thinkMsMax),
+    isHeld,
+  });
+  return Array.from({ length: random.between(2, 4) }, () =>
+    Array.from({ length: random.between(3, 5) }, () => {
+      if (random.chance(0.4)) return [planned(free, false)];
+      const drawer = random.pick(held);
+      return Array.from({ length: random.between(1, 3) }, () => planned(drawer, true));
+    }).flat(),
+  );
+}
+
 /** Each seed likes some calls more than others. */
 function drawClients(random: SeededRandom, places: Places): PlannedCall[][] {
-  const { cuts, slots } = places;
-  const cellCount = cuts.length - 1;
-  for (const [index, directory] of FIRST_DIRECTORIES.entries()) {
-    slots.set(directory, drawSlot(random, cuts, index % cellCount));
-  }
+  placeDirectories(random, places);
   const clientCount = random.between(3, 4);
   const callCount = random.between(8, 13);
   const thinkMsMax = random.pick([5, 30, 150]);
@@ -248,7 +287,9 @@ function drawCalls(random: SeededRandom, places: Places, count: number): TreeCal
   const kinds = CALLS.flatMap((each) =>
     Array.from<TreeCall['do']>({ length: each.weight * random.pick([0, 1, 1, 2]) }).fill(each.do),
   );
-  const drawer = new CallDrawer(random, { ...places, kinds: ['create', 'lookup', ...kinds] });
+  const directories = FIRST_DIRECTORIES.slice(0, random.between(1, FIRST_DIRECTORIES.length));
+  const some = ['create', 'lookup', ...kinds] as const;
+  const drawer = new CallDrawer(random, { ...places, kinds: some, directories });
   return Array.from({ length: count }, () => drawer.draw());
 }
 
@@ -260,21 +301,28 @@ function drawSlot(random: SeededRandom, cuts: readonly number[], cell: number): 
   return random.between(cuts[cell]!, cuts[cell + 1]! - 1);
 }
 
+interface DrawerOptions extends Places {
+  readonly kinds: readonly TreeCall['do'][];
+  /** Those that are there from the start. */
+  readonly directories: readonly NodeName[];
+}
+
 /** Draws calls in about the order in which they are asked, on nodes that there may be by then. */
 class CallDrawer {
   readonly #random: SeededRandom;
-  readonly #options: Places & { readonly kinds: readonly TreeCall['do'][] };
+  readonly #options: DrawerOptions;
   readonly #directories: NodeName[];
   readonly #files: NodeName[] = [];
-  #nextNode = FIRST_DIRECTORIES.length;
 
-  constructor(
-    random: SeededRandom,
-    options: Places & { readonly kinds: readonly TreeCall['do'][] },
-  ) {
+  constructor(random: SeededRandom, options: DrawerOptions) {
     this.#random = random;
     this.#options = options;
-    this.#directories = FIRST_DIRECTORIES.slice(0, random.between(1, FIRST_DIRECTORIES.length));
+    this.#directories = [...options.directories];
+  }
+
+  /** Every node that is not there from the start has a slot. */
+  get #nextNode(): number {
+    return this.#options.slots.size;
   }
 
   draw(): TreeCall {
@@ -301,7 +349,7 @@ class CallDrawer {
 
   /** A file has its directory's slot, as in a namespace. */
   #newFile(directory: NodeName): NodeName {
-    const node = `f${this.#nextNode++}`;
+    const node = `f${this.#nextNode}`;
     this.#options.slots.set(node, this.#options.slots.get(directory)!);
     this.#files.push(node);
     return node;
@@ -309,7 +357,7 @@ class CallDrawer {
 
   #newDirectory(): NodeName {
     const { cuts, slots } = this.#options;
-    const node = `d${this.#nextNode++}`;
+    const node = `d${this.#nextNode}`;
     slots.set(node, drawAnySlot(this.#random, cuts));
     this.#directories.push(node);
     return node;

@@ -1,6 +1,6 @@
 /** Bugs that can be planted: each must be found, or the simulator proves nothing. */
-import type { CellFault } from '../../src/meta/index.ts';
-import { STRIPES_EVERY } from './plan.ts';
+import type { CellFault, NamespaceFault } from '../../src/meta/index.ts';
+import { KINDS_EVERY } from './plan.ts';
 
 /** Inside cells. */
 export const CELL_FAULTS: readonly CellFault[] = [
@@ -32,9 +32,19 @@ export const STRIPE_FAULTS = [
   'drop-without-refuse',
 ] as const;
 
-export type PlantName = CellFault | (typeof LOG_FAULTS)[number] | (typeof STRIPE_FAULTS)[number];
+/** In trees, as `meta/namespace` has them: a batch counts although its lease was taken. */
+export const TREE_FAULTS = ['no-lease-fence'] as const satisfies readonly NamespaceFault[];
 
-export const PLANT_NAMES: readonly PlantName[] = [...LOG_FAULTS, ...CELL_FAULTS, ...STRIPE_FAULTS];
+export type PlantName =
+  | CellFault
+  | (typeof LOG_FAULTS | typeof STRIPE_FAULTS | typeof TREE_FAULTS)[number];
+
+export const PLANT_NAMES: readonly PlantName[] = [
+  ...LOG_FAULTS,
+  ...CELL_FAULTS,
+  ...STRIPE_FAULTS,
+  ...TREE_FAULTS,
+];
 
 /** Seeds of which one finds the bug. */
 export interface PlantSeeds {
@@ -45,11 +55,11 @@ export interface PlantSeeds {
 }
 
 export function plantSeeds(plant: PlantName): PlantSeeds {
-  const isOfStripes = STRIPE_FAULTS.some((fault) => fault === plant);
+  const isOfOneKind = [...STRIPE_FAULTS, ...TREE_FAULTS].some((fault) => fault === plant);
   const { found, count } = SEEDS[plant];
-  const step = isOfStripes ? STRIPES_EVERY : 1;
+  const step = isOfOneKind ? KINDS_EVERY : 1;
   // Not from the first seed on, which would take long for some.
-  return { from: Math.max(step, found - 8 * step), count, step };
+  return { from: found > 8 * step ? found - 8 * step : found % step || step, count, step };
 }
 
 /**
@@ -76,4 +86,5 @@ const SEEDS: Readonly<Record<PlantName, { readonly found: number; readonly count
   'same-generation': { found: 352, count: 50 },
   'forget-newer': { found: 168, count: 50 },
   'drop-without-refuse': { found: 864, count: 400 },
+  'no-lease-fence': { found: 10, count: 50 },
 };

@@ -73,7 +73,11 @@ async function runWorld(
   const clients = plan.clients.map(
     (_, index) => new Client(world, index, random.fork(`client-${index}`)),
   );
-  if (plan.kind === 'tree' && plan.tree === 'namespace') await clients[0]?.prepare();
+  if (plan.kind === 'tree' && plan.tree === 'namespace') {
+    await clients[0]?.prepare();
+    const isHeld = plan.clients.flat().some((planned) => planned.isHeld);
+    if (isHeld) for (const client of clients) await client.beginSession();
+  }
   world.disturb();
   const stripes = new Stripes(world, random.fork('stripes'), plant);
   const working =

@@ -33,6 +33,8 @@ export type TreeState = ReadonlyMap<string, NodeName>;
 export const FIRST_DIRECTORIES: readonly NodeName[] = ['d0', 'd1', 'd2', 'd3'];
 
 export const OK = 'ok';
+/** Of what was said to be done under a lease that was taken: it must not have happened. */
+export const NEVER = 'never';
 
 /** A directory that is gone may still be read by whoever holds it: it is empty. */
 const NOTHING = '';

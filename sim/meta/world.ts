@@ -44,6 +44,7 @@ interface Owner extends SlotRange {
 
 export class World {
   readonly plan: Plan;
+  readonly plant: PlantName | undefined;
   readonly time: Time = new Time();
   readonly net: Net;
   readonly engine: Engine;
@@ -65,6 +66,7 @@ export class World {
 
   constructor({ plan, random, plant, keepsTrace = false }: WorldOptions) {
     this.plan = plan;
+    this.plant = plant;
     this.#keepsTrace = keepsTrace;
     const { time } = this;
     const onBug = (error: unknown): void => this.violate(`a bug: ${textOf(error)}`, error);

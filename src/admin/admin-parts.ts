@@ -96,6 +96,8 @@ export interface MetadataManager {
   where(volume: string, path: string): Promise<readonly PathCellView[]>;
   /** @returns what is lost, for people. @throws as `meta.restore`. */
   restore(): Promise<readonly string[]>;
+  /** @returns where it is then, for people. @throws as `meta.useEtcd`. */
+  useEtcd(wish: ControlRequest<'meta.useEtcd'>): Promise<readonly string[]>;
 }
 
 /** The nodes of the cluster as this one sees them. A node is named by name, id or prefix of one. */
@@ -150,6 +152,8 @@ export interface AdminParts {
   repairStatus(): Promise<RepairStatus | undefined>;
   /** Content of a client is under way until the result is disposed. */
   beginContent(): Disposable;
+  /** Reads since the start that were answered by names as they were a while ago. */
+  staleReadCount(): number;
   /** Counters and gauges since the start, by name and labels. */
   metrics(): Readonly<Record<string, number>>;
   /** What the layout promises now. */

@@ -16,6 +16,7 @@ import type { Content, ObjectContent, ObjectStore } from '../volume/index.ts';
 import type { AdminParts } from './admin-parts.ts';
 import { errorView, sendJson, write } from './answer.ts';
 import { checked } from './checked.ts';
+import { Strictness } from './strictness.ts';
 import { objectView, putAnswer } from './views.ts';
 
 export interface ContentExchange {
@@ -72,7 +73,8 @@ function optionalObjectId(id: string | undefined): ObjectId | undefined {
 }
 
 export async function getContent(exchange: ContentExchange): Promise<void> {
-  const { parts, response, query, signal } = exchange;
+  const { parts, request, response, query, signal } = exchange;
+  const strictness = new Strictness(request, parts);
   const wanted = checked(ContentGet, Object.fromEntries(query));
   using _work = parts.beginContent();
   const { info, bytes } = await openContent(parts.volumes.objects(wanted.volume), wanted, signal);
@@ -88,6 +90,7 @@ export async function getContent(exchange: ContentExchange): Promise<void> {
   };
   try {
     for await (const piece of bytes) {
+      strictness.check();
       begin();
       await write(response, piece);
     }
@@ -99,6 +102,7 @@ export async function getContent(exchange: ContentExchange): Promise<void> {
     }
     throw error;
   }
+  if (!response.headersSent) strictness.check();
   begin();
   response.end();
 }

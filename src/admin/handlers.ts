@@ -137,6 +137,7 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   'meta.report': async (_, { parts }) => await parts.metadata.report(),
   'meta.where': async ({ volume, path }, { parts }) => await parts.metadata.where(volume, path),
   'meta.restore': async (_, { parts }) => ({ lines: await parts.metadata.restore() }),
+  'meta.useEtcd': async (wish, { parts }) => ({ lines: await parts.metadata.useEtcd(wish) }),
 
   'key.export': async (_, { parts }) => ({ kit: await parts.exportKit() }),
 };

@@ -24,6 +24,7 @@ import { getContent, putContent } from './content.ts';
 import type { CallContext, SendItem } from './handler.ts';
 import { HANDLERS } from './handlers.ts';
 import { listenOnSocket } from './socket-file.ts';
+import { READING_METHODS, Strictness } from './strictness.ts';
 import { addressText, listenOnAddress, showsToken, type TcpOptions } from './tcp-address.ts';
 
 /** Bytes that a connection buffers each way. */
@@ -176,7 +177,10 @@ class AdminServer implements AdminService {
       context: CallContext,
       item: SendItem<ControlMethod>,
     ) => Promise<unknown>;
-    answer.result(await handler(input, context, (item) => answer.item(item)));
+    const strictness = new Strictness(request, parts);
+    const result = await handler(input, context, (item) => answer.item(item));
+    if (READING_METHODS.includes(method)) strictness.check();
+    answer.result(result);
   }
 
   #fail(error: unknown, response: ServerResponse): void {

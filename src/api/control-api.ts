@@ -13,6 +13,8 @@
  *   {@link ObjectView}.
  *   It is sent in chunks, because only then HTTP allows a trailer: a failure in mid-stream cuts the
  *   body, and {@link ERROR_TRAILER} says why. Readers compare what came with the object's size.
+ * - With {@link STRICT_HEADER} a node that is cut off from most others fails with HF_UNAVAILABLE where
+ *   it would read names as they were a while ago.
  * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
  */
 import * as v from 'valibot';
@@ -30,6 +32,8 @@ export const CONTROL_SOCKET = 'control.sock';
 export const CONTROL_TOKEN = 'control.token';
 /** JSON of an {@link ObjectView}, percent-encoded. */
 export const OBJECT_HEADER = 'x-holdfast-object';
+/** Header of a request that is not to be answered by names which may be old. */
+export const STRICT_HEADER = 'x-holdfast-strict';
 /** JSON of an {@link ErrorView}, percent-encoded. */
 export const ERROR_TRAILER = 'x-holdfast-error';
 
@@ -234,6 +238,19 @@ export const CONTROL_METHODS = {
    *   HF_NOT_FOUND when nothing is left.
    */
   'meta.restore': nothing,
+  /**
+   * Has the metadata lie in an etcd that the user runs, or says where that is now. Texts are PEM.
+   * @throws HF_BAD_ARGUMENT; HF_UNAVAILABLE, HF_NO_SPACE, HF_UNSUPPORTED when that etcd will not
+   *   do, or another node is to be asked; HF_EXISTS when its keys are another cluster's.
+   */
+  'meta.useEtcd': v.strictObject({
+    endpoints: v.array(text),
+    prefix: v.optional(text),
+    authority: v.optional(v.string()),
+    certificate: v.optional(v.string()),
+    key: v.optional(v.string()),
+    isPlainAllowed: v.optional(v.boolean()),
+  }),
 } as const;
 
 export type ControlMethod = keyof typeof CONTROL_METHODS;
@@ -299,6 +316,7 @@ export interface ControlAnswers {
   'meta.where': { result: readonly PathCellView[] };
   /** What is lost, one line each. */
   'meta.restore': { result: { readonly lines: readonly string[] } };
+  'meta.useEtcd': { result: { readonly lines: readonly string[] } };
 }
 
 /** Query of `GET /v1/content`. */

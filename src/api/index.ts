@@ -7,6 +7,7 @@ export {
   ContentPut,
   ERROR_TRAILER,
   OBJECT_HEADER,
+  STRICT_HEADER,
   type ContentGetInput,
   type ContentPutInput,
   type ControlAnswers,
@@ -51,8 +52,10 @@ export type {
 export type { FileView } from './tree-views.ts';
 export type { ReencodeView, VolumeView, WormView } from './volume-views.ts';
 export type {
+  CellMemberView,
   CellView,
   MetadataView,
+  NamedEtcdView,
   NamedNode,
   PathCellView,
   RingSeatView,

@@ -18,13 +18,36 @@ export interface RingSeatView extends NamedNode {
   readonly reason: string | null;
 }
 
+/** One member of an etcd that the user runs. */
+export interface NamedEtcdMemberView {
+  readonly endpoint: string;
+  readonly isLeader: boolean;
+  /** These are null when it does not answer, or does not tell. */
+  readonly version: string | null;
+  readonly dbBytes: number | null;
+  /** Why it is not well. */
+  readonly reason: string | null;
+}
+
+/** An etcd that the user runs, in place of a ring. */
+export interface NamedEtcdView {
+  /** How all keys of the cluster in it begin. */
+  readonly prefix: string;
+  readonly members: readonly NamedEtcdMemberView[];
+}
+
+export interface CellMemberView extends NamedNode {
+  /** Entries that its rows lack of the steward's; null when it was not heard. */
+  readonly behind: number | null;
+}
+
 export interface CellView {
   readonly cell: string;
   /** Name of its volume; null for the cells of references, and of volumes that are locked here. */
   readonly volume: string | null;
   /** First slot, and the first after them. */
   readonly slots: readonly [from: number, to: number];
-  readonly members: readonly NamedNode[];
+  readonly members: readonly CellMemberView[];
   /** Null when none answers. */
   readonly steward: NamedNode | null;
   readonly epoch: number | null;
@@ -40,6 +63,8 @@ export interface MetadataView {
   /** Who repairs and deletes now; null while nobody knows. */
   readonly home: NamedNode | null;
   readonly ring: readonly RingSeatView[];
+  /** Null unless it is one that the user runs; the ring has no seats then. */
+  readonly etcd: NamedEtcdView | null;
   readonly cells: readonly CellView[];
 }
 

@@ -10,7 +10,7 @@
  */
 import { assert } from './assert.ts';
 import { asBuffer, toHex } from './bytes.ts';
-import { METADATA_SCHEME_NUMBER } from './scheme.ts';
+import { METADATA_SCHEME_NUMBER, METADATA_SHARD_SCHEME_NUMBER } from './scheme.ts';
 
 declare const brand: unique symbol;
 type Branded<Base, Name extends string> = Base & { readonly [brand]: Name };
@@ -74,6 +74,40 @@ export function metadataChunkId(
   const name = new Uint8Array(STRIPE_ID_BYTES);
   name.set(digest.subarray(0, STRIPE_ID_BYTES - 2), 2);
   return chunkId(stripeId(name), schemeNumber, 0);
+}
+
+/** How a part of a snapshot was cut, and which shard of it a chunk is. */
+export interface PartPlace {
+  /** Shards that restore the part, and shards made: both below 16. */
+  readonly k: number;
+  readonly n: number;
+  readonly index: number;
+}
+
+/**
+ * The id of a shard of a part: as {@link metadataChunkId}, of what names a stripe of such shards;
+ * in place of the shard index k (4 bits), n (4 bits) and the index (8 bits), so that the id of one
+ * shard tells those of all.
+ */
+export function partShardId(named: StripeId, { k, n, index }: PartPlace): ChunkId {
+  assert(k >= 1 && k <= n && n < 16 && index < n, 'it is a shard of few');
+  const { stripe } = chunkIdParts(metadataChunkId(named));
+  return chunkId(stripe, METADATA_SHARD_SCHEME_NUMBER, (k << 12) | (n << 8) | index);
+}
+
+/** The id of another shard of the same part. */
+export function partSiblingId(id: ChunkId, index: number): ChunkId {
+  const sibling = new Uint8Array(id);
+  sibling[CHUNK_ID_BYTES - 1] = index;
+  return sibling as ChunkId;
+}
+
+/** `undefined` for any other id. */
+export function partPlaceOf(id: ChunkId): PartPlace | undefined {
+  const { schemeNumber, shardIndex } = chunkIdParts(id);
+  if (schemeNumber !== METADATA_SHARD_SCHEME_NUMBER) return undefined;
+  const [k, n, index] = [shardIndex >>> 12, (shardIndex >>> 8) & 15, shardIndex & 255];
+  return k >= 1 && k <= n && index < n ? { k, n, index } : undefined;
 }
 
 export interface ChunkIdParts {

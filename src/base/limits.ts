@@ -92,13 +92,20 @@ export const LIMITS = {
   streamsPerConnectionMax: 128,
   /** Unsent bytes for a peer that does not read; replies beyond are refused, then it is dropped. */
   queuedBytesPerConnectionMax: 16 * MiB,
-  /** Pings of a peer in one tick; an honest one sends one in fifty. */
+  /** Pings of a peer in one tick; an honest one sends one in five, and few while it hears nothing. */
   pingsPerTickMax: 16,
   /** How often the network looks at deadlines, silence and idle links. */
   networkTickMs: 100,
   /** Ticks between pings, and of silence until a peer counts as gone (5 and 15 s). */
   pingEveryTicks: 50,
   silentTicksMax: 150,
+  /** A peer that somebody waits for is pinged when nothing came for so many ticks (0.5 s). */
+  quietTicksMax: 5,
+  /**
+   * Ticks after which a peer is silent when neither pong nor anything else comes (2 s). A pong needs
+   * no disk and no queue: computing and collecting garbage take a node a second at most.
+   */
+  unansweredTicksMax: 20,
   /** Time from the first byte of a connection until both ends have agreed to talk. */
   handshakeMsMax: 5000,
   /** Connections that have not got that far: from one address, and in all. */
@@ -225,8 +232,37 @@ export const LIMITS = {
   leaseRecallMs: 5000,
   /** A directory that others asked for is not leased again for so long. */
   leaseAgainMs: 30_000,
+  /** Steps of a batch under directory leases: 4 KiB of rows each fit an entry, their results a row. */
+  batchStepsMax: 256,
+  /** Directory leases that one batch goes by. */
+  batchLeasesMax: 16,
   /** Inode numbers that come with a directory lease. */
   leasedInodesMax: 65_536,
   /** How often a steward lets go of orphans and of parts of uploads that are over. */
   housekeepingMs: 60_000,
+  /** Content of one read or write of a mount; the most that Linux does in one request. */
+  mountDataBytesMax: 1 * MiB,
+  /** Requests of a mount that lie in memory until they are answered; others wait in the kernel. */
+  mountSlotsMax: 64,
+  /** How often a mount looks for requests that are late or whose callers are being killed. */
+  mountTickMs: 250,
+  /** Time for a request to a mount: its caller cannot go on, nor be killed, without an answer. */
+  mountRequestMs: 60_000,
+  /** Bytes written to open files of a volume that are in no stripe yet; who writes more waits. */
+  dirtyBytesMax: 128 * MiB,
+  /** Age at which they become content though nobody asked for it. */
+  dirtyAgeMsMax: 5000,
+  /** Commits that one open file has under way. */
+  fileCommitsMax: 2,
+  /** Opened stripes, or parts, that a volume keeps for readers of files. */
+  openedBytesMax: 128 * MiB,
+  /** Bytes that a sequential reader of a file is ahead of what was asked for. */
+  readAheadBytesMax: 24 * MiB,
+  /** Extents in a stripe's worth of a file; with more they are written as one again. */
+  extentsPerWindowMax: 64,
+  /** Files that nobody has open whose extents are remembered, and those extents. */
+  closedFilesMax: 1024,
+  closedExtentsMax: 100_000,
+  /** After a write was refused for want of space it is not tried again for so long. */
+  refusedWriteMs: 1000,
 } as const;

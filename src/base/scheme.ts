@@ -30,12 +30,21 @@ export const SHARDS_MAX = 255;
 
 /** Chunk ids with this number name records of a node's own log, not shards of a stripe. */
 export const METADATA_SCHEME_NUMBER = 0xffff;
-/** And with this one parts of snapshots of cells, which any node may put on any store. */
+/** And with this one parts of snapshots of cells, which lie on stores of several nodes. */
 export const METADATA_PART_SCHEME_NUMBER = 0xfffe;
+/** Lists of such parts: from them snapshots are found again with nothing but the stores. */
+export const METADATA_LIST_SCHEME_NUMBER = 0xfffd;
+/** Shards of parts. */
+export const METADATA_SHARD_SCHEME_NUMBER = 0xfffc;
 
-/** Whether chunk ids with this number name metadata of either kind. */
+/** Whether chunk ids with this number name metadata of any kind. */
 export function isMetadataScheme(number: number): boolean {
-  return number === METADATA_SCHEME_NUMBER || number === METADATA_PART_SCHEME_NUMBER;
+  return number >= METADATA_SHARD_SCHEME_NUMBER && number <= METADATA_SCHEME_NUMBER;
+}
+
+/** Whether they name metadata of the pool, which metadata nodes put and delete on all stores. */
+export function isPoolMetadataScheme(number: number): boolean {
+  return isMetadataScheme(number) && number !== METADATA_SCHEME_NUMBER;
 }
 
 const IDA_BIT = 0x8000;

@@ -45,6 +45,17 @@ it('meta where names the cell, its nodes and the steward', async () => {
   expect([gone.code, gone.out]).toEqual([3, '']);
 });
 
+it('meta use-etcd hands over addresses and texts of files', async () => {
+  const ca = path.join(folder, 'ca.pem');
+  await fs.writeFile(ca, 'PEM');
+  const words = ['meta', 'use-etcd', 'https://a,https://b', '--prefix', 'p/', '--ca'];
+  const { code, out } = await holdfast(...words, ca);
+  expect([code, out]).toEqual([0, 'kept in https://a and https://b: p/, vouched for by PEM\n']);
+  const missing = await holdfast(...words, path.join(folder, 'none'));
+  expect(missing.code).toBe(3);
+  expect(missing.error).toContain('cannot read');
+});
+
 it('meta restore asks whether the others are lost for good', async () => {
   const asked = await holdfast('meta', 'restore');
   expect(asked.code).toBe(2);

@@ -1,6 +1,14 @@
-/** Verbs about where the metadata is: meta status, where, restore. */
-import type { CellView, MetadataView, PathCellView, RingSeatView } from '../api/index.ts';
-import { HoldfastError } from '../base/index.ts';
+/** Verbs about where the metadata is: meta status, where, use-etcd, restore. */
+import fs from 'node:fs/promises';
+import type {
+  CellMemberView,
+  CellView,
+  MetadataView,
+  NamedEtcdView,
+  PathCellView,
+  RingSeatView,
+} from '../api/index.ts';
+import { errorMessage, HoldfastError } from '../base/index.ts';
 import { fields, plural, table } from './output.ts';
 import type { Session } from './session.ts';
 import { formatSize } from './sizes.ts';
@@ -36,11 +44,34 @@ export function addMetaCommands(verbs: Verbs): void {
       session.show(places, () => placeLines(places));
     },
   });
+  addVerb(group, 'use-etcd', {
+    summary: 'keep names in an etcd that you already run, in place of a ring of the nodes',
+    details:
+      'Names move there while the cluster runs. Every node that keeps metadata must reach it; ' +
+      'all learn of it from this one command, said on the node that has the names, or on any of ' +
+      'the ring. Said again, it tells a new address or new certificates of the same etcd (3.4 ' +
+      'to 3.6).',
+    args: { '<endpoints>': 'all members, with commas between: https://HOST:2379,…' },
+    options: {
+      '--ca <file>': "who vouches for etcd's certificates (PEM); else the public authorities",
+      '--cert <file>': 'certificate of this cluster as a client of etcd (PEM)',
+      '--key <file>': 'its key (PEM)',
+      '--prefix <prefix>': 'how all keys in it begin (default: holdfast/)',
+      '--allow-plain-http': 'allow http:// beyond this machine: whoever listens can change names',
+    },
+    examples: [
+      'holdfast meta use-etcd http://127.0.0.1:2379',
+      'holdfast meta use-etcd https://a:2379,https://b:2379,https://c:2379 \\\n' +
+        '    --ca ca.pem --cert holdfast.pem --key holdfast-key.pem --prefix holdfast/home/',
+    ],
+    action: useEtcd,
+  });
   addVerb(group, 'restore', {
     summary: 'begin a new ring, when most members of the old one are lost for good',
     details:
       'Only when the lost nodes will never come back: two rings that both go on would part ways. ' +
-      'Run it on the node that has the most of the old ring; another one names it.',
+      'Run it on the node that has the most of the old ring; another one names it. With an ' +
+      'etcd of your own: after you restored it from a backup, before other nodes are started.',
     options: { '--lost-for-good': 'says that the other members will never come back' },
     examples: ['holdfast meta restore --lost-for-good'],
     action: async (session: Session, { lostForGood }: { readonly lostForGood?: boolean }) => {
@@ -55,9 +86,54 @@ export function addMetaCommands(verbs: Verbs): void {
   });
 }
 
-function reportLines({ engine, generation, home, ring, cells }: MetadataView): string[] {
+interface UseEtcdOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly prefix?: string;
+  readonly allowPlainHttp?: boolean;
+}
+
+async function useEtcd(
+  session: Session,
+  { ca, cert, key, prefix, allowPlainHttp }: UseEtcdOptions,
+  endpoints: string,
+): Promise<void> {
+  const said = {
+    prefix,
+    authority: await textOf(ca),
+    certificate: await textOf(cert),
+    key: await textOf(key),
+    isPlainAllowed: allowPlainHttp,
+  };
+  const given = Object.fromEntries(Object.entries(said).filter(([, one]) => one !== undefined));
+  const list = endpoints.split(',').filter((one) => one !== '');
+  const { lines } = await session.client.call(
+    'meta.useEtcd',
+    { endpoints: list, ...given },
+    session,
+  );
+  session.show({ lines }, () => [...lines]);
+}
+
+async function textOf(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await fs.readFile(path, 'utf8');
+  } catch (error) {
+    const message = `cannot read ${path}: ${errorMessage(error)}`;
+    throw new HoldfastError('HF_NOT_FOUND', message, { cause: error });
+  }
+}
+
+function engineText(engine: string, etcd: NamedEtcdView | null): string {
+  if (engine === 'local') return 'local: one node carries everything';
+  return etcd ? `etcd of yours, under ${etcd.prefix}` : engine;
+}
+
+function reportLines({ engine, generation, home, ring, etcd, cells }: MetadataView): string[] {
   const summary = fields({
-    engine: engine === 'local' ? 'local: one node carries everything' : engine,
+    engine: engineText(engine, etcd),
     generation,
     home: home?.name ?? null,
     cells: cells.length === 0 ? null : plural('cell', cells.length),
@@ -65,6 +141,7 @@ function reportLines({ engine, generation, home, ring, cells }: MetadataView): s
   return [
     ...summary,
     ...(ring.length === 0 ? [] : ['', ...seatTable(ring)]),
+    ...(etcd ? ['', ...etcdTable(etcd)] : []),
     ...(cells.length === 0 ? [] : ['', ...cellTable(cells)]),
   ];
 }
@@ -81,15 +158,32 @@ function seatTable(ring: readonly RingSeatView[]): string[] {
   return table(['ring', 'seat', 'etcd', 'version', 'size', ''], rows);
 }
 
+function etcdTable({ members }: NamedEtcdView): string[] {
+  const rows = members.map(({ endpoint, isLeader, version, dbBytes, reason }) => [
+    endpoint,
+    reason === null ? (isLeader ? 'well, leads' : 'well') : 'ill',
+    version ?? '-',
+    dbBytes === null ? '-' : formatSize(dbBytes),
+    reason ?? '',
+  ]);
+  return table(['etcd', 'is', 'version', 'size', ''], rows);
+}
+
 function cellTable(cells: readonly CellView[]): string[] {
   const rows = cells.map((cell) => [
     cell.volume ?? 'references',
     slotsText(cell),
     cell.steward?.name ?? 'none answers',
-    cell.members.map(({ name }) => name).join(' '),
+    cell.members.map(memberText).join(' '),
     cell.entry === null ? '-' : String(cell.entry),
   ]);
   return table(['of', 'slots', 'steward', 'members', 'entry'], rows);
+}
+
+/** A member whose copy of the names is not the newest, or unknown, says so. */
+function memberText({ name, behind }: CellMemberView): string {
+  if (behind === null) return `${name} (not heard)`;
+  return behind === 0 ? name : `${name} (${behind} behind)`;
 }
 
 function slotsText({ slots: [from, to] }: CellView): string {
@@ -101,7 +195,7 @@ function placeLines(places: readonly PathCellView[]): string[] {
     const at = `${what}: slot ${slot}`;
     if (!cell) return [`${at}, on the home; all metadata is on one node`];
     const { steward, members } = cell;
-    const names = members.map(({ name }) => name).join(', ');
+    const names = members.map(memberText).join(', ');
     return [`${at}, cell ${cell.cell} on ${names}; steward: ${steward?.name ?? 'none answers'}`];
   });
 }

@@ -48,6 +48,7 @@ export function buildProgram(io: Io, run: Run): Command {
     .version(io.version, '-V, --version', 'print the version')
     .option('--data <dir>', "the node's data directory (default: HOLDFAST_DATA or ~/.holdfast)")
     .option('--json', 'print results and errors as JSON')
+    .option('--strict', 'fail where names could only be read as they were a while ago')
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help for a command')
     .configureHelp({ showGlobalOptions: true })

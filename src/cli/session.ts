@@ -16,6 +16,8 @@ const SLOW_MS = 1500;
 export interface GlobalOptions {
   readonly data?: string;
   readonly json?: boolean;
+  /** As `ConnectOptions.isStrict`. */
+  readonly strict?: boolean;
   /** Where the node listens, if not on the socket of its data directory. */
   readonly address?: Address;
 }
@@ -29,9 +31,10 @@ export class Session implements Disposable {
   readonly #stack = new DisposableStack();
   readonly #deafen: () => void;
   readonly #address: Address | undefined;
+  readonly #isStrict: boolean;
   #client: HoldfastClient | undefined;
 
-  constructor(io: Io, { data, json, address }: GlobalOptions) {
+  constructor(io: Io, { data, json, strict, address }: GlobalOptions) {
     const { HOLDFAST_DATA } = io.variables;
     this.io = io;
     this.dataPath = path.resolve(
@@ -40,6 +43,7 @@ export class Session implements Disposable {
     );
     this.isJson = json ?? false;
     this.#address = address;
+    this.#isStrict = strict ?? false;
     const stop = new AbortController();
     this.signal = stop.signal;
     const deafen = io.onSignal((signal) => {
@@ -59,7 +63,7 @@ export class Session implements Disposable {
   }
 
   get client(): HoldfastClient {
-    this.#client ??= this.#stack.use(connect(this.#nodeAddress()));
+    this.#client ??= this.#stack.use(connect(this.#nodeAddress(), { isStrict: this.#isStrict }));
     return this.#client;
   }
 

@@ -277,6 +277,21 @@ describe('calls', () => {
     expect(await client.call('key.export', {})).toEqual({ kit: 'KIT\n' });
   });
 
+  it('that are strict take no names that may be old, and only changes go on', async () => {
+    using strict = connect({ socketPath }, { isStrict: true });
+    const { object } = await client.put(pieces([content(9)]), { key: 'a' });
+    const { id } = object;
+    let staleReads = 0;
+    expect(await strict.call('object.query', { reference: id })).toMatchObject({ key: 'a' });
+    parts.staleReadCount = () => (staleReads += 1); // one at each look
+    const read = { reference: id };
+    expect(await codeOf(strict.call('object.query', read))).toBe('HF_UNAVAILABLE');
+    expect(await codeOf(strict.call('object.list', {}))).toBe('HF_UNAVAILABLE');
+    expect(await codeOf(strict.get(read))).toBe('HF_UNAVAILABLE');
+    expect(await client.call('object.query', read)).toMatchObject({ key: 'a' });
+    expect(await strict.call('object.remove', read)).toMatchObject({ key: 'a' });
+  });
+
   it('fail with the code and the one line of the node', async () => {
     const missing = '0'.repeat(32);
     await expect(client.call('object.query', { reference: missing })).rejects.toMatchObject({

@@ -4,7 +4,7 @@
  */
 import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import { MiB } from '../base/index.ts';
-import { type NodeAddress, targetOf } from './address.ts';
+import { type ConnectOptions, type NodeAddress, targetOf } from './address.ts';
 import { connectionError, interrupted } from './failures.ts';
 
 /** Bytes that a connection buffers each way. */
@@ -29,9 +29,9 @@ export class Connections implements Disposable {
   readonly #address: NodeAddress;
   readonly #target: http.RequestOptions;
 
-  constructor(address: NodeAddress) {
+  constructor(address: NodeAddress, options: ConnectOptions) {
     this.#address = address;
-    this.#target = targetOf(address);
+    this.#target = targetOf(address, options);
   }
 
   start({ method, path, signal }: RequestHead): Exchange {

@@ -17,7 +17,7 @@ import {
   type PutAnswer,
 } from '../api/index.ts';
 import { errorCode } from '../base/index.ts';
-import type { NodeAddress } from './address.ts';
+import type { ConnectOptions, NodeAddress } from './address.ts';
 import { Connections } from './exchange.ts';
 import { answeredError, badAnswer, interrupted } from './failures.ts';
 import { jsonLines } from './lines.ts';
@@ -93,15 +93,15 @@ export interface HoldfastClient extends Disposable {
 }
 
 /** A client of the node that listens there; it connects when it is used. */
-export function connect(address: NodeAddress): HoldfastClient {
-  return new HttpClient(address);
+export function connect(address: NodeAddress, options: ConnectOptions = {}): HoldfastClient {
+  return new HttpClient(address, options);
 }
 
 class HttpClient implements HoldfastClient {
   readonly #connections: Connections;
 
-  constructor(address: NodeAddress) {
-    this.#connections = new Connections(address);
+  constructor(address: NodeAddress, options: ConnectOptions) {
+    this.#connections = new Connections(address, options);
   }
 
   async call<Method extends ControlMethod>(

@@ -1,5 +1,5 @@
 /** The door of `client`: talks to a running node. */
-export type { NodeAddress } from './address.ts';
+export type { ConnectOptions, NodeAddress } from './address.ts';
 export {
   connect,
   type CallOptions,

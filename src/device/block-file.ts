@@ -129,9 +129,8 @@ export class BlockFile {
 
   async #transfer(task: 'read' | 'write', lengthBytes: number, ways: TransferWays): Promise<void> {
     if (lengthBytes === 0) return;
-    const done = await this.#run(task, () =>
-      this.isDirect ? runTransfer(ways, lengthBytes) : ways.plain(),
-    );
+    const call = this.isDirect ? () => runTransfer(ways, lengthBytes) : ways.plain;
+    const done = await this.#run(task, call);
     if (done === lengthBytes) return;
     throw new HoldfastError(
       'HF_IO',
@@ -141,15 +140,15 @@ export class BlockFile {
   }
 
   async #run<Result>(task: string, call: () => Promise<Result>): Promise<Result> {
-    return await this.#state.run(() =>
-      this.#permits.run(async () => {
-        try {
-          return await call();
-        } catch (error) {
-          throw fileError(error, task, this.path);
-        }
-      }),
-    );
+    using _ = this.#state.begin();
+    const release = await this.#permits.acquire();
+    try {
+      return await call();
+    } catch (error) {
+      throw fileError(error, task, this.path);
+    } finally {
+      release();
+    }
   }
 }
 

@@ -10,6 +10,8 @@ import { HoldfastError } from '../base/index.ts';
 
 export class DeviceState {
   readonly #name: string;
+  /** The same for all: there are several for each transfer. */
+  readonly #underWayUntilDisposed: Disposable;
   #failure: HoldfastError | undefined;
   #isClosed = false;
   #underWay = 0;
@@ -18,6 +20,7 @@ export class DeviceState {
   /** @param name of the device, for messages. */
   constructor(name: string) {
     this.#name = name;
+    this.#underWayUntilDisposed = { [Symbol.dispose]: () => this.#end() };
   }
 
   /** @throws HF_CLOSED, HF_DEVICE_FAILED. */
@@ -31,16 +34,11 @@ export class DeviceState {
     if (this.#failure) throw this.#failure;
   }
 
-  /** Runs one operation, which `close` waits for. @throws HF_CLOSED, HF_DEVICE_FAILED. */
-  async run<Result>(operation: () => Promise<Result>): Promise<Result> {
+  /** Under way until it is disposed; `close` waits for it. @throws HF_CLOSED, HF_DEVICE_FAILED. */
+  begin(): Disposable {
     this.check();
     this.#underWay += 1;
-    try {
-      return await operation();
-    } finally {
-      this.#underWay -= 1;
-      if (this.#underWay === 0) this.#onIdle?.();
-    }
+    return this.#underWayUntilDisposed;
   }
 
   /** Declares the device dead. @returns the error that everything fails with from now on. */
@@ -59,5 +57,10 @@ export class DeviceState {
       });
     }
     return true;
+  }
+
+  #end(): void {
+    this.#underWay -= 1;
+    if (this.#underWay === 0) this.#onIdle?.();
   }
 }

@@ -14,6 +14,7 @@ import { LIMITS, MiB, type DeviceId } from '../base/index.ts';
 import { realEnv, type Env } from '../env/index.ts';
 import { steppedEnv } from '../../test/suites/stepped-env.ts';
 import { DirectoryDevice, filesystemOf, ImageDevice } from './index.ts';
+import { LOOK_MS } from './file-device.ts';
 import { preallocate, zeroFill } from './preallocate.ts';
 
 const run = promisify(execFile);
@@ -283,6 +284,7 @@ describe('a directory store', () => {
       await device.write([page], 0);
       await device.flush();
       await lose();
+      await env.clock.sleep(LOOK_MS + 5);
       await device.write([page], 0);
       await expect(device.flush()).rejects.toThrow('is gone or was replaced');
       await expect(device.read(page, 0)).rejects.toMatchObject({ code: 'HF_DEVICE_FAILED' });
@@ -298,6 +300,39 @@ describe('a directory store', () => {
       await expect(device.read(page, 0)).rejects.toMatchObject({ code: 'HF_DEVICE_FAILED' });
     });
   }
+
+  it('is dead a moment after its folder was removed, however fast flushes follow', async () => {
+    await using device = await DirectoryDevice.create(options);
+    const page = device.allocate(blockBytes);
+    const flush = async (): Promise<void> => {
+      await device.write([page], 0);
+      await device.flush();
+    };
+    await flush();
+    await fs.rm(path, { recursive: true });
+    const lostAtMs = env.clock.monotonic();
+    const flushOn = async (): Promise<void> => {
+      while (env.clock.monotonic() < lostAtMs + LOOK_MS) await flush();
+      await flush();
+    };
+    await expect(flushOn()).rejects.toThrow('is gone or was replaced');
+  });
+
+  it('looks for every segment that was synced since the look before', async () => {
+    await using device = await DirectoryDevice.create(options);
+    await device.grow(16 * MiB);
+    const page = device.allocate(blockBytes);
+    await device.flush();
+    await device.write([page], device.sizeBytes - blockBytes);
+    await fs.rm(join(path, 'seg.00001'));
+    const flushes = async (): Promise<void> => {
+      await device.flush(); // most likely without a look
+      await env.clock.sleep(LOOK_MS + 5);
+      await device.write([page], 0);
+      await device.flush();
+    };
+    await expect(flushes()).rejects.toThrow('seg.00001');
+  });
 
   it('does not grow into a folder that took its place', async () => {
     await using device = await DirectoryDevice.create(options);
@@ -385,6 +420,7 @@ describe('on other filesystems', () => {
     await using device = await DirectoryDevice.create(options);
     await device.flush();
     await mount(context, 'tmpfs');
+    await env.clock.sleep(LOOK_MS + 5);
     await expect(device.flush()).rejects.toThrow('is gone or was replaced');
   });
 

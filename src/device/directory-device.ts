@@ -130,29 +130,27 @@ export class DirectoryDevice extends FileDevice {
   }
 
   override async grow(bytes: number): Promise<void> {
-    await this.state.run(() =>
-      this.#resizing.run(async () => {
-        const wantedBytes = this.sizeBytes + bytes;
-        if (wantedBytes > this.capacityBytes) {
-          const message = `${this.name} has reached its capacity of ${this.capacityBytes} bytes`;
-          throw new HoldfastError('HF_NO_SPACE', message);
-        }
-        await this.checkFolder();
-        while (this.sizeBytes < wantedBytes) await this.#growOnce();
-      }),
-    );
+    using _ = this.state.begin();
+    await this.#resizing.run(async () => {
+      const wantedBytes = this.sizeBytes + bytes;
+      if (wantedBytes > this.capacityBytes) {
+        const message = `${this.name} has reached its capacity of ${this.capacityBytes} bytes`;
+        throw new HoldfastError('HF_NO_SPACE', message);
+      }
+      await this.checkFolder();
+      while (this.sizeBytes < wantedBytes) await this.#growOnce();
+    });
   }
 
   override async shrink(sizeBytes: number): Promise<void> {
     assert(isBlockMultiple(sizeBytes), 'a device is whole blocks');
-    await this.state.run(() =>
-      this.#resizing.run(async () => {
-        await this.checkFolder();
-        while (this.pieces.length > 1 && this.pieces.at(-1)!.startOffset >= sizeBytes) {
-          await this.#removeLastSegment();
-        }
-      }),
-    );
+    using _ = this.state.begin();
+    await this.#resizing.run(async () => {
+      await this.checkFolder();
+      while (this.pieces.length > 1 && this.pieces.at(-1)!.startOffset >= sizeBytes) {
+        await this.#removeLastSegment();
+      }
+    });
   }
 
   /** One by one from the end, each durably: a crash leaves no gap between segments. */

@@ -5,8 +5,14 @@
  * A running store checks that its files are still the ones it opened: somebody may have removed the
  * folder, or mounted something over it, and open files would go on taking data that nobody can
  * reach. Files are watched by path, and compared by device and inode; all are held open, so that an
- * inode number cannot come back for another file. The pace is LIMITS.storeCheckMs for all files;
- * each flush checks its *anchors* (those that stand for the whole) and what it has synced.
+ * inode number cannot come back for another file. The pace is LIMITS.storeCheckMs for all files; a
+ * flush looks for its *anchors* (those that stand for the whole) and for what was synced, unless
+ * one has looked LOOK_MS ago or less.
+ *
+ * Why a flush need not look each time: nothing that we write makes such an accident, so one that is
+ * noticed a moment late leaves what the same accident a moment later would have left. Removed files
+ * take with them what was acknowledged before and after alike, as a disk that dies does; files that
+ * were moved or mounted over keep both. So a late look loses nothing that a store could promise.
  *
  * Invariants: (1) a flush syncs each piece that has a completed write since the sync before; at the
  * start that is every piece, for what a process before us left in the caches; (2) flushes run one
@@ -14,11 +20,14 @@
  */
 import fs from 'node:fs/promises';
 import { assert, HoldfastError, LIMITS, mapBounded, Mutex, Semaphore } from '../base/index.ts';
-import type { Env } from '../env/index.ts';
+import type { Clock, Env } from '../env/index.ts';
 import type { BlockDevice, DeviceKind, DeviceNumber } from './block-device.ts';
 import { BlockFile, fileError, identityOf } from './block-file.ts';
 import { DeviceState } from './device-state.ts';
 import { allocatePages, checkTransfer, isBlockMultiple } from './pages.ts';
+
+/** How long a look vouches for the flushes after it. */
+export const LOOK_MS = 50;
 
 export interface Piece {
   readonly file: BlockFile;
@@ -72,6 +81,10 @@ export class FileDevice implements BlockDevice {
   readonly #pieces: Piece[];
   readonly #anchors: readonly Anchor[];
   readonly #dirty: Set<BlockFile>;
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  /** Synced since a flush looked last. */
+  readonly #unseen = new Set<BlockFile>();
+  #lookDueMs = -Infinity;
   readonly #flushing = new Mutex();
   readonly #closing = new AbortController();
   readonly #watching: Promise<void>;
@@ -87,6 +100,7 @@ export class FileDevice implements BlockDevice {
     this.resources = parts.resources;
     this.state = new DeviceState(parts.name);
     this.#dirty = new Set(this.#pieces.map((piece) => piece.file));
+    this.#clock = parts.env.clock;
     assert(this.sizeBytes > 0, 'a device has room');
     this.capacityBytes = Math.max(parts.capacityBytes, this.sizeBytes);
     this.#watching = this.#watch(parts.env);
@@ -111,38 +125,37 @@ export class FileDevice implements BlockDevice {
 
   async read(target: Uint8Array, offset: number): Promise<void> {
     const lengthBytes = checkTransfer([target], offset, this.sizeBytes);
-    await this.state.run(async () => {
-      for (const { file, at, from, bytes } of this.#split(offset, lengthBytes)) {
-        await file.read(target.subarray(from, from + bytes), at);
-      }
-    });
+    using _ = this.state.begin();
+    for (const { file, at, from, bytes } of this.#split(offset, lengthBytes)) {
+      await file.read(target.subarray(from, from + bytes), at);
+    }
   }
 
   async write(sources: readonly Uint8Array[], offset: number): Promise<void> {
     const lengthBytes = checkTransfer(sources, offset, this.sizeBytes);
-    await this.state.run(async () => {
-      for (const { file, at, from, bytes } of this.#split(offset, lengthBytes)) {
-        await file.write(cut(sources, from, bytes), at);
-        this.#dirty.add(file);
-      }
-    });
+    using _ = this.state.begin();
+    for (const { file, at, from, bytes } of this.#split(offset, lengthBytes)) {
+      await file.write(bytes === lengthBytes ? sources : cut(sources, from, bytes), at);
+      this.#dirty.add(file);
+    }
   }
 
   async flush(): Promise<void> {
-    await this.state.run(() =>
-      this.#flushing.run(async () => {
-        this.state.checkAlive();
-        const files = [...this.#dirty];
-        this.#dirty.clear();
-        // Checked while it syncs: that costs no time, and a folder gone before is noticed.
-        const [presence, sync] = await Promise.allSettled([
-          this.#checkPresence([...this.#anchors, ...files]),
-          mapBounded(files, LIMITS.deviceOperationsMax, (file) => file.sync()),
-        ]);
+    using _ = this.state.begin();
+    await this.#flushing.run(async () => {
+      this.state.checkAlive();
+      const files = [...this.#dirty];
+      this.#dirty.clear();
+      // It looks while it syncs: that costs no time, and a folder gone before is noticed.
+      const [presence, ...syncs] = await Promise.allSettled([
+        this.#isLookDue(files) ? this.#look() : undefined,
+        ...files.map((file) => file.sync()), // as many at once as there are permits
+      ]);
+      for (const sync of syncs) {
         if (sync.status === 'rejected') throw this.state.fail('a flush failed', sync.reason);
-        if (presence.status === 'rejected') throw presence.reason;
-      }),
-    );
+      }
+      if (presence.status === 'rejected') throw presence.reason;
+    });
   }
 
   async grow(bytes: number): Promise<void> {
@@ -186,6 +199,7 @@ export class FileDevice implements BlockDevice {
       const piece = this.#lastPiece();
       this.#pieces.pop();
       this.#dirty.delete(piece.file);
+      this.#unseen.delete(piece.file);
       return piece;
     });
   }
@@ -193,6 +207,21 @@ export class FileDevice implements BlockDevice {
   /** Kills the device unless every file is still what its path leads to. */
   protected async checkFolder(): Promise<void> {
     await this.#checkPresence([...this.#anchors, ...this.#pieces.map((piece) => piece.file)]);
+  }
+
+  /** Whether a flush that syncs these has to look. */
+  #isLookDue(synced: readonly BlockFile[]): boolean {
+    for (const file of synced) this.#unseen.add(file);
+    const nowMs = this.#clock.monotonic();
+    if (nowMs < this.#lookDueMs) return false;
+    this.#lookDueMs = nowMs + LOOK_MS;
+    return true;
+  }
+
+  async #look(): Promise<void> {
+    const files = [...this.#anchors, ...this.#unseen];
+    this.#unseen.clear();
+    await this.#checkPresence(files);
   }
 
   /** Kills the device unless all of `files` are still what their paths lead to. */

@@ -222,18 +222,17 @@ export class SimulatedDevice implements BlockDevice {
     operation: SimulatedOperation,
     work: (settle: () => Promise<void>, willFail: boolean) => Promise<void>,
   ): Promise<void> {
-    await this.#state.run(async () => {
-      const fault = this.fault?.(operation);
-      const settle = async (): Promise<void> => {
-        await this.#delay?.(operation);
-        this.#state.checkAlive();
-        if (!fault) return;
-        throw new HoldfastError(fault, `${this.name}: ${operation.kind} failed as told`, {
-          details: { offset: operation.offset, lengthBytes: operation.lengthBytes },
-        });
-      };
-      await work(settle, fault !== undefined);
-    });
+    using _ = this.#state.begin();
+    const fault = this.fault?.(operation);
+    const settle = async (): Promise<void> => {
+      await this.#delay?.(operation);
+      this.#state.checkAlive();
+      if (!fault) return;
+      throw new HoldfastError(fault, `${this.name}: ${operation.kind} failed as told`, {
+        details: { offset: operation.offset, lengthBytes: operation.lengthBytes },
+      });
+    };
+    await work(settle, fault !== undefined);
   }
 
   #start(write: SimulatedWrite): void {

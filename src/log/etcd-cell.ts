@@ -38,7 +38,7 @@ import type {
 } from './fenced-log.ts';
 import { readHeader, type RecordSealing } from './local-record.ts';
 import type { CellCopy } from './generations.ts';
-import type { Mirror } from './mirror.ts';
+import type { PartStore } from './mirror.ts';
 
 /** Entries asked for at once; together they fill no more than a few MiB of memory. */
 const PAGE_ENTRIES = 8;
@@ -56,7 +56,7 @@ interface RaisedEpoch {
 export interface EtcdLogShared {
   readonly calls: GenerationCalls;
   readonly prefix: string;
-  readonly parts: Pick<Mirror, 'put' | 'get' | 'remove'>;
+  readonly parts: PartStore;
   readonly sealer: RecordSealing;
   readonly generation: number;
   readonly env: Pick<Env, 'clock' | 'log'>;
@@ -260,6 +260,7 @@ export class EtcdCell {
     for (;;) {
       const life = await calls.life();
       const snapshotLsn = (await this.#snapshots.newest())?.lsn ?? 0;
+      if (upTo >= snapshotLsn) await this.#snapshots.settleReplaced();
       const [trims] = await this.#ask([{ do: 'get', key: trim }]);
       const trimmed = Math.min(upTo, snapshotLsn);
       if (trimmed <= numberIn(trims)) return;

@@ -35,7 +35,10 @@ const UNIMPLEMENTED = 12;
 /** What a member does without the others, too. */
 const OF_ITSELF = /(Status|MemberList|Defragment)$/;
 /** Refused before it was proposed to the members; other failures leave a doubt. */
-const SURELY_NOTHING = /no leader|too many requests|not capable|learner|unhealthy cluster/;
+const SURELY_NOTHING = new RegExp(
+  'no leader|too many requests|not capable|learner|unhealthy cluster|' +
+    'permission denied|user name is empty',
+);
 
 interface Deadline {
   readonly at: number;
@@ -266,6 +269,7 @@ function unaryAnswer(stream: http2.ClientHttp2Stream): Promise<Uint8Array> {
     const chunks: Buffer[] = [];
     let bytes = 0;
     let status: http2.IncomingHttpHeaders = {};
+    let failure: Error | undefined;
     const note = (headers: http2.IncomingHttpHeaders): void => {
       if (headers['grpc-status'] !== undefined) status = headers;
     };
@@ -274,13 +278,14 @@ function unaryAnswer(stream: http2.ClientHttp2Stream): Promise<Uint8Array> {
       if (bytes > MESSAGE_BYTES_MAX) reject(new Error('etcd answers without end'));
       else chunks.push(chunk);
     });
+    stream.on('error', (error) => (failure = error)); // 'close' follows
     stream.on('response', note); // a refusal has its trailers there
     stream.on('trailers', note);
     stream.once('close', () => {
       try {
         resolve(messageIn(status, chunks));
       } catch (error) {
-        reject(error);
+        reject(error instanceof EtcdRefusal ? error : (failure ?? error));
       }
     });
   });

@@ -7,14 +7,14 @@ import { CellLogs } from './cell-logs.ts';
 import { EtcdCell, type EtcdLogShared } from './etcd-cell.ts';
 import { EtcdGeneration, type EtcdPlace, type GenerationCalls } from './etcd-generation.ts';
 import { CellKeys, cellOfKey, cellRange } from './etcd-keys.ts';
-import { EtcdSnapshots } from './etcd-snapshots.ts';
+import { EtcdSnapshots, type StoredSnapshot } from './etcd-snapshots.ts';
 import type { CellId } from './fenced-log.ts';
 import { RecordSealer, type RecordSealing } from './local-record.ts';
-import type { Mirror, MirrorRef } from './mirror.ts';
+import type { PartStore } from './mirror.ts';
 
 export interface EtcdLogOptions extends EtcdPlace {
   /** Takes the snapshots' parts, which are too large for etcd; names are made from the bytes. */
-  readonly parts: Pick<Mirror, 'put' | 'get' | 'remove'>;
+  readonly parts: PartStore;
   /** PLAIN_RECORDS in simulations; all who share the log have the same. */
   readonly sealing?: RecordSealing;
 }
@@ -52,13 +52,13 @@ export class EtcdLog extends CellLogs<EtcdCell> {
   }
 
   /**
-   * The parts of a cell's newest snapshot; `undefined` when there is none.
+   * What is stored of a cell's newest snapshot; `undefined` when there is none.
    * @throws HF_CORRUPT, HF_FORGED when the list cannot be read.
    */
-  async snapshotParts(cell: CellId): Promise<readonly MirrorRef[] | undefined> {
+  async snapshotParts(cell: CellId): Promise<StoredSnapshot | undefined> {
     const { prefix } = this.#shared;
     const snapshots = new EtcdSnapshots(cell, new CellKeys(prefix, cell), this.#shared);
-    return (await snapshots.newest())?.parts;
+    return await snapshots.newest();
   }
 
   protected override makeCell(id: CellId): EtcdCell {

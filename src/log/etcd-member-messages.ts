@@ -31,6 +31,8 @@ export interface EtcdStatus {
   readonly raftAppliedIndex: number;
   readonly raftTerm: number;
   readonly isLearner: boolean;
+  /** What its file may grow to; 3.6 and later tell. */
+  readonly quotaBytes?: number | undefined;
   /** For people: alarms, mostly. */
   readonly errors: readonly string[];
 }
@@ -58,6 +60,7 @@ export function decodeStatus(bytes: Uint8Array): EtcdStatus {
     raftTerm: field.number(fields, 6),
     isLearner: field.number(fields, 10) === 1,
     errors: field.texts(fields, 8),
+    quotaBytes: field.number(fields, 12) || undefined,
   };
 }
 

@@ -31,6 +31,7 @@ import {
   assertSealedTo,
   encodeSeal,
   type NextGeneration,
+  type RegistryCopy,
   SEAL_KEY,
   type SealableRegistry,
 } from './generations.ts';
@@ -80,9 +81,19 @@ export class EtcdRegistry implements SealableRegistry {
 
   /** As of one moment. */
   async list(prefix: string): Promise<readonly Versioned[]> {
+    return (await this.#copied(prefix)).rows;
+  }
+
+  /** All of it as of one moment, and a version that no row had then, or had before, is above. */
+  async copied(): Promise<RegistryCopy> {
+    const { version, rows } = await this.#copied('');
+    return { version, rows: rows.filter(({ key }) => key !== SEAL_KEY) };
+  }
+
+  async #copied(prefix: string): Promise<RegistryCopy> {
     for (;;) {
       try {
-        return await this.#listOnce(prefix);
+        return await this.#copiedOnce(prefix);
       } catch (error) {
         // So much was changed meanwhile that etcd has let go of that moment.
         if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
@@ -90,7 +101,7 @@ export class EtcdRegistry implements SealableRegistry {
     }
   }
 
-  async #listOnce(prefix: string): Promise<Versioned[]> {
+  async #copiedOnce(prefix: string): Promise<RegistryCopy> {
     const end = endOfPrefix(this.#rowKey(prefix));
     const found: Versioned[] = [];
     let first: ResultInLife | undefined;
@@ -100,12 +111,14 @@ export class EtcdRegistry implements SealableRegistry {
       const result = await this.#calls.questionInLife([page]);
       const { answers, life } = result;
       first ??= result;
-      if (life.revision !== first.life.revision) return await this.#listOnce(prefix);
+      if (life.revision !== first.life.revision) return await this.#copiedOnce(prefix);
       const versionBase = await this.#calls.versionBase(life);
       const rows = answers[0]?.rows ?? [];
       found.push(...rows.map((row) => this.#opened(row, versionBase)));
       const last = rows.at(-1);
-      if (!last || rows.length < PAGE_ROWS) return found;
+      if (!last || rows.length < PAGE_ROWS) {
+        return { version: versionBase + first.revision, rows: found };
+      }
       key = keyAfter(last.key);
     }
   }

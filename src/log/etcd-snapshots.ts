@@ -2,8 +2,12 @@
  * Snapshots of a cell of the engine `etcd`. Parts are sealed and stored outside, where large things
  * are; etcd has the list of the newest snapshot's parts, which makes them valid. Setting the list
  * is the commit, under the cell's fence.
+ *
+ * The same list is stored beside the parts, before that: should etcd be lost with all that it has,
+ * the newest snapshot is found there (pool-snapshots.ts). So what a snapshot replaces goes only
+ * when the log is trimmed: rows of a new one may be of several moments until it is extended.
  */
-import { bytesEqual, fromHex, HoldfastError, Mutex, toHex } from '../base/index.ts';
+import { bytesEqual, errorCode, fromHex, HoldfastError, Mutex, toHex } from '../base/index.ts';
 import type { EtcdLogShared } from './etcd-cell.ts';
 import type { EtcdHolder } from './etcd-holder.ts';
 import { type CellKeys, changedAt, exists } from './etcd-keys.ts';
@@ -20,9 +24,14 @@ interface SnapshotPosition extends SaveSnapshotOptions {
   readonly lsn: Lsn;
 }
 
-interface ListedSnapshot {
-  readonly lsn: Lsn;
+export interface StoredSnapshot {
   readonly parts: readonly MirrorRef[];
+  /** The list as it is stored beside them. */
+  readonly list: Uint8Array;
+}
+
+interface ListedSnapshot extends StoredSnapshot {
+  readonly lsn: Lsn;
   /** Of the list. */
   readonly revision: number;
 }
@@ -34,6 +43,8 @@ export class EtcdSnapshots {
   readonly #saving = new Mutex();
   /** Parts that nothing lists. */
   readonly #garbage: Garbage;
+  /** The list of the newest snapshot, if it was made here. */
+  #list: MirrorRef | undefined;
 
   constructor(cell: CellId, keys: CellKeys, shared: EtcdLogShared) {
     this.#cell = cell;
@@ -54,7 +65,7 @@ export class EtcdSnapshots {
     }
     const parts = decodePartHashes(this.#shared.sealer.open(row.value));
     const refs = parts.map((hash) => ({ id: fromHex(hash) }));
-    return { lsn: header.lsn, parts: refs, revision: row.changedRevision };
+    return { lsn: header.lsn, parts: refs, list: row.value, revision: row.changedRevision };
   }
 
   async save(position: SnapshotPosition, parts: AsyncIterable<Uint8Array>): Promise<void> {
@@ -68,11 +79,25 @@ export class EtcdSnapshots {
         commit: async (all) => {
           const body = encodePartHashes(all.map(({ id }) => toHex(id)));
           const list = this.#seal('snapshot', position, body);
-          await this.#list(position, list, newest?.revision ?? 0);
+          const ref = await this.#shared.parts.put(list, 'list');
+          try {
+            await this.#commit(position, list, newest?.revision ?? 0);
+          } catch (error) {
+            if (errorCode(error) === 'HF_FENCED') this.#garbage.add(ref); // else it may count
+            throw error;
+          }
+          if (this.#list) this.#garbage.add(this.#list);
+          this.#list = ref;
         },
         discard: (needless) => this.#garbage.collect(needless),
+        replace: async (needless) => needless.forEach((ref) => this.#garbage.add(ref)),
       });
     });
+  }
+
+  /** What older snapshots had alone is not needed any more. */
+  async settleReplaced(): Promise<void> {
+    await this.#saving.run(() => this.#garbage.collect([]));
   }
 
   #seal(
@@ -87,7 +112,7 @@ export class EtcdSnapshots {
   }
 
   /** @throws HF_FENCED, HF_UNKNOWN_OUTCOME. */
-  async #list(
+  async #commit(
     { lsn, holder }: SnapshotPosition,
     value: Uint8Array,
     olderRevision: number,

@@ -16,6 +16,7 @@ export {
 export type { DialEtcd } from './etcd-channel.ts';
 export { EtcdConnection, type EtcdConnectionOptions } from './etcd-connection.ts';
 export type { EtcdKv } from './etcd-kv.ts';
+export { ETCD_PREFIX, PrefixedKv } from './etcd-prefix.ts';
 export { EtcdDraft } from './etcd-draft.ts';
 export type { EtcdPlace } from './etcd-generation.ts';
 export { beginLife } from './etcd-life.ts';
@@ -52,7 +53,7 @@ export {
 } from './generations.ts';
 export { LocalDraft } from './local-draft.ts';
 export { PLAIN_RECORDS, type RecordSealing } from './local-record.ts';
-export { LocalLog, type LocalLogOptions } from './local-log.ts';
+export { LocalLog, type LocalLogOptions, newestLocalGeneration } from './local-log.ts';
 export { LogRegistry, type LogRegistryOptions, REGISTRY_CELL } from './log-registry.ts';
 export {
   MemoryEtcd,
@@ -74,10 +75,16 @@ export {
   type RemoteCallsOptions,
 } from './remote-calls.ts';
 export {
+  type PoolSnapshot,
+  PoolSnapshots,
+  type PoolSnapshotsOptions,
+  registryIn,
+} from './pool-snapshots.ts';
+export {
   type ProposedChange,
   RemoteRegistry,
   serveRegistry,
   type ServeRegistryOptions,
 } from './remote-registry.ts';
 export { watchKey } from './watch-key.ts';
-export type { Mirror, MirrorRecord, MirrorRef } from './mirror.ts';
+export type { Mirror, MirrorRecord, MirrorRef, PartStore } from './mirror.ts';

@@ -254,6 +254,7 @@ export class LocalCell {
         this.#snapshot = { record, parts: all };
       },
       discard: (needless) => this.#garbage.collect(needless.map(refOf)),
+      replace: (needless) => this.#garbage.collect(needless.map(refOf)),
     });
     await this.#garbage.collect(older ? [refOf(older.record)] : []);
   }

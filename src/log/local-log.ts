@@ -78,6 +78,18 @@ export class LocalLog extends CellLogs<LocalCell> implements SealableLog {
   }
 }
 
+/**
+ * The newest generation that is open; `undefined` when there is not one record.
+ * @throws HF_WRONG_KEY when the key opens none of them.
+ */
+export async function newestLocalGeneration(
+  options: Omit<LocalLogOptions, 'generation'>,
+): Promise<number | undefined> {
+  const records = await readRecords(sharedOf({ ...options, generation: 1 }));
+  const open = [...records.keys()].filter((each) => isOpen(records, each));
+  return open.length > 0 ? Math.max(...open) : undefined;
+}
+
 /** Of each generation, the records of each cell. */
 export type LocalRecords = ReadonlyMap<number, ReadonlyMap<CellId, readonly StoredRecord[]>>;
 

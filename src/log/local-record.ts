@@ -16,7 +16,7 @@
  * made: so a loss is told from a torn tail, and what a crash left half done from what was done. The
  * header is bound to the sealed bytes; each cell and epoch has a key of its own.
  */
-import { assert, ByteReader, ByteWriter, fromHex, toHex, xxh64 } from '../base/index.ts';
+import { asBuffer, ByteReader, ByteWriter, fromHex, toHex, xxh64 } from '../base/index.ts';
 import {
   deriveKey,
   digest,
@@ -176,10 +176,13 @@ function checksumHash(bytes: Uint8Array): RecordHash {
 }
 
 function encodeRecord(aad: Uint8Array, sealed: Uint8Array): Uint8Array {
-  const capacity = aad.length + 4 + sealed.length + CHECKSUM_BYTES;
-  const writer = new ByteWriter(capacity).raw(aad).bytes(sealed);
-  const bytes = writer.bigU64(xxh64(writer.finish())).finish();
-  assert(bytes.length === capacity, 'the record is as long as planned');
+  const checkedBytes = aad.length + 4 + sealed.length;
+  const bytes = new Uint8Array(checkedBytes + CHECKSUM_BYTES);
+  const buffer = asBuffer(bytes);
+  bytes.set(aad);
+  buffer.writeUInt32LE(sealed.length, aad.length);
+  bytes.set(sealed, aad.length + 4);
+  buffer.writeBigUInt64LE(xxh64(bytes.subarray(0, checkedBytes)), checkedBytes);
   return bytes;
 }
 

@@ -15,6 +15,16 @@ export interface MirrorRef {
   readonly id: Uint8Array;
 }
 
+/** Where an engine that has its log elsewhere keeps what is too large for that. */
+export interface PartStore extends Pick<Mirror, 'get' | 'remove'> {
+  /**
+   * As {@link Mirror.put}.
+   * @param kind `list`: the record of a snapshot, which is to be found again without any other
+   *   knowledge, as {@link MirrorRecord}.
+   */
+  put(bytes: Uint8Array, kind?: 'part' | 'list'): Promise<MirrorRef>;
+}
+
 export interface Mirror {
   /**
    * Stores the bytes (≤ LIMITS.chunkBytesMax) on as many stores as the tolerance asks for; durable

@@ -15,8 +15,10 @@ export interface SavingParts<Part> extends SaveSnapshotOptions {
   put(bytes: Uint8Array): Promise<Part>;
   /** Makes the list valid. @throws HF_UNKNOWN_OUTCOME when it may or may not be. */
   commit(parts: readonly Part[]): Promise<void>;
-  /** Never fails. */
+  /** What was saved in vain. Never fails. */
   discard(parts: readonly Part[]): Promise<void>;
+  /** What the older snapshot had alone. Never fails. */
+  replace(parts: readonly Part[]): Promise<void>;
 }
 
 /** @throws HF_NOT_FOUND when there is no such snapshot to extend; what `put` and `commit` throw. */
@@ -42,5 +44,5 @@ export async function saveParts<Part>(
     if (!mayBeListed) await saving.discard(saved);
     throw error;
   }
-  if (extended === undefined) await saving.discard(newest?.parts ?? []);
+  if (extended === undefined) await saving.replace(newest?.parts ?? []);
 }

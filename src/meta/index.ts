@@ -20,9 +20,13 @@ export type { Change, Overlay, Rows } from './cells/overlay.ts';
 export { Replica, type ReplicaOptions } from './cells/replica.ts';
 export { HandleTable, type HandleTableOptions } from './handles/handle-table.ts';
 export { handlesOf } from './handles/handles-cell.ts';
+export { endLease, grantLease, leaseToRecall } from './handles/lease-ops.ts';
+export { leasedDirectory } from './handles/lease-rows.ts';
+export { openSession } from './handles/session-ops.ts';
 export {
   type DirectoryLease,
   type Handles,
+  type HeldLease,
   type LeaseClaim,
   LOCK_END,
   type LockAnswer,
@@ -67,9 +71,10 @@ export { slotOfInode } from './namespace/namespace-rows.ts';
 export { ROOT_INODE } from './namespace/namespace.ts';
 export { makeRoot } from './namespace/namespace-ops.ts';
 export { circumstancesOf, namespaceOf, openNamespace } from './namespace/namespace-cell.ts';
-export { type Circumstances, slotNear } from './namespace/inode-ops.ts';
+export { type Circumstances, type NamespaceFault, slotNear } from './namespace/inode-ops.ts';
 export type {
   AttributeChanges,
+  BatchAnswer,
   CommittedContent,
   ContentCommit,
   InodeStatus,
@@ -79,9 +84,12 @@ export type {
   Quota,
   QuotaUsage,
   Removal,
+  StepResult,
   Tree,
+  TreeBatch,
   TreeDirectoryRequest,
   TreeEntry,
+  TreeStep,
 } from './namespace/tree.ts';
 export { treeOf } from './namespace/tree-cell.ts';
 export type {
@@ -94,15 +102,15 @@ export type {
   WantedStripe,
 } from './references/references.ts';
 export { openReferences, referencesOf } from './references/references-cell.ts';
-export { remoteNamespace, remoteReferences, remoteTree } from './remote/remote-cells.ts';
+export { remoteReferences, remoteVolume } from './remote/remote-cells.ts';
 export {
-  serveNamespaces,
-  type ServeNamespacesOptions,
   serveReferences,
   type ServeReferencesOptions,
-  serveTrees,
-  type ServeTreesOptions,
+  serveVolumes,
+  type ServeVolumesOptions,
 } from './remote/serve-cells.ts';
+export { mendReferences, type MendOptions } from './recovery/mend-references.ts';
+export { type LoadedCell, loadWhole, RecoveredSpace } from './recovery/recovered-space.ts';
 export type { CellParts, Operation } from './cells/steward.ts';
 export { uploadsOf } from './uploads/uploads-cell.ts';
 export {
@@ -119,6 +127,7 @@ export {
 } from './uploads/uploads.ts';
 export { releaseOrphans, releaseParts } from './volume-cell/volume-apis.ts';
 export { openVolumeCell, type VolumeCell } from './volume-cell/volume-cell.ts';
+export { DOOR_NAMES, type VolumeDoors } from './volume-cell/volume-tables.ts';
 export {
   checkVolumeName,
   decodeVolume,

@@ -1,5 +1,6 @@
 /** What is inside the messages of a Mux; input of the other end, so everything is checked. */
-import { errorCode, HoldfastError, LIMITS } from '../base/index.ts';
+import { type ErrorCode, errorCode, errorMessage, HoldfastError, LIMITS } from '../base/index.ts';
+import type { Log } from '../env/index.ts';
 
 const METHOD_CHARS_MAX = 64;
 
@@ -22,6 +23,15 @@ export function readRequest(message: unknown): RequestEnvelope {
   if (!isSound) throw new HoldfastError('HF_CORRUPT', 'a request is not well formed');
   const boundedMs = Math.min(deadlineMs, LIMITS.callDeadlineMsMax);
   return { method, arg, withStream, deadlineMs: boundedMs };
+}
+
+/** What travels back when a handler failed. */
+export function errorAnswer(error: unknown, log: Log): [ErrorCode, string] {
+  const code = errorCode(error) ?? 'HF_INTERNAL';
+  // What went wrong inside is for our log, not for others.
+  if (code === 'HF_INTERNAL') log.error('a handler of the network failed', { error });
+  const text = code === 'HF_INTERNAL' ? 'the other node failed' : errorMessage(error);
+  return [code, text.slice(0, 1000)];
 }
 
 /** The error that a handler at the other end failed with. @throws HF_CORRUPT */

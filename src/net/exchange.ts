@@ -32,15 +32,32 @@ export abstract class Exchange {
 /** A request of ours. */
 export class OutgoingCall extends Exchange {
   readonly reply: Promise<unknown>;
+  /** The caller can ask another node; see CallOptions. */
+  readonly isElsewhereToo: boolean;
   readonly #settle: Omit<PromiseWithResolvers<unknown>, 'promise'>;
   /** Takes the listener off the caller's signal. */
-  forgetSignal: () => void = () => {};
+  #forgetSignal: () => void = () => {};
 
-  constructor(options: { id: number; deadlineMs: number; nowMs: number }) {
+  constructor(options: { id: number; deadlineMs: number; nowMs: number; isElsewhereToo: boolean }) {
     super(options);
+    this.isElsewhereToo = options.isElsewhereToo;
     const { promise, ...settle } = Promise.withResolvers<unknown>();
     this.reply = promise;
     this.#settle = settle;
+  }
+
+  /** Those whose callers can ask another node. */
+  static replaceable(exchanges: ReadonlyMap<number, Exchange>): OutgoingCall[] {
+    const calls = [...exchanges.values()].filter((one) => one instanceof OutgoingCall);
+    return calls.filter(({ isElsewhereToo }) => isElsewhereToo);
+  }
+
+  /** Has the call given up when its caller's signal is aborted. */
+  follow(signal: AbortSignal, giveUp: (error: HoldfastError) => void): void {
+    const stop = (): void =>
+      giveUp(new HoldfastError('HF_INTERRUPTED', undefined, { cause: signal.reason }));
+    signal.addEventListener('abort', stop, { once: true });
+    this.#forgetSignal = () => signal.removeEventListener('abort', stop);
   }
 
   succeed(result: unknown): void {
@@ -56,7 +73,7 @@ export class OutgoingCall extends Exchange {
   #isSettledNow(): boolean {
     if (this.isAnswered) return false;
     this.isAnswered = true;
-    this.forgetSignal();
+    this.#forgetSignal();
     return true;
   }
 }

@@ -8,7 +8,14 @@
  * or does not match its checksum ends the connection: nothing after it can be trusted.
  * The *stream* of a frame is the number of the request that it belongs to.
  */
-import { beginXxh64, HoldfastError, LIMITS, xxh64, type Xxh64Sum } from '../base/index.ts';
+import {
+  beginXxh64,
+  concatBytes,
+  HoldfastError,
+  LIMITS,
+  xxh64,
+  type Xxh64Sum,
+} from '../base/index.ts';
 
 export const FRAME = {
   /** A message: [method, argument, with a stream?, deadline in ms]. */
@@ -170,4 +177,9 @@ export class FrameReader {
     }
     return { type: header.type as FrameType, stream: header.stream, slices };
   }
+}
+
+/** A payload in one piece. */
+export function joined(slices: readonly Buffer[]): Buffer {
+  return slices.length === 1 ? slices[0]! : Buffer.from(concatBytes(...slices));
 }

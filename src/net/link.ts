@@ -92,8 +92,9 @@ export class Link {
     this.mux.retire();
   }
 
-  tick(nowMs: number): void {
-    this.mux.tick();
+  /** @param isAwaited as of Mux.tick. */
+  tick(nowMs: number, isAwaited: boolean): void {
+    this.mux.tick(isAwaited);
     const isLate = !this.isReady && nowMs - this.bornAtMs > LIMITS.handshakeMsMax;
     if (isLate) {
       this.#owner.env.metrics.add('net_refused', 1, { why: 'late' });

@@ -12,21 +12,21 @@
 import type { Duplex } from 'node:stream';
 import {
   assert,
-  concatBytes,
-  type ErrorCode,
   errorCode,
   errorMessage,
   HoldfastError,
   LIMITS,
+  throwIfAborted,
 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
-import { readError, readRequest } from './envelope.ts';
+import { errorAnswer, readError, readRequest } from './envelope.ts';
 import { type Exchange, IncomingCall, type IncomingRequest, OutgoingCall } from './exchange.ts';
-import { FRAME, type Frame, FrameReader, type FrameType } from './frame.ts';
+import { FRAME, type Frame, FrameReader, type FrameType, joined } from './frame.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { MessageCodec } from './message.ts';
 import { MuxStream, type StreamCarrier } from './mux-stream.ts';
+import type { CallOptions } from './types.ts';
 
 export interface MuxOptions {
   readonly env: Env;
@@ -37,10 +37,7 @@ export interface MuxOptions {
   readonly serve: (request: IncomingRequest) => unknown;
 }
 
-export interface MuxCallOptions {
-  readonly deadlineMs: number;
-  readonly signal?: AbortSignal | undefined;
-}
+export type MuxCallOptions = Pick<CallOptions, 'deadlineMs' | 'signal' | 'isElsewhereToo'>;
 
 const REQUEST_NUMBER_MAX = 0xffff_ffff;
 
@@ -71,6 +68,7 @@ export class Mux implements StreamCarrier {
     duplex.on('error', (error) => this.#end(`the connection broke: ${errorMessage(error)}`));
     duplex.on('close', () => this.#end('the connection was closed'));
     duplex.on('end', () => this.close('the other end closed the connection'));
+    duplex.on('drain', () => this.#heartbeat.onRoom());
     duplex.on('data', (chunk: Buffer) => this.#onBytes(chunk));
   }
 
@@ -96,6 +94,16 @@ export class Mux implements StreamCarrier {
   /** Of the last ping that was answered. */
   get rttMs(): number | undefined {
     return this.#heartbeat.rttMs;
+  }
+
+  /** Whether the other end leaves a ping unanswered, see Heartbeat. The first byte ends it. */
+  get isSilent(): boolean {
+    return this.#heartbeat.isSilent;
+  }
+
+  /** Whether a caller waits here who could ask another node. */
+  get isAwaited(): boolean {
+    return OutgoingCall.replaceable(this.#exchanges).length > 0;
   }
 
   call(method: string, arg: unknown, options: MuxCallOptions): Promise<unknown> {
@@ -126,43 +134,46 @@ export class Mux implements StreamCarrier {
     this.#end(reason);
   }
 
-  /** Deadlines, pings, silence. */
-  tick(): void {
+  /** Gives up what can be asked elsewhere as well. */
+  giveUpReplaceable(error: HoldfastError): void {
+    for (const call of OutgoingCall.replaceable(this.#exchanges)) this.#giveUp(call, error);
+  }
+
+  /**
+   * Deadlines, pings, silence.
+   * @param isAwaited whether somebody waits for this peer, on whichever link; see Heartbeat.
+   */
+  tick(isAwaited = this.isAwaited): void {
     if (this.isClosed) return;
     const nowMs = this.#env.clock.monotonic();
     for (const exchange of this.#exchanges.values()) {
       if (exchange.deadlineAtMs <= nowMs) this.#expire(exchange);
     }
-    const ping = this.#heartbeat.tick(nowMs);
-    if (this.#heartbeat.isSilent) this.#violate('silent', 'no sign of life');
+    const ping = this.#heartbeat.tick(nowMs, isAwaited);
+    if (this.#heartbeat.isOver) this.#violate('silent', 'no sign of life');
     else if (ping !== undefined) this.send(FRAME.ping, ping);
   }
 
   #request(
     request: { method: string; arg: unknown; withStream: boolean },
-    { deadlineMs, signal }: MuxCallOptions,
+    { deadlineMs, signal, isElsewhereToo = false }: MuxCallOptions,
   ): { stream: MuxStream | undefined; reply: Promise<unknown> } {
     assert(deadlineMs >= 1, 'a call has a deadline');
     assert(deadlineMs <= LIMITS.callDeadlineMsMax, 'the deadline is within its limit');
-    if (signal?.aborted) throw interrupted(signal);
+    throwIfAborted(signal);
     if (!this.isOpen) throw this.#closedBy ?? new HoldfastError('HF_UNAVAILABLE', 'going away');
     const { method, arg, withStream } = request;
     const payload = this.#codec.encode([method, arg, withStream, deadlineMs]);
     const id = this.#nextNumber;
     this.#nextNumber += 2;
-    const call = new OutgoingCall({ id, deadlineMs, nowMs: this.#env.clock.monotonic() });
+    const nowMs = this.#env.clock.monotonic();
+    const call = new OutgoingCall({ id, deadlineMs, nowMs, isElsewhereToo });
     if (withStream) call.stream = new MuxStream(id, this);
     this.#exchanges.set(id, call);
-    if (signal) this.#follow(call, signal);
+    if (signal) call.follow(signal, (error) => this.#giveUp(call, error));
     this.send(FRAME.request, id, payload);
     if (this.#nextNumber > REQUEST_NUMBER_MAX - 2) this.retire();
     return { stream: call.stream, reply: call.reply };
-  }
-
-  #follow(call: OutgoingCall, signal: AbortSignal): void {
-    const giveUp = (): void => this.#giveUp(call, interrupted(signal));
-    signal.addEventListener('abort', giveUp, { once: true });
-    call.forgetSignal = () => signal.removeEventListener('abort', giveUp);
   }
 
   /** An end put to an exchange from this side. */
@@ -302,11 +313,7 @@ export class Mux implements StreamCarrier {
   }
 
   #sendError(id: number, error: unknown): void {
-    const code: ErrorCode = errorCode(error) ?? 'HF_INTERNAL';
-    if (code === 'HF_INTERNAL') this.#env.log.error('a handler of the network failed', { error });
-    // What went wrong inside is for our log, not for others.
-    const text = code === 'HF_INTERNAL' ? 'the other node failed' : errorMessage(error);
-    this.send(FRAME.error, id, this.#codec.encode([code, text.slice(0, 1000)]));
+    this.send(FRAME.error, id, this.#codec.encode(errorAnswer(error, this.#env.log)));
   }
 
   #onAnswer(type: FrameType, id: number, payload: Buffer): void {
@@ -389,12 +396,4 @@ export class Mux implements StreamCarrier {
   #count(counter: string, labels?: Record<string, string>): void {
     this.#env.metrics.add(counter, 1, labels);
   }
-}
-
-function joined(slices: Buffer[]): Buffer {
-  return slices.length === 1 ? slices[0]! : Buffer.from(concatBytes(...slices));
-}
-
-function interrupted(signal: AbortSignal): HoldfastError {
-  return new HoldfastError('HF_INTERRUPTED', undefined, { cause: signal.reason });
 }

@@ -3,8 +3,13 @@
  * try. One link of each purpose is used. When both ends dial at once there are two for a moment;
  * both ends then keep the one that was dialled by the node with the smaller id, and retire the
  * other, so that what is under way on it still ends well.
+ *
+ * A peer is *silent* while a ping on each of its links is unanswered (see Heartbeat): nobody waits
+ * for it who can ask another one. That is no verdict on the member, which gossip alone gives; it
+ * ends with the first byte on any link, also on one made anew by those who wait for it. A link that
+ * lags behind the others is no sign of it.
  */
-import { LIMITS, type NodeId } from '../base/index.ts';
+import { HoldfastError, LIMITS, type NodeId } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { formatAddress, type NetAddress } from './address.ts';
 import type { Link } from './link.ts';
@@ -14,8 +19,15 @@ export class Peer {
   readonly node: NodeId;
   /** Dials under way. */
   readonly dials = new Map<Purpose, Promise<void>>();
+  /** Those who wait for a dial, and can ask another node. */
+  readonly impatient = new Set<PromiseWithResolvers<never>>();
   readonly #env: Env;
   readonly #links = new Set<Link>();
+  /** When its last link ended. */
+  #wasSilent = false;
+  /** As of the last tick. */
+  #isNotedSilent = false;
+  #silenceCount = 0;
   #learnt: readonly NetAddress[] = [];
   #said: readonly NetAddress[] = [];
   #lastGood: NetAddress | undefined;
@@ -46,14 +58,46 @@ export class Peer {
     return [...this.#links].every((link) => link.isIdle);
   }
 
+  get isSilent(): boolean {
+    if (!this.isLinked) return this.#wasSilent;
+    return [...this.#links].every(({ mux }) => mux.isSilent);
+  }
+
+  /** Whether somebody waits for it who can ask another node. */
+  get isAwaited(): boolean {
+    return this.impatient.size > 0 || [...this.#links].some(({ mux }) => mux.isAwaited);
+  }
+
+  /** To be called with each tick of its links. @returns whether it has fallen silent since. */
+  noteSilence(): boolean {
+    const wasSilent = this.#isNotedSilent;
+    this.#isNotedSilent = this.isSilent;
+    if (wasSilent && !this.#isNotedSilent) this.#silenceCount += 1;
+    return !wasSilent && this.#isNotedSilent;
+  }
+
+  /** Nobody who can ask another node waits any longer. To be called while it is silent. */
+  giveUpReplaceable(): void {
+    for (const { mux } of this.#links) mux.giveUpReplaceable(this.silence());
+    for (const waiter of this.impatient) waiter.reject(this.silence());
+  }
+
+  silence(): HoldfastError {
+    const text = `${this.node} gives no sign of life`;
+    return new HoldfastError('HF_UNAVAILABLE', text, { details: { isSilent: true } });
+  }
+
   get lastUsedMs(): number {
     return Math.max(...[...this.#links].map((link) => link.lastUsedMs));
   }
 
   get view(): LinkView | undefined {
     const link = this.linkFor('control') ?? [...this.#links][0];
-    if (!link) return undefined;
-    return { node: this.node, verdict: link.verdict, rttMs: link.mux.rttMs };
+    return link && this.viewOf(link);
+  }
+
+  viewOf({ verdict, mux }: Link): LinkView {
+    return { node: this.node, verdict, rttMs: mux.rttMs, silenceCount: this.#silenceCount };
   }
 
   /** The link on which to make requests of this purpose. */
@@ -85,6 +129,7 @@ export class Peer {
   }
 
   remove(link: Link): void {
+    this.#wasSilent = this.isSilent;
     this.#links.delete(link);
   }
 

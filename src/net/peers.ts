@@ -72,7 +72,12 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
   /** Looks after the links until the table is disposed; to be called once. */
   async run(): Promise<void> {
     const { signal } = this.#closing;
-    for await (const _ of this.env.clock.every(LIMITS.networkTickMs, { signal })) this.#tick();
+    const { clock } = this.env;
+    for await (const _ of clock.every(LIMITS.networkTickMs, { signal })) {
+      // After a pause of this process others are judged by what has come meanwhile.
+      await clock.turn();
+      this.#tick();
+    }
   }
 
   /** A connection that another node has made. */
@@ -93,8 +98,9 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
     const work = this.#dialAddress(address, { ...options, purpose: 'control' });
     const deadlineMs = LIMITS.handshakeMsMax;
     const link = await withDeadline(this.env.clock, work, { deadlineMs, signal: options.signal });
-    this.#peerOf(link.remote).onDialed(address);
-    return { node: link.remote, verdict: link.verdict, rttMs: link.mux.rttMs };
+    const peer = this.#peerOf(link.remote);
+    peer.onDialed(address);
+    return peer.viewOf(link);
   }
 
   learn(node: NodeId, addresses: readonly NetAddress[]): void {
@@ -113,16 +119,17 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
     arg: unknown,
     options: CallOptions,
   ): Promise<Result> {
-    const { signal } = options;
+    const { signal, isElsewhereToo } = options;
     const startMs = this.env.clock.monotonic();
     let { deadlineMs } = options;
+    this.#checkPatience(node, options);
     let link = this.#peers.get(node)?.linkFor('control');
     if (!link) {
       link = await this.#newLinkFor(node, 'control', options);
       deadlineMs = Math.max(1, deadlineMs - (this.env.clock.monotonic() - startMs));
     }
     this.#use(link, options);
-    return link.mux.call(method, arg, { deadlineMs, signal }) as Promise<Result>;
+    return link.mux.call(method, arg, { deadlineMs, signal, isElsewhereToo }) as Promise<Result>;
   }
 
   async open<Result>(
@@ -131,12 +138,13 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
     arg: unknown,
     options: OpenOptions,
   ): Promise<OpenedStream<Result>> {
-    const { purpose = 'bulk' } = options;
+    const { purpose = 'bulk', deadlineMs, signal, isElsewhereToo } = options;
+    this.#checkPatience(node, options);
     const warm = this.#peers.get(node)?.linkFor(purpose);
     const link = warm ?? (await this.#newLinkFor(node, purpose, options));
     this.#use(link, options);
-    const { deadlineMs, signal } = options;
-    return link.mux.open(method, arg, { deadlineMs, signal }) as OpenedStream<Result>;
+    const request = { deadlineMs, signal, isElsewhereToo };
+    return link.mux.open(method, arg, request) as OpenedStream<Result>;
   }
 
   links(): LinkView[] {
@@ -223,6 +231,12 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
     link.lastUsedMs = this.env.clock.monotonic();
   }
 
+  /** @throws HF_UNAVAILABLE when the caller is not to wait for a node that is silent. */
+  #checkPatience(node: NodeId, { isElsewhereToo = false }: CallOptions): void {
+    const peer = this.#peers.get(node);
+    if (isElsewhereToo && peer?.isSilent) throw peer.silence();
+  }
+
   async #newLinkFor(node: NodeId, purpose: Purpose, options: CallOptions): Promise<Link> {
     throwIfAborted(options.signal);
     const peer = this.#peerOf(node);
@@ -236,11 +250,16 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
       peer.dials.set(purpose, dial);
     }
     let failure: unknown;
+    const silent = Promise.withResolvers<never>();
+    if (options.isElsewhereToo) peer.impatient.add(silent);
     try {
-      await withDeadline(this.env.clock, dial, options);
+      await withDeadline(this.env.clock, Promise.race([dial, silent.promise]), options);
     } catch (error) {
       failure = error;
+    } finally {
+      peer.impatient.delete(silent);
     }
+    this.#checkPatience(node, options);
     // A link that the other end made meanwhile is as good.
     const link = peer.linkFor(purpose) ?? peer.linkFor('control');
     if (link) return link;
@@ -308,12 +327,21 @@ export class PeerTable implements Peers, LinkOwner, AsyncDisposable {
   #tick(): void {
     const nowMs = this.env.clock.monotonic();
     for (const link of this.#links) {
-      link.tick(nowMs);
+      link.tick(nowMs, this.#peers.get(link.remote)?.isAwaited ?? false);
       const isSpare = link.purpose !== 'control' || link.verdict === 'stranger';
       const isUnused = link.isIdle && nowMs - link.lastUsedMs > LIMITS.bulkIdleMs;
       if (link.isReady && isSpare && isUnused) link.retire();
     }
+    for (const peer of this.#peers.values()) {
+      if (peer.noteSilence()) this.#tellOfSilence(peer.node);
+      if (peer.isSilent) peer.giveUpReplaceable();
+    }
     this.#letGoOfColdOnes();
+  }
+
+  #tellOfSilence(node: NodeId): void {
+    this.env.metrics.add('net_silences', 1);
+    this.env.log.debug('a node gives no sign of life', { node });
   }
 
   #letGoOfColdOnes(): void {

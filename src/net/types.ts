@@ -92,6 +92,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Permits a node that is no member here: to join it, or to be joined. */
   readonly toStranger?: boolean | undefined;
+  /**
+   * The caller can ask another node as well: fails with HF_UNAVAILABLE (`details.isSilent`) as soon
+   * as, and as long as, this one is *silent* (see Peer). Others wait for their deadline: it may go
+   * on.
+   */
+  readonly isElsewhereToo?: boolean | undefined;
 }
 
 export interface OpenOptions extends CallOptions {
@@ -142,6 +148,8 @@ export interface LinkView {
   readonly verdict: 'member' | 'stranger';
   /** Of the last ping; undefined before the first. */
   readonly rttMs: number | undefined;
+  /** How often the peer was silent (see Peer) and is not any more. */
+  readonly silenceCount: number;
 }
 
 /** Connections to other nodes, made when needed. Never asked about this node itself. */

@@ -29,6 +29,8 @@ export interface Start {
   readonly keeper: Keeper;
   readonly isFirstRun: boolean;
   readonly kit: RecoveryKit | undefined;
+  /** What a recovery tells people that it could not bring back. */
+  readonly notes: string[];
 }
 
 /** Reads the keys; makes them on a first run, takes them from the kit in a recovery. */
@@ -46,13 +48,13 @@ export async function openKeys(
       );
     }
     const kit = decodeRecoveryKit(options.recoverKitText);
-    return { keeper: new Keeper(data, recoveredKeyring(env, kit)), isFirstRun: false, kit };
+    return { keeper: new Keeper(data, recoveredKeyring(env, kit)), isFirstRun: false, kit, notes: [] };
   }
-  if (known) return { keeper: new Keeper(data, known), isFirstRun: false, kit: undefined };
+  if (known) return { keeper: new Keeper(data, known), isFirstRun: false, kit: undefined, notes: [] };
   await refuseOrphans(data);
   const keyring = newKeyring(env);
   await data.writeKeyring(keyring);
-  return { keeper: new Keeper(data, keyring), isFirstRun: true, kit: undefined };
+  return { keeper: new Keeper(data, keyring), isFirstRun: true, kit: undefined, notes: [] };
 }
 
 /** Stores without keys are somebody's data: a first run must not pass them by. */

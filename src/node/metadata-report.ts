@@ -10,11 +10,14 @@ import type { Heart } from './heart.ts';
 import { RingMetadata } from './metadata/ring-metadata.ts';
 import { tellNode } from './peers/node-names.ts';
 import type { Others } from './peers/others.ts';
+import type { NamedEtcd } from './ring/named-etcd.ts';
+import { namedWarnings } from './ring/named-look.ts';
 import { ringAsks, type RingView, ringView } from './ring/ring-asks.ts';
 import { RingCandidates, type RingNodeView } from './ring/ring-candidates.ts';
 import type { RingRecord } from './ring/ring-record.ts';
 import { restoreRing } from './ring/ring-restore.ts';
 import { type RingOutlook, ringWarnings } from './ring/ring-warnings.ts';
+import { moveToNamed, readdressNamed } from './ring/use-etcd.ts';
 
 export interface MetadataReport {
   readonly engine: MetadataPlace['engine'];
@@ -33,11 +36,19 @@ const UNWILLING_CARRIER =
   'names are kept by this node alone, which was told to have none: they can move to a ring of ' +
   'nodes only after: holdfast up --metadata';
 
+const WAITING_TO_MOVE =
+  'names move to your etcd as soon as all of it is well; or name another: holdfast meta use-etcd';
+
 export interface MetadataReporterOptions {
   readonly clock: Clock;
   readonly heart: Pick<Heart, 'core'>;
   readonly others: Others;
+  readonly clusterId: string;
 }
+
+/** How long it is waited for the metadata to move. */
+const MOVE_MS = 30_000;
+const MOVE_LOOK_MS = 100;
 
 export class MetadataReporter {
   readonly #options: MetadataReporterOptions;
@@ -77,6 +88,7 @@ export class MetadataReporter {
     const ring = node?.ring;
     if (!part || !node) return [];
     if (!ring) return others.isCarrier && !others.config.metadata ? [UNWILLING_CARRIER] : [];
+    if (ring.record?.named) return await this.#namedWarnings();
     const { network } = part;
     const asks = ringAsks(ring, network);
     this.#candidates ??= new RingCandidates({ clock, asks, nodes: () => node.views() });
@@ -92,6 +104,12 @@ export class MetadataReporter {
     return ringWarnings(outlook);
   }
 
+  async #namedWarnings(): Promise<string[]> {
+    const lines = namedWarnings((await this.#ring())?.named ?? []);
+    const isThere = this.#options.others.whereabouts.engine === 'etcd';
+    return isThere || lines.length === 0 ? lines : [...lines, WAITING_TO_MOVE];
+  }
+
   /**
    * When most of the ring is lost for good: makes a new one from what this node has of it. What
    * only the lost nodes had confirmed, the last moments before they went, is gone. Nodes that ran
@@ -105,6 +123,35 @@ export class MetadataReporter {
     throw new HoldfastError('HF_UNSUPPORTED', 'this node has no part in the ring');
   }
 
+  /**
+   * Has the metadata lie in an etcd that the user runs, or says where that is now.
+   * @returns whether it is there.
+   * @throws as moveToNamed and readdressNamed; HF_UNSUPPORTED on a node that is not to be asked.
+   */
+  async useEtcd(named: NamedEtcd): Promise<boolean> {
+    const { others, heart, clusterId, clock } = this.#options;
+    const { whereabouts } = others;
+    const isLocal = whereabouts.engine === 'local';
+    if (isLocal && !whereabouts.isCarrier) throw unsupported('names are kept by the home: ask it');
+    await others.listen(); // a node with a ring is one of many, if only of one
+    const node = others.metadataNode;
+    const part = node?.ring;
+    if (!part) throw unsupported('this node keeps no metadata: ask another, or: up --metadata');
+    const options = { part, clusterId, others: node.others() };
+    if (!isLocal && part.record?.named) {
+      await readdressNamed(named, part.record, options);
+      return true;
+    }
+    const registry = heart.core?.registry;
+    if (!registry) throw new HoldfastError('HF_UNAVAILABLE', 'this node waits');
+    const generation = whereabouts.generation + 1;
+    await moveToNamed(named, { ...options, registry, generation });
+    const untilMs = clock.monotonic() + MOVE_MS;
+    const isThere = (): boolean => whereabouts.generation >= generation;
+    while (!isThere() && clock.monotonic() < untilMs) await clock.sleep(MOVE_LOOK_MS);
+    return isThere();
+  }
+
   async #ring(): Promise<RingView | undefined> {
     const { part, metadataNode } = this.#options.others;
     const ring = metadataNode?.ring;
@@ -116,4 +163,8 @@ export class MetadataReporter {
     const inside = now && 'now' in now ? now.now : now;
     return inside instanceof RingMetadata ? inside.hosting : undefined;
   }
+}
+
+function unsupported(message: string): HoldfastError {
+  return new HoldfastError('HF_UNSUPPORTED', message);
 }

@@ -1,12 +1,20 @@
 /** The metadata of the cluster as the control interface shows it, with names for people. */
 import type { MetadataManager } from '../admin/index.ts';
-import type { CellView, MetadataView, NamedNode, PathCellView } from '../api/index.ts';
+import type {
+  CellView,
+  MetadataView,
+  NamedEtcdView,
+  NamedNode,
+  PathCellView,
+} from '../api/index.ts';
 import type { NodeId } from '../base/index.ts';
 import { type CellWhere, slotOfInode, volumeOfSpace } from '../meta/index.ts';
 import type { Heart } from './heart.ts';
 import type { MetadataReporter } from './metadata-report.ts';
 import { nameOf } from './peers/node-names.ts';
 import type { Others } from './peers/others.ts';
+import { namedEtcd, type NamedEtcdWish } from './ring/named-etcd.ts';
+import type { RingView } from './ring/ring-asks.ts';
 
 export interface MetadataViewsOptions {
   readonly self: NodeId;
@@ -42,6 +50,7 @@ export class MetadataViews implements MetadataManager {
       generation,
       home: home === undefined ? null : this.#named(home),
       ring: seats,
+      etcd: engine === 'etcd' ? etcdView(ring) : null,
       cells: cells.map((cell) => this.#cell(cell)),
     };
   }
@@ -67,12 +76,27 @@ export class MetadataViews implements MetadataManager {
   }
 
   async restore(): Promise<readonly string[]> {
-    const { life } = await this.#options.reporter.restoreRing();
+    const { life, named } = await this.#options.reporter.restoreRing();
+    if (named) {
+      return [
+        `your etcd is taken for restored (its life ${life})`,
+        'lost: what was confirmed after its backup was made',
+        'start all other nodes anew: they may have seen what is gone',
+      ];
+    }
     return [
       `a new ring begins from what this node has (its life ${life}); it grows by itself`,
       'lost: what only the lost members had confirmed, the last moments before they went',
       'start all other nodes anew: they may have seen what is gone',
     ];
+  }
+
+  async useEtcd(wish: NamedEtcdWish): Promise<readonly string[]> {
+    const named = namedEtcd(wish);
+    const isThere = await this.#options.reporter.useEtcd(named);
+    const where = `${named.endpoints.join(', ')}, under ${named.prefix}`;
+    if (isThere) return [`names are kept in your etcd: ${where}`];
+    return [`names move to your etcd (${where}); how far: holdfast meta status`];
   }
 
   #named(node: NodeId): NamedNode {
@@ -86,7 +110,7 @@ export class MetadataViews implements MetadataManager {
       cell,
       volume: this.#volumeName(space),
       slots: [slots.from, slots.to],
-      members: members.map((node) => this.#named(node)),
+      members: members.map((node) => ({ ...this.#named(node), behind: behind(node, standing) })),
       steward: standing ? this.#named(standing.steward) : null,
       epoch: standing?.epoch ?? null,
       entry: standing?.lsn ?? null,
@@ -98,4 +122,24 @@ export class MetadataViews implements MetadataManager {
     const records = this.#options.heart.core?.volumes.records ?? [];
     return records.find(({ id }) => id === volume)?.name ?? null;
   }
+}
+
+function behind(member: NodeId, standing: CellWhere['standing']): number | null {
+  if (!standing) return null;
+  const { steward, lsn, followers } = standing;
+  const reached = member === steward ? lsn : followers.find(({ node }) => node === member)?.lsn;
+  return reached === undefined ? null : Math.max(0, lsn - reached);
+}
+
+function etcdView(ring: RingView | undefined): NamedEtcdView | null {
+  const prefix = ring?.record.named?.prefix;
+  if (prefix === undefined) return null;
+  const members = (ring?.named ?? []).map(({ endpoint, status, reason }) => ({
+    endpoint,
+    isLeader: status !== undefined && status.leader === status.id,
+    version: status?.version ?? null,
+    dbBytes: status?.dbBytes ?? null,
+    reason: reason ?? null,
+  }));
+  return { prefix, members };
 }

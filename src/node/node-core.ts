@@ -14,6 +14,7 @@ import { LocalMetadata } from './metadata/local-metadata.ts';
 import type { Metadata } from './metadata/metadata.ts';
 import { MetadataMover } from './metadata/mover.ts';
 import { MovingMetadata } from './metadata/moving-metadata.ts';
+import { recoverFromPool } from './metadata/pool-recovery.ts';
 import { tellNode } from './peers/node-names.ts';
 import type { Others } from './peers/others.ts';
 import { RemoteMetadata } from './metadata/remote-metadata.ts';
@@ -126,17 +127,25 @@ async function openMetadata(options: NodeCoreOptions, ring: RingCore): Promise<M
   const local = {
     ...about,
     metadataKey: keeper.metadataKey,
+    generation: others.whereabouts.generation,
     recovery: start.kit && { acceptsLoss },
     openDb: (cell: string) => ring.openDb(cell),
   };
+  if (start.kit) {
+    const dropDb = (cell: string) => options.data.dropCell(cell);
+    const { generation, notes } = await recoverFromPool({ ...local, acceptsLoss, dropDb });
+    start.notes.splice(0, start.notes.length, ...notes);
+    await others.whereabouts.noteRecovered(generation);
+    local.generation = generation;
+  }
   try {
     return await LocalMetadata.open(local);
   } catch (error) {
     if (errorCode(error) !== 'HF_MOVED') throw error;
     if (!start.kit) return await ring.finishMove(local);
     const message =
-      'the metadata on these stores has moved to a ring of nodes, which have it: use one of ' +
-      'those; a new node comes in with a token of an admin node';
+      'names have moved to a ring of nodes, and these stores have nothing of what it saved: ' +
+      'name more of its stores with --store; while the ring is there, use one of its nodes';
     throw new HoldfastError('HF_UNSUPPORTED', message, { cause: error });
   }
 }

@@ -34,6 +34,7 @@ import { StoreSet } from './stores/store-set.ts';
 import { MetadataReporter } from './metadata-report.ts';
 import { MetadataViews } from './metadata-views.ts';
 import { Whereabouts } from './metadata/whereabouts.ts';
+import { blamingBackup } from './ring-news.ts';
 import { packageVersion } from './version.ts';
 import { waitingParts } from './waiting-parts.ts';
 import { machineReport, nodeWarnings } from './warnings.ts';
@@ -122,7 +123,8 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   );
   await others.open();
   const foundation = { env, data, keeper, stores, others, work };
-  const openCore = () => openNodeCore({ ...foundation, start, thread, acceptsLoss, threadCount });
+  const about = { ...foundation, start, thread, acceptsLoss, threadCount };
+  const openCore = () => blamingBackup(others, () => openNodeCore(about));
   const heart = stack.use(
     new Heart({
       env,
@@ -141,7 +143,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   const tcp = options.listen && { ...options.listen, token: await data.controlToken(env) };
   const { socketPath } = data;
   const { address } = stack.use(await serveAdmin({ parts: admin, socketPath, tcp, env }));
-  const welcome = await welcomeLines({ ...parts, address, isFirstRun });
+  const welcome = await welcomeLines({ ...parts, address, isFirstRun, notes: start.notes });
   log.info('node started', { nodeId, stores: stores.slots.length });
   const resources = stack.move();
   return {
@@ -201,7 +203,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
   const { env, data, keeper, stores, others, work, metrics, heart, look } = parts;
   const { nodeId, clusterId } = keeper;
   const waiting = waitingParts(heart);
-  const reporter = new MetadataReporter({ clock: env.clock, heart, others });
+  const reporter = new MetadataReporter({ clock: env.clock, heart, others, clusterId });
   return {
     identity: {
       version: packageVersion(),
@@ -229,6 +231,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
     metadata: new MetadataViews({ self: nodeId, heart, others, reporter }),
     repairStatus: () => statusSoon(env, heart.core?.repair),
     beginContent: () => work.begin(),
+    staleReadCount: () => heart.core?.volumes.staleReadCount ?? 0,
     metrics: () => Object.fromEntries(metrics.entries()),
     storePlaces: () => storePlaces(heart.needCore(), others),
     layoutReport: () => machineReport(heart.needCore()),

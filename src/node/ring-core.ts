@@ -1,9 +1,17 @@
 /** Builds what a node has to do with the metadata in a ring, and what brings it there. */
-import { assert, type DeviceId, HoldfastError, type NodeId } from '../base/index.ts';
-import type { Cluster } from '../cluster/index.ts';
+import { assert, type DeviceId, errorCode, HoldfastError, type NodeId } from '../base/index.ts';
+import { type Cluster, openCluster } from '../cluster/index.ts';
 import { SqliteDb, type SqliteThread } from '../db/index.ts';
 import type { Env } from '../env/index.ts';
-import { EtcdRegistry, type Registry } from '../log/index.ts';
+import {
+  EtcdConnection,
+  EtcdLog,
+  type EtcdPlace,
+  EtcdRegistry,
+  PrefixedKv,
+  type Registry,
+  sealedTo,
+} from '../log/index.ts';
 import { Warden } from '../meta/index.ts';
 import type { Core, Peers } from './core.ts';
 import type { LocalDevice } from './metadata/core-log.ts';
@@ -16,19 +24,27 @@ import {
   type LocalMetadataOptions,
 } from './metadata/local-metadata.ts';
 import type { MoverOptions } from './metadata/mover.ts';
-import { poolParts } from './metadata/pool-parts.ts';
+import { type PoolParts, poolParts } from './metadata/pool-parts.ts';
 import { type Duty, type RingCarrying, RingMetadata } from './metadata/ring-metadata.ts';
 import type { Foundation } from './node-core.ts';
 import type { MetadataNode } from './peers/metadata-node.ts';
 import { tellNode } from './peers/node-names.ts';
 import { isLeaving } from './peers/others.ts';
 import { PeerStores } from './peers/peer-stores.ts';
+import { dialsOf } from './ring/named-etcd.ts';
+import { claimNamed } from './ring/named-look.ts';
 import { RingKeeper, type RingKeeperOptions } from './ring/ring-keeper.ts';
+import type { RingPart } from './ring/ring-part.ts';
 import { FIRST_LIFE } from './ring/ring-record.ts';
+import { becomeNamed } from './ring/use-etcd.ts';
+import { adoptFrom, hearOfRing } from './ring-news.ts';
 import { METADATA_TOLERANCE } from './warnings.ts';
 
 /** A seat or a place in a cell is given to another node when its own is away for longer. */
 const GRACE_MS = 10 * 60_000;
+
+/** Who lost a race waits so long, and as long again by chance. */
+const RACE_MS = 500;
 
 export interface RingCoreOptions extends Foundation {
   readonly thread: SqliteThread;
@@ -105,7 +121,8 @@ export class RingCore {
     const part = others.needPart();
     const { network } = part;
     const node = this.#node();
-    await hearOfRing(node);
+    await hearOfRing(node, others.whereabouts.generation);
+    await this.#finishMoveOn();
     const { serving, whereabouts } = others;
     assert(serving, 'a node among others serves');
     return await RingMetadata.open({
@@ -146,7 +163,7 @@ export class RingCore {
     const life = ring.record?.life ?? FIRST_LIFE;
     return {
       metadataKey: keeper.metadataKey,
-      kv: new ClosingKv(ring.kv),
+      kv: new ClosingKv(ring.kvOf(others.whereabouts.generation)),
       prefix: this.#prefix(others.whereabouts.generation),
       life,
       openDb: (cell) => this.openDb(dbNameOf(cell, life)),
@@ -185,9 +202,7 @@ export class RingCore {
   }
 
   /** For {@link MetadataMover}. */
-  mover(
-    registry: Registry,
-  ): Pick<MoverOptions, 'whereabouts' | 'heard' | 'form' | 'moveToRing' | 'openRing' | 'isRight'> {
+  mover(registry: Registry): Omit<MoverOptions, 'env' | 'metadata'> {
     const { others } = this.#options;
     return {
       whereabouts: others.whereabouts,
@@ -198,17 +213,26 @@ export class RingCore {
         this.#former ??= this.#keeper(registry, node, {
           metadataNodes: () => node.views(),
         });
-        await this.#former.form(generation, { signal });
+        const { named } = await this.#former.form(generation, { signal });
+        // Once it moves there is no way back.
+        if (named) await claimNamed(named, this.#claim());
       },
       moveToRing: async (from, { generation, signal }) => {
         await this.#move(await from.freeze(), { cluster: from.cluster, generation, signal });
       },
+      isToMoveOn: () => this.#isToMoveOn(),
+      moveOn: async ({ cluster }) => await this.#moveOn(cluster),
       openRing: () => this.open(),
       isRight: (metadata) =>
         metadata instanceof RingMetadata &&
         metadata.generation === others.whereabouts.generation &&
         this.#isCarryingRightly(metadata),
     };
+  }
+
+  #claim() {
+    const { env, keeper } = this.#options;
+    return { clusterId: keeper.clusterId, clock: env.clock };
   }
 
   /** A metadata node carries cells, with rows of the life of the ring that is now. */
@@ -219,15 +243,14 @@ export class RingCore {
 
   /** What metadata nodes say; and what the ring itself says, should they all be gone. */
   async #heard(): Promise<number> {
-    const { others, keeper, env } = this.#options;
+    const { others } = this.#options;
     const told = (others.part?.claims.known() ?? []).map(({ generation }) => generation);
     const { ring } = others.metadataNode ?? {};
     const generation = ring?.record?.generation ?? 0;
     if (!ring || generation <= Math.max(others.whereabouts.generation, ...told)) {
       return Math.max(0, ...told);
     }
-    const { metadataKey } = keeper;
-    const place = { env, kv: ring.kv, prefix: this.#prefix(generation), metadataKey, generation };
+    const place = this.#placeOf(ring, generation);
     await using registry = new EtcdRegistry(place);
     const isOpen = await readHome(registry).then(
       () => true,
@@ -248,19 +271,95 @@ export class RingCore {
       readonly signal?: AbortSignal | undefined;
     },
   ): Promise<void> {
-    const { env, keeper, stores, peers } = this.#options;
+    const { env, keeper } = this.#options;
     const { ring } = this.#node();
     if (!ring) throw new HoldfastError('HF_UNAVAILABLE', 'this node is no metadata node');
+    await adoptFrom(from.registry, ring);
     const { kv } = ring;
-    const parts = poolParts({
-      cluster,
-      own: () => stores.alive(),
-      peers: peers.of(cluster),
-      tolerance: METADATA_TOLERANCE,
-    });
+    const parts = this.#parts(cluster);
     const { metadataKey } = keeper;
     const prefix = this.#prefix(generation);
     await moveToRing({ env, from, kv, prefix, metadataKey, generation, parts, signal });
+  }
+
+  #parts(cluster: Cluster): PoolParts {
+    const { stores, peers } = this.#options;
+    const own = () => stores.alive();
+    return poolParts({ cluster, own, peers: peers.of(cluster), tolerance: METADATA_TOLERANCE });
+  }
+
+  #placeOf(ring: RingPart, generation: number): EtcdPlace {
+    const { env, keeper } = this.#options;
+    const kv = ring.kvOf(generation);
+    const { metadataKey } = keeper;
+    return { env, kv, prefix: this.#prefix(generation), metadataKey, generation };
+  }
+
+  /** One metadata node does it, the same for all that see the same ones. */
+  #isToMoveOn(): boolean {
+    const { others } = this.#options;
+    const { ring } = others.metadataNode ?? {};
+    const record = ring?.record;
+    if (!ring || !record?.next || record.generation !== others.whereabouts.generation) return false;
+    return [...this.#node().others()].every((other) => ring.self < other);
+  }
+
+  /** From the ring to the etcd that its record names as the next; may be begun again by anyone. */
+  async #moveOn(cluster: Cluster): Promise<void> {
+    const { env, keeper, others } = this.#options;
+    const { ring } = this.#node();
+    const { record } = ring ?? {};
+    assert(ring && record?.next, 'the ring says where to');
+    const named = record.next;
+    await claimNamed(named, this.#claim());
+    const generation = record.generation + 1;
+    const parts = this.#parts(cluster);
+    const old = this.#placeOf(ring, record.generation);
+    await using registry = new EtcdRegistry(old);
+    await using log = new EtcdLog({ ...old, parts });
+    await using connection = new EtcdConnection({ members: dialsOf(named), clock: env.clock });
+    await moveToRing({
+      ...old,
+      from: { log, registry },
+      kv: new PrefixedKv(connection, named.prefix),
+      prefix: this.#prefix(generation),
+      generation,
+      parts,
+      cells: async () => await Array.fromAsync(log.cellIds()),
+    });
+    await becomeNamed(named, record, {
+      part: ring,
+      clusterId: keeper.clusterId,
+      others: this.#node().others(),
+    });
+    await others.whereabouts.noteRing(generation);
+  }
+
+  /**
+   * Who is started when the ring is sealed already, and the next one not there yet, goes on.
+   * @throws HF_UNAVAILABLE when another node does that.
+   */
+  async #finishMoveOn(): Promise<void> {
+    const { others, env, keeper } = this.#options;
+    const { whereabouts } = others;
+    const { ring } = this.#node();
+    const record = ring?.record;
+    if (!ring || !record) return;
+    // It is open: only then the record says so.
+    if (record.named) await whereabouts.noteRing(record.generation);
+    if (!record.next || record.generation !== whereabouts.generation) return;
+    await using registry = new EtcdRegistry(this.#placeOf(ring, record.generation));
+    const about = { env, registry, node: keeper.nodeId, tolerance: METADATA_TOLERANCE };
+    while (ring.record?.next && (await sealedTo(registry))) {
+      if (!this.#isToMoveOn()) throw new HoldfastError('HF_UNAVAILABLE', 'the metadata moves');
+      try {
+        return await this.#moveOn(await openCluster(about));
+      } catch (error) {
+        // Nodes that have just started do not see each other yet, and do it both.
+        if (errorCode(error) !== 'HF_FENCED') throw error;
+        await env.clock.sleep(RACE_MS + env.random.below(RACE_MS));
+      }
+    }
   }
 
   /** Goes on with a move that was cut short after the log was sealed; then opens the ring. */
@@ -277,11 +376,4 @@ export class RingCore {
 /** Rows of an earlier life of the ring may know what was lost with it: they are left aside. */
 function dbNameOf(cell: string, life: number): string {
   return life === FIRST_LIFE ? cell : `${cell}.life-${life}`;
-}
-
-/** A metadata node that is new has not heard yet where the ring is. */
-async function hearOfRing(node: MetadataNode): Promise<void> {
-  const [other] = node.others();
-  if (!node.ring || node.ring.record || other === undefined) return;
-  await node.ring.compareWith(other);
 }

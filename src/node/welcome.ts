@@ -15,8 +15,10 @@ export async function welcomeLines(about: {
   /** Where the control interface listens, beside its socket. */
   address: string | undefined;
   isFirstRun: boolean;
+  /** Of a recovery: what was not brought back. */
+  notes: readonly string[];
 }): Promise<readonly string[]> {
-  const { heart, stores, data, others, address, isFirstRun } = about;
+  const { heart, stores, data, others, address, isFirstRun, notes } = about;
   const { core } = heart;
   const place = [
     `Holdfast is up. Data: ${data.path}`,
@@ -32,6 +34,7 @@ export async function welcomeLines(about: {
     ...place,
     `Stores: ${alive.length} of ${stores.slots.length} here. Volumes: ${volumes.join(', ')}.`,
     ...lockedLines(core.volumes.locked, others).map((line) => `Note: ${line}`),
+    ...notes.map((line) => `Note: ${line}`),
     ...machineReport(core).relaxed.map((line) => `Note: ${line}`),
   ];
   if (!isFirstRun) return lines;

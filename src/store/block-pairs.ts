@@ -19,10 +19,11 @@ export interface BlockPair {
   readonly checksum: bigint;
 }
 
-export function writePair(target: Buffer, at: number, pair: BlockPair): void {
-  target.writeBigUInt64LE(BigInt(pair.first), at);
-  target.writeBigUInt64LE(BigInt(pair.second), at + 8);
-  target.writeBigUInt64LE(pair.checksum, at + 16);
+export function writePair(target: Uint8Array, at: number, pair: BlockPair): void {
+  const view = new DataView(target.buffer, target.byteOffset + at, PAIR_BYTES);
+  view.setBigUint64(0, BigInt(pair.first), true);
+  view.setBigUint64(8, BigInt(pair.second), true);
+  view.setBigUint64(16, pair.checksum, true);
 }
 
 export function readPair(source: Buffer, at: number): BlockPair {

@@ -23,6 +23,9 @@ import {
   LIMITS,
   isMetadataScheme,
   metadataChunkId,
+  type PartPlace,
+  partPlaceOf,
+  partShardId,
   roundUp,
   type Scheme,
   schemeOfNumber,
@@ -192,9 +195,22 @@ export function checkChunk(id: ChunkId, chunk: Uint8Array): void {
 }
 
 function checkMetadata(id: ChunkId, chunk: Uint8Array): void {
+  const place = partPlaceOf(id);
+  if (place) return checkPartShard(id, chunk, place);
   if (!bytesEqual(metadataChunkId(digest(chunk), chunkIdParts(id).schemeNumber), id)) {
     throw corrupt('the bytes are not what the id names');
   }
+}
+
+function checkPartShard(id: ChunkId, chunk: Uint8Array, place: PartPlace): void {
+  const header = decodeChunkHeader(chunk);
+  const { k, n } = schemeOfNumber(header.schemeNumber);
+  if (k !== place.k || n !== place.n) throw corrupt('the header names another scheme');
+  if (place.index >= n) throw corrupt(`${place.index} is no shard index of the scheme`);
+  if (!bytesEqual(partShardId(namedBy(chunk, header.shardDigests.length), place), id)) {
+    throw corrupt('the header names another part');
+  }
+  checkListed(header, chunk, place.index);
 }
 
 function checkShard(id: ChunkId, chunk: Uint8Array): void {
@@ -206,6 +222,15 @@ function checkShard(id: ChunkId, chunk: Uint8Array): void {
   if (!bytesEqual(namedBy(chunk, header.shardDigests.length), stripe)) {
     throw corrupt('the header names another stripe');
   }
+  checkListed(header, chunk, shardIndex);
+}
+
+function checkListed(
+  header: ChunkHeader & { readonly headerBytes: number },
+  chunk: Uint8Array,
+  shardIndex: number,
+): void {
+  const scheme = schemeOfNumber(header.schemeNumber);
   const shard = chunk.subarray(header.headerBytes);
   if (shard.length !== header.shardBytes) throw corrupt('the shard has another length');
   const listed = header.shardDigests[scheme.kind === 'copy' ? 0 : shardIndex];

@@ -36,6 +36,7 @@ export { PeerTurns } from './peer-turns.ts';
 export { RemoteChunkStore, type RemoteStoreOptions } from './remote-store.ts';
 export { salvageStore, type SalvageOptions, type SalvageReport } from './salvage.ts';
 export { serveStores, type ServeStoresOptions } from './serve-stores.ts';
+export { isSilence } from './store-link.ts';
 export type { StoreDescription } from './store-description.ts';
 export { readSuperblock, type StoreLimits, type Superblock } from './superblock.ts';
 export { whileBusy } from './while-busy.ts';

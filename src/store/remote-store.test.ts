@@ -31,6 +31,7 @@ import type { Network } from '../net/index.ts';
 import {
   type ChunkStore,
   formatStore,
+  isSilence,
   MemoryChunkStore,
   openStore,
   RemoteChunkStore,
@@ -331,6 +332,43 @@ describe('store of another node', () => {
       expect(codes).toEqual(works.map(() => 'HF_UNAVAILABLE'));
       expect(bed.env.clock.monotonic() - startMs).toBeLessThan(60_000);
       await remote[Symbol.asyncDispose]();
+    });
+
+    it('of a node that falls silent: what another can do as well is not waited for', async () => {
+      await put(LARGE);
+      await put(SMALL);
+      bed.net.partition(() => true);
+      const { clock } = bed.env;
+      const startMs = clock.monotonic();
+      const listed = Array.fromAsync(remote.list());
+      const usage = remote.usage();
+      const elsewhere = (): Promise<unknown>[] => [
+        put(HUGE),
+        put(testChunk(8, 100)),
+        remote.get(LARGE.id, { target: new Uint8Array(MiB) }),
+        remote.get(SMALL.id),
+        remote.stat(SMALL.id),
+        remote.statMany([SMALL.id]),
+        remote.remove(testChunk(8, 100).id, { generationMax: 1 }),
+      ];
+      for (const ms of [3000, 0]) {
+        const askedMs = clock.monotonic();
+        const works = elsewhere();
+        const isSilent = works.map((work) => work.then(() => false, isSilence));
+        expect(await Promise.all(isSilent)).toEqual(works.map(() => true));
+        expect(clock.monotonic() - askedMs).toBeLessThanOrEqual(ms);
+      }
+      bed.net.heal();
+      // What only this one can say was waited for, and comes.
+      expect((await listed).length).toBeGreaterThanOrEqual(2);
+      expect((await usage).chunkCount).toBeGreaterThanOrEqual(2);
+      expect(await remote.stat(SMALL.id)).toBeDefined();
+      expect(clock.monotonic() - startMs).toBeLessThan(LIMITS.remoteCallMs);
+      // Of the puts that were given up one may have been carried out all the same: whole.
+      await clock.sleep(1000);
+      await holds(HUGE);
+      await put(HUGE);
+      expect(await holds(HUGE)).toBe(true);
     });
 
     it('of bits on the wire: an error or the right bytes', async () => {

@@ -29,6 +29,21 @@ export interface StoreLinkOptions {
 
 type Method = keyof typeof wire.STORE_METHODS;
 
+/**
+ * What another store can do as well, and deletes, which the steward makes up for when the node is
+ * back: nobody waits with these for a node that is silent. What this store alone can say (a list)
+ * is waited for.
+ */
+const ELSEWHERE_TOO: ReadonlySet<Method> = new Set([
+  'put',
+  'putStream',
+  'get',
+  'getStream',
+  'stat',
+  'statMany',
+  'remove',
+]);
+
 interface BatchesRequest<Item> {
   readonly arg: unknown;
   readonly readItem: Parameters<typeof readBatches<Item>>[1];
@@ -56,10 +71,11 @@ export class StoreLink {
     signal?: AbortSignal,
   ): Promise<v.InferOutput<Schema>> {
     const { network, node } = this.#options;
-    const deadlineMs = LIMITS.remoteCallMs;
+    const isElsewhereToo = ELSEWHERE_TOO.has(name);
+    const options = { deadlineMs: LIMITS.remoteCallMs, signal, isElsewhereToo };
     try {
       const method = wire.STORE_METHODS[name];
-      return this.heard(schema, await network.call(node, method, arg, { deadlineMs, signal }));
+      return this.heard(schema, await network.call(node, method, arg, options));
     } catch (error) {
       throw this.translated(error, signal);
     }
@@ -75,7 +91,8 @@ export class StoreLink {
     const ms = wire.transferMs(request.bytes);
     return await withinMs({ clock, ms, signal: request.signal }, async (signal) => {
       const method = wire.STORE_METHODS[name];
-      const exchange = await network.open(node, method, request.arg, { deadlineMs: ms, signal });
+      const options = { deadlineMs: ms, signal, isElsewhereToo: ELSEWHERE_TOO.has(name) };
+      const exchange = await network.open(node, method, request.arg, options);
       try {
         return await work(exchange);
       } finally {
@@ -134,13 +151,14 @@ export class StoreLink {
   /**
    * Waits until what was sent has left this node: its memory is about to be used again. An answer
    * to anything sent later on the same connection says so; when the connection is gone, so are the
-   * bytes. (Should neither be known in time, the frame's checksum tells the other end.)
+   * bytes. (Should neither be known in time, or the node be silent, nothing is lost: what was not
+   * sent when the stream ended never is, and the frame's checksum tells the other end of the rest.)
    */
   async settle(): Promise<void> {
     const { network, node, clock } = this.#options;
     try {
       await withinMs({ clock, ms: LIMITS.remoteCallMs }, async (signal) => {
-        const options = { deadlineMs: LIMITS.remoteCallMs, signal };
+        const options = { deadlineMs: LIMITS.remoteCallMs, signal, isElsewhereToo: true };
         const { settle } = wire.STORE_METHODS;
         const { stream, reply } = await network.open(node, settle, null, options);
         stream.resume();
@@ -175,6 +193,12 @@ export class StoreLink {
     const text = `store ${this.#options.id} on ${this.#options.node}: ${errorMessage(error)}`;
     return new HoldfastError('HF_UNAVAILABLE', text, { cause: error });
   }
+}
+
+/** Whether a store was not waited for because its node gives no sign of life: it may be back. */
+export function isSilence(error: unknown): boolean {
+  if (errorCode(error) !== 'HF_UNAVAILABLE') return false;
+  return (error as HoldfastError).details?.['isSilent'] === true;
 }
 
 /** @throws HF_UNAVAILABLE when the answer has another shape. */

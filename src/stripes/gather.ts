@@ -19,8 +19,9 @@ import {
   throwIfAborted,
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
-import { type ChunkStore, statChunks } from '../store/index.ts';
+import { type ChunkStore, isSilence, statChunks } from '../store/index.ts';
 import { firstFew } from './hedge.ts';
+import { Patience } from './patience.ts';
 import { chunkIds } from './shape.ts';
 import type { ChunkRoom, SlotLease } from './slab.ts';
 import { answerMs, type StoreCalls } from './store-calls.ts';
@@ -74,6 +75,9 @@ export class ShardFinder {
   readonly #untried: ChunkStore[][];
   readonly #tried: Set<ChunkStore>[];
   readonly #sources = new Map<number, ChunkStore>();
+  /** Shards not given because the nodes of their stores are silent. */
+  readonly #withheld: { readonly index: number; readonly store: ChunkStore }[] = [];
+  readonly #patience: Patience;
   #hasSearched = false;
   readonly #searches: Iterator<readonly ChunkStore[], undefined>;
 
@@ -89,6 +93,7 @@ export class ShardFinder {
     if (scheme.isNear) this.#askNearFirst();
     this.#tried = this.ids.map(() => new Set());
     this.#searches = this.#groupsOfStores();
+    this.#patience = new Patience(context.calls.env.clock);
   }
 
   /** Stores that are known to have a shard. */
@@ -154,7 +159,7 @@ export class ShardFinder {
       const hedgeMs = this.hedgeMs(order.slice(0, wanted), bytes);
       const hedge = calls.hedge({ signal, hedgeMs, extraMax });
       taken.push(...(await firstFew(wanted, order, ask, hedge)));
-    } while (taken.length < count && (await this.#search(signal)));
+    } while (taken.length < count && (await this.#findMore(signal)));
     return taken;
   }
 
@@ -195,6 +200,7 @@ export class ShardFinder {
         if (signal?.aborted) this.#giveBack(index, store);
         // A store that cannot give its copy is passed over; it has marked the chunk, or has failed.
         if (errorCode(error) === undefined || signal?.aborted) throw error;
+        if (isSilence(error)) this.#withheld.push({ index, store });
       }
     }
     return undefined;
@@ -245,6 +251,15 @@ export class ShardFinder {
     const others = this.#untried.slice(0, -1).flat();
     if (others.some(({ id }) => isNear(id))) return;
     this.#untried.at(-1)!.unshift(...stores().filter(({ id }) => isNear(id)));
+  }
+
+  /** @returns false when there is nobody left to ask. */
+  async #findMore(signal: AbortSignal | undefined): Promise<boolean> {
+    if (await this.#search(signal)) return true;
+    const withheld = this.#withheld.splice(0);
+    if (withheld.length === 0 || !(await this.#patience.waitOn(signal))) return false;
+    for (const { index, store } of withheld) this.#giveBack(index, store);
+    return true;
   }
 
   /** Asks more stores what they have of the stripe. @returns false when all were asked. */

@@ -1,4 +1,5 @@
 /** The door of `stripes`: content ⇄ shards on many stores. */
+export { stripeShape } from './shape.ts';
 export { openStripes, type StripesOptions } from './stripes.ts';
 export type {
   PreparedStripe,

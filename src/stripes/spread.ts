@@ -13,8 +13,9 @@ import {
   type Scheme,
 } from '../base/index.ts';
 import { nearPlaces } from '../placement/index.ts';
-import type { ChunkStore } from '../store/index.ts';
+import { type ChunkStore, isSilence } from '../store/index.ts';
 import type { StoreOf, Whereabouts } from './gather.ts';
+import { Patience } from './patience.ts';
 import { chunkIds } from './shape.ts';
 import type { LentChunk } from './slab.ts';
 import { Spares } from './spares.ts';
@@ -81,6 +82,11 @@ export async function spreadStripe(
     await place(isWell);
   }
   const leastCount = Math.min(scheme.n, scheme.k + minSpare);
+  const patience = new Patience(calls.env.clock);
+  for (let seen = 0; holders.size < leastCount && failures.slice(seen).some(isSilence);) {
+    seen = failures.length;
+    if (await patience.waitOn(signal)) await place(isWell);
+  }
   // Better late than not at all.
   if (holders.size < leastCount) await place((store) => avoided.has(store));
   return reportOf(scheme, { durableCount: holders.size, leastCount, failures });

@@ -1,6 +1,8 @@
-/** The door of `volume`: the objects of one namespace. */
+/** The door of `volume`: the objects and files of one namespace. */
 export type { Content, ContentSource } from './content-source.ts';
 export type { FileStatus, FileTree } from './file-tree.ts';
+export type { FileRange, OpenFile } from './files/open-file.ts';
+export { OpenFiles, type OpenFilesOptions } from './files/open-files.ts';
 export { type FileTreeOptions, openFileTree } from './open-file-tree.ts';
 export type {
   MendReport,

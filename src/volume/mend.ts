@@ -13,7 +13,7 @@ import {
 import type { Extent, InodeRecord, References } from '../meta/index.ts';
 import type { MendReport } from './object-store.ts';
 import { extentsFrom, type ReadContext, readElsewhere } from './read-content.ts';
-import { prepareBytes } from './write-content.ts';
+import { prepareBytes } from './store-cut.ts';
 
 export interface MendContext extends ReadContext {
   readonly references: References;

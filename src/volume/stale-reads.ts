@@ -71,6 +71,7 @@ export class StaleReads {
   /** When anything was answered last. */
   #answeredAtMs = -Infinity;
   #staleAtMs = -Infinity;
+  #count = 0;
 
   constructor(options: StaleReadsOptions) {
     this.#options = options;
@@ -79,6 +80,11 @@ export class StaleReads {
   /** Since the last stale read; Infinity when there was none. */
   get agoMs(): number {
     return this.#options.env.clock.monotonic() - this.#staleAtMs;
+  }
+
+  /** Stale reads since the start. */
+  get count(): number {
+    return this.#count;
   }
 
   /** The same methods; what is heard by them begins and ends doubt. */
@@ -161,6 +167,7 @@ export class StaleReads {
     try {
       const result = await read();
       metrics.add('stale_reads', 1);
+      this.#count += 1;
       this.#staleAtMs = clock.monotonic();
       return result;
     } catch (error) {

@@ -1,36 +1,14 @@
 /**
- * A stream on its way into stripes: cut, sealed, named, spread; several at once, in bounded memory.
- * Of a hybrid each cut is stored once for each encoding, one after the other.
- * Each stripe's reference is durable before its first shard is written (ruling 13), and its extent
- * is recorded only when all its shards are durable.
+ * A stream on its way into stripes: cut, and each cut stored, several at once, in bounded memory.
  */
-import {
-  HoldfastError,
-  LIMITS,
-  type Policy,
-  type Scheme,
-  type StripeId,
-  throwIfAborted,
-} from '../base/index.ts';
-import type { Extent, Holder, Namespace, References, Session } from '../meta/index.ts';
-import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
+import { LIMITS, type StripeId, throwIfAborted } from '../base/index.ts';
+import type { Extent, Namespace } from '../meta/index.ts';
 import { type Content, type ContentSource, sourceOf } from './content-source.ts';
 import { type Cut, cutContent, cutPlainly } from './cut-content.ts';
-import type { StripeKeys } from './stripe-keys.ts';
+import { type StripeContext, StripeWriter } from './store-cut.ts';
 
-export interface WriteContext {
+export interface WriteContext extends StripeContext {
   readonly namespace: Namespace;
-  readonly references: References;
-  readonly stripes: StripeStore;
-  readonly stripeKeys: StripeKeys;
-  readonly session: Session;
-  readonly holder: Holder;
-  readonly policy: Policy;
-  /** Whether to be content, where stores are away, with fewer shards than the policy says. */
-  readonly mayDegrade: boolean;
-  /** For keys that follow from the content; without it they are random. */
-  readonly secret: Uint8Array | undefined;
-  readonly signal: AbortSignal | undefined;
 }
 
 export interface WrittenContent {
@@ -46,19 +24,22 @@ export interface WrittenContent {
 }
 
 export class ContentWriter {
-  /** Every stripe named so far: for the confirmation, or for undoing it. */
-  readonly named: StripeId[] = [];
   readonly #context: WriteContext;
+  readonly #stripes: StripeWriter;
   readonly #contentDigests: Uint8Array[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #extents: Extent[] = [];
   #sizeBytes = 0;
-  #knownStripes = 0;
-  #degradedTo: number | undefined;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(context: WriteContext) {
     this.#context = context;
+    this.#stripes = new StripeWriter(context);
+  }
+
+  /** Every stripe named so far: for the confirmation, or for undoing it. */
+  get named(): readonly StripeId[] {
+    return this.#stripes.named;
   }
 
   /**
@@ -86,8 +67,8 @@ export class ContentWriter {
       extents: this.#extents,
       contentDigests: this.#contentDigests,
       stripeCount: this.named.length,
-      knownStripes: this.#knownStripes,
-      degradedTo: this.#degradedTo,
+      knownStripes: this.#stripes.knownStripes,
+      degradedTo: this.#stripes.degradedTo,
     };
   }
 
@@ -113,86 +94,18 @@ export class ContentWriter {
   }
 
   async #store(cut: Cut, { offset, index }: { offset: number; index: number }): Promise<void> {
-    const { policy, stripeKeys, holder } = this.#context;
-    for (const [encoding, scheme] of policy.entries()) {
-      using prepared = await this.#prepare(cut, scheme);
-      const { stripe, schemeNumber, contentBytes, key } = prepared;
-      if (encoding === 0) this.#contentDigests[index] = prepared.contentDigest;
-      await this.#nameAndSpread(prepared);
-      const place = { encoding, offset, lengthBytes: contentBytes, stripe, schemeNumber };
-      this.#extents.push(stripeKeys.wrap(holder.inode, place, key));
-      if (this.#extents.length >= LIMITS.stripesPerEntryMax) await this.#stage();
-    }
+    const stored = await this.#stripes.store(cut, offset, (extent) => this.#record(extent));
+    this.#contentDigests[index] = stored.contentDigest;
   }
 
-  async #prepare(cut: Cut, scheme: Scheme): Promise<PreparedStripe> {
-    const { stripes, secret, signal } = this.#context;
-    if (!('buffer' in cut)) {
-      return await prepareBytes(stripes, cut.bytes, { scheme, secret, signal });
-    }
-    try {
-      return await stripes.prepare(cut.buffer, cut.contentBytes, { scheme, secret });
-    } catch (error) {
-      cut.buffer[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  async #nameAndSpread(prepared: PreparedStripe): Promise<void> {
-    const { references, stripes, session, holder, signal, mayDegrade } = this.#context;
-    this.named.push(prepared.stripe);
-    // No more than this: the rest of what was prepared, its key too, must not leave the node.
-    const { stripe, schemeNumber, chunkBytes } = prepared;
-    const stripesWanted = [{ stripe, schemeNumber, chunkBytes }];
-    const [answer] = await references.add({ session, holder, stripes: stripesWanted });
-    if (answer!.isStored && (await this.#isWhole(prepared))) {
-      this.#knownStripes += 1;
-      return;
-    }
-    const { generation } = answer!;
-    const { durableCount, isDegraded } = await stripes.spread(prepared, { generation, signal });
-    if (!isDegraded) return;
-    if (!mayDegrade) {
-      const text = `only ${durableCount} of ${prepared.scheme.n} shards could be stored`;
-      throw new HoldfastError('HF_TOO_FEW_STORES', text);
-    }
-    const spare = durableCount - prepared.scheme.k;
-    this.#degradedTo = Math.min(spare, this.#degradedTo ?? spare);
-  }
-
-  /**
-   * A stripe may have lost shards since it was stored; this put promises all of them (ruling 9).
-   */
-  async #isWhole({ stripe, schemeNumber }: PreparedStripe): Promise<boolean> {
-    return (await this.#context.stripes.inspect(stripe, schemeNumber)).isWhole;
+  async #record(extent: Extent): Promise<void> {
+    this.#extents.push(extent);
+    if (this.#extents.length >= LIMITS.stripesPerEntryMax) await this.#stage();
   }
 
   async #stage(): Promise<void> {
     const full = this.#extents;
     this.#extents = [];
     await this.#context.namespace.stageExtents(this.#context.holder.inode, full);
-  }
-}
-
-/** A stripe of bytes that stay as they are, so that they can be stored otherwise as well. */
-export async function prepareBytes(
-  stripes: StripeStore,
-  bytes: Uint8Array,
-  options: {
-    readonly scheme: Scheme;
-    readonly secret?: Uint8Array | undefined;
-    readonly key?: Uint8Array | undefined;
-    readonly signal: AbortSignal | undefined;
-  },
-): Promise<PreparedStripe> {
-  const { scheme, signal } = options;
-  if (bytes.length < LIMITS.copyContentBytesMax) return stripes.prepareShort(bytes, options);
-  const buffer = await stripes.lease(scheme, { signal });
-  try {
-    buffer.content.set(bytes);
-    return await stripes.prepare(buffer, bytes.length, options);
-  } catch (error) {
-    buffer[Symbol.dispose]();
-    throw error;
   }
 }

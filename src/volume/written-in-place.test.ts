@@ -35,7 +35,7 @@ import type { ObjectStore } from './object-store.ts';
 import { openFileTree } from './open-file-tree.ts';
 import { openObjects } from './objects.ts';
 import { StripeKeys } from './stripe-keys.ts';
-import { prepareBytes } from './write-content.ts';
+import { prepareBytes } from './store-cut.ts';
 
 const COPY = parseScheme('copy-2');
 const env = realEnv();

@@ -105,7 +105,7 @@ export class Ground implements AsyncDisposable {
   /** Of a node, whether it runs or not. */
   client(name: string): HoldfastClient {
     let client = this.#clients.get(name);
-    client ??= connect({ socketPath: this.bed.path(name, 'control.sock') });
+    client ??= connect({ socketPath: this.bed.path(name, 'control.sock') }, { isStrict: true });
     this.#clients.set(name, client);
     return client;
   }

@@ -229,12 +229,17 @@ const METADATA: MetadataView = {
       reason: null,
     },
   ],
+  etcd: null,
   cells: [
     {
       cell: 'volume-0d',
       volume: 'default',
       slots: [0, 2048],
-      members: [BERLIN, MUNICH, ROME],
+      members: [
+        { ...BERLIN, behind: 0 },
+        { ...MUNICH, behind: 3 },
+        { ...ROME, behind: 0 },
+      ],
       steward: ROME,
       epoch: 3,
       entry: 99,
@@ -243,7 +248,7 @@ const METADATA: MetadataView = {
       cell: 'references',
       volume: null,
       slots: [0, 4096],
-      members: [MUNICH],
+      members: [{ ...MUNICH, behind: null }],
       steward: null,
       epoch: null,
       entry: null,
@@ -413,6 +418,12 @@ export class MemoryParts implements AdminParts {
     return { [Symbol.dispose]: () => void (this.contentCounts.now -= 1) };
   }
 
+  staleReads = 0;
+
+  staleReadCount() {
+    return this.staleReads;
+  }
+
   metrics() {
     return { 'net_refused{why="expired"}': 3, net_links: 2 };
   }
@@ -489,6 +500,9 @@ export class MemoryParts implements AdminParts {
       return [{ what: 'entry', slot: 7, cell: METADATA.cells[0]! }];
     },
     restore: async () => ['lost: the last moments'],
+    useEtcd: async ({ endpoints, prefix, authority }) => [
+      `kept in ${endpoints.join(' and ')}: ${prefix}, vouched for by ${authority}`,
+    ],
   };
 
   storePlaces() {

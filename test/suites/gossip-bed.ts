@@ -161,10 +161,10 @@ export class GossipBed {
       connect: async (address) => {
         const to = await reach(this.nodes[address.port - 1], { deadlineMs: 5000 });
         linked.add(to.id);
-        return { node: to.id, verdict: 'member', rttMs: 4 };
+        return { node: to.id, verdict: 'member', rttMs: 4, silenceCount: 0 };
       },
       learn: (node, addresses) => void learnt.set(node, addresses),
-      link: (node) => ({ node, verdict: 'member', rttMs: 4 }),
+      link: (node) => ({ node, verdict: 'member', rttMs: 4, silenceCount: 0 }),
       links: () => [],
       addressesOf: (node) => learnt.get(node) ?? [],
       watchLinks: ({ signal }) => noChanges(signal),

@@ -2,11 +2,21 @@
  * When a steward's cell gets a new snapshot, and when the newest one is extended: after so much log
  * or so much time. What is in a snapshot can be trimmed from the log, and extending one costs what
  * is new, so the log stays short whatever the size of the cell.
+ *
+ * A new one that was taken while entries were applied has rows of several moments. It is extended
+ * at once up to the moment from which on they fit, and the log is trimmed only then, with which
+ * older ones go: at any time one is stored that needs no log (log's pool-snapshots.ts).
  */
 import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { LocalDb } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
-import type { CellId, FencedLog, LogEntry, Lsn } from '../../log/index.ts';
+import {
+  type CellId,
+  type FencedLog,
+  type LogEntry,
+  type Lsn,
+  storedEntryBytes,
+} from '../../log/index.ts';
 import type { Applied } from './entries.ts';
 import {
   extensionParts,
@@ -86,60 +96,76 @@ export class Snapshotter {
   /** Never fails: what was not made is tried again when the log has grown as much again. */
   async #save(position: Position): Promise<void> {
     const { env, cell, log, db } = this.#parts;
-    const { lsn, logBytes } = position.applied;
+    const { epoch, applied } = position;
     const before = this.#known;
-    this.#known = { ...before, lsn: 0, atLogBytes: logBytes };
+    this.#known = { ...before, lsn: 0, atLogBytes: applied.logBytes };
     try {
-      const sizes = (await this.#extend(before, position)) ?? (await this.#saveWhole(position));
-      this.#known = { lsn, atLogBytes: logBytes, ...sizes };
-      await db.transact({ puts: [knownSnapshotRow(this.#known)], deletes: [] });
-      await log.trim(cell, lsn);
+      const extended = await this.#extend(before, position);
+      const saved = extended ?? (await this.#saveWhole(epoch, applied));
+      this.#known = saved;
+      await db.transact({ puts: [knownSnapshotRow(saved)], deletes: [] });
+      await log.trim(cell, saved.lsn);
     } catch (error) {
       env.log.warn('a snapshot was not made', { cell, error });
     }
   }
 
   /** @returns `undefined` when a whole one is to be made. */
-  async #extend(before: KnownSnapshot, { epoch, applied }: Position): Promise<Sizes | undefined> {
-    const { cell, log } = this.#parts;
-    const { lsn, logBytes } = applied;
-    const { snapshotBytes } = before;
-    const sinceBytes = logBytes - before.atLogBytes;
+  async #extend(
+    before: KnownSnapshot,
+    { epoch, applied }: Position,
+  ): Promise<KnownSnapshot | undefined> {
+    const { snapshotBytes, extensionBytes, atLogBytes } = before;
+    const sinceBytes = applied.logBytes - atLogBytes;
     // With its extensions it takes at most twice the room, and the reading, of a new one.
-    if (before.lsn === 0 || before.extensionBytes + sinceBytes > snapshotBytes) return undefined;
-    const parts = counted(extensionParts(entriesUpTo(log.read(cell, before.lsn + 1), lsn)));
+    if (before.lsn === 0 || extensionBytes + sinceBytes > snapshotBytes) return undefined;
     try {
-      await log.saveSnapshot(cell, { epoch, lsn }, parts.bytes, { extends: before.lsn });
+      return await this.#extendTo(before, { epoch, lsn: applied.lsn });
     } catch (error) {
       if (errorCode(error) === 'HF_NOT_FOUND') return undefined; // another steward has made one
       throw error;
     }
-    return { snapshotBytes, extensionBytes: before.extensionBytes + parts.count() };
   }
 
-  async #saveWhole({ epoch, applied }: Position): Promise<Sizes> {
+  /** @throws HF_NOT_FOUND when the newest snapshot is another one. */
+  async #extendTo(
+    before: KnownSnapshot,
+    position: { readonly epoch: number; readonly lsn: Lsn },
+  ): Promise<KnownSnapshot> {
+    const { cell, log } = this.#parts;
+    const { lsn } = position;
+    let { atLogBytes } = before;
+    async function* entries(): AsyncGenerator<LogEntry> {
+      for await (const entry of log.read(cell, before.lsn + 1)) {
+        if (entry.lsn > lsn) return;
+        atLogBytes += storedEntryBytes(entry.bytes.length);
+        yield entry;
+      }
+    }
+    const parts = counted(extensionParts(entries()));
+    await log.saveSnapshot(cell, position, parts.bytes, { extends: before.lsn });
+    const extensionBytes = before.extensionBytes + parts.count();
+    return { ...before, lsn, atLogBytes, extensionBytes };
+  }
+
+  async #saveWhole(epoch: number, applied: Applied): Promise<KnownSnapshot> {
     const { env, cell, log, db } = this.#parts;
+    let consistentFrom = 0;
     const source: SnapshotSource = {
       applied,
       newestLsn: () => {
         const position = this.#position();
         if (position?.epoch !== epoch) throw new HoldfastError('HF_FENCED');
-        return position.durableLsn;
+        return (consistentFrom = position.durableLsn);
       },
       pause: () => env.clock.sleep(0),
     };
     const parts = counted(snapshotParts(db, source));
-    await log.saveSnapshot(cell, { epoch, lsn: applied.lsn }, parts.bytes);
-    return { snapshotBytes: parts.count(), extensionBytes: 0 };
-  }
-}
-
-type Sizes = Pick<KnownSnapshot, 'snapshotBytes' | 'extensionBytes'>;
-
-async function* entriesUpTo(entries: AsyncIterable<LogEntry>, lsn: Lsn): AsyncGenerator<LogEntry> {
-  for await (const entry of entries) {
-    if (entry.lsn > lsn) return;
-    yield entry;
+    const { lsn, logBytes } = applied;
+    await log.saveSnapshot(cell, { epoch, lsn }, parts.bytes);
+    const whole = { lsn, atLogBytes: logBytes, snapshotBytes: parts.count(), extensionBytes: 0 };
+    if (consistentFrom <= lsn) return whole;
+    return await this.#extendTo(whole, { epoch, lsn: consistentFrom });
   }
 }
 

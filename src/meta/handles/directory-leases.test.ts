@@ -45,16 +45,15 @@ describe('directory leases', () => {
     await using bed = await opened(await handlesBed());
     const lease = await leased(bed);
     expect(lease).toMatchObject({ ...WANTED, session: A });
-    expect(await bed.handles.leaseDirectory({ session: B, ...WANTED })).toBeUndefined();
     expect(await bed.handles.leaseDirectory({ session: A, ...WANTED })).toEqual(lease);
     expect(await codeOf(make(bed.steward, 1))).toBe('HF_LEASED');
     await make(bed.steward, 2, lease);
-    expect(await bed.handles.awaitRecall(ROOT_INODE, lease, 100)).toBe(false);
+    expect(await bed.handles.awaitRecalls(A, [lease], 100)).toEqual([]);
 
     const order: string[] = [];
-    const told = bed.handles.awaitRecall(ROOT_INODE, lease, 800);
+    const told = bed.handles.awaitRecalls(A, [lease], 800);
     const others = [3, 4].map((name) => make(recalling(bed), name).then(() => order.push('other')));
-    expect(await told).toBe(true);
+    expect(await told).toEqual([ROOT_INODE]);
     await bed.env.clock.sleep(LIMITS.leaseRecallMs - 1000);
     await make(bed.steward, 5, lease);
     order.push('batch');
@@ -62,7 +61,7 @@ describe('directory leases', () => {
     await Promise.all(others);
     expect(order).toEqual(['batch', 'other', 'other']);
     expect(await codeOf(make(bed.steward, 6, lease))).toBe('HF_FENCED');
-    expect(await bed.handles.awaitRecall(ROOT_INODE, lease, 100)).toBe(true); // it is gone
+    expect(await bed.handles.awaitRecalls(A, [lease], 100)).toEqual([ROOT_INODE]); // it is gone
     // Whoever asked for it is not to ask again at once.
     expect(await bed.handles.leaseDirectory({ session: B, ...WANTED })).toBeUndefined();
     await bed.pass(LIMITS.leaseAgainMs + LIMITS.leaseRecallMs - 10_000);
@@ -105,10 +104,22 @@ describe('directory leases', () => {
     expect(await codeOf(make(second.steward, 1))).toBe('HF_LEASED');
     await make(second.steward, 2, lease);
     const other = make(recalling(second), 3);
-    expect(await second.handles.awaitRecall(ROOT_INODE, lease, 800)).toBe(true);
+    expect(await second.handles.awaitRecalls(A, [lease], 800)).toEqual([ROOT_INODE]);
     await second.handles.returnDirectory(ROOT_INODE, lease);
     await other;
     await first[Symbol.asyncDispose]();
+  });
+
+  it('are recalled by who wants them too, who does without', async () => {
+    await using bed = await opened(await handlesBed());
+    const { handles } = bed;
+    const lease = await leased(bed);
+    const told = handles.awaitRecalls(A, [lease], 800);
+    expect(await handles.leaseDirectory({ session: B, ...WANTED })).toBeUndefined();
+    expect(await told).toEqual([ROOT_INODE]);
+    await bed.env.clock.sleep(LIMITS.leaseRecallMs);
+    await make(bed.steward, 1); // it was taken
+    expect(await codeOf(make(bed.steward, 2, lease))).toBe('HF_FENCED');
   });
 
   it('go at once when the session of the holder is over', async () => {

@@ -109,14 +109,16 @@ function locksOf(
 function leasesOf(
   executor: Executor,
   table: HandleTable,
-): Pick<Handles, 'leaseDirectory' | 'returnDirectory' | 'awaitRecall' | 'recallDirectory'> {
+): Pick<Handles, 'leaseDirectory' | 'returnDirectory' | 'awaitRecalls' | 'recallDirectory'> {
   return {
     async leaseDirectory(request) {
       const { directory } = request;
       if (table.recalls.isWanted(directory)) return undefined;
-      return await executor.execute((rows) => grantLease(rows, request), {
+      const lease = await executor.execute((rows) => grantLease(rows, request), {
         slot: slotOfInode(directory),
       });
+      if (!lease) table.recalls.begin(directory);
+      return lease;
     },
     async returnDirectory(directory, claim) {
       await executor.execute((rows) => endLease(rows, directory, claim), {
@@ -124,8 +126,11 @@ function leasesOf(
       });
       table.recalls.returned({ directory, fence: claim.fence });
     },
-    awaitRecall: (directory, claim, waitMs) =>
-      table.recalls.isRecalled(directory, claim, Math.min(waitMs, LIMITS.handleWaitMsMax)),
+    async awaitRecalls(session, leases, waitMs) {
+      checkCount(leases);
+      const until = Math.min(waitMs, LIMITS.handleWaitMsMax);
+      return await table.recalls.awaitDue(session, leases, until);
+    },
     recallDirectory: (directory) => table.recalls.recall(directory),
   };
 }
@@ -137,7 +142,7 @@ function checkOwned(rows: Rows, inodes: readonly Inode[]): void {
   if (!isOwned) throw new HoldfastError('HF_MOVED');
 }
 
-function checkCount(inodes: readonly Inode[]): void {
-  if (inodes.length <= LIMITS.listPageMax) return;
-  throw new HoldfastError('HF_BAD_ARGUMENT', `${inodes.length} inodes in one call`);
+function checkCount({ length }: readonly unknown[]): void {
+  if (length <= LIMITS.listPageMax) return;
+  throw new HoldfastError('HF_BAD_ARGUMENT', `${length} inodes in one call`);
 }

@@ -55,7 +55,9 @@ describe('handles between nodes', () => {
     const lease = await handles.leaseDirectory({ session, directory: ROOT_INODE, ...reserved });
     expect(lease).toMatchObject({ ...reserved, session, directory: ROOT_INODE });
     if (!lease) return;
-    expect(await handles.awaitRecall(ROOT_INODE, lease, 10)).toBe(false);
+    const gone = { directory: 9n, fence: 1 };
+    expect(await handles.awaitRecalls(session, [lease], 10)).toEqual([]);
+    expect(await handles.awaitRecalls(session, [lease, gone], 10)).toEqual([9n]);
     await handles.returnDirectory(ROOT_INODE, lease);
     await handles.recallDirectory(ROOT_INODE);
     await handles.closeSession(session);

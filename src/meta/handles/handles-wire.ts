@@ -20,6 +20,7 @@ import type { Inode } from '../namespace/namespace.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
 import {
   type Handles,
+  type HeldLease,
   LOCK_END,
   type SessionId,
   type SessionRecord,
@@ -28,7 +29,7 @@ import {
 
 const NODE_CHARS_MAX = 64;
 
-const session = v.custom<SessionId>((value) => typeof value === 'string' && isHexId(value));
+export const session = v.custom<SessionId>((value) => typeof value === 'string' && isHexId(value));
 const inodes = v.pipe(v.array(inode), v.maxLength(LIMITS.listPageMax));
 const state = v.object({ leaseMs: whole, generation: v.string() });
 const record = v.object({ session, node: v.string(), openedAtMs: whole });
@@ -50,14 +51,23 @@ const answer = v.variant('state', [
 ]);
 const outcome = v.picklist(['granted', 'waiting', 'deadlock', 'cancelled', 'gone']);
 
-const claim = v.object({ session, fence: whole });
+export const claim = v.object({ session, fence: whole });
+const heldLease = v.object({ directory: inode, fence: whole });
+export const heldLeases = v.pipe(v.array(heldLease), v.maxLength(LIMITS.listPageMax));
 const reserved = {
   inodeCount: v.pipe(wholeUpTo(LIMITS.leasedInodesMax), v.minValue(1)),
   bytesReserved: whole,
   rowsReserved: whole,
 };
-const leaseRequest = v.object({ session, directory: inode, ...reserved });
-const lease = v.object({ ...claim.entries, directory: inode, firstInode: inode, ...reserved });
+/** Without the session. */
+export const leaseWanted = v.object({ directory: inode, ...reserved });
+const leaseRequest = v.object({ session, ...leaseWanted.entries });
+export const lease = v.object({
+  ...claim.entries,
+  directory: inode,
+  firstInode: inode,
+  ...reserved,
+});
 
 type SlotRoute = (args: readonly [{ readonly inode: Inode }, ...unknown[]]) => number;
 
@@ -85,6 +95,17 @@ const byInodes = {
   ],
 };
 
+type LeasesArgs = [SessionId, HeldLease[], number];
+
+const byLeases = {
+  slots: ([, leases]: LeasesArgs) => leases.map(({ directory }) => slotOfInode(directory)),
+  pick: ([of, leases, waitMs]: LeasesArgs, indexes: readonly number[]): LeasesArgs => [
+    of,
+    picked(leases, indexes),
+    waitMs,
+  ],
+};
+
 export const HANDLE_METHODS: CellMethods<Handles> = {
   openSession: changes(v.tuple([opening]), state, { merge: merged }),
   renewSession: reads(v.tuple([session]), state, { merge: merged }),
@@ -102,6 +123,9 @@ export const HANDLE_METHODS: CellMethods<Handles> = {
     slotOfInode(directory),
   ),
   returnDirectory: changes(v.tuple([inode, claim]), v.void(), ofDirectory),
-  awaitRecall: reads(v.tuple([inode, claim, whole]), v.boolean(), ofDirectory),
+  awaitRecalls: reads(v.tuple([session, heldLeases, whole]), inodes, {
+    ...byLeases,
+    join: partsConcatenated,
+  }),
   recallDirectory: reads(v.tuple([inode]), v.void(), ofDirectory),
 };

@@ -95,12 +95,16 @@ export interface LeaseClaim {
   readonly fence: number;
 }
 
-export interface DirectoryLease extends LeaseClaim {
+/** A directory lease as its holder names it, besides its session. */
+export interface HeldLease extends Pick<LeaseClaim, 'fence'> {
   readonly directory: Inode;
+}
+
+export interface DirectoryLease extends LeaseClaim, HeldLease {
   /** Numbers of the directory's slot that only the holder uses. */
   readonly firstInode: Inode;
   readonly inodeCount: number;
-  /** What its batches may bring without running into a quota. */
+  /** As the holder asked for it. No quota sets it aside: a step may meet HF_QUOTA. */
   readonly bytesReserved: number;
   readonly rowsReserved: number;
 }
@@ -157,6 +161,8 @@ export interface Handles {
   cancelLock(request: LockRequest): Promise<void>;
 
   /**
+   * Asked by its holder it is the same lease again. Somebody else's is recalled by it.
+   *
    * @param request.inodeCount how many inode numbers to set aside, at least 1, at most 65,536.
    * @returns `undefined` when somebody else holds it, or was just asked to give it back.
    * @throws HF_NOT_FOUND, HF_NOT_DIRECTORY.
@@ -171,13 +177,19 @@ export interface Handles {
   /** All batches are in. Answers also when it had been taken. */
   returnDirectory(directory: Inode, claim: LeaseClaim): Promise<void>;
   /**
-   * Whether the lease is to be returned, or is gone; answers when it is so, else after `waitMs` (at
-   * most LIMITS.handleWaitMsMax). Its holder asks all the time.
+   * Which of its leases a session is to return, or has lost; answers when there is one in a cell,
+   * else after `waitMs` (at most LIMITS.handleWaitMsMax). A holder asks all the time, about all
+   * that it holds, at most LIMITS.listPageMax.
    */
-  awaitRecall(directory: Inode, claim: LeaseClaim, waitMs: number): Promise<boolean>;
+  awaitRecalls(
+    session: SessionId,
+    leases: readonly HeldLease[],
+    waitMs: number,
+  ): Promise<readonly Inode[]>;
   /**
    * Asks for a directory; answers when nobody holds a lease on it. A holder that does not return it
    * within LIMITS.leaseRecallMs loses it: what it brings later is refused by its fence.
+   * @throws HF_LEASED when that takes long: to be asked again.
    */
   recallDirectory(directory: Inode): Promise<void>;
 }

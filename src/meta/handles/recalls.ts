@@ -3,12 +3,12 @@
  * holder when it asks; it ends when the holder returns the lease or, at the deadline, when the
  * lease is taken. After a take-over whoever waits begins another one.
  */
-import { LIMITS } from '../../base/index.ts';
+import { errorCode, LIMITS } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 import type { Executor } from '../cells/executor.ts';
 import type { Inode } from '../namespace/namespace.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
-import type { DirectoryLease, LeaseClaim } from './handles.ts';
+import type { DirectoryLease, HeldLease, SessionId } from './handles.ts';
 import { endLease, leaseToRecall } from './lease-ops.ts';
 import { isLeaseOf } from './lease-rows.ts';
 import { within } from './within.ts';
@@ -30,6 +30,13 @@ export class Recalls {
 
   constructor(parts: { readonly clock: Clock; readonly executor: Executor }) {
     this.#parts = parts;
+  }
+
+  /** Asks the holder, and waits for nothing. */
+  begin(directory: Inode): void {
+    void this.recall(directory).catch((error: unknown) => {
+      if (errorCode(error) === undefined) throw error; // else whoever needs it asks again
+    });
   }
 
   /** Resolves when nobody holds the directory. */
@@ -61,22 +68,40 @@ export class Recalls {
     return (this.#wantedUntilMs.get(directory) ?? 0) > this.#parts.clock.monotonic();
   }
 
-  /** Whether the holder is to return it, or has it no more; waits until it is so. */
-  async isRecalled(directory: Inode, claim: LeaseClaim, waitMs: number): Promise<boolean> {
-    const isHeld = await this.#parts.executor.execute((rows) => isLeaseOf(rows, directory, claim), {
-      slot: slotOfInode(directory),
-    });
-    if (!isHeld || this.#recalls.has(directory)) return true;
-    const arrival = Promise.withResolvers<true>();
-    const wake = (): void => arrival.resolve(true);
+  /** Directories that the holder is to return, or has no more; waits until there is one. */
+  async awaitDue(
+    session: SessionId,
+    leases: readonly HeldLease[],
+    waitMs: number,
+  ): Promise<readonly Inode[]> {
+    const { clock, executor } = this.#parts;
+    const held = await executor.execute((rows) =>
+      leases.filter(({ directory, fence }) => isLeaseOf(rows, directory, { session, fence })),
+    );
+    const due = (): readonly Inode[] =>
+      leases
+        .filter((lease) => !held.includes(lease) || this.#recalls.has(lease.directory))
+        .map(({ directory }) => directory);
+    if (due().length > 0) return due();
+    const arrival = Promise.withResolvers<void>();
+    for (const { directory } of leases) this.#listen(directory, arrival.resolve);
+    try {
+      await within(clock, arrival.promise, waitMs);
+    } finally {
+      for (const { directory } of leases) this.#unlisten(directory, arrival.resolve);
+    }
+    return due();
+  }
+
+  #listen(directory: Inode, wake: () => void): void {
     const listeners = this.#listeners.get(directory) ?? new Set();
     this.#listeners.set(directory, listeners.add(wake));
-    try {
-      return (await within(this.#parts.clock, arrival.promise, waitMs)) ?? false;
-    } finally {
-      listeners.delete(wake);
-      if (listeners.size === 0) this.#listeners.delete(directory);
-    }
+  }
+
+  #unlisten(directory: Inode, wake: () => void): void {
+    const listeners = this.#listeners.get(directory);
+    listeners?.delete(wake);
+    if (listeners?.size === 0) this.#listeners.delete(directory);
   }
 
   /** Lets go of what is long past. */

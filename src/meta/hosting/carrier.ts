@@ -20,6 +20,7 @@ import {
   withMoved,
 } from './cell-map.ts';
 import type { CellMaps } from './cell-maps.ts';
+import type { Follower } from './cell-where.ts';
 import { spaceOfCell } from './hosted-tables.ts';
 import type { CellName } from './hosting-wire.ts';
 import { MapWatch } from './map-watch.ts';
@@ -91,6 +92,15 @@ export class Carrier implements AsyncDisposable {
   states(): CarriedState[] {
     if (this.#isClosed) return [];
     return [...this.#cells.values()].flatMap(({ state }) => state ?? []);
+  }
+
+  /** How far the rows of other members of a cell have come, of those that were heard. */
+  followers(of: CellName): Follower[] {
+    const others = this.#options.maps.find(of)?.place.members ?? [];
+    return others.flatMap((node) => {
+      const { state, lsn } = this.pings.sight(node, of.cell);
+      return state === 'replica' ? [{ node, lsn }] : [];
+    });
   }
 
   /** Until `signal` is aborted. */

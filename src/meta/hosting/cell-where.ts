@@ -17,6 +17,13 @@ export interface CellStanding {
   readonly slots: SlotRange;
   readonly intentCount: number;
   readonly transactionCount: number;
+  /** How far the rows of the other members have come, of those that were heard. */
+  readonly followers: readonly Follower[];
+}
+
+export interface Follower {
+  readonly node: NodeId;
+  readonly lsn: number;
 }
 
 export interface CellWhere {
@@ -38,10 +45,15 @@ export const cellStanding: v.GenericSchema<unknown, CellStanding> = v.object({
   slots: v.object({ from: wholeUpTo(SLOT_COUNT), to: wholeUpTo(SLOT_COUNT) }),
   intentCount: whole,
   transactionCount: whole,
+  followers: v.array(v.object({ node: nodeId, lsn: whole })),
 });
 
-export function standingOf(steward: NodeId, view: CellView): CellStanding {
+export function standingOf(
+  steward: NodeId,
+  view: CellView,
+  followers: readonly Follower[],
+): CellStanding {
   const { epoch, lsn, slots, intentCount, transactionCount } = view;
   const { from, to } = slots;
-  return { steward, epoch, lsn, slots: { from, to }, intentCount, transactionCount };
+  return { steward, epoch, lsn, slots: { from, to }, intentCount, transactionCount, followers };
 }

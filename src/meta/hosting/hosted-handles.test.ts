@@ -16,6 +16,7 @@ import {
   slotNear,
   spaceOfVolume,
   type Tree,
+  type TreeStep,
 } from '../index.ts';
 import { withSplit } from './cell-map.ts';
 
@@ -38,7 +39,7 @@ beforeEach(async () => {
   await hosting.maps.replace(map, withSplit(map, SPACE, [2, 3, 1].map(nodeOf)));
   await bed.until(async () => (await hosting.maps.read(SPACE)).move === undefined);
   tree = hosting.tree(VOLUME);
-  handles = hosting.handles(VOLUME);
+  handles = hosting.volume(VOLUME).handles;
   for (let number = 0; far === undefined || slotNear({ inode: far }) < 2048; number++) {
     const made = { ...OWNER, place: at(`d${number}`), salt: utf8('salt') };
     far = (await tree.makeDirectory(made)).status.inode;
@@ -85,12 +86,27 @@ describe('a leased directory', () => {
       kind === 'lookup'
         ? other.lookup(at('d0'))
         : other.rename({ from: at('f', far), to: at('g') });
-    let isRecalled = false;
-    while (!isRecalled) isRecalled = await handles.awaitRecall(ROOT_INODE, lease, 800);
+    while ((await handles.awaitRecalls(A, [lease], 800)).length === 0) continue;
     await bed.env.clock.sleep(2000); // longer than one call waits
     await handles.returnDirectory(ROOT_INODE, lease);
     await wanted;
     if (kind === 'rename') expect(await tree.lookup(at('g'))).toBeDefined();
+  });
+
+  it('is held, and what was brought is known, when its steward is another one', async () => {
+    const lease = (await handles.leaseDirectory({ session: A, directory: far, ...NO_ROOM }))!;
+    const name = { ...OWNER, place: at('f', far), type: 'fifo', inode: lease.firstInode } as const;
+    const batch = { session: A, leases: [lease], lane: 0, steps: [] };
+    const step: TreeStep = { do: 'makeNode', args: [name] };
+    const first = await tree.runBatch({ ...batch, sequence: 1, steps: [step] });
+    const [steward] = bed.stewards(`${SPACE}-1`);
+    await bed.kill(steward!);
+    await bed.until(() => bed.stewards(`${SPACE}-1`).length > 0);
+    expect(first).toMatchObject({ state: 'done', results: [{ changeCount: 0n }] });
+    expect(await tree.runBatch({ ...batch, sequence: 1, steps: [step] })).toEqual(first);
+    const unlink: TreeStep = { do: 'unlink', args: [name.place] };
+    const second = await tree.runBatch({ ...batch, sequence: 2, steps: [unlink, unlink] });
+    expect(second).toMatchObject({ state: 'done', results: [{}, { code: 'HF_NOT_FOUND' }] });
   });
 
   it('is taken from who does not answer, within the time of one operation', async () => {

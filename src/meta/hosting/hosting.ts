@@ -16,7 +16,7 @@ import type { Tree } from '../namespace/tree.ts';
 import type { References } from '../references/references.ts';
 import { checked, whole } from '../remote/cell-methods.ts';
 import { decodeValue, encodeValue } from '../remote/wire-value.ts';
-import type { Uploads } from '../uploads/uploads.ts';
+import { type VolumeDoors, volumeDoors } from '../volume-cell/volume-tables.ts';
 import type { CarriedCellOptions, Carrying } from './carried-cell.ts';
 import { Carrier } from './carrier.ts';
 import { CellClient } from './cell-client.ts';
@@ -126,12 +126,8 @@ export class Hosting implements AsyncDisposable {
     return this.stale.api<Tree>('tree', spaceOfVolume(volume));
   }
 
-  handles(volume: VolumeId): Handles {
-    return this.api<Handles>('handles', spaceOfVolume(volume));
-  }
-
-  uploads(volume: VolumeId): Uploads {
-    return this.api<Uploads>('uploads', spaceOfVolume(volume));
+  volume(volume: VolumeId): VolumeDoors {
+    return volumeDoors((name) => this.api<object>(name, spaceOfVolume(volume)));
   }
 
   /** The interface of a method table, over a space that it is for. */

@@ -75,9 +75,10 @@ export class LocalCells {
   }
 
   async view(of: CellName): Promise<Reply> {
-    const steward = this.#options.carrier?.get(of.cell)?.steward;
+    const { self, carrier } = this.#options;
+    const steward = carrier?.get(of.cell)?.steward;
     if (!steward) return this.#elsewhere(of.cell); // nothing is opened for those who only look
-    const value = standingOf(this.#options.self, steward.cell.view());
+    const value = standingOf(self, steward.cell.view(), carrier?.followers(of) ?? []);
     return { kind: 'answer', value };
   }
 

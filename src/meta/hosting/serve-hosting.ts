@@ -70,7 +70,7 @@ export function serveHosting(network: Pick<Network, 'handle'>, options: ServeHos
     };
   }
   for (const table of HOSTED_NAMES) {
-    const methods: Readonly<Record<string, AnyMethod>> = HOSTED_TABLES[table].methods;
+    const { methods } = HOSTED_TABLES[table];
     for (const [method, row] of Object.entries(methods)) {
       handlers[`${table}.${method}`] = operation(options, { table, method, row }, (call) =>
         running(options).local.operate(table, method, call),
@@ -78,7 +78,7 @@ export function serveHosting(network: Pick<Network, 'handle'>, options: ServeHos
     }
   }
   for (const table of STALE_NAMES) {
-    const methods: Readonly<Record<string, AnyMethod>> = HOSTED_TABLES[table].methods;
+    const { methods } = HOSTED_TABLES[table];
     for (const [method, row] of Object.entries(methods)) {
       if (row.isChange) continue;
       handlers[`stale.${table}.${method}`] = operation(options, { table, method, row }, (call) =>

@@ -71,8 +71,10 @@ export class SpaceClient {
     target: Target,
     operation: CellOperation,
   ): Promise<{ value: unknown; end: number }> {
+    const { isNamed = false } = methodOf(name, operation);
     // What goes to whole cells does no harm when it is done twice.
-    if (!operation.isChange || target.slot === undefined) {
+    const mayComeTwice = !operation.isChange || isNamed || target.slot === undefined;
+    if (mayComeTwice) {
       return await this.#ask(name, { target, operation, retry: undefined });
     }
     return await this.#options.lanes.run((retry) => this.#ask(name, { target, operation, retry }));
@@ -84,8 +86,7 @@ export class SpaceClient {
   ): Promise<{ value: unknown; end: number }> {
     const { space, client, local } = this.#options;
     const { target, operation, retry } = request;
-    const methods: Readonly<Record<string, AnyMethod>> = HOSTED_TABLES[name].methods;
-    const { result } = methods[operation.method] as AnyMethod;
+    const { result } = methodOf(name, operation);
     let end = 0;
     const callAt = ({ cell }: CellPlace): CellCall => {
       const { slot } = target;
@@ -140,6 +141,10 @@ export class SpaceClient {
       throw error;
     }
   }
+}
+
+function methodOf(name: HostedName, { method }: CellOperation): AnyMethod {
+  return HOSTED_TABLES[name].methods[method] as AnyMethod;
 }
 
 function placeOfTarget(

@@ -117,7 +117,7 @@ export class StaleCells {
     const { space, slot, operation, reachesOn } = about;
     const { method, args } = operation;
     assert(!operation.isChange, 'nothing is changed by what may be old');
-    const methods: Readonly<Record<string, AnyMethod>> = HOSTED_TABLES[name].methods;
+    const { methods } = HOSTED_TABLES[name];
     const { result } = methods[method] as AnyMethod;
     const callAt = (of: CellName, end: number): CellCall => {
       const range = reachesOn ? { from: slot, to: end } : undefined;

@@ -3,18 +3,16 @@
  * the cell: the interfaces over its cell, what they remember of their users, and the root directory
  * of a new volume.
  */
-import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
-import type { Clock, Env } from '../../env/index.ts';
+import { errorCode } from '../../base/index.ts';
+import type { Env } from '../../env/index.ts';
 import type { Cell } from '../cells/cell.ts';
 import type { Executor } from '../cells/executor.ts';
-import type { Handles } from '../handles/handles.ts';
-import { within } from '../handles/within.ts';
 import { type Inode, ROOT_INODE } from '../namespace/namespace.ts';
 import { makeRoot, type NamespaceFault } from '../namespace/namespace-ops.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
 import type { PlantedFault } from '../references/reference-ops.ts';
 import { referencesOf } from '../references/references-cell.ts';
-import { volumeApis, type VolumeApis } from '../volume-cell/volume-apis.ts';
+import { volumeApis } from '../volume-cell/volume-apis.ts';
 import { type HostedName, REFERENCES_SPACE } from './hosted-tables.ts';
 import { SessionsHeard } from './kept-answers.ts';
 import { raiseFence } from './session-fences.ts';
@@ -69,10 +67,10 @@ export class Stewardship implements AsyncDisposable {
       env,
       executor: cell,
       view: () => cell.view(),
-      recall: (directory) => recalledSoon(env.clock, recall(directory)),
+      recall,
       fault: faults?.namespace,
     });
-    const stewardship = new Stewardship(cell, apisOfVolume(apis, env));
+    const stewardship = new Stewardship(cell, apis.doors);
     stewardship.#running = apis.run({ signal: stewardship.#ending.signal });
     return stewardship;
   }
@@ -92,28 +90,6 @@ function referencesApis(faults: HostedFaults | undefined): Partial<Record<Hosted
         executor.execute((rows) => raiseFence(rows, node, fence)),
     }),
   };
-}
-
-/** Nothing waits here for longer than a client does: it asks again. */
-function apisOfVolume(apis: VolumeApis, { clock }: Env): Partial<Record<HostedName, ApiOf>> {
-  return {
-    namespace: apis.namespace,
-    tree: apis.tree,
-    uploads: apis.uploads,
-    handles(executor) {
-      const handles = apis.handles(executor);
-      const recallDirectory: Handles['recallDirectory'] = (directory) =>
-        recalledSoon(clock, handles.recallDirectory(directory));
-      return { ...handles, recallDirectory };
-    },
-  };
-}
-
-/** @throws HF_LEASED when it takes long. */
-async function recalledSoon(clock: Clock, recall: Promise<void>): Promise<void> {
-  const recalled = recall.then(() => true);
-  if (!(await within(clock, recalled, LIMITS.handleWaitMsMax)))
-    throw new HoldfastError('HF_LEASED');
 }
 
 /** Bytes of the root's salt. */

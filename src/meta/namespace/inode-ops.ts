@@ -25,12 +25,14 @@ const SLOT_INODES_MAX = 65_536;
  * Bugs that tests plant to see that they would be found. `replace-protected`: a WORM volume
  * replaces after all. `writer-clock`: retention runs from when the writer says.
  * `first-encoding-only`: other encodings may have gaps. `any-content`: re-encoding may change it.
+ * `no-lease-fence`: batches run whether their leases are held or not.
  */
 export type NamespaceFault =
   | 'replace-protected'
   | 'writer-clock'
   | 'first-encoding-only'
-  | 'any-content';
+  | 'any-content'
+  | 'no-lease-fence';
 
 /** What an operation goes by besides rows. */
 export interface Circumstances {

@@ -1,13 +1,15 @@
 /** {@link Tree} over whoever runs its operations: each method is one operation over rows. */
 import { assert, LIMITS } from '../../base/index.ts';
+import type { LeaseClaim } from '../handles/handles.ts';
 import * as attributes from './attribute-ops.ts';
+import { runBatch, STEPS } from './batch-op.ts';
 import * as content from './content-ops.ts';
 import type { Circumstances } from './inode-ops.ts';
 import { pageLimit } from './namespace-cell.ts';
 import { usage } from './namespace-ops.ts';
-import { rename } from './rename-op.ts';
 import * as operations from './tree-ops.ts';
-import type { ScanPage, Tree } from './tree.ts';
+import type { Inode } from './namespace.ts';
+import type { ScanPage, Tree, TreeStepName } from './tree.ts';
 import type { Executor } from '../cells/executor.ts';
 import type { Overlay } from '../cells/overlay.ts';
 
@@ -21,31 +23,29 @@ export function treeOf(executor: Executor, now: () => Circumstances): Tree {
     const at = now(); // once: an operation may run several times
     return await executor.execute((rows) => operation(rows, at));
   };
+  const steps = Object.entries(STEPS).map(([name, step]) => [
+    name,
+    (...args: never[]) =>
+      circumspect((rows, at) => (step as (...all: unknown[]) => unknown)(rows, at, ...args)),
+  ]);
   return {
-    lookup: (place) => circumspect((rows, at) => operations.lookup(rows, place, at)),
+    ...(Object.fromEntries(steps) as Pick<Tree, TreeStepName>),
+    runBatch: (batch) => circumspect((rows, at) => runBatch(rows, batch, at)),
+    lookup: (place, claim) =>
+      circumspect((rows, at) =>
+        operations.lookup(rows, place, claiming(at, place.directory, claim)),
+      ),
     getAttributes: (inode) => plain((rows) => operations.getAttributes(rows, inode)),
     parentOf: (directory) => plain((rows) => operations.parentOf(rows, directory)),
-    listAttributes: ({ directory, after, limit }) =>
-      circumspect((rows, at) =>
-        operations.listAttributes(rows, { directory, after, limit: pageLimit(limit) }, at),
-      ),
-    setAttributes: (inode, changes) =>
-      circumspect((rows, at) => operations.setAttributes(rows, { inode, changes }, at)),
-    makeNode: (request) => circumspect((rows, at) => operations.makeNode(rows, request, at)),
-    makeDirectory: (request) =>
-      circumspect((rows, at) => operations.makeDirectory(rows, request, at)),
-    link: (inode, place) => circumspect((rows, at) => operations.link(rows, { inode, place }, at)),
-    unlink: (place) => circumspect((rows, at) => operations.unlink(rows, place, at)),
-    removeDirectory: (place) =>
-      circumspect((rows, at) => operations.removeDirectory(rows, place, at)),
-    rename: (request) => circumspect((rows, at) => rename(rows, request, at)),
+    async listAttributes({ directory, after, limit, claim }) {
+      const page = { directory, after, limit: pageLimit(limit) };
+      return await circumspect((rows, at) =>
+        operations.listAttributes(rows, page, claiming(at, directory, claim)),
+      );
+    },
     readLink: (inode) => plain((rows) => operations.readLink(rows, inode)),
     getXattr: (inode, name) => plain((rows) => attributes.getXattr(rows, inode, name)),
-    setXattr: (request) => circumspect((rows, at) => attributes.setXattr(rows, request, at)),
     listXattrs: (inode) => plain((rows) => attributes.listXattrs(rows, inode)),
-    removeXattr: (inode, name) =>
-      circumspect((rows, at) => attributes.removeXattr(rows, { inode, name }, at)),
-    commitExtents: (commit) => circumspect((rows, at) => content.commitContent(rows, commit, at)),
     async committedWrites(writes) {
       assert(writes.length <= LIMITS.listPageMax, 'a call asks for a page of writes');
       return await plain((rows) => content.committedWrites(rows, writes));
@@ -71,6 +71,14 @@ export function treeOf(executor: Executor, now: () => Circumstances): Tree {
         return { contentBytes, inodeCount };
       }),
   };
+}
+
+function claiming(
+  at: Circumstances,
+  directory: Inode,
+  claim: LeaseClaim | undefined,
+): Circumstances {
+  return claim ? { ...at, claims: new Map([[directory, claim]]) } : at;
 }
 
 function whole({ after, limit }: ScanPage = {}): ScanPage & { limit: number } {

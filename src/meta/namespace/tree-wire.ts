@@ -1,11 +1,14 @@
 /** The operations of {@link Tree} between nodes. */
 import * as v from 'valibot';
+import { ERROR_CODES, type ErrorCode, LIMITS } from '../../base/index.ts';
+import { claim, heldLeases, lease, leaseWanted, session } from '../handles/handles-wire.ts';
 import {
   bytes,
   type CellMethods,
   changes,
   inode,
   limit,
+  namedChanges,
   noArgs,
   nothing,
   partsConcatenated,
@@ -20,7 +23,7 @@ import type { Inode } from './namespace.ts';
 import { slotOfInode } from './namespace-rows.ts';
 import { extent, pageLimit, pageOfInodes, record, release } from './namespace-wire.ts';
 import { MODE_MAX } from './posix-part.ts';
-import type { Place, ScanPage, Tree } from './tree.ts';
+import type { Place, ScanPage, Tree, TreeStep, TreeStepName } from './tree.ts';
 
 const mode = wholeUpTo(MODE_MAX);
 const id = wholeUpTo(2 ** 32 - 1);
@@ -50,6 +53,7 @@ const directoryPage = v.object({
   directory: inode,
   after: v.optional(bytes),
   limit: v.exactOptional(limit),
+  claim: v.optional(claim),
 });
 const scanPage = v.optional(v.object({ after: v.optional(inode), limit: v.exactOptional(limit) }));
 
@@ -127,14 +131,7 @@ const byInodes = {
   ],
 };
 
-export const TREE_METHODS: CellMethods<Tree> = {
-  lookup: reads(v.tuple([place]), v.undefinedable(entry), ofPlace),
-  getAttributes: reads(v.tuple([inode]), v.undefinedable(status), ofInode),
-  parentOf: reads(v.tuple([inode]), inode, ofInode),
-  listAttributes: reads(v.tuple([directoryPage]), v.array(entry), ([{ directory }]) =>
-    slotOfInode(directory),
-  ),
-  setAttributes: changes(v.tuple([inode, attributeChanges]), status, ofInode),
+const STEP_METHODS: Pick<CellMethods<Tree>, TreeStepName> = {
   makeNode: changes(v.tuple([newNode]), entry, ([{ place: at, inode: of }]) =>
     slotOfInode(at?.directory ?? of ?? 0n),
   ),
@@ -143,16 +140,61 @@ export const TREE_METHODS: CellMethods<Tree> = {
   unlink: changes(v.tuple([place]), removal, ofPlace),
   removeDirectory: changes(v.tuple([place]), status, ofPlace),
   rename: changes(v.tuple([renaming]), v.undefinedable(removal), ([{ from }]) => ofPlace([from])),
-  readLink: reads(v.tuple([inode]), bytes, ofInode),
-  getXattr: reads(v.tuple([inode, bytes]), v.undefinedable(bytes), ofInode),
+  setAttributes: changes(v.tuple([inode, attributeChanges]), status, ofInode),
   setXattr: changes(v.tuple([newXattr]), status, ([of]) => slotOfInode(of.inode)),
-  listXattrs: reads(v.tuple([inode]), v.array(bytes), ofInode),
   removeXattr: changes(v.tuple([inode, bytes]), status, ofInode),
   commitExtents: changes(
     v.tuple([contentCommit]),
     v.object({ status, wasBase: v.boolean() }),
     ([of]) => slotOfInode(of.inode),
   ),
+};
+
+const stepArgs = Object.entries({
+  ...STEP_METHODS,
+  leaseDirectory: { args: v.tuple([leaseWanted]) },
+});
+const step = v.variant(
+  'do',
+  stepArgs.map(([name, { args }]) => v.object({ do: v.literal(name), args })),
+) as unknown as v.GenericSchema<unknown, TreeStep>;
+const code = v.custom<ErrorCode>(
+  (value) => typeof value === 'string' && Object.hasOwn(ERROR_CODES, value),
+);
+const result = v.object({
+  code: v.optional(code),
+  leased: v.optional(inode),
+  changeCount: v.optional(u64),
+  wasBase: v.optional(v.boolean()),
+  release: v.optional(release),
+  lease: v.optional(lease),
+});
+const batch = v.object({
+  session,
+  leases: v.pipe(heldLeases, v.minLength(1), v.maxLength(LIMITS.batchLeasesMax)),
+  lane: wholeUpTo(LIMITS.retryLanesMax - 1),
+  sequence: whole,
+  steps: v.pipe(v.array(step), v.minLength(1), v.maxLength(LIMITS.batchStepsMax)),
+});
+const batchAnswer = v.variant('state', [
+  v.object({ state: v.literal('done'), atMs: whole, results: v.array(result) }),
+  v.object({ state: v.literal('fenced'), directory: inode }),
+]);
+
+export const TREE_METHODS: CellMethods<Tree> = {
+  ...STEP_METHODS,
+  runBatch: namedChanges(v.tuple([batch]), batchAnswer, ([{ leases }]) =>
+    slotOfInode(leases[0]?.directory ?? 0n),
+  ),
+  lookup: reads(v.tuple([place, v.optional(claim)]), v.undefinedable(entry), ofPlace),
+  getAttributes: reads(v.tuple([inode]), v.undefinedable(status), ofInode),
+  parentOf: reads(v.tuple([inode]), inode, ofInode),
+  listAttributes: reads(v.tuple([directoryPage]), v.array(entry), ([{ directory }]) =>
+    slotOfInode(directory),
+  ),
+  readLink: reads(v.tuple([inode]), bytes, ofInode),
+  getXattr: reads(v.tuple([inode, bytes]), v.undefinedable(bytes), ofInode),
+  listXattrs: reads(v.tuple([inode]), v.array(bytes), ofInode),
   committedWrites: reads(v.tuple([pageOfInodes]), v.array(inode), {
     ...byInodes,
     join: partsConcatenated,

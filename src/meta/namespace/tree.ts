@@ -10,7 +10,14 @@
  * Names, symlink targets, names and values of extended attributes come sealed and stay so.
  * After POSIX.1-2024 (rename, link, unlink, times) and Linux rename(2), xattr(7).
  */
-import type { StripeId } from '../../base/index.ts';
+import type { ErrorCode, StripeId } from '../../base/index.ts';
+import type {
+  DirectoryLease,
+  Handles,
+  HeldLease,
+  LeaseClaim,
+  SessionId,
+} from '../handles/handles.ts';
 import type { Extent, Inode, InodeRecord, InodeType, Release } from './namespace.ts';
 
 /**
@@ -159,6 +166,73 @@ export interface LooseStripes {
   readonly stripes: readonly StripeId[];
 }
 
+/** The changes of {@link Tree} that a batch may bring. */
+export type TreeStepName =
+  | 'makeNode'
+  | 'makeDirectory'
+  | 'link'
+  | 'unlink'
+  | 'removeDirectory'
+  | 'rename'
+  | 'setAttributes'
+  | 'setXattr'
+  | 'removeXattr'
+  | 'commitExtents';
+
+/**
+ * One of them as it would be asked for by itself; or the lease of a directory, of one that the
+ * batch has made: then nobody comes in between.
+ */
+export type TreeStep =
+  | {
+      readonly [Name in TreeStepName]: { readonly do: Name; readonly args: Parameters<Tree[Name]> };
+    }[TreeStepName]
+  | {
+      readonly do: 'leaseDirectory';
+      readonly args: readonly [Omit<Parameters<Handles['leaseDirectory']>[0], 'session'>];
+    };
+
+/** What a session did in directories that it holds, in order (docs/design/0010). */
+export interface TreeBatch {
+  readonly session: SessionId;
+  /** All that the steps go by, 1 to LIMITS.batchLeasesMax; the first one's cell runs the batch. */
+  readonly leases: readonly HeldLease[];
+  /**
+   * By these it is known when it is asked again. A lane, below LIMITS.retryLanesMax, carries one
+   * batch after the other; sequences rise over all lanes and directories of the session.
+   */
+  readonly lane: number;
+  readonly sequence: number;
+  /** At least 1, at most LIMITS.batchStepsMax. */
+  readonly steps: readonly TreeStep[];
+}
+
+export type BatchAnswer =
+  | {
+      readonly state: 'done';
+      /** By the steward's clock: the time of all that the batch did. */
+      readonly atMs: number;
+      /** One for each step. */
+      readonly results: readonly StepResult[];
+    }
+  /** The lease of this directory was returned or taken: nothing was done, nor ever will be. */
+  | { readonly state: 'fenced'; readonly directory: Inode };
+
+export interface StepResult {
+  /** The step was refused with it, and changed nothing. */
+  readonly code?: ErrorCode | undefined;
+  /** With HF_LEASED: the directory that somebody else holds. */
+  readonly leased?: Inode | undefined;
+  /** Of the inode whose status the call answers with. */
+  readonly changeCount?: bigint | undefined;
+  /** As in {@link CommittedContent}. */
+  readonly wasBase?: boolean | undefined;
+  /** As in {@link Removal}. */
+  readonly release?: Release | undefined;
+  /** Of `leaseDirectory`, unless somebody else holds it. */
+  readonly lease?: DirectoryLease | undefined;
+}
+
 /** Where a page of a scan over all slots begins: after this inode. */
 export interface ScanPage {
   readonly after?: Inode | undefined;
@@ -172,20 +246,24 @@ export interface ScanPage {
  * replace: HF_WORM in a protected volume, until the retention of a file has passed.
  */
 export interface Tree {
-  /** What is seen at the place; both forms of the name are looked up. */
-  lookup(place: Place): Promise<TreeEntry | undefined>;
+  /**
+   * What is seen at the place; both forms of the name are looked up.
+   * @param claim of who holds the lease of the directory; HF_FENCED when it does not any more.
+   */
+  lookup(place: Place, claim?: LeaseClaim): Promise<TreeEntry | undefined>;
   getAttributes(inode: Inode): Promise<InodeStatus | undefined>;
   /** The directory that a directory is in; its own for the root and for one that is removed. */
   parentOf(directory: Inode): Promise<Inode>;
 
   /**
    * One page of a directory in the order of the entries' sealed names, at most LIMITS.listPageMax;
-   * names of both forms are among them.
+   * names of both forms are among them. The claim is as of {@link lookup}.
    */
   listAttributes(request: {
     readonly directory: Inode;
     readonly after?: Uint8Array | undefined;
     readonly limit?: number;
+    readonly claim?: LeaseClaim | undefined;
   }): Promise<readonly TreeEntry[]>;
 
   /**
@@ -230,6 +308,16 @@ export interface Tree {
     readonly to: Place;
     readonly flag?: 'noReplace' | 'exchange' | undefined;
   }): Promise<Removal | undefined>;
+
+  /**
+   * Runs the steps one after the other, in one entry of the log, if all of its leases are held:
+   * each whole or not at all, and the next one whatever became of it. It waits for no other lease:
+   * what meets one is refused. A batch that is asked again is answered as the first time.
+   *
+   * @throws HF_SESSION_OVER; HF_TOO_LARGE when it is to be asked in parts; HF_BAD_ARGUMENT;
+   *   HF_FENCED when a later one came by its lane, and as all that says nothing of how it went.
+   */
+  runBatch(batch: TreeBatch): Promise<BatchAnswer>;
 
   /** The sealed target. @throws HF_BAD_ARGUMENT when it is no symlink. */
   readLink(inode: Inode): Promise<Uint8Array>;

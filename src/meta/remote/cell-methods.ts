@@ -4,7 +4,8 @@
  * anything, and its *route*: which cells of a space it goes to. Clients and servers follow from the
  * table (here remote-cells.ts and serve-cells.ts; of many cells hosting/).
  *
- * A change is one operation of the cell: that is what a retry tag keeps the answer of.
+ * A change is one operation of the cell: that is what a retry tag keeps the answer of. One that is
+ * *named* has a tag among its arguments: asked again it is done once, whoever carries it.
  */
 import * as v from 'valibot';
 import { HoldfastError, LIMITS, STRIPE_ID_BYTES, type StripeId } from '../../base/index.ts';
@@ -12,6 +13,7 @@ import type { Inode } from '../namespace/namespace.ts';
 
 export interface CellMethod<Args, Result> {
   readonly isChange: boolean;
+  readonly isNamed?: boolean;
   readonly args: v.GenericSchema<unknown, Args>;
   readonly result: v.GenericSchema<unknown, Result>;
   /** As the constructors below have checked it. */
@@ -79,6 +81,14 @@ export function changes<Args, Result>(
   route: Route<NoInfer<Args>, NoInfer<Result>>,
 ): CellMethod<Args, Result> {
   return { isChange: true, args, result, route: route as unknown as AnyRoute };
+}
+
+export function namedChanges<Args, Result>(
+  args: v.GenericSchema<unknown, Args>,
+  result: v.GenericSchema<unknown, Result>,
+  route: Route<NoInfer<Args>, NoInfer<Result>>,
+): CellMethod<Args, Result> {
+  return { ...changes(args, result, route), isNamed: true };
 }
 
 // Ways to join the answers of several cells.

@@ -19,20 +19,17 @@ import {
   openNamespace,
   openReferences,
   type References,
-  remoteNamespace,
   openVolumeCell,
   remoteReferences,
-  remoteTree,
+  remoteVolume,
   ROOT_INODE,
-  serveNamespaces,
   serveReferences,
-  serveTrees,
+  serveVolumes,
   type Tree,
   type VolumeCell,
 } from '../index.ts';
-import { NAMESPACE_METHODS } from '../namespace/namespace-wire.ts';
-import { TREE_METHODS } from '../namespace/tree-wire.ts';
 import { REFERENCE_METHODS } from '../references/references-wire.ts';
+import { DOOR_NAMES, VOLUME_TABLES } from '../volume-cell/volume-tables.ts';
 import { decodeValue, encodeValue } from './wire-value.ts';
 
 const real = realEnv();
@@ -232,12 +229,8 @@ describe('cells of another node', () => {
   let remoteFiles: Tree;
 
   const serve = (server: Network): void => {
-    serveNamespaces(server, {
-      namespaceOf: (volume) => (volume === 'v' ? namespace : undefined),
-      mayServe: () => mayServe,
-    });
-    serveTrees(server, {
-      treeOf: (id) => (id === 'v' ? volume.tree : undefined),
+    serveVolumes(server, {
+      volumeOf: (id) => (id === 'v' ? { ...volume, namespace } : undefined),
       mayServe: () => mayServe,
     });
     serveReferences(server, { references: () => references, mayAsk: () => mayServe });
@@ -250,9 +243,10 @@ describe('cells of another node', () => {
     volume = await newVolume();
     bed = await RemoteBed.open(serve);
     const where = { network: bed.asker, node: bed.server.self };
-    remote = remoteNamespace({ ...where, volume: 'v' });
+    const doors = remoteVolume({ ...where, volume: 'v' });
+    remote = doors.namespace;
     remoteRefs = remoteReferences(where);
-    remoteFiles = remoteTree({ ...where, volume: 'v' });
+    remoteFiles = doors.tree;
   });
 
   afterEach(async () => {
@@ -297,8 +291,8 @@ describe('cells of another node', () => {
     expect(await remoteFiles.usage().catch(errorCode)).toBe('HF_DENIED');
     mayServe = true;
     const where = { network: bed.asker, node: bed.server.self };
-    const other = remoteNamespace({ ...where, volume: 'w' });
-    expect(await other.usage().catch(errorCode)).toBe('HF_UNAVAILABLE');
+    const other = remoteVolume({ ...where, volume: 'w' });
+    expect(await other.tree.usage().catch(errorCode)).toBe('HF_UNAVAILABLE');
   });
 
   it('leave a change in doubt whose answer was lost, and no other', async () => {
@@ -346,8 +340,9 @@ describe('cells of another node', () => {
       ),
     })).any;
     const methods = [
-      ...Object.keys(NAMESPACE_METHODS).map((name) => `namespace/${name}`),
-      ...Object.keys(TREE_METHODS).map((name) => `tree/${name}`),
+      ...DOOR_NAMES.flatMap((door) =>
+        Object.keys(VOLUME_TABLES[door]).map((name) => `${door}/${name}`),
+      ),
       ...Object.keys(REFERENCE_METHODS).map((name) => `references/${name}`),
     ];
     const request = fc.oneof(

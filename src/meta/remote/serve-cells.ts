@@ -6,26 +6,24 @@
 import { HoldfastError, type NodeId } from '../../base/index.ts';
 import { answerCalls, type CallHandlers } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
-import { type AnyMethod, checked } from './cell-methods.ts';
-import type { Namespace } from '../namespace/namespace.ts';
-import { NAMESPACE_METHODS } from '../namespace/namespace-wire.ts';
-import type { Tree } from '../namespace/tree.ts';
-import { TREE_METHODS } from '../namespace/tree-wire.ts';
 import type { References } from '../references/references.ts';
 import { REFERENCE_METHODS } from '../references/references-wire.ts';
-import { NAMESPACE_SERVICE, REFERENCES_SERVICE, TREE_SERVICE } from './remote-cells.ts';
+import {
+  type AnyMethods,
+  anyMethods,
+  DOOR_NAMES,
+  VOLUME_TABLES,
+  type VolumeDoors,
+} from '../volume-cell/volume-tables.ts';
+import { checked } from './cell-methods.ts';
+import { REFERENCES_SERVICE } from './remote-cells.ts';
 import { decodeValue, encodeValue } from './wire-value.ts';
 
-export interface ServeNamespacesOptions {
-  /** The namespace of a volume; `undefined` when this node is not its steward. */
-  readonly namespaceOf: (volume: string) => Namespace | undefined;
+export interface ServeVolumesOptions {
+  /** The doors of a volume; `undefined` when this node is not its steward. */
+  readonly volumeOf: (volume: string) => VolumeDoors | undefined;
   /** Whether a node holds the volume. */
   readonly mayServe: (from: NodeId, volume: string) => boolean;
-}
-
-export interface ServeTreesOptions extends Pick<ServeNamespacesOptions, 'mayServe'> {
-  /** The tree of a volume; `undefined` when this node is not its steward. */
-  readonly treeOf: (volume: string) => Tree | undefined;
 }
 
 export interface ServeReferencesOptions {
@@ -35,32 +33,22 @@ export interface ServeReferencesOptions {
   readonly mayAsk: (from: NodeId, method: string, args: readonly unknown[]) => boolean;
 }
 
-export function serveNamespaces(
+/** In each request the volume stands before the arguments. */
+export function serveVolumes(
   network: Pick<Network, 'handle'>,
-  { namespaceOf, mayServe }: ServeNamespacesOptions,
+  { volumeOf, mayServe }: ServeVolumesOptions,
 ): void {
-  const find = ofVolume(namespaceOf, mayServe);
-  answerCell(network, { service: NAMESPACE_SERVICE, methods: NAMESPACE_METHODS, find });
-}
-
-export function serveTrees(
-  network: Pick<Network, 'handle'>,
-  { treeOf, mayServe }: ServeTreesOptions,
-): void {
-  const find = ofVolume(treeOf, mayServe);
-  answerCell(network, { service: TREE_SERVICE, methods: TREE_METHODS, find });
-}
-
-/** The volume stands before the arguments. */
-function ofVolume(
-  cellOf: (volume: string) => object | undefined,
-  mayServe: ServeNamespacesOptions['mayServe'],
-): ServedCell['find'] {
-  return (from, [volume, ...args]) => {
-    if (typeof volume !== 'string') throw new HoldfastError('HF_BAD_ARGUMENT', 'no volume');
-    if (!mayServe(from, volume)) throw denied();
-    return { cell: cellOf(volume), args };
-  };
+  for (const service of DOOR_NAMES) {
+    answerCell(network, {
+      service,
+      methods: VOLUME_TABLES[service],
+      find(from, [volume, ...args]) {
+        if (typeof volume !== 'string') throw new HoldfastError('HF_BAD_ARGUMENT', 'no volume');
+        if (!mayServe(from, volume)) throw denied();
+        return { cell: volumeOf(volume)?.[service], args };
+      },
+    });
+  }
 }
 
 export function serveReferences(
@@ -69,7 +57,7 @@ export function serveReferences(
 ): void {
   answerCell(network, {
     service: REFERENCES_SERVICE,
-    methods: REFERENCE_METHODS,
+    methods: anyMethods(REFERENCE_METHODS),
     find(from, args, method) {
       if (!mayAsk(from, method, args)) throw denied();
       return { cell: references(), args };
@@ -79,7 +67,7 @@ export function serveReferences(
 
 interface ServedCell {
   readonly service: string;
-  readonly methods: object;
+  readonly methods: AnyMethods;
   /** The cell that is meant and what is left of the request. @throws HF_DENIED. */
   readonly find: (
     from: NodeId,
@@ -92,7 +80,7 @@ function answerCell(
   network: Pick<Network, 'handle'>,
   { service, methods, find }: ServedCell,
 ): void {
-  const handlers = Object.entries(methods as Record<string, AnyMethod>).map(([name, method]) => [
+  const handlers = Object.entries(methods).map(([name, method]) => [
     name,
     async (request: Uint8Array, from: NodeId): Promise<Uint8Array> => {
       const parts = decodeValue(request);

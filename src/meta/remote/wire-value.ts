@@ -18,8 +18,8 @@ const TAG = {
   record: 8,
 } as const;
 
-/** Lists in lists; the answers of cells need four. */
-const DEPTH_MAX = 8;
+/** Lists in lists: an extent of a content commit of a batch, in a call to a cell, needs eleven. */
+const DEPTH_MAX = 12;
 
 /** @throws HF_BAD_ARGUMENT for what has no encoding. */
 export function encodeValue(value: unknown): Uint8Array {

@@ -1,25 +1,28 @@
 /**
- * The interfaces of a volume's cell at its steward, and what they share: who has what open, and the
- * directory leases that they meet. An operation that meets one runs again when it is gone.
+ * The doors of a volume's cell at its steward, and what they share: who has what open, and the
+ * directory leases that they meet. An operation that meets one runs again when it is gone; when
+ * that takes longer than a client waits it is HF_LEASED, and the client asks again: so nobody who
+ * waits for a holder keeps what the holder brings from coming in.
  *
  * *Housekeeping*: what a steward does by itself: it ends sessions, and lets go of orphans that
  * nobody has open any more and of parts of uploads that are over. The references go with the next
  * collection: they are another cell's.
  */
-import { errorCode, errorMessage, LIMITS } from '../../base/index.ts';
-import type { Env } from '../../env/index.ts';
+import { errorCode, errorMessage, HoldfastError, LIMITS } from '../../base/index.ts';
+import type { Clock, Env } from '../../env/index.ts';
 import type { Executor } from '../cells/executor.ts';
 import { HandleTable, type HandleTableOptions } from '../handles/handle-table.ts';
 import { handlesOf } from '../handles/handles-cell.ts';
-import type { Handles } from '../handles/handles.ts';
 import { recallingExecutor } from '../handles/lease-ops.ts';
+import { within } from '../handles/within.ts';
 import type { Circumstances, NamespaceFault } from '../namespace/inode-ops.ts';
 import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
-import type { Inode, Namespace } from '../namespace/namespace.ts';
+import type { Inode } from '../namespace/namespace.ts';
 import { treeOf } from '../namespace/tree-cell.ts';
 import type { Tree } from '../namespace/tree.ts';
 import { uploadsOf } from '../uploads/uploads-cell.ts';
 import type { Uploads } from '../uploads/uploads.ts';
+import type { DoorName, VolumeDoors } from './volume-tables.ts';
 
 export interface VolumeApisOptions {
   readonly env: Env;
@@ -34,12 +37,13 @@ export interface VolumeApisOptions {
   readonly fault?: NamespaceFault | undefined;
 }
 
-/** Each over an executor, which may know the options of one request. */
 export interface VolumeApis {
-  readonly namespace: (executor: Executor) => Omit<Namespace, typeof Symbol.asyncDispose>;
-  readonly tree: (executor: Executor) => Tree;
-  readonly handles: (executor: Executor) => Handles;
-  readonly uploads: (executor: Executor) => Uploads;
+  /** Each over an executor, which may know the options of one request. */
+  readonly doors: {
+    readonly [Name in DoorName]: (
+      executor: Executor,
+    ) => Omit<VolumeDoors[Name], typeof Symbol.asyncDispose>;
+  };
   /** Keeps house until `signal` is aborted. */
   readonly run: (options: { readonly signal: AbortSignal }) => Promise<void>;
 }
@@ -47,8 +51,11 @@ export interface VolumeApis {
 export function volumeApis(options: VolumeApisOptions): VolumeApis {
   const { env, executor: own, view, fault } = options;
   const table = new HandleTable({ env, executor: own, view, onClosed });
-  const recall = options.recall ?? ((directory) => table.recalls.recall(directory));
-  const recalling = (executor: Executor): Executor => recallingExecutor(executor, recall);
+  const recallHere = (directory: Inode): Promise<void> =>
+    soon(env.clock, table.recalls.recall(directory));
+  const { recall = recallHere } = options;
+  const recalling = (executor: Executor): Executor =>
+    recallingExecutor(executor, (directory) => soon(env.clock, recall(directory)));
   const now = (): Circumstances => ({
     ...circumstancesOf(env),
     isOpen: (inode, rows) => table.isOpen(inode, rows),
@@ -73,14 +80,27 @@ export function volumeApis(options: VolumeApisOptions): VolumeApis {
   }
 
   return {
-    namespace: (executor) => namespaceOf(recalling(executor), now),
-    tree: (executor) => treeOf(recalling(executor), now),
-    handles: (executor) => handlesOf(executor, { table, clock: env.clock }),
-    uploads: (executor) => uploadsOf(recalling(executor), now),
+    doors: {
+      namespace: (executor) => namespaceOf(recalling(executor), now),
+      tree: (executor) => treeOf(recalling(executor), now),
+      handles: (executor) => ({
+        ...handlesOf(executor, { table, clock: env.clock }),
+        recallDirectory: recallHere,
+      }),
+      uploads: (executor) => uploadsOf(recalling(executor), now),
+    },
     async run({ signal }) {
       await Promise.all([table.run({ signal }), tidyAtTimes(env, tidy, signal)]);
     },
   };
+}
+
+/** @throws HF_LEASED when it takes long; it goes on. */
+async function soon(clock: Clock, recall: Promise<void>): Promise<void> {
+  const recalled = recall.then(() => true);
+  if (!(await within(clock, recalled, LIMITS.handleWaitMsMax))) {
+    throw new HoldfastError('HF_LEASED');
+  }
 }
 
 async function tidyAtTimes(

@@ -1,20 +1,11 @@
 /** A volume's one cell on the node that has it all: all its interfaces over one steward. */
 import { SLOT_COUNT } from '../cells/rows.ts';
 import { type CellParts, Steward } from '../cells/steward.ts';
-import type { Handles } from '../handles/handles.ts';
 import { makeRoot } from '../namespace/namespace-ops.ts';
-import type { Namespace } from '../namespace/namespace.ts';
-import type { Tree } from '../namespace/tree.ts';
-import type { Uploads } from '../uploads/uploads.ts';
 import { volumeApis } from './volume-apis.ts';
+import { type VolumeDoors, volumeDoors } from './volume-tables.ts';
 
-export interface VolumeCell extends AsyncDisposable {
-  /** Closed with the cell. */
-  readonly namespace: Namespace;
-  readonly tree: Tree;
-  readonly handles: Handles;
-  readonly uploads: Uploads;
-}
+export interface VolumeCell extends VolumeDoors, AsyncDisposable {}
 
 /** Bytes of a directory's salt. */
 const SALT_BYTES = 16;
@@ -31,10 +22,10 @@ export async function openVolumeCell(parts: CellParts): Promise<VolumeCell> {
   const ending = new AbortController();
   const running = apis.run({ signal: ending.signal });
   return {
-    namespace: { ...apis.namespace(steward), [Symbol.asyncDispose]: async () => {} },
-    tree: apis.tree(steward),
-    handles: apis.handles(steward),
-    uploads: apis.uploads(steward),
+    ...volumeDoors((name) => ({
+      ...apis.doors[name](steward),
+      async [Symbol.asyncDispose]() {}, // they close with the cell
+    })),
     async [Symbol.asyncDispose]() {
       ending.abort();
       await steward[Symbol.asyncDispose]();

@@ -9,6 +9,7 @@ import {
   chunkIdParts,
   errorCode,
   METADATA_GROUP,
+  METADATA_SCHEME_NUMBER,
   xxh64,
 } from '../../base/index.ts';
 import type { ChunkEntry, ChunkStore } from '../../store/index.ts';
@@ -60,14 +61,19 @@ export async function findCopy(
   return undefined;
 }
 
-/** Metadata of one kind on a store, bad copies too. */
+/** Metadata of some kinds on a store, bad copies too. */
 export async function* copiesOn(
   store: ChunkStore,
-  schemeNumber: number,
+  isWanted: (schemeNumber: number) => boolean,
 ): AsyncGenerator<ChunkEntry> {
   for await (const entry of store.list({ group: METADATA_GROUP })) {
-    if (chunkIdParts(entry.id).schemeNumber === schemeNumber) yield entry;
+    if (isWanted(chunkIdParts(entry.id).schemeNumber)) yield entry;
   }
+}
+
+/** Records of the log of one node. */
+export function isRecordScheme(schemeNumber: number): boolean {
+  return schemeNumber === METADATA_SCHEME_NUMBER;
 }
 
 /** A copy on a store that is going goes with it. */

@@ -34,10 +34,14 @@ export interface Recovery {
  */
 export async function openLog(
   mirror: Mirror,
-  options: StoresAndDevices & { readonly env: Env; readonly metadataKey: Uint8Array },
+  options: StoresAndDevices & {
+    readonly env: Env;
+    readonly metadataKey: Uint8Array;
+    readonly generation?: number | undefined;
+  },
 ): Promise<LocalLog> {
-  const { env, metadataKey } = options;
-  const opening = LocalLog.open({ env, mirror, metadataKey, generation: 1 });
+  const { env, metadataKey, generation = 1 } = options;
+  const opening = LocalLog.open({ env, mirror, metadataKey, generation });
   return await blamingAbsence(opening, options);
 }
 

@@ -5,7 +5,14 @@
  */
 import { errorCode, errorMessage } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
-import { changeEngine, EtcdDraft, type EtcdKv, type Mirror } from '../../log/index.ts';
+import {
+  type CellId,
+  changeEngine,
+  EtcdDraft,
+  type EtcdKv,
+  type FencedLog,
+  type Mirror,
+} from '../../log/index.ts';
 import { openVolumes, REFERENCES_SPACE, spaceOfVolume } from '../../meta/index.ts';
 import type { Carried } from './local-metadata.ts';
 
@@ -13,13 +20,15 @@ const RETRY_MS = 1000;
 
 export interface EngineChangeOptions {
   readonly env: Env;
-  readonly from: Carried;
+  readonly from: Pick<Carried, 'registry'> & { readonly log: FencedLog };
   readonly kv: EtcdKv;
   readonly prefix: string;
   readonly metadataKey: Uint8Array;
   /** The next one. */
   readonly generation: number;
   readonly parts: Pick<Mirror, 'put' | 'get' | 'remove'>;
+  /** All cells of the log; one for each volume, and that of the references, when left out. */
+  readonly cells?: (() => Promise<readonly CellId[]>) | undefined;
   /** Until it is aborted, what fails is tried again; without it, it fails. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -42,10 +51,12 @@ export async function moveToRing(options: EngineChangeOptions): Promise<void> {
         from,
         to,
         where: whereOf(generation),
-        cells: async () => {
-          const volumes = await openVolumes(from.registry).list();
-          return [REFERENCES_SPACE, ...volumes.map(({ id }) => spaceOfVolume(id))];
-        },
+        cells:
+          options.cells ??
+          (async () => {
+            const volumes = await openVolumes(from.registry).list();
+            return [REFERENCES_SPACE, ...volumes.map(({ id }) => spaceOfVolume(id))];
+          }),
       });
       return;
     } catch (error) {

@@ -3,6 +3,7 @@
  * fails opens it again. Method: questions and changes that end when the test says so.
  */
 import { describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../base/index.ts';
 import { Gate, gated } from './gate.ts';
 
 interface Api extends AsyncDisposable {
@@ -48,6 +49,23 @@ describe('a gate', () => {
     await expect(failing).rejects.toThrow('no');
     expect(await next).toBe('done');
     expect(await api.ask('a')).toBe('old: a');
+  });
+
+  it('opens again and again for who waits for what is leased', async () => {
+    const gate = new Gate();
+    let asked = 0;
+    const ask = async (): Promise<string> => {
+      asked += 1;
+      if (asked < 3) throw new HoldfastError('HF_LEASED');
+      return 'mine';
+    };
+    const waiting = gate.passPatiently(ask);
+    await gate.closedFor(async () => undefined); // it does not keep the gate open
+    expect(await waiting).toBe('mine');
+    const never = gate.passPatiently(async () => {
+      throw new HoldfastError('HF_LEASED');
+    });
+    await expect(never).rejects.toMatchObject({ code: 'HF_LEASED' });
   });
 
   it('passes on errors, and what is not a method is not there', async () => {

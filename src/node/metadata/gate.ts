@@ -2,7 +2,10 @@
  * A gate through which questions to the metadata pass. While it is closed they wait before it: so
  * what answers can be exchanged between one question and the next, and nobody notices but by time.
  */
-import { UnderWay } from '../../base/index.ts';
+import { errorCode, UnderWay } from '../../base/index.ts';
+
+/** Asked so often, 0.8 s each, a directory has been given back, or was taken. */
+const RECALLS_MAX = 16;
 
 export class Gate {
   readonly #underWay = new UnderWay();
@@ -16,6 +19,20 @@ export class Gate {
   async pass<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     while (this.#closed) await this.#closed;
     return await this.#underWay.run(ask);
+  }
+
+  /**
+   * The same until what was met is not leased any more: the holder's answer must get through, too,
+   * when the gate closes in between.
+   */
+  async passPatiently<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    for (let left = RECALLS_MAX; ; left -= 1) {
+      try {
+        return await this.pass(ask);
+      } catch (error) {
+        if (errorCode(error) !== 'HF_LEASED' || left === 0) throw error;
+      }
+    }
   }
 
   /** Does `work` while nothing passes, once all that had passed is answered. One at a time. */
@@ -41,7 +58,7 @@ type Methods = Readonly<Record<string, Asynchronous>>;
  * asynchronous; closing it closes nothing.
  */
 export function gated<Api extends object>(
-  gate: Gate,
+  gate: Pick<Gate, 'pass'>,
   like: Api,
   now: () => Api | Promise<Api>,
 ): Api {

@@ -149,7 +149,7 @@ export class HomeLink implements Ways {
 }
 
 /** Whether the other end was reached, and would not talk with this node. */
-function wasRefused(error: unknown): boolean {
+export function wasRefused(error: unknown): boolean {
   for (let each = error; each instanceof Error; each = each.cause) {
     const { details } = each as Partial<HoldfastError>;
     if (details?.['isRefused'] === true) return true;

@@ -54,6 +54,11 @@ export async function takeHome(
   await registry.compareAndSet(KEY, stored?.version ?? 0, value);
 }
 
+/** The record among rows that are put together by hand. */
+export function homeRow(record: HomeRecord): { readonly key: string; readonly value: Uint8Array } {
+  return { key: KEY, value: encode(record) };
+}
+
 function encode({ node, generation }: HomeRecord): Uint8Array {
   return new ByteWriter().u8(RECORD_VERSION).raw(fromHex(node)).u32(generation).finish();
 }

@@ -26,13 +26,16 @@ import {
   sealedTo,
 } from '../../log/index.ts';
 import {
+  type Handles,
   type Namespace,
   openReferences,
   openVolumeCell,
   openVolumes,
   type References,
   type Tree,
+  type Uploads,
   type VolumeCell,
+  type VolumeDoors,
 } from '../../meta/index.ts';
 import type { TopologyDevice } from '../../placement/index.ts';
 import { openRepair, type Repair } from '../../repair/index.ts';
@@ -53,6 +56,8 @@ import { StoreMirror } from './store-mirror.ts';
 
 export interface LocalMetadataOptions extends MetadataOptions {
   readonly metadataKey: Uint8Array;
+  /** Of the log; that of a cluster that never had a ring when left out. */
+  readonly generation?: number | undefined;
   readonly recovery?: Recovery | undefined;
   /** The cache of a cell's rows. */
   readonly openDb: (cell: string) => Promise<LocalDb>;
@@ -213,12 +218,8 @@ export class LocalMetadata implements Metadata, ServedMetadata {
     return [...this.#cells.keys()];
   }
 
-  namespaceOf(volume: string): Namespace | undefined {
-    return this.#cells.get(volume)?.namespace;
-  }
-
-  treeOf(volume: string): Tree | undefined {
-    return this.#cells.get(volume)?.tree;
+  volumeOf(volume: string): VolumeDoors | undefined {
+    return this.#cells.get(volume);
   }
 
   async openNamespace(volume: VolumeId): Promise<Namespace> {
@@ -227,6 +228,14 @@ export class LocalMetadata implements Metadata, ServedMetadata {
 
   async openTree(volume: VolumeId): Promise<Tree> {
     return (await this.#cell(volume)).tree;
+  }
+
+  async openHandles(volume: VolumeId): Promise<Handles> {
+    return (await this.#cell(volume)).handles;
+  }
+
+  async openUploads(volume: VolumeId): Promise<Uploads> {
+    return (await this.#cell(volume)).uploads;
   }
 
   async #cell(volume: VolumeId): Promise<VolumeCell> {
@@ -271,9 +280,9 @@ export class LocalMetadata implements Metadata, ServedMetadata {
       cluster,
       references,
       volumes: () => this.volumes(),
-      namespaceOf: (volume) => this.namespaceOf(volume),
-      treeOf: (volume) => this.treeOf(volume),
-      uploadsOf: (volume) => this.#cells.get(volume)?.uploads,
+      namespaceOf: (volume) => this.volumeOf(volume)?.namespace,
+      treeOf: (volume) => this.volumeOf(volume)?.tree,
+      uploadsOf: (volume) => this.volumeOf(volume)?.uploads,
     });
     return { ...repair, repair: (run) => this.#repairAll(() => repair.repair(run)) };
   }

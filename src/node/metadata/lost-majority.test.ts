@@ -57,6 +57,15 @@ async function untilInRing(...names: readonly string[]): Promise<void> {
   }, PATIENCE);
 }
 
+/** Until each member of each cell has all rows of it, as a node hears. */
+async function untilFollowed(name: string): Promise<void> {
+  await vi.waitFor(async () => {
+    const { cells } = await nodes.on(name).call('meta.report', {});
+    expect(cells.length).toBe(2);
+    for (const { members } of cells) expect(members.map(({ behind }) => behind)).toEqual([0, 0, 0]);
+  }, PATIENCE);
+}
+
 async function warnings(name: string): Promise<string> {
   return (await nodes.on(name).call('status', {})).warnings.join('\n');
 }
@@ -68,7 +77,7 @@ describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
     await untilInRing('a', 'b', 'c');
     await vi.waitFor(async () => await put('c', 'folder/kept'), PATIENCE);
     await nodes.on('c').call('tree.makeDirectory', { volume, path: 'folder/deeper' });
-    await new Promise((resolve) => setTimeout(resolve, 2000)); // replicas follow within a second
+    await untilFollowed('c');
     expect(await warnings('c')).not.toContain(TELLING);
 
     const [{ id: self } = { id: '' }] = await nodes.on('c').call('peers.list', {});

@@ -9,7 +9,14 @@ import type { DeviceId, NodeId, VolumeId } from '../../base/index.ts';
 import type { Cluster } from '../../cluster/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { Registry } from '../../log/index.ts';
-import type { Namespace, References, Tree } from '../../meta/index.ts';
+import type {
+  Handles,
+  Namespace,
+  References,
+  Tree,
+  Uploads,
+  VolumeDoors,
+} from '../../meta/index.ts';
 import type { Repair, RepairOptions } from '../../repair/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import type { StaleNames } from '../../volume/index.ts';
@@ -40,6 +47,13 @@ export interface Metadata extends AsyncDisposable {
   /** The tree of files of a volume that the registry knows; closed with the metadata. */
   openTree(volume: VolumeId): Promise<Tree>;
   /**
+   * What mounts hold of the volume; closed with the metadata. A move of the metadata begins a new
+   * generation of every session: rows (sessions, locks, leases) are as they were, and what stewards
+   * had in memory is declared again (`SessionState`).
+   */
+  openHandles(volume: VolumeId): Promise<Handles>;
+  openUploads(volume: VolumeId): Promise<Uploads>;
+  /**
    * The names of a volume as some node has them, for reads alone, when nobody can be asked for the
    * newest; nothing where one node has all of them.
    */
@@ -63,9 +77,7 @@ export interface ServedMetadata {
   readonly registry: ObservedRegistry;
   readonly references: References;
   /** `undefined` when this node does not know the volume. */
-  namespaceOf(volume: string): Namespace | undefined;
-  /** As {@link namespaceOf}. */
-  treeOf(volume: string): Tree | undefined;
+  volumeOf(volume: string): VolumeDoors | undefined;
   /** As in `ClusterOptions`. */
   readonly tolerance: number;
   /** Whether only the home may answer: its log is the only one. */

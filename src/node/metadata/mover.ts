@@ -25,6 +25,10 @@ export interface MoverOptions {
     from: LocalMetadata,
     to: { readonly generation: number; readonly signal: AbortSignal },
   ) => Promise<void>;
+  /** Whether this node is to move it on, from the ring to an etcd that the user named. */
+  readonly isToMoveOn: () => boolean;
+  /** Does so; until it has, nothing has changed for this node. */
+  readonly moveOn: (from: Metadata) => Promise<void>;
   /** Opens the metadata in the ring. @throws HF_UNAVAILABLE. */
   readonly openRing: () => Promise<Metadata>;
   /** Whether what is open is what this node can have: a metadata node carries cells. */
@@ -60,7 +64,17 @@ export class MetadataMover {
     const { metadata, whereabouts, heard, isRight } = this.#options;
     if (whereabouts.isCarrier) return await this.#begin(signal);
     await whereabouts.noteRing(await heard());
+    if (this.#options.isToMoveOn()) return await this.#moveOn(signal);
     if (whereabouts.engine === 'etcd' && !isRight(metadata.now)) await this.#follow();
+  }
+
+  async #moveOn(signal: AbortSignal): Promise<void> {
+    const { env, metadata, moveOn, openRing } = this.#options;
+    await metadata.move(async (before) => {
+      await moveOn(before);
+      return await untilOpen(env, openRing, signal);
+    });
+    env.log.info('the metadata has moved on to an etcd of the user');
   }
 
   async #follow(): Promise<void> {

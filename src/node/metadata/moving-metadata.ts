@@ -5,10 +5,18 @@
  * What is on its way when it is to move is answered before; what repair does is not waited for: it
  * works on the metadata itself, fails when that closes, and begins anew.
  */
-import type { DeviceId, VolumeId } from '../../base/index.ts';
+import { type DeviceId, errorCode, type VolumeId } from '../../base/index.ts';
 import type { Cluster } from '../../cluster/index.ts';
 import type { Registry } from '../../log/index.ts';
-import type { Namespace, References, Tree } from '../../meta/index.ts';
+import {
+  DOOR_NAMES,
+  type Handles,
+  type Namespace,
+  type References,
+  type Tree,
+  type Uploads,
+  type VolumeDoors,
+} from '../../meta/index.ts';
 import type { Repair } from '../../repair/index.ts';
 import type { StaleNames } from '../../volume/index.ts';
 import { Gate, gated } from './gate.ts';
@@ -64,7 +72,7 @@ export class MovingMetadata implements Metadata {
 
   #behindGate(served: ServedMetadata): ServedMetadata {
     const { registry, references } = this;
-    const namespaces = new Map<Namespace, Namespace>();
+    const volumes = new Map<VolumeDoors, VolumeDoors>();
     return {
       registry,
       references,
@@ -72,26 +80,25 @@ export class MovingMetadata implements Metadata {
       isHomes: served.isHomes,
       isMoving: () => this.#gate.isClosed,
       rights: served.rights,
-      namespaceOf: (volume) => {
-        const found = this.#now.served?.namespaceOf(volume);
+      volumeOf: (volume) => {
+        const found = this.#now.served?.volumeOf(volume);
         if (!found) return undefined;
-        const known = namespaces.get(found);
         const behind =
-          known ?? gated(this.#gate, found, () => this.#servedNamespace(volume, found));
-        namespaces.set(found, behind);
+          volumes.get(found) ??
+          this.#doorsBehindGate(found, () => this.#now.served?.volumeOf(volume) ?? found);
+        volumes.set(found, behind);
         return behind;
-      },
-      treeOf: (volume) => {
-        const found = this.#now.served?.treeOf(volume);
-        if (!found) return undefined;
-        return gated(this.#gate, found, () => this.#now.served?.treeOf(volume) ?? found);
       },
       follow: async (options) => await served.follow?.(options),
     };
   }
 
-  #servedNamespace(volume: string, otherwise: Namespace): Namespace {
-    return this.#now.served?.namespaceOf(volume) ?? otherwise;
+  #doorsBehindGate(like: VolumeDoors, now: () => VolumeDoors): VolumeDoors {
+    const doors = DOOR_NAMES.map((name) => [
+      name,
+      gated<object>(this.#gate, like[name], () => now()[name]),
+    ]);
+    return Object.fromEntries(doors) as unknown as VolumeDoors;
   }
 
   async changed(signal: AbortSignal): Promise<void> {
@@ -118,13 +125,26 @@ export class MovingMetadata implements Metadata {
   }
 
   async openNamespace(volume: VolumeId): Promise<Namespace> {
-    const first = await this.#gate.pass(() => this.#now.openNamespace(volume));
-    return gated(this.#gate, first, () => this.#now.openNamespace(volume));
+    return await this.#open((now) => now.openNamespace(volume));
   }
 
   async openTree(volume: VolumeId): Promise<Tree> {
-    const first = await this.#gate.pass(() => this.#now.openTree(volume));
-    return gated(this.#gate, first, () => this.#now.openTree(volume));
+    return await this.#open((now) => now.openTree(volume));
+  }
+
+  async openHandles(volume: VolumeId): Promise<Handles> {
+    return await this.#open((now) => now.openHandles(volume));
+  }
+
+  async openUploads(volume: VolumeId): Promise<Uploads> {
+    return await this.#open((now) => now.openUploads(volume));
+  }
+
+  /** A door; who comes through it waits for directories that somebody holds. */
+  async #open<Door extends object>(open: (now: Metadata) => Promise<Door>): Promise<Door> {
+    const gate = this.#gate;
+    const first = await gate.pass(() => open(this.#now));
+    return gated({ pass: (ask) => gate.passPatiently(ask) }, first, () => open(this.#now));
   }
 
   /** Not behind the gate: it stays so old that it does not matter. */
@@ -191,6 +211,16 @@ function registryMethods(registry: Registry): Registry {
 }
 
 function clusterOf(now: () => Cluster): Omit<Cluster, 'follow'> {
+  /** What was under way where the metadata was before is begun again: it may be done twice. */
+  const asked = async <Answer>(ask: (cluster: Cluster) => Promise<Answer>): Promise<Answer> => {
+    const cluster = now();
+    try {
+      return await ask(cluster);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_CLOSED' || now() === cluster) throw error;
+      return await asked(ask);
+    }
+  };
   return {
     topology: () => now().topology(),
     layout: () => now().layout(),
@@ -198,10 +228,10 @@ function clusterOf(now: () => Cluster): Omit<Cluster, 'follow'> {
     handOff: (...stripe) => now().handOff(...stripe),
     nodeOf: (device) => now().nodeOf(device),
     devicesOf: (node) => now().devicesOf(node),
-    ensureWidth: (...width) => now().ensureWidth(...width),
-    setDevices: (devices) => now().setDevices(devices),
-    setNodeDevices: (...node) => now().setNodeDevices(...node),
-    refresh: () => now().refresh(),
+    ensureWidth: (...width) => asked((cluster) => cluster.ensureWidth(...width)),
+    setDevices: (devices) => asked((cluster) => cluster.setDevices(devices)),
+    setNodeDevices: (...node) => asked((cluster) => cluster.setNodeDevices(...node)),
+    refresh: () => asked((cluster) => cluster.refresh()),
   };
 }
 

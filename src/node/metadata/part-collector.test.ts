@@ -15,7 +15,7 @@ import {
   type NodeId,
   utf8,
 } from '../../base/index.ts';
-import { EtcdLog, MemoryEtcd } from '../../log/index.ts';
+import { EtcdLog, MemoryEtcd, PoolSnapshots } from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import { PartCollector, type PartCollectorOptions } from './part-collector.ts';
 import { PoolParts } from './pool-parts.ts';
@@ -37,6 +37,7 @@ async function openBed() {
   const kv = new MemoryEtcd({ env }).connect();
   const place = { env, kv, prefix: 'p/', metadataKey: new Uint8Array(32).fill(1), generation: 1 };
   const log = new EtcdLog({ ...place, parts });
+  const pool = new PoolSnapshots({ ...place, parts });
   const save = async (cell: string, ...bytes: string[]): Promise<void> => {
     const { epoch, lsn } = await log.seize(cell);
     await log.append(cell, { epoch, lsn: lsn + 1 }, utf8('entry'));
@@ -57,25 +58,25 @@ async function openBed() {
   };
   /** Two looks at the same time. */
   const collect = async (told: ToldLog = log) => {
-    const collector = new PartCollector({ env, parts, log: told, stores });
+    const collector = new PartCollector({ env, parts, log: told, generation: 1, pool, stores });
     const first = await collector.collect();
     const { partCount, recordCount } = await collector.collect();
     return { partCount: partCount + first.partCount, recordCount: first.recordCount + recordCount };
   };
   const pass = (ms: number): void => void (bed.nowMs += ms);
-  return { bed, env, parts, stores, log, save, areWhole, collect, pass };
+  return { bed, env, parts, stores, log, pool, save, areWhole, collect, pass };
 }
 
 describe('PartCollector', () => {
   it('lets go of old parts that no list names, at the second look', async () => {
-    const { bed, env, parts, stores, log, areWhole, pass } = await openBed();
+    const { bed, env, parts, stores, log, pool, areWhole, pass } = await openBed();
     const litter = await parts.put(utf8('litter'));
     const before = await bed.chunkCount();
-    const collector = new PartCollector({ env, parts, log, stores });
+    const collector = new PartCollector({ env, parts, log, generation: 1, pool, stores });
     for (let looks = 0; looks < 3; looks++) expect((await collector.collect()).partCount).toBe(0);
     pass(DAY_MS + 1000);
     const young = await parts.put(utf8('young'));
-    const later = new PartCollector({ env, parts, log, stores });
+    const later = new PartCollector({ env, parts, log, generation: 1, pool, stores });
     expect((await later.collect()).partCount).toBe(0);
     expect((await later.collect()).partCount).toBe(1);
     expect(await parts.get(litter)).toBeUndefined();
@@ -98,6 +99,20 @@ describe('PartCollector', () => {
     pass(3 * DAY_MS);
     expect((await collect()).partCount).toBe(0);
     expect(await parts.get({ id })).toBeDefined();
+  });
+
+  it('keeps the newest copy of the registry, and lets older ones go', async () => {
+    const { bed, pool, collect, pass } = await openBed();
+    const before = await bed.chunkCount();
+    await pool.saveRegistry(1, { version: 5, rows: [] });
+    await pool.saveRegistry(1, { version: 6, rows: [] });
+    await pool.saveRegistry(2, { version: 9, rows: [] }); // of a generation that is not open
+    pass(DAY_MS + 1000);
+    expect((await collect()).partCount).toBe(4);
+    expect(
+      (await pool.all()).filter(({ cell }) => cell === 'registry').map((one) => one.lsn),
+    ).toEqual([6]);
+    expect(await bed.chunkCount()).toBe(before + 2 * 3);
   });
 
   it('lets nothing go while a list cannot be read', async () => {
@@ -130,7 +145,7 @@ describe('PartCollector', () => {
     };
     expect((await collect()).partCount).toBe(0);
     expect(await areWhole()).toBe(true);
-    expect((await collect(forgetful)).partCount).toBe(2);
+    expect((await collect(forgetful)).partCount).toBe(3);
     expect(await areWhole()).toBe(false);
   });
 

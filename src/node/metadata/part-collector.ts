@@ -1,6 +1,6 @@
 /**
- * Lets go of what is left on the stores of metadata that nothing needs: parts of snapshots that no
- * list names, and the records of the log of one node, after the metadata has moved to a ring. For
+ * Lets go of what is left on the stores of metadata that nothing needs: parts and lists of snapshots
+ * that nothing names, and the records of the log of one node, after the metadata has moved to a ring. For
  * the home, as long as it is home.
  *
  * Invariants: 1. nothing goes unless the list of every cell that the ring has could be read *after*
@@ -13,14 +13,19 @@ import {
   errorCode,
   errorMessage,
   LIMITS,
-  METADATA_SCHEME_NUMBER,
   throwIfAborted,
   toHex,
 } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
-import type { EtcdLog } from '../../log/index.ts';
+import {
+  type EtcdLog,
+  type PoolSnapshot,
+  type PoolSnapshots,
+  REGISTRY_CELL,
+} from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
-import { copiesOn, removeQuietly } from './copies.ts';
+import { copiesOn, isRecordScheme, removeQuietly } from './copies.ts';
+import { listId } from './part-shards.ts';
 import type { PoolParts } from './pool-parts.ts';
 
 const LOOK_EVERY_MS = 3_600_000;
@@ -30,6 +35,9 @@ export interface PartCollectorOptions {
   readonly parts: Pick<PoolParts, 'census' | 'remove'>;
   /** Of the generation that is open. */
   readonly log: Pick<EtcdLog, 'cellIds' | 'snapshotParts'>;
+  readonly generation: number;
+  /** What the stores have of lists; the newest of the registry is kept. */
+  readonly pool: Pick<PoolSnapshots, 'all'>;
   /** All stores of the cluster that can be asked, as of the call. */
   readonly stores: () => readonly ChunkStore[];
   readonly graceMs?: number | undefined;
@@ -103,7 +111,12 @@ export class PartCollector {
       const listed = await log.snapshotParts(cell);
       cellCount += 1;
       if (listed) listCount += 1;
-      for (const { id } of listed ?? []) named.add(toHex(id));
+      for (const { id } of listed?.parts ?? []) named.add(toHex(id));
+      if (listed) named.add(toHex(listId(listed.list)));
+    }
+    const ofRegistry = await newestRegistry(this.#options);
+    for (const { id } of ofRegistry ? [ofRegistry.ref, ...ofRegistry.partRefs] : []) {
+      named.add(toHex(id));
     }
     return { named, areComplete: cellCount > 0 && listCount === cellCount };
   }
@@ -113,7 +126,7 @@ export class PartCollector {
     const found: { store: ChunkStore; id: ChunkId }[] = [];
     try {
       for (const store of this.#options.stores()) {
-        for await (const { id, writtenAtMs } of copiesOn(store, METADATA_SCHEME_NUMBER)) {
+        for await (const { id, writtenAtMs } of copiesOn(store, isRecordScheme)) {
           if (writtenAtMs >= beforeMs) return [];
           found.push({ store, id });
         }
@@ -124,4 +137,12 @@ export class PartCollector {
     }
     return found;
   }
+}
+
+async function newestRegistry({
+  pool,
+  generation,
+}: PartCollectorOptions): Promise<PoolSnapshot | undefined> {
+  const all = await pool.all();
+  return all.find((one) => one.generation === generation && one.cell === REGISTRY_CELL);
 }

@@ -1,8 +1,8 @@
 /**
- * Aim: a part of a snapshot is on stores of three nodes, is refused when fewer than half of the
- * nodes take it, comes back while one copy is good, is brought back to its copies by repair, and is
- * nobody else's: neither a record of a log nor content. Method: memory stores of several nodes that
- * are lost, full, bad or drained.
+ * Aim: a part of a snapshot is on stores of three nodes, a large one in shards on more; it is
+ * refused when fewer than half of the nodes take it, comes back whichever two nodes are lost, is
+ * brought back to all its chunks by repair, and is nobody else's: neither a record of a log nor
+ * content. Method: memory stores of several nodes that are lost, full, bad or drained.
  */
 import { describe, expect, it } from 'vitest';
 import {
@@ -120,5 +120,138 @@ describe('PoolParts', () => {
     await parts.remove([{ id }]);
     expect(await mirror.get(record)).toEqual(PARTS[0]);
     expect(await parts.repair()).toBe(0);
+  });
+});
+
+/** Too long for copies where there are nodes enough. */
+const LONG = Array.from({ length: 3 }, (_, i) =>
+  new Uint8Array(300_000 + i).map((_byte, at) => (at * (i + 3)) >>> 4),
+);
+
+/** Quicker than comparing them element by element. */
+function expectLong(bytes: Uint8Array | undefined, index = 0): void {
+  expect(bytes && Buffer.compare(bytes, LONG[index]!)).toBe(0);
+}
+
+/** Nodes, k, n. */
+const SHARDS: readonly (readonly [number, number, number])[] = [
+  [3, 1, 3],
+  [4, 1, 3],
+  [5, 2, 4],
+  [6, 3, 5],
+  [7, 4, 6],
+  [9, 4, 6],
+];
+
+describe('a long part', () => {
+  it.each(SHARDS)('on %i nodes is any %i of %i chunks', async (nodeCount, k, n) => {
+    const { bed, parts, loseNode, nodeOf } = openParts(nodeCount);
+    const refs = [];
+    for (const bytes of LONG) refs.push(await parts.put(bytes));
+    const used = await Promise.all(bed.stores.map((store) => store.usage()));
+    const chunkCount = used.reduce((sum, usage) => sum + usage.chunkCount, 0);
+    expect(chunkCount).toBe(n * LONG.length);
+    for (const held of await parts.census()) {
+      expect(new Set(held.good.map(({ store }) => nodeOf(store.id))).size).toBe(n);
+      expect(held.good[0]!.id.length).toBe(32);
+      const size = (await held.good[0]!.store.get(held.good[0]!.id))!.length;
+      expect(size).toBeLessThan(LONG.at(-1)!.length / k + 500);
+    }
+    for (let one = 0; one < nodeCount; one++) {
+      for (let other = 0; other < one; other++) {
+        loseNode(one);
+        loseNode(other);
+        for (const [i, ref] of refs.entries()) expectLong(await parts.get(ref), i);
+        bed.away.clear();
+      }
+    }
+    expect(await parts.repair()).toBe(0);
+    await parts.remove(refs);
+    expect(await bed.chunkCount()).toBe(0);
+  });
+
+  it('is not found with too few of its chunks', async () => {
+    const { bed, parts, loseNode } = openParts(7);
+    const ref = await parts.put(LONG[0]!);
+    const [held] = await parts.census();
+    for (const { store } of held!.good.slice(0, 3)) bed.away.add(store as never);
+    for (let node = 0; node < 7; node++) loseNode(node);
+    expect(await parts.get(ref)).toBeUndefined();
+  });
+
+  it('is mended where a chunk is lost or bad, on nodes that have none', async () => {
+    const { bed, parts, nodeOf, loseNode } = openParts(7);
+    const ref = await parts.put(LONG[0]!);
+    const [held] = await parts.census();
+    const [lost, bad] = held!.good;
+    loseNode(Number(nodeOf(lost!.store.id).slice(1)));
+    const holder = bed.stores.find(({ id }) => id === bad!.store.id)!;
+    holder.flip(bad!.id, 400);
+    await holder.get(bad!.id).catch(() => undefined);
+    expect((await parts.census())[0]!.bad.map(({ id }) => id)).toEqual([bad!.id]);
+    expect(await parts.repair()).toBe(1);
+    expect(await parts.repair()).toBe(0);
+    const [mended] = await parts.census();
+    expect(mended!.bad).toEqual([]);
+    const ids = new Set(mended!.good.map(({ id }) => Buffer.from(id).toString('hex')));
+    expect(ids.size).toBe(6);
+    expect(new Set(mended!.good.map(({ store }) => nodeOf(store.id))).size).toBe(6);
+    expectLong(await parts.get(ref));
+  });
+
+  it('is put in fewer shards, or copies, where nodes refuse it', async () => {
+    const { bed, parts, nodeOf, loseNode } = openParts(7);
+    for (const store of bed.stores) {
+      if (['n0', 'n1', 'n2'].includes(nodeOf(store.id))) store.fault = () => 'HF_NO_SPACE';
+    }
+    const ref = await parts.put(LONG[0]!);
+    const [held, ...others] = await parts.census();
+    expect(others).toEqual([]);
+    expect(held!.good.length).toBe(4);
+    for (const node of [3, 5]) loseNode(node);
+    expectLong(await parts.get(ref));
+  });
+
+  it('has a chunk checked by its id, whatever was done to it', async () => {
+    const { bed, parts } = openParts(5);
+    await parts.put(LONG[0]!);
+    const [held] = await parts.census();
+    const [one, other] = held!.good;
+    const chunk = (await one!.store.get(one!.id))!;
+    const put = async (id: ChunkId, bytes: Uint8Array) =>
+      await bed.stores[0]!.put(id, bytes, { generation: 2 });
+    await put(one!.id, chunk);
+    for (const at of [0, 8, 30, 500, chunk.length - 1]) {
+      const bytes = new Uint8Array(chunk);
+      bytes[at]! ^= 1;
+      await expect(put(one!.id, bytes)).rejects.toMatchObject({ code: 'HF_CORRUPT' });
+    }
+    await expect(put(other!.id, chunk)).rejects.toMatchObject({ code: 'HF_CORRUPT' });
+  });
+
+  it('has no more shards than its length is worth', async () => {
+    const { parts } = openParts(7);
+    for (const [lengthBytes, count] of [
+      [130_000, 3],
+      [140_000, 4],
+      [200_000, 5],
+      [600_000, 6],
+    ] as const) {
+      const ref = await parts.put(new Uint8Array(lengthBytes));
+      const [held] = await parts.census();
+      expect(held!.good).toHaveLength(count);
+      expect((await parts.get(ref))!.length).toBe(lengthBytes);
+      await parts.remove([ref]);
+    }
+  });
+
+  it('is listed as a list in copies, each once', async () => {
+    const { parts, nodesWith } = openParts(7);
+    await parts.put(LONG[0]!);
+    const { id } = await parts.put(LONG[1]!, 'list');
+    expect((await nodesWith(id)).size).toBe(3);
+    const lists = await Array.fromAsync(parts.lists());
+    expect(lists.map((list) => list.id)).toEqual([id]);
+    expectLong(lists[0]!.bytes, 1);
   });
 });

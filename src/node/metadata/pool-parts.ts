@@ -1,25 +1,26 @@
 /**
- * Parts of cells' snapshots in the data pool: each a chunk, with a scheme number of its own, on
- * stores of as many nodes as content survives losses of, and one more. Where they are is not
- * written down: which stores follows from the part's id, and who reads asks them all. Only what the
- * log lists is part of a snapshot, so a part that nothing lists is litter, not a danger.
+ * Parts of cells' snapshots in the data pool, and the lists of them: each erasure coded, k chunks
+ * of k + tolerance restore it, on stores of different nodes; small ones, and where there are few
+ * nodes, have k = 1, which are copies (part-shards.ts). Where they are is not written down: which
+ * stores follows from the part's id, and who reads asks them all. Only what the log lists is part
+ * of a snapshot, so a part that nothing lists is litter, not a danger.
  */
 import {
-  asBuffer,
   type ChunkId,
+  chunkIdParts,
   type DeviceId,
   errorCode,
   HoldfastError,
+  isPoolMetadataScheme,
+  KiB,
   LIMITS,
   mapBounded,
-  METADATA_PART_SCHEME_NUMBER,
-  metadataChunkId,
+  METADATA_LIST_SCHEME_NUMBER,
   type NodeId,
   toHex,
 } from '../../base/index.ts';
 import type { Cluster } from '../../cluster/index.ts';
-import { digest } from '../../crypto/index.ts';
-import type { Mirror, MirrorRef } from '../../log/index.ts';
+import type { MirrorRecord, MirrorRef, PartStore } from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import type { Peers } from '../core.ts';
 import {
@@ -31,8 +32,15 @@ import {
   rendezvous,
   spreadOver,
 } from './copies.ts';
+import { chunkIdsOf, neededCount, type PartChunk, partOf, PartShards } from './part-shards.ts';
 
 const STORES_AT_ONCE = 16;
+/** Smaller shards would be mostly headers, and blocks that are not full. */
+const SHARD_BYTES_MIN = 64 * KiB;
+/** More shards would make reading slower, and save little. */
+const DATA_SHARDS_MAX = 4;
+/** Nodes without a chunk of a part: there it is made again when a node is lost for good. */
+const SPARE_NODES = 1;
 
 export interface PoolPartsOptions {
   /** All stores of the cluster that can be asked, as of the call. */
@@ -46,54 +54,85 @@ export interface PoolPartsOptions {
   readonly isLeaving?: ((device: DeviceId) => boolean) | undefined;
 }
 
-/** Copies of one part. */
+/** Chunks of one part. */
 export interface HeldPart {
   readonly id: ChunkId;
   /** When the youngest of them was written: clocks of stores differ. */
   writtenAtMs: number;
-  readonly good: ChunkStore[];
-  readonly bad: ChunkStore[];
+  readonly good: HeldChunk[];
+  readonly bad: HeldChunk[];
 }
 
-export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
+interface HeldChunk {
+  readonly id: ChunkId;
+  readonly store: ChunkStore;
+}
+
+export class PoolParts implements PartStore {
   readonly #options: PoolPartsOptions;
+  readonly #shards = new PartShards();
 
   constructor(options: PoolPartsOptions) {
     this.#options = options;
   }
 
   /** @throws HF_TOO_FEW_STORES when fewer nodes take it than must; HF_NO_SPACE. */
-  async put(bytes: Uint8Array): Promise<MirrorRef> {
-    const id = metadataChunkId(digest(bytes), METADATA_PART_SCHEME_NUMBER);
-    const { nodes, full } = await this.#putCopies(id, bytes, new Set());
-    if (nodes.size >= this.#nodesMin()) return { id };
-    if (full) throw full;
-    throw new HoldfastError(
-      'HF_TOO_FEW_STORES',
-      `metadata could be stored on ${nodes.size} nodes only and must be on ${this.#nodesMin()}`,
-    );
+  async put(bytes: Uint8Array, kind: 'part' | 'list' = 'part'): Promise<MirrorRef> {
+    const { tolerance } = this.#options;
+    const isList = kind === 'list';
+    for (let k = isList ? 1 : this.#dataShards(bytes.length); ;) {
+      const chunks = this.#shards.chunksOf(bytes, { k, tolerance, isList });
+      const { id } = chunks[0]!;
+      const { nodes, full } = await this.#putOnNodes(chunks, new Set());
+      const nodesMin = k - 1 + this.#copiesMin();
+      if (nodes.size >= nodesMin) return { id };
+      await this.remove([{ id }]);
+      if (k > 1) {
+        k = Math.max(1, Math.min(k - 1, nodes.size - tolerance)); // with fewer it may do
+        continue;
+      }
+      if (full) throw full;
+      throw new HoldfastError(
+        'HF_TOO_FEW_STORES',
+        `metadata could be stored on ${nodes.size} nodes only and must be on ${nodesMin}`,
+      );
+    }
+  }
+
+  /** As many as the nodes that are here allow, and the length. */
+  #dataShards(byteCount: number): number {
+    const byLength = Math.floor(byteCount / SHARD_BYTES_MIN);
+    const byNodes = this.#nodesHere() - this.#options.tolerance - SPARE_NODES;
+    return Math.max(1, Math.min(DATA_SHARDS_MAX, byLength, byNodes));
+  }
+
+  #nodesHere(): number {
+    return new Set(this.#staying().map((store) => this.#nodeOf(store))).size;
   }
 
   /** More than half of the nodes, so that a ring that has its majority finds it; not beyond. */
-  #nodesMin(): number {
+  #copiesMin(): number {
     const { tolerance, nodeCount } = this.#options;
     return Math.min(tolerance + 1, Math.floor(nodeCount() / 2) + 1);
   }
 
-  /** Puts copies on further nodes than `nodes`, until there are as many as it is to have. */
-  async #putCopies(
-    id: ChunkId,
-    bytes: Uint8Array,
+  /**
+   * Puts each chunk on a node of its own, and on none of `before`.
+   * @returns all of these nodes.
+   */
+  async #putOnNodes(
+    chunks: readonly PartChunk[],
     before: ReadonlySet<NodeId>,
   ): Promise<{ readonly nodes: ReadonlySet<NodeId>; readonly full: unknown }> {
     const nodes = new Set(before);
     let full: unknown;
-    const candidates = this.#order(id).values();
-    const putOne = async (): Promise<void> => {
+    const [first] = chunks;
+    const candidates = first ? this.#order(partOf(first.id)) : [];
+    const putOne = async ({ id, bytes }: PartChunk): Promise<void> => {
       for (const store of candidates) {
         const node = this.#nodeOf(store);
         if (nodes.has(node)) continue;
-        nodes.add(node); // so that no other copy goes there meanwhile
+        nodes.add(node); // so that no other chunk goes there meanwhile
         try {
           await store.put(id, bytes, { generation: COPY_GENERATION });
           return;
@@ -104,8 +143,7 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
         }
       }
     };
-    const missing = Math.max(0, this.#options.tolerance + 1 - before.size);
-    await mapBounded(Array.from({ length: missing }), LIMITS.deviceOperationsMax, putOne);
+    await mapBounded(chunks, LIMITS.deviceOperationsMax, putOne);
     return { nodes, full };
   }
 
@@ -113,40 +151,69 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
     return this.#options.nodeOf(id) ?? (id as string as NodeId);
   }
 
-  #order(id: ChunkId): readonly ChunkStore[] {
+  #staying(): readonly ChunkStore[] {
     const { stores, isLeaving } = this.#options;
-    const staying = stores().filter((store) => !isLeaving?.(store.id));
-    return spreadOver(rendezvous(staying, id), (store) => this.#nodeOf(store));
+    return stores().filter((store) => !isLeaving?.(store.id));
   }
 
+  #order(part: ChunkId): readonly ChunkStore[] {
+    return spreadOver(rendezvous(this.#staying(), part), (store) => this.#nodeOf(store));
+  }
+
+  /** From any chunks that restore it. */
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
-    return await findCopy(this.#options.stores(), id as ChunkId);
+    const part = id as ChunkId;
+    const needed = neededCount(part);
+    const found: PartChunk[] = [];
+    const others = chunkIdsOf(part, 1).values();
+    const findOne = async (): Promise<void> => {
+      for (const chunk of others) {
+        const bytes = await findCopy(this.#options.stores(), chunk);
+        if (!bytes) continue;
+        found.push({ id: chunk, bytes });
+        return;
+      }
+    };
+    await mapBounded(Array.from({ length: needed }), needed, findOne);
+    return found.length === needed ? this.#shards.restored(part, found) : undefined;
   }
 
   async remove(refs: readonly MirrorRef[]): Promise<void> {
+    const ids = refs.flatMap(({ id }) => chunkIdsOf(id as ChunkId, 1));
     await mapBounded(this.#options.stores(), STORES_AT_ONCE, async (store) => {
-      for (const { id } of refs) await removeQuietly(store, id as ChunkId);
+      for (const id of ids) await removeQuietly(store, id);
     });
   }
 
+  /** Every list of parts that can be read, each once. */
+  async *lists(): AsyncGenerator<MirrorRef & MirrorRecord> {
+    for (const { id } of await this.census()) {
+      if (chunkIdParts(id).schemeNumber !== METADATA_LIST_SCHEME_NUMBER) continue;
+      const bytes = await this.get({ id });
+      if (bytes) yield { id, bytes };
+    }
+  }
+
   /**
-   * Brings parts back to copies on as many nodes as they are to have, and lets go of bad ones. To
-   * be run by one node at a time; two do no harm.
-   * @returns how many lacked some.
+   * Brings parts back to all their chunks, on as many nodes as there are for them, and lets go of
+   * bad ones. To be run by one node at a time; two do no harm.
+   * @returns how many parts lacked some.
    */
   async repair(): Promise<number> {
-    const nodes = new Set(this.#order(NO_PART).map((store) => this.#nodeOf(store)));
-    const wanted = Math.min(this.#options.tolerance + 1, nodes.size);
+    const nodeCount = this.#nodesHere();
     let needyCount = 0;
-    for (const { id, good, bad } of await this.census()) {
-      const staying = good.filter(({ id: device }) => !this.#options.isLeaving?.(device));
-      const holders = new Set(staying.map((store) => this.#nodeOf(store)));
-      if (holders.size >= wanted && bad.length === 0) continue;
+    for (const held of await this.census()) {
+      const ids = chunkIdsOf(held.id, this.#options.tolerance + 1);
+      const { nodes, missing } = this.#lacking(ids, held.good);
+      const wanted = Math.min(ids.length, nodeCount);
+      if (ids.length - missing.size >= wanted && held.bad.length === 0) continue;
       needyCount += 1;
-      const bytes = await this.get({ id });
-      if (!bytes) continue; // nothing left to copy; the log knows whether it is missed
-      await this.#putCopies(id, bytes, holders);
-      for (const store of bad) {
+      const bytes = await this.get(held);
+      if (!bytes) continue; // too little is left; the log knows whether it is missed
+      const chunks = this.#shards.chunksAgain(held.id, bytes, ids.length);
+      const again = chunks?.filter((_, index) => missing.has(index)) ?? [];
+      await this.#putOnNodes(again, nodes);
+      for (const { id, store } of held.bad) {
         const isGood = (await store.stat(id).catch(ignored))?.isGood;
         if (isGood === false) await removeQuietly(store, id);
       }
@@ -154,17 +221,35 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
     return needyCount;
   }
 
+  /** Which chunks have no node of their own, and which nodes the others have. */
+  #lacking(
+    ids: readonly ChunkId[],
+    good: readonly HeldChunk[],
+  ): { readonly nodes: ReadonlySet<NodeId>; readonly missing: ReadonlySet<number> } {
+    const staying = good.filter(({ store }) => !this.#options.isLeaving?.(store.id));
+    const byId = Map.groupBy(staying, ({ id }) => toHex(id));
+    const nodes = new Set<NodeId>();
+    const missing = new Set<number>();
+    for (const [index, id] of ids.entries()) {
+      const holders = (byId.get(toHex(id)) ?? []).map(({ store }) => this.#nodeOf(store));
+      const node = holders.find((one) => !nodes.has(one));
+      if (node === undefined) missing.add(index);
+      else nodes.add(node);
+    }
+    return { nodes, missing };
+  }
+
   /** On the stores that can be asked. */
   async census(): Promise<readonly HeldPart[]> {
     const parts = new Map<string, HeldPart>();
     await mapBounded(this.#options.stores(), STORES_AT_ONCE, async (store) => {
       try {
-        for await (const entry of copiesOn(store, METADATA_PART_SCHEME_NUMBER)) {
-          const { id, isGood, writtenAtMs } = entry;
-          const held = parts.get(toHex(id)) ?? { id, writtenAtMs, good: [], bad: [] };
+        for await (const { id, isGood, writtenAtMs } of copiesOn(store, isPoolMetadataScheme)) {
+          const part = partOf(id);
+          const held = parts.get(toHex(part)) ?? { id: part, writtenAtMs, good: [], bad: [] };
           held.writtenAtMs = Math.max(held.writtenAtMs, writtenAtMs);
-          (isGood ? held.good : held.bad).push(store);
-          parts.set(toHex(id), held);
+          (isGood ? held.good : held.bad).push({ id, store });
+          parts.set(toHex(part), held);
         }
       } catch (error) {
         if (errorCode(error) === undefined) throw error; // what it holds is looked at next time
@@ -173,9 +258,6 @@ export class PoolParts implements Pick<Mirror, 'put' | 'get' | 'remove'> {
     return [...parts.values()];
   }
 }
-
-/** Any id: only the set of stores matters. */
-const NO_PART = metadataChunkId(asBuffer(new Uint8Array(32)), METADATA_PART_SCHEME_NUMBER);
 
 /** In the pool of a cluster, as it is at each call. */
 export function poolParts({

@@ -3,12 +3,14 @@ import type { NodeId, VolumeId } from '../../base/index.ts';
 import { type Cluster, openCluster } from '../../cluster/index.ts';
 import { type Registry, RemoteRegistry } from '../../log/index.ts';
 import {
+  type Handles,
   type Namespace,
   type References,
-  remoteNamespace,
   remoteReferences,
-  remoteTree,
+  remoteVolume,
   type Tree,
+  type Uploads,
+  type VolumeDoors,
 } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
 import { type Repair, remoteRepair } from '../../repair/index.ts';
@@ -33,8 +35,7 @@ export class RemoteMetadata implements Metadata {
   readonly cluster: Cluster;
   readonly #options: RemoteMetadataOptions;
   readonly #link: HomeLink;
-  readonly #namespaces = new Map<VolumeId, Namespace>();
-  readonly #trees = new Map<VolumeId, Tree>();
+  readonly #volumes = new Map<VolumeId, VolumeDoors>();
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
@@ -71,18 +72,26 @@ export class RemoteMetadata implements Metadata {
   }
 
   async openNamespace(volume: VolumeId): Promise<Namespace> {
-    const known = this.#namespaces.get(volume);
-    if (known) return known;
-    const opened = remoteNamespace({ network: this.#link, node: HOME, volume });
-    this.#namespaces.set(volume, this.#stack.use(opened));
-    return opened;
+    return this.#volume(volume).namespace;
   }
 
   async openTree(volume: VolumeId): Promise<Tree> {
-    const known = this.#trees.get(volume);
+    return this.#volume(volume).tree;
+  }
+
+  async openHandles(volume: VolumeId): Promise<Handles> {
+    return this.#volume(volume).handles;
+  }
+
+  async openUploads(volume: VolumeId): Promise<Uploads> {
+    return this.#volume(volume).uploads;
+  }
+
+  #volume(volume: VolumeId): VolumeDoors {
+    const known = this.#volumes.get(volume);
     if (known) return known;
-    const opened = remoteTree({ network: this.#link, node: HOME, volume });
-    this.#trees.set(volume, this.#stack.use(opened));
+    const opened = this.#stack.use(remoteVolume({ network: this.#link, node: HOME, volume }));
+    this.#volumes.set(volume, opened);
     return opened;
   }
 

@@ -16,11 +16,14 @@ import { type Cluster, openCluster } from '../../cluster/index.ts';
 import type { LocalDb } from '../../db/index.ts';
 import { EtcdLog, EtcdRegistry, type Registry, RemoteRegistry } from '../../log/index.ts';
 import {
+  type Handles,
   Hosting,
   type Namespace,
   openVolumes,
   type References,
   type Tree,
+  type Uploads,
+  type VolumeDoors,
 } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
 import type { Repair } from '../../repair/index.ts';
@@ -43,8 +46,8 @@ import {
   whileWanted,
 } from './metadata.ts';
 import { aborted } from './notice.ts';
-import { PartCollector } from './part-collector.ts';
 import { ObservedRegistry } from './observed-registry.ts';
+import { PoolCare } from './pool-care.ts';
 import { type PoolParts, poolParts, storesOfAll } from './pool-parts.ts';
 import { RingRepair } from './ring-repair.ts';
 
@@ -106,7 +109,7 @@ interface Parts {
   readonly peers: Peers;
   readonly hosting: Hosting;
   readonly parts: PoolParts;
-  readonly collector: PartCollector | undefined;
+  readonly care: PoolCare | undefined;
   readonly rights: Rights | undefined;
   readonly seat: HomeSeat | undefined;
   readonly stack: AsyncDisposableStack;
@@ -121,7 +124,7 @@ export class RingMetadata implements Metadata {
   readonly hosting: Hosting;
   readonly seat: HomeSeat | undefined;
   readonly #parts: Parts;
-  readonly #namespaces = new Map<string, Namespace>();
+  readonly #volumes = new Map<string, VolumeDoors>();
   #loops: AsyncDisposable | undefined;
 
   private constructor(parts: Parts) {
@@ -140,13 +143,8 @@ export class RingMetadata implements Metadata {
       tolerance,
       isHomes: false,
       rights,
-      namespaceOf: (volume) => this.#namespaces.get(volume),
-      treeOf: (volume) => this.#treeOf(volume),
+      volumeOf: (volume) => this.#volumes.get(volume),
     };
-  }
-
-  #treeOf(volume: string): Tree | undefined {
-    return this.#namespaces.has(volume) ? this.hosting.tree(volume as VolumeId) : undefined;
   }
 
   /** @throws HF_UNAVAILABLE while no majority of the ring answers, or no metadata node. */
@@ -164,7 +162,8 @@ export class RingMetadata implements Metadata {
     const seat = carrying && seatOf({ ...options, registry, carrying });
     await seat?.look();
     const home = (): NodeId | undefined => seat?.record?.node ?? options.home();
-    const log = carrying && stack.use(new EtcdLog({ ...placeOf(options, carrying), parts }));
+    const place = carrying && placeOf(options, carrying);
+    const log = place && stack.use(new EtcdLog({ ...place, parts }));
     const hosting = stack.use(
       await Hosting.open({
         env,
@@ -176,8 +175,8 @@ export class RingMetadata implements Metadata {
       }),
     );
     if (rights) stack.use(options.serveCells({ hosting, rights }));
-    const collector = log && new PartCollector({ env, parts, log, stores: all });
-    const found = { options, registry, cluster, peers, hosting, parts, collector, rights, seat };
+    const care = log && new PoolCare({ place, parts, log, stores: all });
+    const found = { options, registry, cluster, peers, hosting, parts, care, rights, seat };
     const metadata = new RingMetadata({ ...found, stack: stack.move() });
     await metadata.#lookForVolumes();
     metadata.#begin();
@@ -185,9 +184,9 @@ export class RingMetadata implements Metadata {
   }
 
   #begin(): void {
-    const { options, hosting, seat, registry, collector } = this.#parts;
+    const { options, hosting, seat, registry, care } = this.#parts;
     const duties = [...(options.carrying?.duties(this) ?? [])];
-    if (collector) duties.push((signal) => collector.run({ signal }));
+    if (care) duties.push((signal) => care.run({ signal }));
     const isWanted = (): boolean => this.isHome;
     const atHome = duties.map(
       (duty) => (signal: AbortSignal) => whileWanted(this, { isWanted, signal }, duty),
@@ -222,14 +221,26 @@ export class RingMetadata implements Metadata {
   }
 
   async openNamespace(volume: VolumeId): Promise<Namespace> {
-    if (!this.#namespaces.has(volume)) await this.#lookForVolumes();
-    const namespace = this.#namespaces.get(volume);
-    if (namespace) return namespace;
-    throw new HoldfastError('HF_NOT_FOUND', `there is no volume ${volume}`);
+    return (await this.#volume(volume)).namespace;
   }
 
   async openTree(volume: VolumeId): Promise<Tree> {
-    return this.hosting.tree(volume);
+    return (await this.#volume(volume)).tree;
+  }
+
+  async openHandles(volume: VolumeId): Promise<Handles> {
+    return (await this.#volume(volume)).handles;
+  }
+
+  async openUploads(volume: VolumeId): Promise<Uploads> {
+    return (await this.#volume(volume)).uploads;
+  }
+
+  async #volume(volume: VolumeId): Promise<VolumeDoors> {
+    if (!this.#volumes.has(volume)) await this.#lookForVolumes();
+    const doors = this.#volumes.get(volume);
+    if (doors) return doors;
+    throw new HoldfastError('HF_NOT_FOUND', `there is no volume ${volume}`);
   }
 
   openStale(volume: VolumeId): StaleNames {
@@ -251,7 +262,7 @@ export class RingMetadata implements Metadata {
     const { registry, hosting, options } = this.#parts;
     try {
       for (const { id } of await openVolumes(registry).list()) {
-        if (!this.#namespaces.has(id)) this.#namespaces.set(id, hosting.namespace(id));
+        if (!this.#volumes.has(id)) this.#volumes.set(id, hosting.volume(id));
       }
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
@@ -273,11 +284,10 @@ export class RingMetadata implements Metadata {
       seat,
       references: this.references,
       home: () => seat?.record?.node ?? options.home(),
-      volumes: () => [...this.#namespaces.keys()],
-      namespaceOf: (volume) => this.#namespaces.get(volume),
-      treeOf: (volume) => this.#treeOf(volume),
-      uploadsOf: (volume) =>
-        this.#namespaces.has(volume) ? this.hosting.uploads(volume as VolumeId) : undefined,
+      volumes: () => [...this.#volumes.keys()],
+      namespaceOf: (volume) => this.#volumes.get(volume)?.namespace,
+      treeOf: (volume) => this.#volumes.get(volume)?.tree,
+      uploadsOf: (volume) => this.#volumes.get(volume)?.uploads,
       mendMetadata: () => parts.repair(),
     }).asRepair();
   }

@@ -11,7 +11,6 @@ import {
   HoldfastError,
   LIMITS,
   mapBounded,
-  METADATA_SCHEME_NUMBER,
   metadataChunkId,
   toHex,
   UnderWay,
@@ -23,6 +22,7 @@ import {
   COPY_GENERATION,
   copiesOn,
   findCopy,
+  isRecordScheme,
   removeQuietly,
   rendezvous,
   spreadOver,
@@ -170,7 +170,7 @@ export class StoreMirror implements Mirror {
   async *list(): AsyncIterable<MirrorRef & MirrorRecord> {
     const ids = new Map<string, ChunkId>();
     for (const store of this.#options.stores()) {
-      for await (const { id } of copiesOn(store, METADATA_SCHEME_NUMBER)) ids.set(toHex(id), id);
+      for await (const { id } of copiesOn(store, isRecordScheme)) ids.set(toHex(id), id);
     }
     for (const id of ids.values()) {
       const bytes = await this.get({ id });
@@ -192,7 +192,7 @@ export class StoreMirror implements Mirror {
     const records = new Map<string, HeldRecord>();
     for (const store of this.#options.stores()) {
       const isStaying = this.#isStaying(store);
-      for await (const { id, isGood } of copiesOn(store, METADATA_SCHEME_NUMBER)) {
+      for await (const { id, isGood } of copiesOn(store, isRecordScheme)) {
         const record = records.get(toHex(id)) ?? { id, good: [], badAt: [], stayingCount: 0 };
         if (!isGood) record.badAt.push(store);
         else record.good.push(store.id);

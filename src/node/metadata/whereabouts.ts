@@ -57,6 +57,11 @@ export class Whereabouts {
     await this.#note({ ...this.#place, generation, engine: 'etcd' });
   }
 
+  /** This node has made the log that counts from now on, of a higher generation. */
+  async noteRecovered(generation: number): Promise<void> {
+    await this.#note({ generation, engine: 'local', isCarrier: true });
+  }
+
   async #note(place: MetadataPlace): Promise<void> {
     await this.#data.writePlace(place);
     this.#place = place;

@@ -15,6 +15,7 @@ import type { DataDirectory } from '../data-directory.ts';
 import type { Keeper } from '../keeper.ts';
 import type { DiskEntry } from './disk-list.ts';
 import { DiskNews } from './disk-news.ts';
+import { wasRefused } from '../metadata/home-link.ts';
 import { readHomeRecord } from '../metadata/home-record.ts';
 import { MetadataNode } from './metadata-node.ts';
 import { type MakeTransport, NetworkPart, supersededBy } from './network-part.ts';
@@ -36,6 +37,12 @@ import { succeeding, type Succession, successionOf } from '../metadata/successio
 const LEAVE_METHOD = 'node.leave';
 const LEAVE_DEADLINE_MS = 20_000;
 const LEAVE_RETRY_MS = 500;
+/** It is not home (any more), or whether it was asked is not known. */
+const LEAVE_RETRIED: readonly (string | undefined)[] = [
+  'HF_UNSUPPORTED',
+  'HF_UNAVAILABLE',
+  'HF_UNKNOWN_OUTCOME',
+];
 
 /** Where programs are when nothing was said. */
 const SEARCH_PATH = '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/opt/homebrew/bin';
@@ -304,9 +311,12 @@ export class Others implements AsyncDisposable {
         await this.#askToLeave(part);
         return await part.leave();
       } catch (error) {
+        // Who is out is talked with no more, and that may have cut off the answer.
+        if (wasRefused(error)) return await part.leave();
         // A node that has just become home learns it within seconds.
-        const isEarly = errorCode(error) === 'HF_UNSUPPORTED' || this.home === undefined;
-        if (this.isCarrier || !isEarly || clock.monotonic() >= untilMs) throw error;
+        const code = errorCode(error);
+        const mayAskAgain = LEAVE_RETRIED.includes(code) || this.home === undefined;
+        if (this.isCarrier || !mayAskAgain || clock.monotonic() >= untilMs) throw error;
         await clock.sleep(LEAVE_RETRY_MS);
       }
     }

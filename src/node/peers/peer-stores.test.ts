@@ -6,13 +6,13 @@ import { expect, it } from 'vitest';
 import type { DeviceId, NodeId } from '../../base/index.ts';
 import { eventually } from '../../../test/suites/store-bed.ts';
 import { virtualEnv } from '../../../test/suites/virtual-env.ts';
-import type { MemberChange, MemberView } from '../../net/index.ts';
+import type { LinkView, MemberChange, MemberView } from '../../net/index.ts';
 import { PeerStores } from './peer-stores.ts';
 
 const [self, other] = ['a', 'b'] as unknown as NodeId[];
 const device = 'd' as unknown as DeviceId;
 
-it('counts a change when a node is back that nobody has missed', async () => {
+it('counts a change when a node is back that nobody has missed, or was silent', async () => {
   const member = (incarnation: number, health: MemberView['health'] = 'alive'): MemberView => {
     const rest = { addresses: [], labels: {}, rttMs: undefined };
     return { node: other!, incarnation, health, ...rest };
@@ -32,7 +32,9 @@ it('counts a change when a node is back that nobody has missed', async () => {
     open: unanswered,
     members: () => [member(1)],
     watch,
+    links: () => links,
   };
+  let links: LinkView[] = [];
   const devices = [{ id: device, number: 1, weightBytes: 1, state: 'in' as const, labels: [] }];
   const topology = { epoch: 1, levels: [], devices };
   const cluster = { topology: () => topology, nodeOf: () => other };
@@ -47,5 +49,8 @@ it('counts a change when a node is back that nobody has missed', async () => {
   await hear(member(2), 1);
   await hear(member(3), 2);
   await hear(member(3, 'dead'), 3);
+  links = [{ node: other!, verdict: 'member', rttMs: 1, silenceCount: 1 }];
+  expect(peers.changeCount - count).toBe(4);
+  expect(peers.changeCount - count).toBe(4);
   expect(peers.alive()).toHaveLength(0);
 });

@@ -16,7 +16,7 @@ import { isThere } from '../member-views.ts';
 
 export interface PeerStoresOptions {
   readonly env: Env;
-  readonly network: Pick<Network, 'self' | 'call' | 'open' | 'members' | 'watch'>;
+  readonly network: Pick<Network, 'self' | 'call' | 'open' | 'members' | 'watch' | 'links'>;
   readonly cluster: Pick<Cluster, 'topology' | 'nodeOf'>;
 }
 
@@ -36,6 +36,8 @@ export class PeerStores implements AsyncDisposable {
   #nodes: ReadonlySet<NodeId> = new Set();
   /** Of the nodes that were there, as last heard. */
   readonly #incarnations = new Map<NodeId, number>();
+  /** How often a node was silent, as last heard. */
+  readonly #silences = new Map<NodeId, number>();
   #topology: Topology | undefined;
   #alive: readonly RemoteChunkStore[] = [];
   #changeCount = 0;
@@ -50,10 +52,11 @@ export class PeerStores implements AsyncDisposable {
 
   /**
    * Rises whenever a store comes or goes, also when that was too short for anybody to take its node
-   * for dead: what was put and deleted meanwhile has passed it by.
+   * for dead, and when its node was silent: what was put and deleted meanwhile has passed it by.
    */
   get changeCount(): number {
     this.alive();
+    this.#noteSilences();
     return this.#changeCount;
   }
 
@@ -134,6 +137,14 @@ export class PeerStores implements AsyncDisposable {
     this.#changeCount += 1;
     for (const { id, node: of } of this.#stores.values()) if (of === node) this.#silent.delete(id);
     this.#settle(this.#options.cluster.topology());
+  }
+
+  #noteSilences(): void {
+    for (const { node, silenceCount } of this.#options.network.links()) {
+      if (silenceCount === (this.#silences.get(node) ?? 0)) continue;
+      this.#silences.set(node, silenceCount);
+      this.#changeCount += 1;
+    }
   }
 
   async #lookForStores(): Promise<void> {

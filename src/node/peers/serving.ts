@@ -9,14 +9,14 @@ import {
   type DeviceId,
   GROUP_COUNT,
   HoldfastError,
-  METADATA_PART_SCHEME_NUMBER,
+  isPoolMetadataScheme,
   METADATA_SCHEME_NUMBER,
   type NodeId,
   UnderWay,
 } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import { serveRegistry } from '../../log/index.ts';
-import { serveHosting, serveNamespaces, serveReferences, serveTrees } from '../../meta/index.ts';
+import { serveHosting, serveReferences, serveVolumes } from '../../meta/index.ts';
 import type { Network } from '../../net/index.ts';
 import {
   type Repair,
@@ -101,12 +101,8 @@ export class Serving {
       mayRead: isMember,
       mayChange: (from, change) => this.#need().rights.mayChange(from, change),
     });
-    serveNamespaces(network, {
-      namespaceOf: (volume) => this.#answering?.metadata.namespaceOf(volume),
-      mayServe: holds,
-    });
-    serveTrees(network, {
-      treeOf: (volume) => this.#answering?.metadata.treeOf(volume),
+    serveVolumes(network, {
+      volumeOf: (volume) => this.#answering?.metadata.volumeOf(volume),
       mayServe: holds,
     });
     serveReferences(network, {
@@ -193,5 +189,5 @@ export class Serving {
 }
 
 function isPart(id: ChunkId): boolean {
-  return chunkIdParts(id).schemeNumber === METADATA_PART_SCHEME_NUMBER;
+  return isPoolMetadataScheme(chunkIdParts(id).schemeNumber);
 }

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { mapBounded, type NodeId } from '../../base/index.ts';
 import type { Network } from '../../net/index.ts';
+import { lookAtNamed, type NamedMember } from './named-look.ts';
 import type { RingStatus } from './own-etcd.ts';
 import type { RingAbility, RingPart } from './ring-part.ts';
 import { RING_SEATS_MAX, type RingRecord } from './ring-record.ts';
@@ -36,6 +37,8 @@ const Ability = v.object({ hasEtcd: v.boolean(), fsyncMs: Count });
 export interface RingView {
   readonly record: RingRecord;
   readonly statuses: ReadonlyMap<NodeId, RingStatus | undefined>;
+  /** How the etcd is that the user runs; `undefined` when there is none. */
+  readonly named: readonly NamedMember[] | undefined;
 }
 
 /** `undefined` while this node knows of no ring. */
@@ -45,11 +48,12 @@ export async function ringView(
 ): Promise<RingView | undefined> {
   const { record } = part;
   if (!record) return undefined;
+  const named = record.named && (await lookAtNamed(record.named, part.env.clock));
   const asks = ringAsks(part, network);
   const found = await mapBounded(record.members, RING_SEATS_MAX, async ({ node }) => {
     return [node, await asks.status(node)] as const;
   });
-  return { record, statuses: new Map(found) };
+  return { record, statuses: new Map(found), named };
 }
 
 export interface RingAsks {

@@ -110,7 +110,7 @@ export class RingKeeper {
       });
       // Whatever came of it: without room no step can be done either.
       const isDue = clock.monotonic() - roomMadeAtMs >= ROOM_EVERY_MS;
-      if (!isDue || !this.known || signal.aborted) continue;
+      if (!isDue || !this.known || this.known.named || signal.aborted) continue;
       roomMadeAtMs = clock.monotonic();
       await this.#carefully(() => this.#makeRoom());
     }
@@ -134,6 +134,7 @@ export class RingKeeper {
   async pass(): Promise<'no ring' | 'at rest' | 'waiting' | 'changed'> {
     const record = await this.#newest();
     if (!record) return 'no ring';
+    if (record.named) return 'at rest'; // its owner looks after it
     const statuses = await this.#statuses(record);
     await using contact = await this.#contact(record, statuses);
     const look = { record, statuses, contact };

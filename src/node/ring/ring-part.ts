@@ -8,12 +8,21 @@
  * cannot reach the registry any more.
  */
 import * as v from 'valibot';
-import { errorMessage, HoldfastError, LIMITS, Mutex, type NodeId } from '../../base/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  LIMITS,
+  Mutex,
+  type NodeId,
+} from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
-import { type DialEtcd, EtcdConnection } from '../../log/index.ts';
+import type { DialEtcd, EtcdKv } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
 import { endOrphan } from './etcd-process.ts';
 import { FsyncSpeed, measureFsync } from './fsync-speed.ts';
+import { dialsOf, type NamedEtcd, StoredNamedEtcd } from './named-etcd.ts';
+import { assertReached } from './named-look.ts';
 import { OwnEtcd, type RingStatus } from './own-etcd.ts';
 import { CLIENT_SOCKET, RingFolder } from './ring-folder.ts';
 import {
@@ -26,6 +35,7 @@ import {
   type RingSeat,
   seatOf,
 } from './ring-record.ts';
+import { RingWay } from './ring-way.ts';
 import { connectTo, RingWires } from './ring-wires.ts';
 
 const COMPARE_EVERY_MS = 5000;
@@ -57,7 +67,8 @@ const RecordMessage = v.nullable(v.instance(Uint8Array));
 
 export class RingPart implements AsyncDisposable {
   /** To the whole ring, this node's own etcd first; follows the record. Stays the part's. */
-  readonly kv: EtcdConnection;
+  readonly kv: EtcdKv;
+  readonly #way: RingWay;
   readonly #options: RingPartOptions;
   readonly #folder: RingFolder;
   readonly #etcd: OwnEtcd;
@@ -84,7 +95,8 @@ export class RingPart implements AsyncDisposable {
     const dial: DialEtcd = () => connectTo(folder.socket(CLIENT_SOCKET));
     const limits = { memoryBytesMax, quotaBytes };
     this.#etcd = new OwnEtcd({ env, folder, self, program, dial, ...limits });
-    this.kv = new EtcdConnection({ members: [nobody], clock: env.clock });
+    this.#way = new RingWay(env.clock);
+    this.kv = this.#way.kv();
     this.#serve();
   }
 
@@ -100,6 +112,10 @@ export class RingPart implements AsyncDisposable {
     return part;
   }
 
+  get env(): Env {
+    return this.#options.env;
+  }
+
   get self(): NodeId {
     return this.#options.network.self;
   }
@@ -112,6 +128,11 @@ export class RingPart implements AsyncDisposable {
   /** Of the process of its etcd, while that runs. */
   get pid(): number | undefined {
     return this.#etcd.pid;
+  }
+
+  /** The same while the ring is of that generation of the registry; else HF_UNAVAILABLE. */
+  kvOf(generation: number): EtcdKv {
+    return this.#way.kv(generation);
   }
 
   /** The way to one member's etcd; the same function for the same node. */
@@ -157,6 +178,8 @@ export class RingPart implements AsyncDisposable {
   async #setWays(record: RingRecord): Promise<void> {
     const before = this.#record;
     this.#record = record;
+    const { generation, named } = record;
+    if (named) this.#way.lead({ generation, prefix: named.prefix, members: dialsOf(named) });
     // Ways of another life lead to who is no member any more.
     if (before && !isSameLife(before, record)) this.#wires.cut();
     const nodes = record.members.map(({ node }) => node);
@@ -165,7 +188,8 @@ export class RingPart implements AsyncDisposable {
     const sorted = record.members
       .filter(isInEtcd)
       .toSorted((a, b) => this.#rank(a) - this.#rank(b));
-    if (sorted.length > 0) this.kv.setMembers(sorted.map(({ node }) => this.dialOf(node)));
+    const dials = sorted.map(({ node }) => this.dialOf(node));
+    if (dials.length > 0) this.#way.lead({ generation, prefix: undefined, members: dials });
   }
 
   /** Those that surely serve go first, and of them this node. */
@@ -234,6 +258,10 @@ export class RingPart implements AsyncDisposable {
       });
     answer('ring/status', v.null(), () => this.status());
     answer('ring/ability', v.null(), () => this.ability());
+    answer('ring/reach', StoredNamedEtcd, async (named) => {
+      await assertReached(named, env.clock);
+      return null;
+    });
     answer('ring/record', RecordMessage, async (bytes) => {
       if (bytes) await this.adopt(decodeRing(bytes));
       return this.#record ? encodeRing(this.#record) : null;
@@ -247,6 +275,18 @@ export class RingPart implements AsyncDisposable {
     const theirs = await this.#options.network.call<unknown>(node, 'ring/record', own, options);
     const bytes = v.parse(RecordMessage, theirs);
     if (bytes) await this.adopt(decodeRing(bytes));
+  }
+
+  /** Whether another node reaches an etcd. @throws HF_UNAVAILABLE and others, naming the node. */
+  async askToReach(node: NodeId, named: NamedEtcd): Promise<void> {
+    const options = { deadlineMs: LIMITS.remoteCallMs };
+    try {
+      await this.#options.network.call(node, 'ring/reach', named, options);
+    } catch (error) {
+      const code = errorCode(error) ?? 'HF_UNAVAILABLE';
+      const message = `node ${node} cannot use it: ${errorMessage(error)}`;
+      throw new HoldfastError(code, message, { cause: error });
+    }
   }
 
   async #compare(signal: AbortSignal): Promise<void> {
@@ -279,7 +319,7 @@ export class RingPart implements AsyncDisposable {
     this.#closing.abort();
     await this.#loops;
     await this.#changing.run(() => this.#etcd[Symbol.asyncDispose]());
-    await this.kv[Symbol.asyncDispose]();
+    await this.#way[Symbol.asyncDispose]();
     await this.#wires[Symbol.asyncDispose]();
     await this.#folder[Symbol.asyncDispose]();
   }
@@ -294,8 +334,4 @@ async function recall(folder: RingFolder, env: Env): Promise<RingRecord | undefi
     await folder[Symbol.asyncDispose]();
     throw new HoldfastError('HF_IO', errorMessage(error), { cause: error });
   }
-}
-
-async function nobody(): Promise<never> {
-  throw new HoldfastError('HF_UNAVAILABLE', 'there is no ring');
 }

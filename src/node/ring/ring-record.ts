@@ -9,6 +9,9 @@
  *     joining → learner → member   to be added; added, receives the log, does not vote; votes
  *     any → leaving → (gone)       to be removed
  *
+ * Of a *named* etcd, which the user runs (named-etcd.ts), it says only where that is: no node has a
+ * seat then.
+ *
  * Invariant: the record says first what is wanted, etcd is changed next, and the record then says
  * that it is done; so whoever finds it half done can go on (ring-plan.ts).
  */
@@ -21,6 +24,7 @@ import {
   type NodeId,
   utf8,
 } from '../../base/index.ts';
+import { type NamedEtcd, StoredNamedEtcd } from './named-etcd.ts';
 
 /** Of the registry. */
 export const RING_KEY = 'ring';
@@ -45,9 +49,10 @@ const StoredRing = v.strictObject({
   roundTripMs: v.pipe(v.number(), v.minValue(0)),
   members: v.pipe(
     v.array(v.strictObject({ node: Id, state: SeatState, since: Count })),
-    v.minLength(1),
     v.maxLength(RING_SEATS_MAX),
   ),
+  named: v.optional(StoredNamedEtcd),
+  next: v.optional(StoredNamedEtcd),
 });
 
 export interface RingSeat {
@@ -60,7 +65,7 @@ export interface RingSeat {
 export interface RingRecord {
   /** Of the registry that the ring carries. */
   readonly generation: number;
-  /** 1; one more each time the ring was restored from what was left of it. */
+  /** 1; one more each time the ring was restored from what was left of it, or moved on from. */
   readonly life: number;
   /** Rises with each change. */
   readonly version: number;
@@ -68,7 +73,12 @@ export interface RingRecord {
   readonly token: string;
   /** The longest way between members when it was formed. */
   readonly roundTripMs: number;
+  /** At least one, or none when it is a named one. */
   readonly members: readonly RingSeat[];
+  /** The etcd that the user runs, in place of members. */
+  readonly named?: NamedEtcd | undefined;
+  /** Where the metadata is to move from this ring, as the generation that follows. */
+  readonly next?: NamedEtcd | undefined;
 }
 
 export function encodeRing(record: RingRecord): Uint8Array {
@@ -81,6 +91,9 @@ export function decodeRing(bytes: Uint8Array): RingRecord {
     const { format: _, members, ...rest } = v.parse(StoredRing, JSON.parse(fromUtf8(bytes)));
     if (new Set(members.map(({ node }) => node)).size < members.length) {
       throw new HoldfastError('HF_CORRUPT', 'a node has two seats');
+    }
+    if (members.length > 0 === (rest.named !== undefined)) {
+      throw new HoldfastError('HF_CORRUPT', 'a ring has seats, or was named');
     }
     return { ...rest, members: members as unknown as readonly RingSeat[] };
   } catch (error) {

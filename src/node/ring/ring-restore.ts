@@ -4,7 +4,8 @@
  * for people to decide; the member that has heard most is taken.
  *
  * The record then has one *life* more. Nobody who has heard of it talks to members of the life
- * before, and those give up their seats as soon as they hear of it.
+ * before, and those give up their seats as soon as they hear of it. An etcd that the user runs is
+ * restored by its owner, from a backup; then it only begins a life.
  *
  * etcd takes its revisions back with it. Whoever is let in afterwards finds the life in etcd (log's
  * `beginLife`): versions of the registry and epochs of cells are above all that were ever given,
@@ -12,6 +13,7 @@
  * a cell that know more than its log are not overwritten: the cell refuses to open there.
  */
 import { HoldfastError, type NodeId } from '../../base/index.ts';
+import { beginLife } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
 import { hasLeader, type RingStatus } from './own-etcd.ts';
 import { ringView } from './ring-asks.ts';
@@ -35,6 +37,7 @@ export async function restoreRing(
 ): Promise<RingRecord> {
   const view = await ringView(part, network);
   if (!view) throw new HoldfastError('HF_NOT_FOUND', 'this node knows of no ring');
+  if (view.record.named) return await restoreNamed(part, view.record);
   const witnesses = [...view.statuses].map(([node, status]) => ({ node, status }));
   assertLost(witnesses);
   const left = witnesses.filter(({ status }) => status?.etcd).toSorted(byKnowledge);
@@ -49,6 +52,14 @@ export async function restoreRing(
   }
   // Without a witness its data may still do: an etcd that lost the others may fail to start.
   return await part.restoreFromOwn();
+}
+
+/** The life in etcd comes first: whoever is asked to begin it again finds it begun. */
+async function restoreNamed(part: RingPart, before: RingRecord): Promise<RingRecord> {
+  const record = { ...before, life: before.life + 1, version: before.version + 1 };
+  await beginLife(part, record.life);
+  await part.adopt(record);
+  return record;
 }
 
 /** @throws HF_EXISTS while the ring may go on by itself. */

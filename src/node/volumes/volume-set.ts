@@ -217,6 +217,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return Math.min(Infinity, ...this.#served.map(({ staleReads }) => staleReads.agoMs));
   }
 
+  /** Reads since the start that were answered by names as they were a while ago. */
+  get staleReadCount(): number {
+    return this.#served.reduce((sum, { staleReads }) => sum + staleReads.count, 0);
+  }
+
   /** Of the volumes that are open. */
   get records(): readonly VolumeRecord[] {
     return this.#served.map(({ record }) => record);

@@ -1,0 +1,49 @@
+/** The door of `mount`: a file system served to the Linux kernel (FUSE), from TypeScript alone. */
+export type {
+  Allocation,
+  Answer,
+  AttributeChanges,
+  Caller,
+  CopyRequest,
+  FileSystem,
+  ListRequest,
+  NewFile,
+  NewNode,
+  NewTime,
+  NewXattr,
+  OpenDirectory,
+  OpenFile,
+  OpenRequest,
+  ReadRequest,
+  Release,
+  Rename,
+  SeekRequest,
+  WriteRequest,
+} from './file-system.ts';
+export type {
+  Attributes,
+  DirectoryEntry,
+  Entry,
+  FileNumber,
+  InodeNumber,
+  KnownAttributes,
+  NoEntry,
+  Statistics,
+  Timestamp,
+} from './inode.ts';
+export type { Kernel } from './kernel.ts';
+export type {
+  HeldLock,
+  LockAnswer,
+  LockOwner,
+  LockRange,
+  LockRequest,
+  Locks,
+  LockTest,
+} from './locks.ts';
+export { ROOT_INODE_NUMBER } from './inode.ts';
+export type { MountOptions } from './mounting/mount-options.ts';
+export type { FileSystemModule, OpenedFileSystem } from './mounting/mount-worker.ts';
+export { type Mount, openMount, type OpenMountOptions } from './mounting/open-mount.ts';
+export { cleanStaleMounts } from './mounting/stale-mounts.ts';
+export { type ServeBehaviour, serveMount, type ServeOptions, type Serving } from './serve-mount.ts';

@@ -1,0 +1,73 @@
+/**
+ * Puts a FUSE connection onto a mountpoint and takes it off. Root hands its descriptor of /dev/fuse
+ * to mount(8); others ask fusermount3(1), which mounts for them and sends a descriptor back.
+ */
+import fs from 'node:fs';
+import process from 'node:process';
+import { HoldfastError } from '../../base/index.ts';
+import { attachByHelper } from './helper.ts';
+import { commonOptions, type MountOptions, sourceOf, TYPE } from './mount-options.ts';
+import { run } from './programs.ts';
+
+const DEVICE = '/dev/fuse';
+/** Number of the descriptor within the program. */
+const PASSED = 3;
+
+/** @returns a descriptor of the connection. @throws HF_DENIED, HF_UNSUPPORTED, HF_IO. */
+export async function attach(mountpoint: string, options: MountOptions): Promise<number> {
+  return isRoot()
+    ? await attachAsRoot(mountpoint, options)
+    : await attachByHelper(mountpoint, options);
+}
+
+async function attachAsRoot(mountpoint: string, options: MountOptions): Promise<number> {
+  const descriptor = openDevice();
+  const { mode } = fs.statSync(mountpoint);
+  const own = [
+    `fd=${PASSED}`,
+    `rootmode=${(mode & fs.constants.S_IFMT).toString(8)}`,
+    `user_id=${process.getuid!()}`,
+    `group_id=${process.getgid!()}`,
+  ];
+  const words = [...own, ...commonOptions(options)].join(',');
+  try {
+    await run({
+      name: 'mount',
+      // -i: no helper for this type, which would be libfuse's.
+      words: ['-i', '-t', TYPE, '-o', words, '--', sourceOf(options), mountpoint],
+      descriptor,
+    });
+    return descriptor;
+  } catch (error) {
+    fs.closeSync(descriptor);
+    throw error;
+  }
+}
+
+function openDevice(): number {
+  try {
+    return fs.openSync(DEVICE, 'r+');
+  } catch (error) {
+    const message = `${DEVICE} cannot be opened: is FUSE there (modprobe fuse)?`;
+    throw new HoldfastError('HF_UNSUPPORTED', message, { cause: error });
+  }
+}
+
+/**
+ * @param isLazy takes it out of sight even when somebody uses it; it ends when nobody does.
+ * @throws HF_BUSY.
+ */
+export async function detach(mountpoint: string, isLazy: boolean): Promise<void> {
+  const { name, words } = detachProgram(mountpoint, isLazy);
+  await run({ name, words });
+}
+
+export function detachProgram(mountpoint: string, isLazy: boolean) {
+  return isRoot()
+    ? { name: 'umount', words: ['-i', ...(isLazy ? ['-l'] : []), '--', mountpoint] }
+    : { name: 'fusermount3', words: ['-u', ...(isLazy ? ['-z'] : []), '--', mountpoint] };
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
+}

@@ -1,0 +1,127 @@
+/**
+ * Mounting without being root: fusermount3(1), which is set-user-id, mounts and sends the descriptor
+ * of the connection over a Unix socket. Node can neither make a pair of sockets nor receive a
+ * descriptor, so the optional library koffi calls the C library for us: three functions, once a
+ * mount. Source: fusermount3(1), cmsg(3), recvmsg(2).
+ */
+import { HoldfastError } from '../../base/index.ts';
+import { commonOptions, type MountOptions, sourceOf } from './mount-options.ts';
+import { completed, start } from './programs.ts';
+
+/** What of koffi is used; its types are not there when it is not. */
+interface Koffi {
+  load(library: string | null): { func(prototype: string): ForeignFunction };
+  struct(name: string, fields: Readonly<Record<string, string>>): unknown;
+  pointer(name: string, type: unknown): unknown;
+  alloc?: unknown;
+}
+
+interface ForeignFunction {
+  (...words: unknown[]): number;
+  async(...words: [...unknown[], (error: Error | null, result: number) => void]): void;
+}
+
+// Linux.
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+const LIBRARY: string = 'koffi';
+/** Number of the socket within the program. */
+const PASSED = 3;
+/** After a control message's length (8 bytes), level and type (4 each) comes the descriptor. */
+const CONTROL_BYTES = 24;
+const DESCRIPTOR_AT = 16;
+
+export async function attachByHelper(mountpoint: string, options: MountOptions): Promise<number> {
+  const sockets = new Sockets(await loadKoffi());
+  try {
+    const words = ['fsname=' + sourceOf(options), 'subtype=holdfast', ...commonOptions(options)];
+    const helper = start({
+      name: 'fusermount3',
+      words: ['-o', words.join(','), '--', mountpoint],
+      descriptor: sockets.theirs,
+      environment: { _FUSE_COMMFD: String(PASSED) },
+    });
+    // Without this the end of a helper that fails would not be noticed.
+    sockets.closeTheirs();
+    const received = sockets.receiveDescriptor();
+    await completed('fusermount3', helper);
+    return await received;
+  } finally {
+    sockets.close();
+  }
+}
+
+async function loadKoffi(): Promise<Koffi> {
+  try {
+    return ((await import(LIBRARY)) as { default: Koffi }).default;
+  } catch (error) {
+    const message = 'to mount without being root needs the library koffi: npm install koffi';
+    throw new HoldfastError('HF_UNSUPPORTED', message, { cause: error });
+  }
+}
+
+class Sockets {
+  readonly #ours: number;
+  readonly theirs: number;
+  readonly #receive: ForeignFunction;
+  readonly #close: ForeignFunction;
+
+  constructor(koffi: Koffi) {
+    const library = koffi.load(null);
+    koffi.struct('holdfast_iovec', { base: 'void *', bytes: 'size_t' });
+    koffi.struct('holdfast_msghdr', {
+      name: 'void *',
+      nameBytes: 'uint32_t',
+      parts: 'holdfast_iovec *',
+      partCount: 'size_t',
+      control: 'void *',
+      controlBytes: 'size_t',
+      flags: 'int',
+    });
+    this.#receive = library.func('long recvmsg(int, _Inout_ holdfast_msghdr *, int)');
+    this.#close = library.func('int close(int)');
+    const pair = new Int32Array(2);
+    const made = library.func('int socketpair(int, int, int, void *)')(
+      AF_UNIX,
+      SOCK_STREAM | SOCK_CLOEXEC,
+      0,
+      pair,
+    );
+    if (made !== 0) throw new HoldfastError('HF_IO', 'no pair of sockets could be made');
+    [this.#ours, this.theirs] = [pair[0]!, pair[1]!];
+  }
+
+  async receiveDescriptor(): Promise<number> {
+    const content = Buffer.alloc(1);
+    const control = Buffer.alloc(CONTROL_BYTES);
+    const message = {
+      name: null,
+      nameBytes: 0,
+      parts: [{ base: content, bytes: content.length }],
+      partCount: 1,
+      control,
+      controlBytes: control.length,
+      flags: 0,
+    };
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#receive.async(this.#ours, message, MSG_CMSG_CLOEXEC, (error, bytes) =>
+      error ? reject(error) : resolve(bytes),
+    );
+    const receivedBytes = await promise;
+    const controlBytes = new DataView(control.buffer, control.byteOffset).getUint32(0, true);
+    if (receivedBytes < 1 || controlBytes < DESCRIPTOR_AT) {
+      throw new HoldfastError('HF_IO', 'fusermount3 sent no descriptor');
+    }
+    return control.readInt32LE(DESCRIPTOR_AT);
+  }
+
+  closeTheirs(): void {
+    this.#close(this.theirs);
+  }
+
+  close(): void {
+    this.#close(this.#ours);
+  }
+}

@@ -1,0 +1,42 @@
+/** What is mounted where, as this process sees it. Source: Linux, proc_pid_mountinfo(5). */
+import fs from 'node:fs/promises';
+import { SOURCE_PREFIX, TYPE } from './mount-options.ts';
+
+const MOUNT_INFO = '/proc/self/mountinfo';
+
+export interface MountInfo {
+  /** `major:minor`; of FUSE the minor number names the connection. */
+  readonly device: string;
+  readonly mountpoint: string;
+  readonly type: string;
+  readonly source: string;
+}
+
+/** Those of ours, alive or not, in the order in which they were mounted. */
+export async function ourMounts(): Promise<MountInfo[]> {
+  const all = parseMountInfo(await fs.readFile(MOUNT_INFO, 'utf8'));
+  return all.filter(({ type, source }) => type === TYPE && source.startsWith(SOURCE_PREFIX));
+}
+
+/** The one of ours that is on top at this place. */
+export async function ourMountAt(mountpoint: string): Promise<MountInfo | undefined> {
+  return (await ourMounts()).findLast((mount) => mount.mountpoint === mountpoint);
+}
+
+/** Lines of: id, parent, device, root, mountpoint, options, …, "-", type, source, options. */
+export function parseMountInfo(text: string): MountInfo[] {
+  return text.split('\n').flatMap((line) => {
+    const [before, after] = line.split(' - ');
+    const [, , device, , mountpoint] = before?.split(' ') ?? [];
+    const [type, source] = after?.split(' ') ?? [];
+    if (!device || !mountpoint || !type || source === undefined) return [];
+    return [{ device, mountpoint: unescape(mountpoint), type, source: unescape(source) }];
+  });
+}
+
+/** Blanks, line ends and backslashes are octal there. */
+function unescape(text: string): string {
+  return text.replace(/\\([0-7]{3})/gu, (_, octal: string) =>
+    String.fromCodePoint(Number.parseInt(octal, 8)),
+  );
+}

@@ -1,0 +1,153 @@
+/**
+ * A mount from beginning to end: mounted, served by a thread of its own, watched, unmounted.
+ *
+ * The order of the end matters: a thread that sleeps in the kernel can neither be stopped nor
+ * survived by its process. Unmounting wakes it; it ends by itself, and only then may the process.
+ */
+import fs from 'node:fs/promises';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { errorCode, HoldfastError } from '../../base/index.ts';
+import { siblingModule } from '../../env/index.ts';
+import type { ServeBehaviour } from '../serve-mount.ts';
+import { newWake, wakeMount } from '../session/wake.ts';
+import { attach, detach } from './attach.ts';
+import { abortConnection } from './connection.ts';
+import { type MountInfo, ourMountAt } from './mount-info.ts';
+import type { MountOptions } from './mount-options.ts';
+import type { MountOrder } from './mount-worker.ts';
+import { cleanStaleMounts } from './stale-mounts.ts';
+import { tune } from './tuning.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface OpenMountOptions {
+  /** An existing directory. */
+  readonly mountpoint: string;
+  readonly mount: MountOptions;
+  readonly behaviour?: ServeBehaviour;
+  /** Loaded in the mount's thread, see `FileSystemModule`. */
+  readonly module: URL;
+  /** Handed to it; as structured clones go. */
+  readonly options?: unknown;
+}
+
+/** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY; HF_DENIED, HF_UNSUPPORTED, HF_IO. */
+export async function openMount(options: OpenMountOptions): Promise<Mount> {
+  await cleanStaleMounts(options.mountpoint);
+  const mountpoint = await checkedMountpoint(options.mountpoint);
+  const descriptor = await attach(mountpoint, options.mount);
+  const watchdog = new Watchdog(mountpoint);
+  const wake = newWake();
+  const { behaviour, module, options: data } = options;
+  const order: MountOrder = { descriptor, wake, behaviour, module: module.href, options: data };
+  const worker = new Worker(siblingModule(import.meta.url, './mount-worker'), {
+    workerData: order,
+    trackUnmanagedFds: false, // it closes a descriptor that was opened here
+  });
+  const mount = new Mount({ mountpoint, worker, watchdog, wake });
+  try {
+    await mount.ready();
+    return mount;
+  } catch (error) {
+    await mount[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function checkedMountpoint(path: string): Promise<string> {
+  try {
+    const mountpoint = await fs.realpath(path);
+    if ((await fs.stat(mountpoint)).isDirectory()) return mountpoint;
+  } catch (error) {
+    throw new HoldfastError('HF_NOT_FOUND', `there is no directory ${path}`, { cause: error });
+  }
+  throw new HoldfastError('HF_NOT_DIRECTORY', `${path} is no directory`);
+}
+
+interface MountParts {
+  readonly mountpoint: string;
+  readonly worker: Worker;
+  readonly watchdog: Watchdog;
+  readonly wake: SharedArrayBuffer;
+}
+
+export class Mount implements AsyncDisposable {
+  readonly mountpoint: string;
+  /** Settles when it is not served any more, however that came. @throws what ended it. */
+  readonly ended: Promise<void>;
+  readonly #parts: MountParts;
+  #isServed = true;
+
+  constructor(parts: MountParts) {
+    this.#parts = parts;
+    this.mountpoint = parts.mountpoint;
+    this.ended = endOf(parts.worker).finally(() => (this.#isServed = false));
+    this.ended.catch(() => undefined); // who is interested hears it, too
+  }
+
+  /** For messages to and from its thread; `wake` makes it listen. */
+  get worker(): Worker {
+    return this.#parts.worker;
+  }
+
+  async wake(): Promise<void> {
+    await wakeMount(this.#parts.wake, this.mountpoint);
+  }
+
+  /** @throws what the thread failed with. */
+  async ready(): Promise<void> {
+    const message = once(this.#parts.worker, 'message');
+    message.catch(() => undefined); // an error is in `ended`
+    await Promise.race([message, this.ended]);
+    const info = await this.#info();
+    if (info) await tune(info.device);
+  }
+
+  /**
+   * Takes it away and waits until everything has been written.
+   *
+   * @param options.isForced even when somebody uses it: they get errors, and what they have not
+   *   synced is lost. @throws HF_BUSY when somebody uses it, else.
+   */
+  async unmount({ isForced = false }: { isForced?: boolean } = {}): Promise<void> {
+    try {
+      await this.#detach(isForced);
+      await this.ended;
+    } finally {
+      if (!(await this.#info())) await this.#parts.watchdog.dismiss();
+    }
+  }
+
+  async #detach(isForced: boolean): Promise<void> {
+    const info = await this.#info();
+    if (!info) return; // somebody else has unmounted it
+    try {
+      // Nobody answers any more: to look at it, as unmounting does, might wait for ever.
+      if (!this.#isServed) await abortConnection(info.device);
+      await detach(this.mountpoint, !this.#isServed);
+    } catch (error) {
+      if (!isForced || errorCode(error) !== 'HF_BUSY') throw error;
+      await detach(this.mountpoint, true);
+      await abortConnection(info.device);
+    }
+  }
+
+  async #info(): Promise<MountInfo | undefined> {
+    return await ourMountAt(this.mountpoint);
+  }
+
+  /** As {@link unmount}, by force if need be. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.unmount({ isForced: true }).catch(() => undefined);
+  }
+}
+
+async function endOf(worker: Worker): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  worker.once('error', reject);
+  worker.once('exit', (code) => {
+    if (code === 0) resolve();
+    else reject(new HoldfastError('HF_INTERNAL', `the thread of a mount ended with ${code}`));
+  });
+  await promise;
+}

@@ -1,0 +1,176 @@
+/**
+ * The extents of a file's first encoding as far as they were looked up, kept in step with the
+ * file's own commits. What others commit is seen when the map is dropped (close-to-open).
+ *
+ * *Known*: a range of which all extents are here.
+ */
+import { assert, LIMITS } from '../../base/index.ts';
+import type { Extent, Inode, Namespace } from '../../meta/index.ts';
+import type { ByteRange } from './dirty-window.ts';
+
+/** A part of a range: in an extent, or in none (zeros). */
+export interface Part extends ByteRange {
+  readonly extent: Extent | undefined;
+}
+
+export class ExtentMap {
+  readonly #namespace: Pick<Namespace, 'extents'>;
+  readonly #inode: Inode;
+  /** In order, none meets another. */
+  #extents: Extent[] = [];
+  /** In order, neither meeting nor touching. */
+  #known: ByteRange[] = [];
+  /** Rises with each change that a look-up under way may not know of. */
+  #changes = 0;
+
+  constructor(namespace: Pick<Namespace, 'extents'>, inode: Inode) {
+    this.#namespace = namespace;
+    this.#inode = inode;
+  }
+
+  get extentCount(): number {
+    return this.#extents.length;
+  }
+
+  /** Forgets all. */
+  drop(): void {
+    this.#changes += 1;
+    this.#extents = [];
+    this.#known = [];
+  }
+
+  /** Resolves when the range is known. It may be dropped the moment after. */
+  async look(range: ByteRange): Promise<void> {
+    for (;;) {
+      const from = this.#unknownFrom(range);
+      if (from === undefined) return;
+      const changes = this.#changes;
+      const { extents, end } = await this.#pageFrom(from);
+      if (changes === this.#changes) this.#replace({ start: from, end }, extents);
+    }
+  }
+
+  /** All extents that meet the range from an offset up to `end`, which is behind it. */
+  async #pageFrom(from: number): Promise<{ extents: readonly Extent[]; end: number }> {
+    // The first of them begins less than a stripe before it.
+    let offset = Math.max(0, from - LIMITS.stripeBytesMax);
+    for (;;) {
+      const page = await this.#namespace.extents(this.#inode, { encoding: 0, offset });
+      const extents = page.filter(({ encoding }) => encoding === 0);
+      const last = extents.at(-1);
+      const isEnd = extents.length < page.length || page.length < LIMITS.listPageMax;
+      if (isEnd || !last) return { extents, end: Infinity };
+      const end = last.offset + last.lengthBytes;
+      if (end > from) return { extents, end };
+      offset = last.offset + 1;
+    }
+  }
+
+  isKnown(range: ByteRange): boolean {
+    return this.#unknownFrom(range) === undefined;
+  }
+
+  /** Where what is known from an offset on ends. */
+  knownTo(offset: number): number {
+    return this.#known.find(({ start, end }) => start <= offset && offset < end)?.end ?? offset;
+  }
+
+  /** The parts of a known range, in order. */
+  *parts({ start, end }: ByteRange): Generator<Part> {
+    let position = start;
+    for (let index = this.#firstAfter(start); position < end; index++) {
+      const extent = this.#extents[index];
+      const from = extent ? Math.min(end, extent.offset) : end;
+      if (from > position) yield { start: position, end: from, extent: undefined };
+      if (!extent || extent.offset >= end) return;
+      const to = Math.min(end, extent.offset + extent.lengthBytes);
+      yield { start: Math.max(position, extent.offset), end: to, extent };
+      position = to;
+    }
+  }
+
+  countWithin(range: ByteRange): number {
+    const next = this.#firstAt(range.end);
+    return next - this.#firstAfter(range.start);
+  }
+
+  /** As a commit of these extents leaves it; those of other encodings are passed over. */
+  commit(extents: readonly Extent[]): void {
+    this.#changes += 1;
+    for (const extent of extents) {
+      const { encoding, offset, lengthBytes } = extent;
+      if (encoding === 0) this.#replace({ start: offset, end: offset + lengthBytes }, [extent]);
+    }
+  }
+
+  /** As cutting the file leaves it. */
+  truncate(sizeBytes: number): void {
+    this.#changes += 1;
+    const rest = { start: sizeBytes, end: Infinity };
+    if (this.#known.length > 0) this.#replace(rest, []);
+  }
+
+  /** What is known of a range from now on: these extents, as far as they lie in it. */
+  #replace(range: ByteRange, extents: readonly Extent[]): void {
+    const first = this.#firstAfter(range.start);
+    const next = Math.max(first, this.#firstAt(range.end));
+    const left = first < next ? this.#extents[first] : undefined;
+    const right = first < next ? this.#extents[next - 1] : undefined;
+    const placed = [
+      left && clipped(left, { start: 0, end: range.start }),
+      ...extents.map((extent) => clipped(extent, range)),
+      right && clipped(right, { start: range.end, end: Infinity }),
+    ];
+    this.#extents.splice(first, next - first, ...placed.filter((each) => each !== undefined));
+    this.#learn(range);
+  }
+
+  #learn(range: ByteRange): void {
+    const apart = this.#known.filter(({ start, end }) => end < range.start || start > range.end);
+    const joined = this.#known.filter((each) => !apart.includes(each));
+    const start = Math.min(range.start, ...joined.map((each) => each.start));
+    const end = Math.max(range.end, ...joined.map((each) => each.end));
+    this.#known = [...apart, { start, end }].toSorted((a, b) => a.start - b.start);
+  }
+
+  /** Where of a range something is not known. */
+  #unknownFrom({ start, end }: ByteRange): number | undefined {
+    if (start >= end) return undefined;
+    const known = this.#known.find((each) => each.start <= start && start < each.end);
+    if (!known) return start;
+    return known.end >= end ? undefined : known.end;
+  }
+
+  /** The first extent that ends after an offset. */
+  #firstAfter(offset: number): number {
+    return this.#find((extent) => extent.offset + extent.lengthBytes > offset);
+  }
+
+  /** The first extent that begins there or later. */
+  #firstAt(offset: number): number {
+    return this.#find((extent) => extent.offset >= offset);
+  }
+
+  /** The first of which it is true; of all behind it, it is. */
+  #find(isBehind: (extent: Extent) => boolean): number {
+    let [low, high] = [0, this.#extents.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (isBehind(this.#extents[middle]!)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
+/** What of an extent lies in a range. */
+function clipped(extent: Extent, range: ByteRange): Extent | undefined {
+  const { offset, lengthBytes } = extent;
+  const start = Math.max(offset, range.start);
+  const end = Math.min(offset + lengthBytes, range.end);
+  if (start >= end) return undefined;
+  if (end - start === lengthBytes) return extent;
+  assert(lengthBytes > 0, 'an extent has bytes');
+  const whole = extent.whole ?? { offset, lengthBytes };
+  return { ...extent, offset: start, lengthBytes: end - start, whole };
+}

@@ -1,0 +1,355 @@
+/**
+ * The content of one file on this node, for all who have it open: reads over what is dirty, takes
+ * writes, and says when what is stored.
+ *
+ * Invariants: what changes the dirty windows in more than one step (`truncate`, `deallocate`) and
+ * `write` exclude each other; the memory of every dirty byte was taken from the volume's.
+ */
+import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex } from '../../base/index.ts';
+import type { InodeStatus } from '../../meta/index.ts';
+import { CommittedReader, isFinal } from './committed-reader.ts';
+import { type ByteRange, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
+import type { FilesContext } from './files-context.ts';
+import { FileState } from './file-state.ts';
+import type { Part } from './extent-map.ts';
+import { firstData, firstHole } from './seek.ts';
+import { WriteBack } from './write-back.ts';
+
+const NS_PER_MS = 1_000_000n;
+/** Content goes over to dirty windows in steps of this. */
+const STEP_BYTES_MAX = 1 * MiB;
+/** A dirty run of so many bytes up to the end of its window is one that was written in order. */
+const TAIL_BYTES_MIN = 1 * MiB;
+/** Tries of a read whose stripes go because the file is written to elsewhere. */
+const READ_TRIES = 4;
+/** What a write is refused for as soon as it is known. */
+const REFUSALS: readonly (string | undefined)[] = ['HF_NO_SPACE', 'HF_QUOTA', 'HF_WORM'];
+
+interface Failure {
+  readonly error: unknown;
+  readonly atMs: number;
+}
+
+export class FileContent {
+  readonly state: FileState;
+  /** Who has it open. */
+  handleCount = 0;
+  readonly #context: FilesContext;
+  readonly #reader: CommittedReader;
+  readonly #writeBack: WriteBack;
+  readonly #changing = new Mutex();
+  readonly #windowBytes: number;
+  /** The newest failure to store, and how many there were: see {@link failureSince}. */
+  #failure: Failure | undefined;
+  #failureCount = 0;
+  /** The last try failed. */
+  #isFailing = false;
+
+  constructor(context: FilesContext, status: InodeStatus) {
+    this.#context = context;
+    this.state = new FileState(context, status);
+    this.#reader = new CommittedReader(context, this.state);
+    this.#writeBack = new WriteBack(context, this.state, this.#reader);
+    const { policy } = this.state;
+    const widths = policy.map((scheme) => context.stripes.contentBytesFor(scheme));
+    this.#windowBytes = Math.min(...widths);
+  }
+
+  get isDirty(): boolean {
+    return this.state.dirty.size > 0;
+  }
+
+  get failureCount(): number {
+    return this.#failureCount;
+  }
+
+  // Reading.
+
+  /** Fills the target as far as the file goes. @returns how far. */
+  async read(offset: number, target: Uint8Array, isSequential: boolean): Promise<number> {
+    for (let tries = 1; ; tries++) {
+      const { range, parts } = await this.#prepareRead(offset, target);
+      try {
+        await this.#reader.fill(parts, { target, offset, isSequential });
+        return Math.max(0, range.end - offset);
+      } catch (error) {
+        if (isFinal(error) || tries === READ_TRIES) throw error;
+        await this.#writeBack.refresh();
+        this.state.distrust();
+        await this.state.map.look(range);
+        const isSame = sameStripes(parts, this.state.committedParts(range));
+        if (isSame) throw error;
+      }
+    }
+  }
+
+  /** Has read what comes after an offset, as far as it is known where it is. */
+  async readAhead(offset: number): Promise<void> {
+    const { map, sizeBytes } = this.state;
+    const range = { start: offset, end: Math.min(sizeBytes, offset + LIMITS.readAheadBytesMax) };
+    if (range.start >= range.end) return;
+    await map.look(range);
+    if (map.isKnown(range)) this.#reader.prefetch(this.state.committedParts(range));
+  }
+
+  /** What is not committed is in the target when it resolves; the parts are for the rest. */
+  async #prepareRead(
+    offset: number,
+    target: Uint8Array,
+  ): Promise<{ range: ByteRange; parts: readonly Part[] }> {
+    const { state } = this;
+    for (;;) {
+      const end = Math.min(offset + target.length, state.sizeBytes);
+      const range = { start: offset, end };
+      if (offset >= end) return { range, parts: [] };
+      const unknown = state.unknownWithin(range);
+      if (!unknown) {
+        for (const { start, end: to, bytes } of state.pieces(range)) {
+          if (bytes) target.set(bytes, start - offset);
+          else target.fill(0, start - offset, to - offset);
+        }
+        return { range, parts: state.committedParts(range) };
+      }
+      await state.map.look(unknown);
+    }
+  }
+
+  async seekData(offset: number): Promise<number | undefined> {
+    return await firstData(this.state, offset);
+  }
+
+  async seekHole(offset: number): Promise<number | undefined> {
+    return await firstHole(this.state, offset);
+  }
+
+  // Writing.
+
+  async write(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#checkRoom(offset, bytes.length);
+    for (let at = 0; at < bytes.length;) {
+      const windowEnd = this.#windowEndAt(offset + at);
+      const to = Math.min(bytes.length, at + STEP_BYTES_MAX, windowEnd - offset);
+      await this.#writeStep(offset + at, bytes.subarray(at, to));
+      at = to;
+    }
+  }
+
+  #windowEndAt(offset: number): number {
+    return (Math.floor(offset / this.#windowBytes) + 1) * this.#windowBytes;
+  }
+
+  async #writeStep(offset: number, bytes: Uint8Array): Promise<void> {
+    const { memory, takeMemory } = this.#context;
+    const reserved = memoryForWrite(bytes.length);
+    await takeMemory(reserved);
+    const release = await this.#changing.acquire();
+    const window = this.state.windowAt(offset, this.#windowBytes);
+    const before = window.memoryBytes;
+    window.write(offset, bytes);
+    const taken = window.memoryBytes - before;
+    assert(taken <= reserved, 'a write takes no more memory than was set aside');
+    memory.giveBack(reserved - taken);
+    this.state.grow(offset + bytes.length);
+    this.#touch();
+    release();
+    this.#storeReady();
+  }
+
+  /** @throws what a write is known to fail with. */
+  async #checkRoom(offset: number, lengthBytes: number): Promise<void> {
+    const { volume, roomBytes, memory, env } = this.#context;
+    const { committed } = this.state;
+    checkOffset(offset + lengthBytes);
+    if (volume().retention && (committed.objectId || offset < committed.sizeBytes)) {
+      throw new HoldfastError('HF_WORM', 'the volume is WORM: content is only added to files');
+    }
+    const room = roomBytes?.();
+    if (room !== undefined && room < memory.usedBytes + lengthBytes) {
+      throw new HoldfastError('HF_NO_SPACE');
+    }
+    const failure = this.#isFailing ? this.#failure : undefined;
+    if (!failure || !REFUSALS.includes(errorCode(failure.error))) return;
+    const isRecent = env.clock.monotonic() - failure.atMs < LIMITS.refusedWriteMs;
+    if (isRecent || !(await this.storeAll())) throw this.#failure!.error;
+  }
+
+  #touch(): void {
+    this.state.modifiedNs = BigInt(this.#context.env.clock.now()) * NS_PER_MS;
+  }
+
+  async truncate(sizeBytes: number): Promise<void> {
+    checkOffset(sizeBytes);
+    const { state } = this;
+    await this.#changing.run(async () => {
+      if (sizeBytes > state.sizeBytes) {
+        state.grow(sizeBytes);
+        this.#touch();
+        return;
+      }
+      await this.#writeBack.whileStill(async () => {
+        await this.#cut(sizeBytes);
+        this.#discard({ start: sizeBytes, end: Infinity });
+        state.grownTo = 0;
+        if (this.isDirty) this.#touch();
+        else state.modifiedNs = undefined;
+      });
+    });
+    this.#storeReady();
+  }
+
+  /** In steps, when more is to go than one step can take. */
+  async #cut(sizeBytes: number): Promise<void> {
+    const { state } = this;
+    const modifiedNs = BigInt(this.#context.env.clock.now()) * NS_PER_MS;
+    for (let wanted = sizeBytes; ;) {
+      const base = state.committed.changeCount;
+      try {
+        const changes = { sizeBytes: wanted, modifiedNs };
+        state.cut(await this.#context.tree.setAttributes(state.inode, changes), base);
+        if (wanted === sizeBytes) return;
+        wanted = sizeBytes;
+      } catch (error) {
+        const next = Math.ceil((wanted + state.committed.sizeBytes) / 2);
+        if (errorCode(error) !== 'HF_TOO_LARGE' || next === wanted) throw error;
+        wanted = next;
+      }
+    }
+  }
+
+  async deallocate(wanted: ByteRange): Promise<void> {
+    const { state } = this;
+    const { fault } = this.#context;
+    await this.#checkRoom(wanted.start, 0);
+    await this.#changing.run(async () => {
+      const range = { start: wanted.start, end: Math.min(wanted.end, state.sizeBytes) };
+      if (range.start >= range.end) return;
+      await this.#writeBack.whileStill(async () => {
+        do await state.map.look(range);
+        while (!state.map.isKnown(range));
+        this.#discard(range);
+        for (const { start, end, extent } of Array.from(state.map.parts(range))) {
+          if (extent && fault !== 'keeps-hole') this.#zero({ start, end });
+        }
+        this.#touch();
+      });
+    });
+    this.#storeReady();
+  }
+
+  #discard(range: ByteRange): void {
+    for (const window of this.state.dirty.values()) {
+      if (window.start >= range.end || window.end <= range.start) continue;
+      this.#counted(window, () => window.discard(range));
+      if (window.isEmpty) this.state.dirty.delete(window.start);
+    }
+  }
+
+  #zero({ start, end }: ByteRange): void {
+    for (let from = start; from < end;) {
+      const to = Math.min(end, this.#windowEndAt(from));
+      const window = this.state.windowAt(from, this.#windowBytes);
+      const range = { start: from, end: to };
+      this.#counted(window, () => window.zero(range));
+      from = to;
+    }
+  }
+
+  #counted(window: DirtyWindow, change: () => void): void {
+    const before = window.memoryBytes;
+    change();
+    this.#context.memory.giveBack(before - window.memoryBytes);
+  }
+
+  setModified(modifiedNs: bigint): void {
+    if (this.isDirty || this.#writeBack.flightCount > 0) this.state.modifiedNs = modifiedNs;
+    else this.state.modifiedNs = undefined;
+  }
+
+  // Storing.
+
+  /** Windows that nobody will add to. */
+  #storeReady(): void {
+    if (this.#isFailing || this.#writeBack.isHeld) return;
+    if (this.#writeBack.flightCount >= LIMITS.fileCommitsMax) return;
+    const ready = this.#idle().filter(
+      (window) => window.isFull || window.tailBytes >= TAIL_BYTES_MIN,
+    );
+    if (ready.length === 0) return;
+    void this.#store(ready).then((isStored) => isStored && this.#storeReady());
+  }
+
+  /** Dirty, and not under way. */
+  #idle(): DirtyWindow[] {
+    const { dirty, underWay } = this.state;
+    return [...dirty.values()].filter(({ start }) => !underWay.has(start));
+  }
+
+  /** @returns whether it could be stored; else each handle is told. */
+  async #store(windows: readonly DirtyWindow[]): Promise<boolean> {
+    try {
+      await this.#writeBack.store(windows);
+      this.#isFailing = false;
+      return true;
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = { error, atMs: this.#context.env.clock.monotonic() };
+    this.#failureCount += 1;
+    this.#isFailing = true;
+  }
+
+  /** All that is dirty now. @returns whether it could be stored. */
+  async storeAll(): Promise<boolean> {
+    const failuresBefore = this.#failureCount;
+    await this.#writeBack.settled();
+    // What was dirty is dirty still, or has been under way since.
+    let isStored: Promise<boolean> | undefined;
+    await this.#changing.run(async () => {
+      const windows = this.#idle();
+      if (windows.length > 0) isStored = this.#store(windows);
+    });
+    await isStored;
+    await this.#writeBack.settled();
+    return this.#failureCount === failuresBefore;
+  }
+
+  async sync({ dataOnly }: { readonly dataOnly: boolean }): Promise<void> {
+    if (!(await this.storeAll())) return;
+    try {
+      await this.#writeBack.commitAttributes({ dataOnly });
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** The failure that who has seen so many was not told of. */
+  failureSince(failureCount: number): unknown {
+    return failureCount < this.#failureCount ? this.#failure!.error : undefined;
+  }
+
+  /** What could not be stored is given up: nobody has the file open. */
+  async giveUp(): Promise<void> {
+    await this.#writeBack.settled();
+    if (this.handleCount > 0) return;
+    this.#discard({ start: 0, end: Infinity });
+    this.state.grownTo = 0;
+    this.state.modifiedNs = undefined;
+    this.#isFailing = false;
+  }
+}
+
+function sameStripes(a: readonly Part[], b: readonly Part[]): boolean {
+  const name = ({ start, extent }: Part): string =>
+    `${start} ${extent ? Buffer.from(extent.stripe).toString('hex') : ''}`;
+  return a.map(name).join() === b.map(name).join();
+}
+
+/** @throws HF_TOO_LARGE, HF_BAD_ARGUMENT. */
+function checkOffset(offset: number): void {
+  if (offset > Number.MAX_SAFE_INTEGER) throw new HoldfastError('HF_TOO_LARGE');
+  if (!(offset >= 0)) throw new HoldfastError('HF_BAD_ARGUMENT', 'an offset is not below 0');
+}

@@ -1,0 +1,163 @@
+/**
+ * What this node knows of the content of one file: the inode and extents as they were seen last,
+ * what was written here since and is not committed, and how these fit together.
+ *
+ * *Under way*: a window that is being stored; what is written to it meanwhile is dirty again. Of
+ * each byte what is dirty counts before what is under way, and that before what is committed.
+ * Invariants: a window is under way once at a time; `changeCount` never goes back.
+ */
+import { assert, policyNumbers, type Policy, policyOfNumbers } from '../../base/index.ts';
+import type { CommittedContent, Extent, Inode, InodeStatus } from '../../meta/index.ts';
+import { type ByteRange, DirtyWindow, type Piece } from './dirty-window.ts';
+import { ExtentMap, type Part } from './extent-map.ts';
+import type { FilesContext } from './files-context.ts';
+
+export class FileState {
+  readonly inode: Inode;
+  readonly map: ExtentMap;
+  readonly dirty = new Map<number, DirtyWindow>();
+  readonly underWay = new Map<number, DirtyWindow>();
+  /** The size that is not committed yet; less than the committed one when there is none. */
+  grownTo = 0;
+  /** Of the last change here, until it is committed. */
+  modifiedNs: bigint | undefined;
+  readonly policy: Policy;
+  readonly #fault: FilesContext['fault'];
+  #status: InodeStatus;
+  #foreignChanges = 0;
+
+  constructor(context: FilesContext, status: InodeStatus) {
+    this.#fault = context.fault;
+    this.#status = status;
+    this.policy = policyOf(context, status);
+    this.inode = status.inode;
+    this.map = new ExtentMap(context.namespace, status.inode);
+  }
+
+  /** As it is committed, as far as is known. */
+  get committed(): InodeStatus {
+    return this.#status;
+  }
+
+  /** Rises when somebody else may have changed the content. */
+  get foreignChanges(): number {
+    return this.#foreignChanges;
+  }
+
+  get sizeBytes(): number {
+    return Math.max(this.#status.sizeBytes, this.grownTo);
+  }
+
+  /** With what is not committed. */
+  get status(): InodeStatus {
+    const { sizeBytes, modifiedNs = this.#status.modifiedNs } = this;
+    return { ...this.#status, sizeBytes, modifiedNs };
+  }
+
+  get schemeNumbers(): readonly number[] {
+    return policyNumbers(this.policy);
+  }
+
+  /** It ends no earlier than this. */
+  grow(sizeBytes: number): void {
+    if (sizeBytes > this.sizeBytes) this.grownTo = sizeBytes;
+  }
+
+  /** Takes over what somebody has just been told; what is older than what is known is nothing. */
+  learn(status: InodeStatus): void {
+    assert(status.inode === this.inode, 'it is the same file');
+    if (status.changeCount <= this.#status.changeCount) return;
+    this.#status = status;
+    this.#settleSize();
+    this.distrust();
+  }
+
+  #settleSize(): void {
+    if (this.grownTo <= this.#status.sizeBytes) this.grownTo = 0;
+  }
+
+  /** The extents may be others by now. */
+  distrust(): void {
+    if (this.#fault === 'trusts-extents') return;
+    this.#foreignChanges += 1;
+    this.map.drop();
+  }
+
+  /** Takes over the outcome of a commit of its own. */
+  commit(
+    { status, wasBase }: CommittedContent,
+    { base, extents }: { readonly base: bigint; readonly extents: readonly Extent[] },
+  ): void {
+    if (wasBase && this.#status.changeCount === base) {
+      this.#status = status;
+      this.map.commit(extents);
+    } else {
+      if (status.changeCount > this.#status.changeCount) this.#status = status;
+      this.distrust();
+    }
+    this.#settleSize();
+  }
+
+  /** Takes over that the file was cut. */
+  cut(status: InodeStatus, base: bigint): void {
+    const isNext = status.changeCount === base + 1n && this.#status.changeCount === base;
+    if (status.changeCount > this.#status.changeCount) this.#status = status;
+    if (isNext) this.map.truncate(status.sizeBytes);
+    else this.distrust();
+  }
+
+  /** The dirty window that an offset is in. */
+  windowAt(offset: number, windowBytes: number): DirtyWindow {
+    const start = Math.floor(offset / windowBytes) * windowBytes;
+    const found = this.dirty.get(start);
+    if (found) return found;
+    const made = new DirtyWindow({ start, end: start + windowBytes });
+    this.dirty.set(start, made);
+    return made;
+  }
+
+  /** Windows with something that is not committed and meets the range, older ones first. */
+  *#windows({ start, end }: ByteRange): Generator<DirtyWindow> {
+    for (const windows of [this.underWay, this.dirty]) {
+      for (const window of windows.values()) {
+        if (window.start < end && window.end > start) yield window;
+      }
+    }
+  }
+
+  /** Pieces within the range that are not committed; of those that meet the later one counts. */
+  *pieces(range: ByteRange): Generator<Piece> {
+    for (const window of this.#windows(range)) yield* window.pieces(range);
+  }
+
+  /** A part of the range where nothing is dirty and of which the extents are not known. */
+  unknownWithin(range: ByteRange): ByteRange | undefined {
+    const left = uncovered(range, [...this.pieces(range)]);
+    return left.find((each) => !this.map.isKnown(each));
+  }
+
+  /** What of a known range is to be read from stripes. */
+  committedParts(range: ByteRange): Part[] {
+    return uncovered(range, [...this.pieces(range)]).flatMap((left) => [...this.map.parts(left)]);
+  }
+}
+
+/** How a file is stored: as it was, else as the volume says. */
+export function policyOf(
+  { volume }: Pick<FilesContext, 'volume'>,
+  { schemeNumbers }: InodeStatus,
+): Policy {
+  return schemeNumbers.length > 0 ? policyOfNumbers(schemeNumbers) : volume().policy;
+}
+
+/** What of a range none of the others covers, in order. */
+export function uncovered(range: ByteRange, covers: readonly ByteRange[]): ByteRange[] {
+  const left: ByteRange[] = [];
+  let position = range.start;
+  for (const { start, end } of covers.toSorted((a, b) => a.start - b.start)) {
+    if (start > position) left.push({ start: position, end: Math.min(start, range.end) });
+    position = Math.max(position, end);
+  }
+  if (position < range.end) left.push({ start: position, end: range.end });
+  return left;
+}

@@ -1,0 +1,169 @@
+/** The open files of one volume on this node: who opens the same file shares its content. */
+import { HoldfastError, isSamePolicy, LIMITS, Semaphore } from '../../base/index.ts';
+import type { Inode, InodeStatus } from '../../meta/index.ts';
+import { AbandonedPuts, type AbandonedPutsOptions } from '../abandoned-puts.ts';
+import { Background } from '../background.ts';
+import { InodeSource } from '../inode-source.ts';
+import { SealedTree } from '../sealed-tree.ts';
+import { StripeKeys } from '../stripe-keys.ts';
+import { FileContent } from './file-content.ts';
+import type { FilesContext } from './files-context.ts';
+import { FileHandle } from './file-handle.ts';
+import { policyOf } from './file-state.ts';
+import type { OpenFile } from './open-file.ts';
+import { StripeCache } from './stripe-cache.ts';
+import { WriteMemory } from './write-memory.ts';
+
+export interface OpenFilesOptions extends Pick<
+  FilesContext,
+  | 'env'
+  | 'volume'
+  | 'session'
+  | 'keys'
+  | 'namespace'
+  | 'tree'
+  | 'references'
+  | 'stripes'
+  | 'releaseLoose'
+  | 'onDegraded'
+  | 'roomBytes'
+  | 'fault'
+> {
+  readonly repair: AbandonedPutsOptions['repair'];
+  /** LIMITS.dirtyBytesMax and LIMITS.openedBytesMax when left out. */
+  readonly dirtyBytesMax?: number | undefined;
+  readonly openedBytesMax?: number | undefined;
+}
+
+export class OpenFiles implements AsyncDisposable {
+  readonly #context: FilesContext;
+  readonly #abandoned: AbandonedPuts;
+  readonly #background: Background;
+  /** Open, and those closed last; the one closed last is the last. */
+  readonly #files = new Map<Inode, FileContent>();
+  readonly #end = new AbortController();
+  #relieving: Promise<void> | undefined;
+  #ageing: Promise<void> | undefined;
+
+  constructor(options: OpenFilesOptions) {
+    const { env, namespace, keys, repair } = options;
+    const { dirtyBytesMax = LIMITS.dirtyBytesMax, openedBytesMax = LIMITS.openedBytesMax } =
+      options;
+    const volume = options.volume().id;
+    const tree = new SealedTree({ env, volume, keys, namespace });
+    this.#abandoned = new AbandonedPuts({ env, volume, repair });
+    this.#background = new Background(env.log);
+    const memory = new WriteMemory(dirtyBytesMax);
+    this.#context = {
+      ...options,
+      inodes: new InodeSource({ env, namespace, tree }),
+      stripeKeys: new StripeKeys({ env, volume, keys }),
+      abandoned: this.#abandoned,
+      background: this.#background,
+      cache: new StripeCache(options.stripes, openedBytesMax),
+      memory,
+      takeMemory: async (bytes) => await this.#takeMemory(bytes),
+      storing: new Semaphore(LIMITS.stripesInFlightMax),
+    };
+  }
+
+  /** What is dirty and what was at most, in bytes of memory. */
+  get memory(): Pick<WriteMemory, 'usedBytes' | 'peakBytes'> {
+    return this.#context.memory;
+  }
+
+  /**
+   * A file as it is committed now; what is dirty on this node is seen, too.
+   * @throws HF_NOT_FOUND; HF_IS_DIRECTORY; HF_BAD_ARGUMENT for what has no content.
+   */
+  async open(inode: Inode): Promise<OpenFile> {
+    const status = await this.#context.tree.getAttributes(inode);
+    if (!status) throw new HoldfastError('HF_NOT_FOUND', `there is no inode ${inode}`);
+    if (status.type === 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
+    if (status.type !== 'file') throw new HoldfastError('HF_BAD_ARGUMENT', 'it has no content');
+    const content = this.#contentOf(status);
+    content.handleCount += 1;
+    this.#ageing ??= this.#storeOld();
+    return new FileHandle(this.#context, content, () => this.#retire(content));
+  }
+
+  #contentOf(status: InodeStatus): FileContent {
+    const found = this.#files.get(status.inode);
+    const policy = policyOf(this.#context, status);
+    const isUsable = found && (found.handleCount > 0 || isSamePolicy(found.state.policy, policy));
+    const content = isUsable ? found : new FileContent(this.#context, status);
+    content.state.learn(status);
+    this.#files.set(status.inode, content);
+    return content;
+  }
+
+  /** Nobody has it open any more: it is remembered for a while. */
+  #retire(content: FileContent): void {
+    this.#files.delete(content.state.inode);
+    this.#files.set(content.state.inode, content);
+    const closed = Array.from(this.#files.values()).filter(({ handleCount }) => handleCount === 0);
+    let extents = closed.reduce((sum, { state }) => sum + state.map.extentCount, 0);
+    for (const [index, { state }] of closed.entries()) {
+      const isOver = closed.length - index > LIMITS.closedFilesMax;
+      if (!isOver && extents <= LIMITS.closedExtentsMax) return;
+      extents -= state.map.extentCount;
+      this.#files.delete(state.inode);
+    }
+  }
+
+  async #takeMemory(bytes: number): Promise<void> {
+    const { memory } = this.#context;
+    if (memory.tryTake(bytes)) return;
+    const taken = memory.take(bytes);
+    this.#relieving ??= this.#relieve();
+    await taken;
+  }
+
+  /** Makes content of what is dirty while somebody waits for memory, and there is something. */
+  async #relieve(): Promise<void> {
+    const { memory, env } = this.#context;
+    try {
+      while (memory.isWaitedFor) {
+        const usedBefore = memory.takenCount;
+        let error: unknown;
+        for (const content of Array.from(this.#files.values())) {
+          if (!memory.isWaitedFor) return;
+          const { failureCount } = content;
+          if (!(await content.storeAll())) error = content.failureSince(failureCount);
+        }
+        await env.clock.turn();
+        if (memory.takenCount === usedBefore && memory.isWaitedFor) {
+          memory.refuse(error ?? new HoldfastError('HF_NO_MEMORY'));
+        }
+      }
+    } finally {
+      this.#relieving = undefined;
+    }
+  }
+
+  /** Makes content of what has been dirty for long, though nobody asks for it. */
+  async #storeOld(): Promise<void> {
+    const { signal } = this.#end;
+    for await (const _ of this.#context.env.clock.every(LIMITS.dirtyAgeMsMax, { signal })) {
+      for (const content of Array.from(this.#files.values())) {
+        if (content.isDirty && !signal.aborted) await content.sync({ dataOnly: false });
+      }
+      if (!Array.from(this.#files.values()).some(({ handleCount }) => handleCount > 0)) break;
+    }
+    this.#ageing = undefined;
+  }
+
+  /** Everything that can be stored is; all handles are of no use then. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end.abort();
+    await this.#ageing;
+    for (const content of this.#files.values()) {
+      await content.sync({ dataOnly: false });
+      content.handleCount = 0;
+      await content.giveUp();
+    }
+    await this.#relieving;
+    await this.#background.settle();
+    await this.#abandoned[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Open files of one volume on several nodes, in memory: a real volume cell, references and stripes.
+ * Stores fail when they are told to.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { hexId, HoldfastError, type Policy, type VolumeId } from '../../src/base/index.ts';
+import { volumeKeys } from '../../src/crypto/index.ts';
+import { MemoryDb } from '../../src/db/index.ts';
+import { MemoryLog } from '../../src/log/index.ts';
+import {
+  type Inode,
+  openVolumeCell,
+  type References,
+  ROOT_INODE,
+  type Retention,
+  type VolumeCell,
+  type VolumeRecord,
+} from '../../src/meta/index.ts';
+import type { Repair } from '../../src/repair/index.ts';
+import { OpenFiles, type OpenFilesOptions } from '../../src/volume/index.ts';
+import { RepairBed, rs42 } from './repair-bed.ts';
+
+export class FilesBed implements AsyncDisposable {
+  readonly bed: RepairBed;
+  readonly cell: VolumeCell;
+  readonly repair: Repair;
+  volume: VolumeRecord;
+  /** Thrown by each put of a store. */
+  putError: HoldfastError | undefined;
+  /** Turns of the event loop that each of them takes. */
+  putTurns = 0;
+  readonly #keys = volumeKeys(new Uint8Array(32).fill(3));
+  readonly #nodes: OpenFiles[] = [];
+  #names = 0;
+
+  private constructor(bed: RepairBed, cell: VolumeCell, volume: VolumeRecord) {
+    this.bed = bed;
+    this.cell = cell;
+    this.volume = volume;
+    bed.onChange = async (what) => {
+      if (what !== 'put') return;
+      for (let turns = 0; turns < this.putTurns; turns++) await nextTurn();
+      if (this.putError) throw this.putError;
+    };
+    this.repair = bed.openRepair({
+      volumes: () => [volume.id],
+      namespaceOf: () => cell.namespace,
+      treeOf: () => cell.tree,
+      uploadsOf: () => cell.uploads,
+    });
+  }
+
+  static async open(
+    options: { policy?: Policy; isDeduplicating?: boolean; retention?: Retention } = {},
+  ): Promise<FilesBed> {
+    const { policy = [rs42], isDeduplicating = false, retention } = options;
+    const bed = await RepairBed.open(6);
+    const { env } = bed;
+    const cell = await openVolumeCell({ env, cell: 'v', log: new MemoryLog(), db: new MemoryDb() });
+    if (retention) await cell.namespace.protect(retention);
+    const id = hexId<VolumeId>(env.random.bytes(16));
+    const record = { id, name: 'v', policy, isDeduplicating, retention, createdAtMs: 0 };
+    return new FilesBed(bed, cell, { ...record, reencodedBy: undefined });
+  }
+
+  /** The open files of one more node. */
+  async node(options: Partial<OpenFilesOptions> = {}): Promise<OpenFiles> {
+    const { references, stripes, env } = this.bed;
+    const session = await references.openSession(`node ${this.#nodes.length}`);
+    const files = new OpenFiles({
+      env,
+      volume: () => this.volume,
+      session: () => session,
+      keys: this.#keys,
+      namespace: this.cell.namespace,
+      tree: this.cell.tree,
+      references: references as References,
+      stripes,
+      repair: this.repair,
+      ...options,
+    });
+    this.#nodes.push(files);
+    return files;
+  }
+
+  /** A new empty file. */
+  async make(): Promise<Inode> {
+    const name = Buffer.from(`file ${this.#names++}`);
+    const place = { directory: ROOT_INODE, name, directoryName: Buffer.concat([name, name]) };
+    const owner = { mode: 0o644, uid: 0, gid: 0 };
+    const { status } = await this.cell.tree.makeNode({ ...owner, place, type: 'file' });
+    return status.inode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.putError = undefined;
+    for (const node of this.#nodes) await node[Symbol.asyncDispose]();
+    await this.cell[Symbol.asyncDispose]();
+    await this.bed[Symbol.asyncDispose]();
+  }
+}
