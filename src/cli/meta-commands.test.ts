@@ -33,13 +33,15 @@ it('meta status shows the engine, the ring and the cells', async () => {
   expect(out).toMatch(/engine +: etcd/);
   expect(out).toMatch(/berlin +member, leads +running +3\.4\.23/);
   expect(out).toMatch(/munich +member +does not answer/);
-  expect(out).toMatch(/default +0–2047 +rome +berlin munich rome +99/);
+  expect(out).toMatch(/default +0–2047 +rome +berlin munich \(3 behind\) rome +99/);
   expect(out).toMatch(/references +all +none answers/);
 });
 
 it('meta where names the cell, its nodes and the steward', async () => {
   const { out } = await holdfast('meta', 'where', 'a/b');
-  expect(out).toBe('entry: slot 7, cell volume-0d on berlin, munich, rome; steward: rome\n');
+  expect(out).toBe(
+    'entry: slot 7, cell volume-0d on berlin, munich (3 behind), rome; steward: rome\n',
+  );
   expect(JSON.parse((await holdfast('meta', 'where', '--json')).out)).toHaveLength(1);
   const gone = await holdfast('meta', 'where', 'gone');
   expect([gone.code, gone.out]).toEqual([3, '']);

@@ -47,3 +47,9 @@ export type { FileSystemModule, OpenedFileSystem } from './mounting/mount-worker
 export { type Mount, openMount, type OpenMountOptions } from './mounting/open-mount.ts';
 export { cleanStaleMounts } from './mounting/stale-mounts.ts';
 export { type ServeBehaviour, serveMount, type ServeOptions, type Serving } from './serve-mount.ts';
+
+// For those who play the kernel, in tests.
+export { OPCODES, type OpcodeName } from './protocol/opcodes.ts';
+export { IN_HEADER, INIT_IN_EXTENDED, OUT_HEADER } from './protocol/structs.ts';
+export type { FuseDevice } from './session/device.ts';
+export { Session, type SessionParts } from './session/session.ts';

@@ -46,7 +46,7 @@ export interface KnownAttributes {
 /** An inode under a name. The kernel remembers it until {@link FileSystem.forget}. */
 export interface Entry extends KnownAttributes {
   readonly inode: InodeNumber;
-  /** How long the kernel may take the name for this inode; {@link Kernel.invalidateEntry} ends it. */
+  /** How long the name stands for this inode; {@link Kernel.invalidateEntry} ends it. */
   readonly entryMs: number;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Serves a mount in the thread that calls. That thread belongs to the mount from then on (`session/`
- * says when it sleeps), so a daemon calls this in a worker; `mounting/open-mount.ts` does.
+ * Serves a mount in the thread that calls. That thread belongs to the mount from then on
+ * (`session/` says when it sleeps), so a daemon calls this in a worker; `mounting/open-mount.ts`
+ * does.
  */
 import type { Env } from '../env/index.ts';
 import { LIMITS } from '../base/index.ts';

@@ -48,9 +48,13 @@ export async function openKeys(
       );
     }
     const kit = decodeRecoveryKit(options.recoverKitText);
-    return { keeper: new Keeper(data, recoveredKeyring(env, kit)), isFirstRun: false, kit, notes: [] };
+    const keeper = new Keeper(data, recoveredKeyring(env, kit));
+    return { keeper, isFirstRun: false, kit, notes: [] };
   }
-  if (known) return { keeper: new Keeper(data, known), isFirstRun: false, kit: undefined, notes: [] };
+  if (known) {
+    const keeper = new Keeper(data, known);
+    return { keeper, isFirstRun: false, kit: undefined, notes: [] };
+  }
   await refuseOrphans(data);
   const keyring = newKeyring(env);
   await data.writeKeyring(keyring);

@@ -2,7 +2,7 @@
  * A device whose kernel is a test: what it asks lies in a queue, what the session says is kept. It
  * never holds the thread when there is nothing to read.
  */
-import type { FuseDevice } from '../../src/mount/session/device.ts';
+import type { FuseDevice } from '../../src/mount/index.ts';
 
 export class FakeDevice implements FuseDevice {
   /** Notices, each in one piece. */

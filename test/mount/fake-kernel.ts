@@ -1,10 +1,16 @@
 /** The kernel's side of the protocol for tests: makes requests out of fields, reads replies. */
 import type { Env } from '../../src/env/index.ts';
 import { realEnv } from '../../src/env/index.ts';
-import type { FileSystem } from '../../src/mount/index.ts';
-import { OPCODES, type OpcodeName } from '../../src/mount/protocol/opcodes.ts';
-import { IN_HEADER, INIT_IN_EXTENDED, OUT_HEADER } from '../../src/mount/protocol/structs.ts';
-import { Session, type SessionParts } from '../../src/mount/session/session.ts';
+import {
+  type FileSystem,
+  IN_HEADER,
+  INIT_IN_EXTENDED,
+  OPCODES,
+  type OpcodeName,
+  OUT_HEADER,
+  Session,
+  type SessionParts,
+} from '../../src/mount/index.ts';
 import { FakeDevice } from './fake-device.ts';
 
 /** What Linux 6.18 offers. */

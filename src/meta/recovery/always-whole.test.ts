@@ -52,7 +52,7 @@ class Chunks implements PartStore {
   }
 
   async *lists(): AsyncGenerator<MirrorRef & MirrorRecord> {
-    for (const [hex, { bytes, isList }] of [...this.#held]) {
+    for (const [hex, { bytes, isList }] of this.#held) {
       if (isList) yield { id: new Uint8Array(Buffer.from(hex, 'hex')), bytes };
     }
   }

@@ -1,8 +1,8 @@
 /**
- * Mounting without being root: fusermount3(1), which is set-user-id, mounts and sends the descriptor
- * of the connection over a Unix socket. Node can neither make a pair of sockets nor receive a
- * descriptor, so the optional library koffi calls the C library for us: three functions, once a
- * mount. Source: fusermount3(1), cmsg(3), recvmsg(2).
+ * Mounting without being root: fusermount3(1), which is set-user-id, mounts and sends the
+ * descriptor of the connection over a Unix socket. Node can neither make a pair of sockets nor
+ * receive a descriptor, so the optional library koffi calls the C library for us: three functions,
+ * once a mount. Source: fusermount3(1), cmsg(3), recvmsg(2).
  */
 import { HoldfastError } from '../../base/index.ts';
 import { commonOptions, type MountOptions, sourceOf } from './mount-options.ts';
@@ -10,10 +10,12 @@ import { completed, start } from './programs.ts';
 
 /** What of koffi is used; its types are not there when it is not. */
 interface Koffi {
-  load(library: string | null): { func(prototype: string): ForeignFunction };
-  struct(name: string, fields: Readonly<Record<string, string>>): unknown;
-  pointer(name: string, type: unknown): unknown;
-  alloc?: unknown;
+  load(library: string | null): {
+    func(name: string, result: string, parameters: readonly unknown[]): ForeignFunction;
+  };
+  struct(fields: Readonly<Record<string, unknown>>): unknown;
+  pointer(type: unknown): unknown;
+  inout(type: unknown): unknown;
 }
 
 interface ForeignFunction {
@@ -46,6 +48,7 @@ export async function attachByHelper(mountpoint: string, options: MountOptions):
     // Without this the end of a helper that fails would not be noticed.
     sockets.closeTheirs();
     const received = sockets.receiveDescriptor();
+    received.catch(() => undefined); // what the helper itself complains of says more
     await completed('fusermount3', helper);
     return await received;
   } finally {
@@ -70,26 +73,23 @@ class Sockets {
 
   constructor(koffi: Koffi) {
     const library = koffi.load(null);
-    koffi.struct('holdfast_iovec', { base: 'void *', bytes: 'size_t' });
-    koffi.struct('holdfast_msghdr', {
+    const part = koffi.struct({ base: 'void *', bytes: 'size_t' });
+    const message = koffi.struct({
       name: 'void *',
       nameBytes: 'uint32_t',
-      parts: 'holdfast_iovec *',
+      parts: koffi.pointer(part),
       partCount: 'size_t',
       control: 'void *',
       controlBytes: 'size_t',
       flags: 'int',
     });
-    this.#receive = library.func('long recvmsg(int, _Inout_ holdfast_msghdr *, int)');
-    this.#close = library.func('int close(int)');
+    const messageInOut = koffi.inout(koffi.pointer(message));
+    this.#receive = library.func('recvmsg', 'long', ['int', messageInOut, 'int']);
+    this.#close = library.func('close', 'int', ['int']);
     const pair = new Int32Array(2);
-    const made = library.func('int socketpair(int, int, int, void *)')(
-      AF_UNIX,
-      SOCK_STREAM | SOCK_CLOEXEC,
-      0,
-      pair,
-    );
-    if (made !== 0) throw new HoldfastError('HF_IO', 'no pair of sockets could be made');
+    const makePair = library.func('socketpair', 'int', ['int', 'int', 'int', 'void *']);
+    const status = makePair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
+    if (status !== 0) throw new HoldfastError('HF_IO', 'no pair of sockets could be made');
     [this.#ours, this.theirs] = [pair[0]!, pair[1]!];
   }
 

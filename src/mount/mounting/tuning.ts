@@ -1,6 +1,6 @@
 /**
- * What the kernel's defaults make slow and only /sys can change: how far it reads ahead, and how much
- * dirty content of one mount it keeps (1 % of memory). Both are wishes: without the right to
+ * What the kernel's defaults make slow and only /sys can change: how far it reads ahead, and how
+ * much dirty content of one mount it keeps (1 % of memory). Both are wishes: without the right to
  * write there everything works, slower. Source: Linux, Documentation/ABI/testing/sysfs-class-bdi.
  */
 import fs from 'node:fs/promises';

@@ -1,7 +1,7 @@
 /**
- * A process that outlives ours: after a crash every access to a mount would fail with ENOTCONN until
- * somebody unmounts it, so a shell waits at a pipe that only we hold. When we say so, it ends; when
- * we are gone without a word, it takes the mount out of sight.
+ * A process that outlives ours: after a crash every access to a mount would fail with ENOTCONN
+ * until somebody unmounts it, so a shell waits at a pipe that only we hold. When we say so, it
+ * ends; when we are gone without a word, it takes the mount out of sight.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { detachProgram } from './attach.ts';

@@ -1,7 +1,8 @@
 /**
- * A page of a listing in a reply: one record for each entry, padded to 8 bytes, as many as fit. With
- * entries (READDIRPLUS) each record begins with what LOOKUP would have said of its name; all zeros
- * say nothing of it. Source: struct fuse_dirent, fuse_direntplus of include/uapi/linux/fuse.h.
+ * A page of a listing in a reply: one record for each entry, padded to 8 bytes, as many as fit.
+ * With entries (READDIRPLUS) each record begins with what LOOKUP would have said of its name; all
+ * zeros say nothing of it. Source: struct fuse_dirent, fuse_direntplus of
+ * include/uapi/linux/fuse.h.
  */
 import { roundUp } from '../../base/index.ts';
 import type { DirectoryEntry } from '../inode.ts';

@@ -1,6 +1,6 @@
 /**
- * What the kernel asks for, by number. Those that no kernel sends us (CUSE, DAX, ioctl, poll, …) are
- * left out: an unknown number is answered by ENOSYS, after which the kernel does not ask again.
+ * What the kernel asks for, by number. Those that no kernel sends us (CUSE, DAX, ioctl, poll, …)
+ * are left out: an unknown number is answered by ENOSYS, after which the kernel does not ask again.
  * Source: enum fuse_opcode and fuse_notify_code of include/uapi/linux/fuse.h, protocol 7.45.
  */
 

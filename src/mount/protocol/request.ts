@@ -1,6 +1,6 @@
 /**
- * One request as the kernel wrote it: header, struct, names or data. Reading never passes the end of
- * the message: what is shorter than it says is EPROTO for the caller, not an exception of the
+ * One request as the kernel wrote it: header, struct, names or data. Reading never passes the end
+ * of the message: what is shorter than it says is EPROTO for the caller, not an exception of the
  * language. Views of the message are good until its *slot*, the memory it was read into, is used
  * again. Source: fs/fuse/dev.c of the Linux kernel (fuse_dev_do_read: one read is one request).
  */

@@ -1,8 +1,8 @@
 /**
  * Binary layouts as tables. A *struct* of the protocol is written down as its fields in order with
- * their widths; {@link struct} turns that into offsets, of a type that tells 32 from 64 bits, so that a
- * field cannot be read with the wrong width. Numbers are in the byte order of the machine, and every
- * field lies at a multiple of its width, as in C.
+ * their widths; {@link struct} turns that into offsets, of a type that tells 32 from 64 bits, so
+ * that a field cannot be read with the wrong width. Numbers are in the byte order of the machine,
+ * and every field lies at a multiple of its width, as in C.
  */
 import { assert } from '../../base/index.ts';
 

@@ -30,7 +30,7 @@ describe('with Linux 6.18', () => {
     await kernel.end();
   });
 
-  it('leaves locks to it when the file system has none, and gathers writes when told to', async () => {
+  it('leaves locks to it when there are none here, and may gather writes', async () => {
     const kernel = new FakeKernel(new MemoryFileSystem(), {
       wishes: { writebackCache: true, locks: false },
     });

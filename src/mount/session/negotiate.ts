@@ -5,7 +5,8 @@
  * - `atomicTruncate`: O_TRUNC comes with OPEN, so opening and cutting is one step.
  * - `maxPages`: reads and writes of 1 MiB instead of 128 KiB.
  * - `explicitInvalidation`: cached content is dropped when we say so, not when times look new.
- * - `killPrivileges`: we take set-user-id bits away; the kernel need not ask for a capability first.
+ * - `killPrivileges`: we take set-user-id bits away; the kernel need not ask for a capability
+ *   first.
  * - `posixLocks`, `flockLocks`: locks come here instead of staying within this kernel.
  * - `writebackCache`: small writes are gathered; the kernel then owns size and times meanwhile.
  */
@@ -96,6 +97,7 @@ function putFlags(reply: Reply, flags: ReadonlySet<InitFlag>): void {
 }
 
 function tooOld(major: number, minor: number): HoldfastError {
-  const message = `the kernel speaks FUSE ${major}.${minor}; ${MAJOR}.${MINOR_MIN} is needed (Linux 5.5)`;
+  const needed = `${MAJOR}.${MINOR_MIN} is needed (Linux 5.5)`;
+  const message = `the kernel speaks FUSE ${major}.${minor}; ${needed}`;
   return new HoldfastError('HF_UNSUPPORTED', message);
 }

@@ -3,9 +3,10 @@
  * reply, until the mount is gone. Serving in the thread that reads is what makes it fast; handing
  * requests to another one costs more than most of them take.
  *
- * 1. The thread sleeps in the kernel only when nothing else can happen in it: no answer is owed, and
- *    nobody asked to stay awake. Otherwise it waits through Node's thread pool, and its event loop
- *    turns. Whoever else has something for this thread sets `wake` and makes a request (`wake.ts`).
+ * 1. The thread sleeps in the kernel only when nothing else can happen in it: no answer is owed,
+ *    and nobody asked to stay awake. Otherwise it waits through Node's thread pool, and its event
+ *    loop turns. Whoever else has something for this thread sets `wake` and makes a request
+ *    (`wake.ts`).
  * 2. Every request gets one reply, but FORGET and INTERRUPT, which get none.
  * 3. What the kernel was told of, and only that, is counted (`lookup-counts.ts`).
  */

@@ -1,7 +1,7 @@
 /**
  * How another thread of this process gets the attention of one that sleeps in the kernel: it sets a
- * flag in shared memory, and then makes a request to the mount, any, so that the sleeper comes back,
- * sees the flag and lets its messages in. What there is to say is posted before.
+ * flag in shared memory, and then makes a request to the mount, any, so that the sleeper comes
+ * back, sees the flag and lets its messages in. What there is to say is posted before.
  */
 import fs from 'node:fs/promises';
 

@@ -1,7 +1,7 @@
 /**
- * Lets go of what is left on the stores of metadata that nothing needs: parts and lists of snapshots
- * that nothing names, and the records of the log of one node, after the metadata has moved to a ring. For
- * the home, as long as it is home.
+ * Lets go of what is left on the stores of metadata that nothing needs: parts and lists of
+ * snapshots that nothing names, and the records of the log of one node, after the metadata has
+ * moved to a ring. For the home, as long as it is home.
  *
  * Invariants: 1. nothing goes unless the list of every cell that the ring has could be read *after*
  * it was seen on the stores; 2. a part goes when it is older than the grace and no list named it at

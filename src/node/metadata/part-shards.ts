@@ -1,8 +1,8 @@
 /**
  * How a part of a snapshot becomes chunks, any k of which restore it: k data shards and as many
  * parity shards as losses are to be borne, each a chunk with the header of a stripe's, which lists
- * the digests of all, so that a store checks each against its id (docs/formats/chunk.md). With k = 1
- * the chunks are copies: one id for all, and the bytes themselves.
+ * the digests of all, so that a store checks each against its id (docs/formats/chunk.md). With
+ * k = 1 the chunks are copies: one id for all, and the bytes themselves.
  */
 import {
   assert,

@@ -13,7 +13,7 @@ import type { FilesContext } from './files-context.ts';
 import { FileState } from './file-state.ts';
 import type { Part } from './extent-map.ts';
 import { firstData, firstHole } from './seek.ts';
-import { WriteBack } from './write-back.ts';
+import { type Adopted, WriteBack } from './write-back.ts';
 
 const NS_PER_MS = 1_000_000n;
 /** Content goes over to dirty windows in steps of this. */
@@ -231,6 +231,21 @@ export class FileContent {
           if (extent && fault !== 'keeps-hole') this.#zero({ start, end });
         }
         this.#touch();
+      });
+    });
+    this.#storeReady();
+  }
+
+  /** Stripes become content to which a write holds references; what is dirty there is gone. */
+  async adopt(adopted: Adopted): Promise<void> {
+    await this.#checkRoom(Math.min(...adopted.extents.map(({ offset }) => offset)), 0);
+    await this.#changing.run(async () => {
+      await this.#writeBack.whileStill(async () => {
+        this.#touch();
+        await this.#writeBack.adopt(adopted);
+        for (const { offset, lengthBytes } of adopted.extents) {
+          this.#discard({ start: offset, end: offset + lengthBytes });
+        }
       });
     });
     this.#storeReady();

@@ -86,7 +86,9 @@ export class FileHandle implements OpenFile {
     this.#checkOpen();
     this.#tell();
     assert(source instanceof FileHandle, 'both files are of one volume');
-    return await copyRange(source, this, { from, offset });
+    const { offset: start, lengthBytes } = from;
+    const files = { source: source.content, target: this.content };
+    return await copyRange(this.#context, files, { from: start, to: start + lengthBytes, offset });
   }
 
   async seekData(offset: number): Promise<number | undefined> {

@@ -22,6 +22,7 @@ const MEMORY_MAX = 1536 * KiB;
 type Step =
   | { readonly do: 'write' | 'read' | 'deallocate'; readonly at: number; readonly bytes: number }
   | { readonly do: 'truncate'; readonly at: number }
+  | { readonly do: 'copy'; readonly at: number; readonly bytes: number; readonly to: number }
   | { readonly do: 'scatter'; readonly at: number; readonly stride: number }
   | { readonly do: 'sync' | 'syncBehind' | 'pause' | 'fail' | 'away' | 'reopen' | 'turn' | 'seek' };
 
@@ -43,6 +44,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('read'), at: offset, bytes: length }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('deallocate'), at: offset, bytes: length }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('truncate'), at: offset }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('copy'), at: offset, bytes: length, to: offset }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -112,6 +117,8 @@ class Run {
       case 'truncate':
         if (await this.#can(file!.truncate(given.at))) this.#resize(given.at);
         return;
+      case 'copy':
+        return await this.#copy(file!, other!, given);
       case 'seek':
         return await this.#seek(file!);
       case 'sync':
@@ -176,6 +183,23 @@ class Run {
       if (now[index] === bytes[index - at]) this.#content[index] = now[index]!;
     }
     expect(Buffer.compare(now, this.#content)).toBe(0);
+  }
+
+  /** Within the file, where that is one range apart from another one. */
+  async #copy(
+    file: OpenFile,
+    source: OpenFile,
+    { at, bytes, to }: { at: number; bytes: number; to: number },
+  ): Promise<void> {
+    const end = Math.min(at + bytes, this.#content.length);
+    if (end <= at || (to < end && at < to + end - at) || this.#bed.putError) return;
+    let copied = 0;
+    const work = file.copyFrom(source, { offset: at, lengthBytes: bytes }, to);
+    if (!(await this.#can(work.then((count) => void (copied = count))))) return;
+    expect(copied).toBe(end - at);
+    const from = Buffer.from(this.#content.subarray(at, end));
+    if (to + copied > this.#content.length) this.#resize(to + copied);
+    this.#content.set(from, to);
   }
 
   async #read(file: OpenFile, at: number, lengthBytes: number): Promise<void> {

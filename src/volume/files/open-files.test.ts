@@ -5,7 +5,15 @@
  * memory, whose stores fail when told.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { errorCode, HoldfastError, KiB, LIMITS, MiB, parsePolicy } from '../../base/index.ts';
+import {
+  errorCode,
+  HoldfastError,
+  KiB,
+  LIMITS,
+  MiB,
+  parsePolicy,
+  toHex,
+} from '../../base/index.ts';
 import { FilesBed } from '../../../test/suites/files-bed.ts';
 import { bytesOf } from '../../../test/suites/store-bed.ts';
 import type { OpenFile, OpenFiles } from '../index.ts';
@@ -49,6 +57,10 @@ async function writeAll(file: OpenFile, bytes: Uint8Array, stepBytes = MiB): Pro
 
 async function extentsOf(file: OpenFile) {
   return await bed.cell.namespace.extents(file.inode);
+}
+
+async function stripesOf(file: OpenFile): Promise<string[]> {
+  return (await extentsOf(file)).map(({ stripe }) => toHex(stripe));
 }
 
 describe('what is written', () => {
@@ -206,6 +218,7 @@ describe('a file', () => {
     await writeAll(source, content);
     const copied = await target.copyFrom(source, { offset: 0, lengthBytes: 1e9 }, 5);
     expect(copied).toBe(25 * MiB);
+    expect(await stripesOf(target)).toEqual(await stripesOf(source));
     expectSame((await contentOf(target)).subarray(5), content);
     await target.close();
     await source.truncate(0);

@@ -15,6 +15,7 @@ import {
   mapBounded,
   Mutex,
   type Policy,
+  type StripeId,
 } from '../../base/index.ts';
 import type { Extent, Inode } from '../../meta/index.ts';
 import type { Cut } from '../cut-content.ts';
@@ -38,6 +39,13 @@ const UNANSWERED: readonly (string | undefined)[] = [
 
 interface Run extends ByteRange {
   readonly window: DirtyWindow;
+}
+
+/** Stripes that are stored already, and get one more place. */
+export interface Adopted {
+  readonly write: Inode;
+  readonly extents: readonly Extent[];
+  readonly named: readonly StripeId[];
 }
 
 interface Batch {
@@ -200,7 +208,7 @@ export class WriteBack {
       await abandoned.undo(write, writer.named);
       throw error;
     }
-    this.#confirm(write, writer);
+    this.#confirm(write, writer.named);
     if (writer.degradedTo !== undefined) onDegraded?.();
   }
 
@@ -292,6 +300,12 @@ export class WriteBack {
     this.#unsettled = undefined;
   }
 
+  /** While nothing is under way: see {@link whileStill}. */
+  async adopt({ write, extents, named }: Adopted): Promise<void> {
+    await this.#commit({ write, extents, readAt: undefined });
+    this.#confirm(write, named);
+  }
+
   /** Commits what is left when all content is: the size, and the time. */
   async commitAttributes({ dataOnly }: { readonly dataOnly: boolean }): Promise<void> {
     const { fault } = this.#context;
@@ -302,15 +316,15 @@ export class WriteBack {
       if (!isDue) return;
       const write = await this.#context.inodes.take({ inode });
       await this.#commit({ write, extents: [], readAt: undefined });
-      this.#confirm(write, undefined);
+      this.#confirm(write, []);
     });
   }
 
-  #confirm(write: Inode, writer: StripeWriter | undefined): void {
+  #confirm(write: Inode, named: readonly StripeId[]): void {
     const { references, tree, volume, background } = this.#context;
     const holder = { volume: volume().id, inode: write };
     const confirm = async (): Promise<void> => {
-      for (const batch of batchesOf(writer?.named ?? [], LIMITS.stripesPerEntryMax)) {
+      for (const batch of batchesOf(named, LIMITS.stripesPerEntryMax)) {
         await references.confirm(holder, batch);
       }
       await tree.forgetWrites([write]);
