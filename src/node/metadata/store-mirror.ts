@@ -142,7 +142,7 @@ export class StoreMirror implements Mirror {
     await mapBounded(copies, LIMITS.deviceOperationsMax, putOne);
     // Some may be on stores that do not count, or too many on one disk.
     while (!this.#isKept(holders) && (await putOne()));
-    if (!this.#isKept(holders) && full) throw full;
+    if (full && !this.#isKept(holders)) throw full;
     return holders;
   }
 
