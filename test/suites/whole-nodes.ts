@@ -2,7 +2,9 @@
 import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CONTROL_SOCKET } from '../../src/api/index.ts';
+import { errorMessage, utf8 } from '../../src/base/index.ts';
 import { connect, type HoldfastClient } from '../../src/client/index.ts';
 import { realEnv, silentLog } from '../../src/env/index.ts';
 import { MemoryNet } from '../../src/net/index.ts';
@@ -13,6 +15,8 @@ import {
   openNode,
   type RunningNode,
 } from '../../src/node/index.ts';
+
+const PUT_EVERY_MS = 50;
 
 interface StartOptions {
   readonly recoverKitText?: string;
@@ -79,6 +83,37 @@ export class WholeNodes implements AsyncDisposable {
     await this.start(name, options);
   }
 
+  /** An object whose content tells its key. */
+  async put(name: string, key: string): Promise<void> {
+    const content = async function* () {
+      yield utf8(textOf(key));
+    };
+    await this.on(name).put(content(), { key });
+  }
+
+  /** Puts objects one after the other, from now on until it is ended. */
+  putting(name: string, prefix = 'put'): Putting {
+    return new Putting(this, name, prefix);
+  }
+
+  async read(name: string, key: string): Promise<string> {
+    const { bytes } = await this.on(name).get({ reference: key });
+    return Buffer.concat(await Array.fromAsync(bytes)).toString();
+  }
+
+  /** @throws when an object cannot be read on the node, or is another. */
+  async assertThere(name: string, keys: Iterable<string>): Promise<void> {
+    for (const key of keys) {
+      if ((await this.read(name, key)) !== textOf(key)) throw new Error(`"${key}" is another`);
+    }
+  }
+
+  /** What a node has noted of where its metadata is. */
+  async metadataPlace(name: string): Promise<{ engine: string; generation: number }> {
+    const text = await fs.readFile(this.at(name, 'metadata.json'), 'utf8');
+    return JSON.parse(text) as { engine: string; generation: number };
+  }
+
   async stop(name: string): Promise<void> {
     const running = this.#running.get(name);
     this.#running.delete(name);
@@ -90,4 +125,36 @@ export class WholeNodes implements AsyncDisposable {
     for (const name of [...this.#running.keys()].toReversed()) await this.stop(name);
     await fs.rm(this.#folder, { recursive: true, force: true });
   }
+}
+
+export class Putting {
+  readonly keys = new Set<string>();
+  readonly errors: string[] = [];
+  #isOver = false;
+  readonly #run: Promise<void>;
+
+  constructor(nodes: WholeNodes, name: string, prefix: string) {
+    this.#run = this.#put(nodes, name, prefix);
+  }
+
+  async #put(nodes: WholeNodes, name: string, prefix: string): Promise<void> {
+    for (let number = 1; !this.#isOver; number++) {
+      const key = `${prefix}-${number}`;
+      await nodes.put(name, key).then(
+        () => this.keys.add(key),
+        (error: unknown) => this.errors.push(errorMessage(error)),
+      );
+      await sleep(PUT_EVERY_MS);
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#isOver = true;
+    await this.#run;
+  }
+}
+
+/** The content that {@link WholeNodes.put} stores: longer than what is kept beside names. */
+export function textOf(key: string): string {
+  return `content of ${key} `.repeat(1000);
 }

@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
 import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
-import { errorCode, utf8 } from '../../base/index.ts';
+import { errorCode } from '../../base/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test nodes that go');
@@ -22,18 +22,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await nodes[Symbol.asyncDispose]();
 });
-
-async function put(name: string, key: string): Promise<void> {
-  const content = async function* () {
-    yield utf8(`content of ${key}`);
-  };
-  await nodes.on(name).put(content(), { key });
-}
-
-async function readOn(name: string, key: string): Promise<string> {
-  const { bytes } = await nodes.on(name).get({ reference: key });
-  return Buffer.concat(await Array.fromAsync(bytes)).toString();
-}
 
 async function untilSeats(asked: string, ...names: readonly string[]): Promise<void> {
   await vi.waitFor(async () => {
@@ -64,7 +52,7 @@ describe.skipIf(!ETCD)('a node of a ring that goes', { timeout: 240_000 }, () =>
     await untilSeats('a', 'a', 'b', 'c');
     await vi.waitFor(async () => expect(await told('a')).toEqual([]), PATIENCE);
     await nodes.join('d', { inviter: 'a' });
-    await vi.waitFor(async () => await put('c', 'before'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'before'), PATIENCE);
     const peers = await nodes.on('c').call('peers.list', {});
     const idOf = (name: string): string => peers.find((node) => node.name === name)!.id;
     const alive = { node: idOf('b'), isForced: false };
@@ -73,8 +61,8 @@ describe.skipIf(!ETCD)('a node of a ring that goes', { timeout: 240_000 }, () =>
     await nodes.on('a').call('cluster.leave', {});
     await nodes.stop('a');
     await untilSeats('c', 'b', 'c', 'd');
-    await put('b', 'without the first');
-    expect(await readOn('c', 'before')).toBe('content of before');
+    await nodes.put('b', 'without the first');
+    await nodes.assertThere('c', ['before']);
     expect(await told('c')).toEqual([]);
 
     await nodes.stop('b');
@@ -86,8 +74,8 @@ describe.skipIf(!ETCD)('a node of a ring that goes', { timeout: 240_000 }, () =>
       () => nodes.on('c').call('node.remove', { node: idOf('b'), isForced: false }),
       PATIENCE,
     );
-    await vi.waitFor(async () => await put('c', 'with two'), PATIENCE);
-    expect(await readOn('c', 'without the first')).toBe('content of without the first');
+    await vi.waitFor(async () => await nodes.put('c', 'with two'), PATIENCE);
+    await nodes.assertThere('c', ['without the first']);
     const only = nodes.on('c').call('cluster.leave', {});
     await expect(only).rejects.toMatchObject({ message: expect.stringMatching(/only admin node/) });
   });

@@ -8,14 +8,12 @@ import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
 import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
-import { errorMessage, utf8 } from '../../base/index.ts';
 import type { Log } from '../../env/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
 
 const PATIENCE = { timeout: 60_000, interval: 200 };
-const PUT_EVERY_MS = 50;
 
 let nodes: WholeNodes;
 
@@ -35,30 +33,10 @@ function trace(name: string): { readonly log?: Log } {
   return { log: { debug() {}, info: say('info'), warn: say('warn'), error: say('error') } };
 }
 
-async function* contentOf(key: string): AsyncGenerator<Uint8Array> {
-  yield utf8(`content of ${key} `.repeat(100));
-}
-
-async function put(name: string, key: string): Promise<void> {
-  await nodes.on(name).put(contentOf(key), { key });
-}
-
-async function assertThere(name: string, keys: Iterable<string>): Promise<void> {
-  for (const key of keys) {
-    const { bytes } = await nodes.on(name).get({ reference: key });
-    const parts = await Array.fromAsync(bytes);
-    expect(Buffer.concat(parts).toString()).toBe(`content of ${key} `.repeat(100));
-  }
-}
-
-async function placeOf(name: string): Promise<unknown> {
-  return JSON.parse(await readFile(nodes.at(name, 'metadata.json'), 'utf8'));
-}
-
 async function untilInRing(...names: readonly string[]): Promise<void> {
   await vi.waitFor(async () => {
     for (const name of names) {
-      expect(await placeOf(name)).toMatchObject({ engine: 'etcd', generation: 2 });
+      expect(await nodes.metadataPlace(name)).toMatchObject({ engine: 'etcd', generation: 2 });
     }
   }, PATIENCE);
 }
@@ -77,42 +55,14 @@ async function untilMetadataNode(name: string): Promise<void> {
   }, PATIENCE);
 }
 
-/** Puts one object after the other until it is ended. */
-class Putting {
-  readonly keys = new Set<string>();
-  readonly errors: string[] = [];
-  #isOver = false;
-  readonly #run: Promise<void>;
-
-  constructor(name: string, prefix: string) {
-    this.#run = this.#put(name, prefix);
-  }
-
-  async #put(name: string, prefix: string): Promise<void> {
-    for (let number = 1; !this.#isOver; number++) {
-      const key = `${prefix}-${number}`;
-      await put(name, key).then(
-        () => this.keys.add(key),
-        (error: unknown) => this.errors.push(errorMessage(error)),
-      );
-      await new Promise((resolve) => setTimeout(resolve, PUT_EVERY_MS));
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#isOver = true;
-    await this.#run;
-  }
-}
-
 describe.skipIf(!ETCD)('a cluster that grows', () => {
   it('moves to a ring while objects are put, and needs no node', { timeout: 240_000 }, async () => {
     await nodes.start('a', trace('a'));
-    await put('a', 'first');
-    const putting = new Putting('a', 'on-a');
+    await nodes.put('a', 'first');
+    const putting = nodes.putting('a', 'on-a');
     await nodes.join('b', { inviter: 'a', ...trace('b') });
-    await vi.waitFor(async () => await put('b', 'first on b'), PATIENCE);
-    const onB = new Putting('b', 'on-b');
+    await vi.waitFor(async () => await nodes.put('b', 'first on b'), PATIENCE);
+    const onB = nodes.putting('b', 'on-b');
     await nodes.join('c', { inviter: 'a', ...trace('c') });
     await untilInRing('a', 'b', 'c');
     await vi.waitFor(() => expect(onB.keys.size).toBeGreaterThan(5), PATIENCE);
@@ -122,29 +72,29 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
     expect(onB.errors).toEqual([]);
     const keys = new Set(['first', ...putting.keys, ...onB.keys]);
     expect(putting.keys.size).toBeGreaterThan(20);
-    for (const name of ['a', 'b', 'c']) await assertThere(name, [...keys].slice(-5));
+    for (const name of ['a', 'b', 'c']) await nodes.assertThere(name, [...keys].slice(-5));
 
     for (const name of ['d', 'e']) await nodes.join(name, { inviter: 'a', ...trace(name) });
     await untilInRing('d', 'e');
     for (const name of ['d', 'e']) await untilMetadataNode(name);
-    await put('b', 'with five');
+    await nodes.put('b', 'with five');
 
-    const whileAGoes = new Putting('b', 'while-a-goes');
+    const whileAGoes = nodes.putting('b', 'while-a-goes');
     await nodes.stop('a');
-    await vi.waitFor(async () => await put('c', 'without a'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'without a'), PATIENCE);
     const before = whileAGoes.keys.size;
     await vi.waitFor(() => expect(whileAGoes.keys.size).toBeGreaterThan(before + 5), PATIENCE);
     await whileAGoes.end();
     expect(whileAGoes.errors).toEqual([]);
-    await assertThere('c', [...keys, ...whileAGoes.keys, 'with five', 'without a']);
+    await nodes.assertThere('c', [...keys, ...whileAGoes.keys, 'with five', 'without a']);
 
     for (const name of ['b', 'c', 'd', 'e']) await nodes.stop(name);
     await Promise.all(['b', 'c', 'd', 'e'].map((name) => nodes.start(name, trace(name))));
-    await vi.waitFor(async () => await assertThere('b', ['without a']), PATIENCE);
-    await assertThere('c', keys);
-    await vi.waitFor(async () => await put('c', 'after all'), PATIENCE);
+    await vi.waitFor(async () => await nodes.assertThere('b', ['without a']), PATIENCE);
+    await nodes.assertThere('c', keys);
+    await vi.waitFor(async () => await nodes.put('c', 'after all'), PATIENCE);
     await nodes.start('a', trace('a'));
-    await vi.waitFor(async () => await assertThere('a', ['after all', 'first']), PATIENCE);
+    await vi.waitFor(async () => await nodes.assertThere('a', ['after all', 'first']), PATIENCE);
   });
 
   it(
@@ -156,7 +106,7 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
       await nodes.start('a', trace('a'));
       for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a', ...trace(name) });
       await untilInRing('a', 'b', 'c');
-      await put('a', 'before');
+      await nodes.put('a', 'before');
       const ids = new Map<string, string>();
       for (const name of ['a', 'b', 'c']) {
         const [self] = await nodes.on(name).call('peers.list', {});
@@ -165,15 +115,15 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
       expect(await homesSeenBy('b')).toEqual(['a']);
 
       nodes.net.partition((from, to) => [from, to].includes(ids.get('a') as never));
-      await vi.waitFor(async () => await put('b', 'meanwhile'), PATIENCE);
-      await assertThere('c', ['before', 'meanwhile']);
+      await vi.waitFor(async () => await nodes.put('b', 'meanwhile'), PATIENCE);
+      await nodes.assertThere('c', ['before', 'meanwhile']);
       await vi.waitFor(async () => expect(await homesSeenBy('b')).not.toContain('a'), PATIENCE);
-      await expect(put('a', 'alone')).rejects.toMatchObject({ code: expect.any(String) });
+      await expect(nodes.put('a', 'alone')).rejects.toMatchObject({ code: expect.any(String) });
 
       nodes.net.heal();
-      await vi.waitFor(async () => await put('a', 'together'), PATIENCE);
+      await vi.waitFor(async () => await nodes.put('a', 'together'), PATIENCE);
       const all = ['before', 'meanwhile', 'together'];
-      await vi.waitFor(async () => await assertThere('a', all), PATIENCE);
+      await vi.waitFor(async () => await nodes.assertThere('a', all), PATIENCE);
       await vi.waitFor(async () => {
         const seen = new Set<string>();
         for (const name of ['a', 'b', 'c'])

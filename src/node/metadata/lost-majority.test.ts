@@ -4,17 +4,15 @@
  * over a transport in memory, with the etcd that is installed; one is cut off, then the others
  * stop.
  */
-import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
-import { errorCode, errorMessage, utf8 } from '../../base/index.ts';
+import { textOf, WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { errorCode, errorMessage } from '../../base/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
 
 const PATIENCE = { timeout: 60_000, interval: 200 };
-const CONTENT = 'what is kept '.repeat(1000);
 const volume = 'default';
 const TELLING = 'names are read as they were';
 
@@ -28,19 +26,6 @@ afterEach(async () => {
   await nodes[Symbol.asyncDispose]();
 });
 
-async function put(name: string, key: string): Promise<void> {
-  await nodes.on(name).put(contentOf(), { key });
-}
-
-async function* contentOf(): AsyncGenerator<Uint8Array> {
-  yield utf8(CONTENT);
-}
-
-async function read(name: string, key: string): Promise<string> {
-  const { bytes } = await nodes.on(name).get({ reference: key });
-  return Buffer.concat(await Array.fromAsync(bytes)).toString();
-}
-
 async function keysOn(name: string): Promise<string[]> {
   const keys: string[] = [];
   const onItem = ({ key }: { readonly key: string | null }): void => void keys.push(key!);
@@ -51,8 +36,7 @@ async function keysOn(name: string): Promise<string[]> {
 async function untilInRing(...names: readonly string[]): Promise<void> {
   await vi.waitFor(async () => {
     for (const name of names) {
-      const place = JSON.parse(await readFile(nodes.at(name, 'metadata.json'), 'utf8'));
-      expect(place).toMatchObject({ engine: 'etcd' });
+      expect(await nodes.metadataPlace(name)).toMatchObject({ engine: 'etcd' });
     }
   }, PATIENCE);
 }
@@ -75,7 +59,7 @@ describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
     await nodes.start('a');
     for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a' });
     await untilInRing('a', 'b', 'c');
-    await vi.waitFor(async () => await put('c', 'folder/kept'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'folder/kept'), PATIENCE);
     await nodes.on('c').call('tree.makeDirectory', { volume, path: 'folder/deeper' });
     await untilFollowed('c');
     expect(await warnings('c')).not.toContain(TELLING);
@@ -84,32 +68,37 @@ describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
     nodes.net.partition((from, to) => [from, to].includes(self as never));
     // At first it may not know yet that it is cut off.
     await vi.waitFor(async () => {
-      expect(await read('c', 'folder/kept').catch(errorMessage)).toBe(CONTENT);
+      expect(await nodes.read('c', 'folder/kept').catch(errorMessage)).toBe(textOf('folder/kept'));
     }, PATIENCE);
-    await vi.waitFor(async () => await put('a', 'out of sight'), PATIENCE);
-    expect(await read('c', 'out of sight').catch(errorCode)).toBe('HF_NOT_FOUND');
+    await vi.waitFor(async () => await nodes.put('a', 'out of sight'), PATIENCE);
+    expect(await nodes.read('c', 'out of sight').catch(errorCode)).toBe('HF_NOT_FOUND');
     nodes.net.heal();
     await vi.waitFor(async () => {
-      expect(await read('c', 'out of sight').catch(errorMessage)).toBe(CONTENT);
+      expect(await nodes.read('c', 'out of sight').catch(errorMessage)).toBe(
+        textOf('out of sight'),
+      );
     }, PATIENCE);
 
     await nodes.stop('a');
     await nodes.stop('b');
-    expect(await read('c', 'folder/kept')).toBe(CONTENT);
+    expect(await nodes.read('c', 'folder/kept')).toBe(textOf('folder/kept'));
     expect(await keysOn('c')).toContain('folder/kept');
     const { type } = await nodes.on('c').call('tree.status', { volume, path: 'folder/deeper' });
     expect(type).toBe('directory');
-    expect(await read('c', 'nothing').catch(errorCode)).toBe('HF_NOT_FOUND');
-    const error: unknown = await put('c', 'new').catch((thrown: unknown) => thrown);
+    expect(await nodes.read('c', 'nothing').catch(errorCode)).toBe('HF_NOT_FOUND');
+    const error: unknown = await nodes.put('c', 'new').catch((thrown: unknown) => thrown);
     expect(errorCode(error)).toMatch(/HF_UNAVAILABLE|HF_UNKNOWN_OUTCOME/);
     expect(errorMessage(error)).toContain('nothing can be changed now: no majority of the nodes');
     expect(errorMessage(error)).not.toContain('\n');
     expect(await warnings('c')).toContain(TELLING);
-    expect(await read('c', 'folder/kept')).toBe(CONTENT);
+    expect(await nodes.read('c', 'folder/kept')).toBe(textOf('folder/kept'));
 
     await nodes.start('a');
     await nodes.start('b');
-    await vi.waitFor(async () => await put('a', 'later'), PATIENCE);
-    await vi.waitFor(async () => expect(await read('c', 'later')).toBe(CONTENT), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('a', 'later'), PATIENCE);
+    await vi.waitFor(
+      async () => expect(await nodes.read('c', 'later')).toBe(textOf('later')),
+      PATIENCE,
+    );
   });
 });

@@ -4,13 +4,11 @@
  * Method: whole nodes in this process over a transport in memory, with a real etcd on loopback.
  */
 import { once } from 'node:events';
-import { cp, readFile, rename, rm } from 'node:fs/promises';
+import { cp, rename, rm } from 'node:fs/promises';
 import net, { type AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { EtcdBed, findEtcd } from '../../../test/suites/etcd-bed.ts';
 import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
-import { errorMessage, utf8 } from '../../base/index.ts';
 import { realEnv } from '../../env/index.ts';
 import { EtcdConnection } from '../../log/index.ts';
 
@@ -18,7 +16,6 @@ const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test an etcd of yours');
 
 const PATIENCE = { timeout: 30_000, interval: 200 };
-const PUT_EVERY_MS = 50;
 const PREFIX = 'holdfast/home/';
 
 let nodes: WholeNodes;
@@ -43,60 +40,12 @@ async function useEtcd(name: string, more: { prefix?: string; endpoints?: string
   return await nodes.on(name).call('meta.useEtcd', wish);
 }
 
-async function* contentOf(key: string): AsyncGenerator<Uint8Array> {
-  yield utf8(`content of ${key} `.repeat(100));
-}
-
-async function put(name: string, key: string): Promise<void> {
-  await nodes.on(name).put(contentOf(key), { key });
-}
-
-async function assertThere(name: string, ...keys: readonly string[]): Promise<void> {
-  for (const key of keys) {
-    const { bytes } = await nodes.on(name).get({ reference: key });
-    const parts = await Array.fromAsync(bytes);
-    expect(Buffer.concat(parts).toString()).toBe(`content of ${key} `.repeat(100));
-  }
-}
-
-async function placeOf(name: string): Promise<unknown> {
-  return JSON.parse(await readFile(nodes.at(name, 'metadata.json'), 'utf8'));
-}
-
 async function untilOfGeneration(generation: number, ...names: readonly string[]): Promise<void> {
   await vi.waitFor(async () => {
     for (const name of names) {
-      expect(await placeOf(name)).toMatchObject({ engine: 'etcd', generation });
+      expect(await nodes.metadataPlace(name)).toMatchObject({ engine: 'etcd', generation });
     }
   }, PATIENCE);
-}
-
-/** Puts one object after the other until it is ended. */
-class Putting {
-  readonly keys = new Set<string>();
-  readonly errors: string[] = [];
-  #isOver = false;
-  readonly #run: Promise<void>;
-
-  constructor(name: string) {
-    this.#run = this.#put(name);
-  }
-
-  async #put(name: string): Promise<void> {
-    for (let number = 1; !this.#isOver; number++) {
-      const key = `put-${number}`;
-      await put(name, key).then(
-        () => this.keys.add(key),
-        (error: unknown) => this.errors.push(errorMessage(error)),
-      );
-      await sleep(PUT_EVERY_MS);
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#isOver = true;
-    await this.#run;
-  }
 }
 
 /** Leads to an etcd, until something passes that it was told; then nowhere, until it is mended. */
@@ -169,11 +118,11 @@ async function keysInEtcd(): Promise<string[]> {
 describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () => {
   it('keeps the names of one node, which comes back, and so may that etcd', async () => {
     await nodes.start('a');
-    await put('a', 'before');
+    await nodes.put('a', 'before');
     const { lines } = await useEtcd('a');
     expect(lines.join()).toContain('names are kept in your etcd');
-    await put('a', 'after');
-    await assertThere('a', 'before', 'after');
+    await nodes.put('a', 'after');
+    await nodes.assertThere('a', ['before', 'after']);
     const report = await nodes.on('a').call('meta.report', {});
     expect(report).toMatchObject({ engine: 'etcd', ring: [], etcd: { prefix: PREFIX } });
     expect(report.etcd?.members).toMatchObject([{ isLeader: true, reason: null }]);
@@ -183,28 +132,28 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () =>
 
     await nodes.stop('a');
     await nodes.start('a');
-    await vi.waitFor(async () => await assertThere('a', 'before', 'after'), PATIENCE);
+    await vi.waitFor(async () => await nodes.assertThere('a', ['before', 'after']), PATIENCE);
     const [member] = bed.members;
     await member!.runner.stop();
     await member!.runner.run(member!.options);
-    await vi.waitFor(async () => await put('a', 'with a new etcd'), PATIENCE);
-    await assertThere('a', 'before', 'after', 'with a new etcd');
+    await vi.waitFor(async () => await nodes.put('a', 'with a new etcd'), PATIENCE);
+    await nodes.assertThere('a', ['before', 'after', 'with a new etcd']);
   });
 
   it('takes over from a ring of three nodes, while objects are put', async () => {
     await nodes.start('a');
     for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a' });
     await untilOfGeneration(2, 'a', 'b', 'c');
-    await vi.waitFor(async () => await put('b', 'in the ring'), PATIENCE);
-    const putting = new Putting('c');
+    await vi.waitFor(async () => await nodes.put('b', 'in the ring'), PATIENCE);
+    const putting = nodes.putting('c');
     const { lines } = await useEtcd('b');
     expect(lines.join()).toContain('names are kept in your etcd');
     await untilOfGeneration(3, 'a', 'b', 'c');
-    await vi.waitFor(async () => await put('a', 'in the etcd'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('a', 'in the etcd'), PATIENCE);
     await putting.end();
     expect(putting.errors).toEqual([]);
     expect(putting.keys.size).toBeGreaterThan(5);
-    await assertThere('a', 'in the ring', 'in the etcd', ...putting.keys);
+    await nodes.assertThere('a', ['in the ring', 'in the etcd', ...putting.keys]);
     for (const name of ['a', 'b', 'c']) {
       const report = await nodes.on(name).call('meta.report', {});
       expect(report).toMatchObject({ ring: [], generation: 3, etcd: { prefix: PREFIX } });
@@ -214,26 +163,26 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () =>
 
     for (const name of ['a', 'b', 'c']) await nodes.stop(name);
     await Promise.all(['b', 'c'].map(async (name) => await nodes.start(name)));
-    await vi.waitFor(async () => await put('b', 'without a'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('b', 'without a'), PATIENCE);
     const all = ['in the ring', 'in the etcd', 'without a'];
-    await vi.waitFor(async () => await assertThere('c', ...all), PATIENCE);
+    await vi.waitFor(async () => await nodes.assertThere('c', all), PATIENCE);
   });
 
   it('is reached by nodes that join; it names new ways to itself', async () => {
     await nodes.start('a');
-    await put('a', 'alone');
+    await nodes.put('a', 'alone');
     await useEtcd('a');
     for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a' });
     await untilOfGeneration(2, 'b', 'c');
-    await vi.waitFor(async () => await put('c', 'on c'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'on c'), PATIENCE);
     await vi.waitFor(async () => {
       const { etcd } = await nodes.on('c').call('meta.report', {});
       expect(etcd?.members).toMatchObject([{ reason: null }]);
     }, PATIENCE);
     await nodes.stop('a');
-    await vi.waitFor(async () => await put('b', 'without a'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('b', 'without a'), PATIENCE);
     const all = ['alone', 'on c', 'without a'];
-    await vi.waitFor(async () => await assertThere('c', ...all), PATIENCE);
+    await vi.waitFor(async () => await nodes.assertThere('c', all), PATIENCE);
 
     const elsewhere = new Relay(bed.members[0]!.options.listenClientUrl);
     const other = { prefix: 'other/', endpoints: [await elsewhere.listen()] };
@@ -243,7 +192,7 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () =>
       const { etcd } = await nodes.on('c').call('meta.report', {});
       expect(etcd?.members.map(({ endpoint }) => endpoint)).toEqual(other.endpoints);
     }, PATIENCE);
-    await vi.waitFor(async () => await put('c', 'by another way'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'by another way'), PATIENCE);
     await elsewhere.close();
   });
 
@@ -251,27 +200,30 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () =>
     await nodes.start('a');
     for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a' });
     await untilOfGeneration(2, 'a', 'b', 'c');
-    await vi.waitFor(async () => await put('b', 'in the ring'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('b', 'in the ring'), PATIENCE);
     // The registry is copied last, when nothing can be changed any more where it was.
     const relay = new Relay(bed.members[0]!.options.listenClientUrl, '/registry/');
     const way = { endpoints: [await relay.listen()] };
     await Promise.race([useEtcd('a', way).catch(() => {}), relay.hasCut]);
     await relay.hasCut;
     for (const name of ['a', 'b', 'c'])
-      expect(await placeOf(name)).toMatchObject({ generation: 2 });
+      expect(await nodes.metadataPlace(name)).toMatchObject({ generation: 2 });
     for (const name of ['a', 'b', 'c']) await nodes.stop(name);
     relay.mend();
     await Promise.all(['a', 'b', 'c'].map(async (name) => await nodes.start(name)));
     await untilOfGeneration(3, 'a', 'b', 'c');
-    await vi.waitFor(async () => await put('c', 'after all'), PATIENCE);
-    await vi.waitFor(async () => await assertThere('b', 'in the ring', 'after all'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'after all'), PATIENCE);
+    await vi.waitFor(
+      async () => await nodes.assertThere('b', ['in the ring', 'after all']),
+      PATIENCE,
+    );
     await relay.close();
   });
 
   it('may be restored from a backup, and begins a life then', async () => {
     await nodes.start('a');
     await useEtcd('a');
-    await put('a', 'in the backup');
+    await nodes.put('a', 'in the backup');
     const [{ runner, options }] = bed.members as [(typeof bed.members)[0]];
     await nodes.stop('a');
     const backup = `${options.dataDirectory}.backup`;
@@ -279,7 +231,7 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () =>
     await cp(options.dataDirectory, backup, { recursive: true });
     await runner.run(options);
     await nodes.start('a');
-    await vi.waitFor(async () => await put('a', 'after it'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('a', 'after it'), PATIENCE);
     await nodes.stop('a');
     await runner.stop();
     await rm(options.dataDirectory, { recursive: true });
@@ -288,18 +240,18 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () =>
     await nodes.start('a');
     const { lines } = await nodes.on('a').call('meta.restore', {});
     expect(lines.join()).toContain('life 2');
-    await vi.waitFor(async () => await put('a', 'after all'), PATIENCE);
-    await assertThere('a', 'in the backup', 'after all');
+    await vi.waitFor(async () => await nodes.put('a', 'after all'), PATIENCE);
+    await nodes.assertThere('a', ['in the backup', 'after all']);
   });
 
   it('is refused when it does not answer, or another node does not reach it', async () => {
     await nodes.start('a');
-    await put('a', 'before');
+    await nodes.put('a', 'before');
     const away = { endpoints: ['http://127.0.0.1:1'] };
     await expect(useEtcd('a', away)).rejects.toThrow(/127\.0\.0\.1:1/);
     await expect(useEtcd('a', { endpoints: ['http://10.0.0.1'] })).rejects.toThrow(/--allow/);
     expect(await nodes.on('a').call('meta.report', {})).toMatchObject({ engine: 'local' });
-    await put('a', 'after');
+    await nodes.put('a', 'after');
     await nodes.join('b', { inviter: 'a' });
     await expect(useEtcd('b')).rejects.toThrow(/home/);
   });

@@ -8,7 +8,7 @@ import fs from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
 import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
-import { errorCode, utf8 } from '../../base/index.ts';
+import { errorCode } from '../../base/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test meta restore');
@@ -26,18 +26,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await nodes[Symbol.asyncDispose]();
 });
-
-async function put(name: string, key: string): Promise<void> {
-  const content = async function* () {
-    yield utf8(`content of ${key}`);
-  };
-  await nodes.on(name).put(content(), { key });
-}
-
-async function readOn(name: string, key: string): Promise<string> {
-  const { bytes } = await nodes.on(name).get({ reference: key });
-  return Buffer.concat(await Array.fromAsync(bytes)).toString();
-}
 
 async function namesOn(name: string): Promise<string[]> {
   const names: string[] = [];
@@ -65,7 +53,7 @@ describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000
     await nodes.join('c', { inviter: 'a', isAdmin: true });
     await untilInRing(3);
     const keys = Array.from({ length: 20 }, (_, number) => `key-${number}`);
-    for (const key of keys) await put('a', key);
+    for (const key of keys) await nodes.put('a', key);
     const restored = nodes.on('c').call('meta.restore', {});
     expect(await restored.catch(errorCode)).toBe('HF_EXISTS');
 
@@ -76,7 +64,8 @@ describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000
     // They go while changes are made, so that rows may know what the ring here has not heard.
     let isOver = false;
     const putting = (async () => {
-      for (let number = 0; !isOver; number++) await put('c', `late-${number}`).catch(errorCode);
+      for (let number = 0; !isOver; number++)
+        await nodes.put('c', `late-${number}`).catch(errorCode);
     })();
     await vi.waitFor(async () => expect(await namesOn('c')).toContain('late-3'), SOON);
     await Promise.all([nodes.stop('a'), nodes.stop('b')]);
@@ -87,10 +76,10 @@ describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000
     // Where the lost are called, it is seen a moment later that nobody leads.
     const { lines } = await vi.waitFor(() => nodes.on('c').call('meta.restore', {}), SOON);
     expect(lines[0]).toContain('a new ring begins');
-    await vi.waitFor(async () => await put('c', 'after'), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'after'), PATIENCE);
     const names = await namesOn('c');
     expect(names).toEqual(expect.arrayContaining([...keys, 'after']));
-    for (const key of [...keys, 'after']) expect(await readOn('c', key)).toBe(`content of ${key}`);
+    await nodes.assertThere('c', [...keys, 'after']);
     for (const id of lost) {
       const request = { node: id, isForced: false };
       const removed = await vi.waitFor(
@@ -99,11 +88,11 @@ describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000
       );
       expect(removed).toMatchObject({ id, state: 'left' });
     }
-    await put('c', 'alone');
+    await nodes.put('c', 'alone');
 
     await nodes.stop('c');
     await nodes.start('c');
-    await vi.waitFor(async () => expect(await readOn('c', 'alone')).toContain('alone'), PATIENCE);
-    await vi.waitFor(async () => await put('c', 'restarted'), PATIENCE);
+    await vi.waitFor(async () => await nodes.assertThere('c', ['alone']), PATIENCE);
+    await vi.waitFor(async () => await nodes.put('c', 'restarted'), PATIENCE);
   });
 });
