@@ -7,7 +7,7 @@
  * reach. Files are watched by path, and compared by device and inode; all are held open, so that an
  * inode number cannot come back for another file. The pace is LIMITS.storeCheckMs for all files; a
  * flush looks for its *anchors* (those that stand for the whole) and for what was synced, unless
- * one has looked LOOK_MS ago or less.
+ * one has looked LOOK_MS ago or less; a flush that has nothing to sync always looks.
  *
  * Why a flush need not look each time: nothing that we write makes such an accident, so one that is
  * noticed a moment late leaves what the same accident a moment later would have left. Removed files
@@ -213,7 +213,7 @@ export class FileDevice implements BlockDevice {
   #isLookDue(synced: readonly BlockFile[]): boolean {
     for (const file of synced) this.#unseen.add(file);
     const nowMs = this.#clock.monotonic();
-    if (nowMs < this.#lookDueMs) return false;
+    if (synced.length > 0 && nowMs < this.#lookDueMs) return false;
     this.#lookDueMs = nowMs + LOOK_MS;
     return true;
   }

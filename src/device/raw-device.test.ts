@@ -13,7 +13,6 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LIMITS, MiB } from '../base/index.ts';
 import { attachLoop, describeWithLoop, type LoopDevice } from '../../test/suites/loop-device.ts';
 import { steppedEnv } from '../../test/suites/stepped-env.ts';
-import { LOOK_MS } from './file-device.ts';
 import { ImageDevice, RawDevice } from './index.ts';
 import { deviceNumberOf } from './sysfs.ts';
 
@@ -216,8 +215,8 @@ describeWithLoop('a disk', () => {
         await device.write([page], 0);
         await device.flush();
         await lose(name, await makeNode('second', second.path));
-        await (notice ?? (() => env.clock.sleep(LOOK_MS + 5)))();
-        if (!notice) await expect(device.flush()).rejects.toThrow(`the disk ${name} is gone`);
+        if (notice) await notice();
+        else await expect(device.flush()).rejects.toThrow(`the disk ${name} is gone`);
         await expect(device.read(page, 0)).rejects.toMatchObject({ code: 'HF_DEVICE_FAILED' });
         for (const left of ['disk', 'second']) await fs.rm(join(folder, left), { force: true });
       }
