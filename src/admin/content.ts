@@ -77,7 +77,9 @@ export async function getContent(exchange: ContentExchange): Promise<void> {
   const strictness = new Strictness(request, parts);
   const wanted = checked(ContentGet, Object.fromEntries(query));
   using _work = parts.beginContent();
-  const { info, bytes } = await openContent(parts.volumes.objects(wanted.volume), wanted, signal);
+  const { info, bytes } = await strictness.keep(() =>
+    openContent(parts.volumes.objects(wanted.volume), wanted, signal),
+  );
   const header = encodeURIComponent(JSON.stringify(objectView(info)));
   // The head waits for the first piece: until then a failure still has a status of its own.
   const begin = () => {

@@ -177,10 +177,9 @@ class AdminServer implements AdminService {
       context: CallContext,
       item: SendItem<ControlMethod>,
     ) => Promise<unknown>;
-    const strictness = new Strictness(request, parts);
-    const result = await handler(input, context, (item) => answer.item(item));
-    if (READING_METHODS.includes(method)) strictness.check();
-    answer.result(result);
+    const ask = () => handler(input, context, (item) => answer.item(item));
+    const isReading = READING_METHODS.includes(method);
+    answer.result(await (isReading ? new Strictness(request, parts).keep(ask) : ask()));
   }
 
   #fail(error: unknown, response: ServerResponse): void {

@@ -30,7 +30,19 @@ export class Strictness {
     this.#before = this.#count();
   }
 
-  /** Before an answer is given. @throws HF_UNAVAILABLE when it may be old and must not be. */
+  /**
+   * What is asked, or that it may be old and must not be: that something is not there is an answer
+   * as well. @throws HF_UNAVAILABLE; what `ask` throws.
+   */
+  async keep<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await ask();
+    } finally {
+      this.check();
+    }
+  }
+
+  /** Before more of an answer is given. @throws HF_UNAVAILABLE when it may be old and must not be. */
   check(): void {
     if (this.#count() === this.#before) return;
     const reason = 'this node is cut off, and what it knows of the names may be old';

@@ -288,6 +288,10 @@ describe('calls', () => {
     expect(await codeOf(strict.call('object.query', read))).toBe('HF_UNAVAILABLE');
     expect(await codeOf(strict.call('object.list', {}))).toBe('HF_UNAVAILABLE');
     expect(await codeOf(strict.get(read))).toBe('HF_UNAVAILABLE');
+    const missing = { reference: 'f'.repeat(32) };
+    expect(await codeOf(strict.call('object.query', missing))).toBe('HF_UNAVAILABLE');
+    expect(await codeOf(strict.get(missing))).toBe('HF_UNAVAILABLE');
+    expect(await codeOf(client.get(missing))).toBe('HF_NOT_FOUND');
     expect(await client.call('object.query', read)).toMatchObject({ key: 'a' });
     expect(await strict.call('object.remove', read)).toMatchObject({ key: 'a' });
   });

@@ -33,7 +33,8 @@ function openDoor({ isCut = () => false, ...options }: DoorOptions = {}) {
   const tree = hosting.staleTree(VOLUME);
   const reads = new StaleReads({ env, stale: () => ({ namespace, tree, isCut }), ...options });
   const heard = reads.heard(hosting.namespace(VOLUME));
-  return { reads, heard, readable: reads.namespace(heard) };
+  const readableTree = reads.tree(reads.heard(hosting.tree(VOLUME)));
+  return { reads, heard, readable: reads.namespace(heard), readableTree };
 }
 
 async function makeDirectory(namespace: Namespace, name: string): Promise<void> {
@@ -59,7 +60,7 @@ async function timed<Result>(work: Promise<Result>): Promise<{ result: Result; m
 
 it('reads go on while two of three hosts are gone, changes fail, and doubt ends', async () => {
   await openBed();
-  const { reads, heard, readable } = openDoor();
+  const { reads, heard, readable, readableTree } = openDoor();
   await makeDirectory(heard, 'before');
   expect(await has(readable, 'before')).toBe(true);
   expect(reads.agoMs).toBe(Infinity);
@@ -78,6 +79,9 @@ it('reads go on while two of three hosts are gone, changes fail, and doubt ends'
     await bed.env.clock.sleep(1000);
   }
   expect(await readable.lookup(ROOT_INODE, utf8('nothing'))).toBeUndefined();
+  const { count } = reads;
+  expect(await told(readableTree.listAttributes({ directory: 77n }))).toBe('HF_NOT_FOUND');
+  expect(reads.count).toBe(count + 1);
   const change = await timed(told(makeDirectory(heard, 'meanwhile')));
   expect(change.result).toMatch(UNDONE);
   expect(change.ms).toBeLessThan(12_000);

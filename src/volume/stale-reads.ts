@@ -163,17 +163,22 @@ export class StaleReads {
 
   /** @throws what the read throws; why there is doubt when nobody has rows either. */
   async #readOld(read: () => Promise<unknown>): Promise<unknown> {
-    const { clock, metrics } = this.#options.env;
     try {
       const result = await read();
-      metrics.add('stale_reads', 1);
-      this.#count += 1;
-      this.#staleAtMs = clock.monotonic();
+      this.#noteStale();
       return result;
     } catch (error) {
       if (this.#doubt && isUnanswered({ error })) throw this.#doubt;
+      this.#noteStale(); // that something is not there is an answer, too
       throw error;
     }
+  }
+
+  #noteStale(): void {
+    const { clock, metrics } = this.#options.env;
+    metrics.add('stale_reads', 1);
+    this.#count += 1;
+    this.#staleAtMs = clock.monotonic();
   }
 }
 
