@@ -43,7 +43,7 @@ export type {
 } from './locks.ts';
 export { ROOT_INODE_NUMBER } from './inode.ts';
 export type { MountOptions } from './mounting/mount-options.ts';
-export type { FileSystemModule, OpenedFileSystem } from './mounting/mount-worker.ts';
+export type { FileSystemModule, OpenedFileSystem } from './mounting/mount-order.ts';
 export { type Mount, openMount, type OpenMountOptions } from './mounting/open-mount.ts';
 export { cleanStaleMounts } from './mounting/stale-mounts.ts';
 export { type ServeBehaviour, serveMount, type ServeOptions, type Serving } from './serve-mount.ts';

@@ -1,7 +1,7 @@
 /** The other direction: what a file system tells the kernel unasked. */
 import type { InodeNumber } from './inode.ts';
 
-/** The other direction: what a file system tells the kernel, at any time after `begin`. */
+/** Good from `FileSystem.begin` on; once the mount is gone these do nothing. */
 export interface Kernel {
   /**
    * Forget the attributes and, from `offset` on, `lengthBytes` of content that is cached; -1: no

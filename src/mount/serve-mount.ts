@@ -26,7 +26,7 @@ export interface ServeOptions {
 export interface ServeBehaviour {
   /**
    * Small writes are gathered in the kernel and arrive later; close(2) and fsync(2) bring them. The
-   * kernel is the master of size and times meanwhile.
+   * kernel is the master of size and times meanwhile, and reads from files opened only for writing.
    */
   readonly writebackCache?: boolean;
   /** Time for one request, in which the caller cannot go on; not for locks. */

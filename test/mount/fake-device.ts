@@ -79,7 +79,7 @@ export class FakeDevice implements FuseDevice {
     return await this.notifying();
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.isClosed = true;
   }
 }

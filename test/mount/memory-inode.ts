@@ -10,6 +10,7 @@ const GROUP_EXECUTES = 0o010;
 export const PERMISSION_BITS = 0o7777;
 /** How long the kernel may remember: the tree changes through this one mount only. */
 const KNOWN_MS = 3600_000;
+const NO_TARGET = new Uint8Array(0);
 
 export interface Origin {
   readonly number: number;
@@ -30,16 +31,15 @@ export class MemoryInode implements Attributes {
   accessed: Timestamp = now();
   modified: Timestamp = this.accessed;
   changed: Timestamp = this.accessed;
-  /** Of a file. */
-  readonly content = new MemoryContent();
-  /** Of a directory. */
-  readonly children = new Map<string, MemoryInode>();
   parent: MemoryInode;
   /** Of a symlink. */
-  target: Uint8Array = new Uint8Array(0);
-  readonly xattrs = new Map<string, Uint8Array>();
+  target: Uint8Array = NO_TARGET;
   /** What the kernel is told; one object for ever, for it changes along. */
   readonly entry: Entry;
+  // Made when they are first asked for; most inodes have two of them never.
+  #content: MemoryContent | undefined;
+  #children: Map<string, MemoryInode> | undefined;
+  #xattrs: Map<string, Uint8Array> | undefined;
 
   constructor({ number, mode, uid, gid, deviceNumber = 0 }: Origin) {
     this.number = number;
@@ -53,6 +53,20 @@ export class MemoryInode implements Attributes {
     this.entry = { inode: number, attributes: this, attributesMs: KNOWN_MS, entryMs: KNOWN_MS };
   }
 
+  /** Of a file. */
+  get content(): MemoryContent {
+    return (this.#content ??= new MemoryContent());
+  }
+
+  /** Of a directory. */
+  get children(): Map<string, MemoryInode> {
+    return (this.#children ??= new Map());
+  }
+
+  get xattrs(): Map<string, Uint8Array> {
+    return (this.#xattrs ??= new Map());
+  }
+
   get isDirectory(): boolean {
     return (this.mode & constants.S_IFMT) === constants.S_IFDIR;
   }
@@ -62,11 +76,11 @@ export class MemoryInode implements Attributes {
   }
 
   get sizeBytes(): number {
-    return this.target.length > 0 ? this.target.length : this.content.sizeBytes;
+    return this.#content?.sizeBytes ?? this.target.length;
   }
 
   get storedBytes(): number {
-    return this.content.storedBytes;
+    return this.#content?.storedBytes ?? 0;
   }
 
   touchContent(): void {

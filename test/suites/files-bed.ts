@@ -27,11 +27,12 @@ export class FilesBed implements AsyncDisposable {
   volume: VolumeRecord;
   /** Thrown by each put of a store. */
   putError: HoldfastError | undefined;
-  /** Turns of the event loop that each of them takes. */
+  /** Turns of the event loop that each of them takes, until it is set to less. */
   putTurns = 0;
   readonly #keys = volumeKeys(new Uint8Array(32).fill(3));
   readonly #nodes: OpenFiles[] = [];
   #names = 0;
+  #sessions = 0;
 
   private constructor(bed: RepairBed, cell: VolumeCell, volume: VolumeRecord) {
     this.bed = bed;
@@ -66,7 +67,7 @@ export class FilesBed implements AsyncDisposable {
   /** The open files of one more node. */
   async node(options: Partial<OpenFilesOptions> = {}): Promise<OpenFiles> {
     const { references, stripes, env } = this.bed;
-    const session = await references.openSession(`node ${this.#nodes.length}`);
+    const session = await references.openSession(`node ${this.#sessions++}`);
     const files = new OpenFiles({
       env,
       volume: () => this.volume,

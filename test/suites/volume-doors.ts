@@ -295,7 +295,7 @@ function itRunsBatches(): void {
     for (const [index, made] of names.entries()) {
       // Near an object of any id: a volume spreads by the directories in its root.
       const objectId = (index * 2).toString(16).padEnd(32, '0') as ObjectId;
-      const inode = await a.namespace.allocateInodes(1, { objectId });
+      const inode = await a.namespace.allocateInodes(2, { objectId });
       const request = { ...OWNER, place: at(made, ROOT_INODE), inode, salt: SALT };
       steps.push({ do: 'makeDirectory', args: [request] }, create('f', inode, inode + 1n));
     }

@@ -74,6 +74,14 @@ export class Overlay implements Rows {
    */
   need(_keys: readonly Uint8Array[]): void {}
 
+  /**
+   * Whether an operation of many parts may go on with the next part after this error: a row of
+   * another cell is not here yet. It runs again when what all the parts miss has been fetched.
+   */
+  mayGoOn(_error: unknown): boolean {
+    return false;
+  }
+
   put(key: Uint8Array, value: Uint8Array): void {
     this.set({ key, value });
   }

@@ -82,6 +82,12 @@ export class Snapshotter {
     if (lsn > 0 || extensionBytes + sinceBytes > snapshotBytes) this.#take(position);
   }
 
+  /** Begins one, unless one is under way. */
+  take(): void {
+    const position = this.#position();
+    if (position) this.#take(position);
+  }
+
   async #everyNowAndThen(signal: AbortSignal): Promise<void> {
     for await (const _ of this.#parts.env.clock.every(LIMITS.snapshotAgeMs, { signal })) {
       const position = this.#position();

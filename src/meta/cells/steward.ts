@@ -158,6 +158,11 @@ export class Steward implements AsyncDisposable {
     return look(this.#rows);
   }
 
+  /** Begins a snapshot now: the rows have come from where they are soon no more. */
+  takeSnapshot(): void {
+    this.#snapshotter.take();
+  }
+
   get isServing(): boolean {
     return this.#isServing;
   }

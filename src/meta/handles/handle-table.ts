@@ -68,7 +68,7 @@ export class HandleTable {
     this.#options = options;
     this.#memory = this.#newMemory();
     this.#lines = new LockLines(this.#tools);
-    this.#recalls = new Recalls(this.#tools);
+    this.#recalls = this.#newRecalls();
   }
 
   get lines(): LockLines {
@@ -219,7 +219,15 @@ export class HandleTable {
     this.#memory = this.#newMemory();
     this.#lines.forget();
     this.#lines = new LockLines(this.#tools);
-    this.#recalls = new Recalls(this.#tools);
+    this.#recalls = this.#newRecalls();
+  }
+
+  #newRecalls(): Recalls {
+    const recalls: Recalls = new Recalls({
+      ...this.#tools,
+      isCurrent: () => this.recalls === recalls,
+    });
+    return recalls;
   }
 
   #newMemory(): Memory {

@@ -108,7 +108,7 @@ const byLeases = {
 
 export const HANDLE_METHODS: CellMethods<Handles> = {
   openSession: changes(v.tuple([opening]), state, { merge: merged }),
-  renewSession: reads(v.tuple([session]), state, { merge: merged }),
+  renewSession: reads(v.tuple([session]), state, { merge: merged, isForEach: true }),
   closeSession: changes(v.tuple([session]), v.void(), { merge: nothing }),
   sessions: reads(noArgs, v.array(record), { merge: distinct }),
   open: reads(v.tuple([session, inodes]), inodes, { ...byInodes, join: partsConcatenated }),

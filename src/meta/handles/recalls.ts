@@ -3,14 +3,16 @@
  * holder when it asks; it ends when the holder returns the lease or, at the deadline, when the
  * lease is taken. After a take-over whoever waits begins another one.
  */
-import { errorCode, LIMITS } from '../../base/index.ts';
+import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 import type { Executor } from '../cells/executor.ts';
+import type { Overlay } from '../cells/overlay.ts';
 import type { Inode } from '../namespace/namespace.ts';
 import { slotOfInode } from '../namespace/namespace-rows.ts';
 import type { DirectoryLease, HeldLease, SessionId } from './handles.ts';
 import { endLease, leaseToRecall } from './lease-ops.ts';
 import { isLeaseOf } from './lease-rows.ts';
+import { checkSession } from './session-ops.ts';
 import { within } from './within.ts';
 
 interface Recall {
@@ -20,15 +22,22 @@ interface Recall {
   readonly over: Promise<void>;
 }
 
+export interface RecallsParts {
+  readonly clock: Clock;
+  readonly executor: Executor;
+  /** Whether these are the recalls that holders are told of: others take nothing any more. */
+  readonly isCurrent: () => boolean;
+}
+
 export class Recalls {
-  readonly #parts: { readonly clock: Clock; readonly executor: Executor };
+  readonly #parts: RecallsParts;
   readonly #recalls = new Map<Inode, Recall>();
   /** Until when a directory is not leased again, because others want it too. */
   readonly #wantedUntilMs = new Map<Inode, number>();
   /** Of holders that wait for a recall, by directory. */
   readonly #listeners = new Map<Inode, Set<() => void>>();
 
-  constructor(parts: { readonly clock: Clock; readonly executor: Executor }) {
+  constructor(parts: RecallsParts) {
     this.#parts = parts;
   }
 
@@ -68,16 +77,22 @@ export class Recalls {
     return (this.#wantedUntilMs.get(directory) ?? 0) > this.#parts.clock.monotonic();
   }
 
-  /** Directories that the holder is to return, or has no more; waits until there is one. */
+  /**
+   * Directories that the holder is to return, or has no more; waits until there is one.
+   * @throws HF_SESSION_OVER.
+   */
   async awaitDue(
     session: SessionId,
     leases: readonly HeldLease[],
     waitMs: number,
   ): Promise<readonly Inode[]> {
     const { clock, executor } = this.#parts;
-    const held = await executor.execute((rows) =>
-      leases.filter(({ directory, fence }) => isLeaseOf(rows, directory, { session, fence })),
-    );
+    const held = await executor.execute((rows) => {
+      checkSession(rows, session);
+      return leases.filter(({ directory, fence }) =>
+        isLeaseOf(rows, directory, { session, fence }),
+      );
+    });
     const due = (): readonly Inode[] =>
       leases
         .filter((lease) => !held.includes(lease) || this.#recalls.has(lease.directory))
@@ -114,11 +129,15 @@ export class Recalls {
 
   async #runOut(lease: DirectoryLease, returned: Promise<void>): Promise<void> {
     const { directory } = lease;
-    const untilMs = this.#parts.clock.monotonic() + LIMITS.leaseRecallMs + LIMITS.leaseAgainMs;
+    const { clock, executor, isCurrent } = this.#parts;
+    const untilMs = clock.monotonic() + LIMITS.leaseRecallMs + LIMITS.leaseAgainMs;
     this.#wantedUntilMs.set(directory, untilMs);
-    await within(this.#parts.clock, returned, LIMITS.leaseRecallMs);
-    await this.#parts.executor.execute((rows) => endLease(rows, directory, lease), {
-      slot: slotOfInode(directory),
-    });
+    await within(clock, returned, LIMITS.leaseRecallMs);
+    const take = (rows: Overlay): void => {
+      // The holder may have asked since, and was told of nothing: it has its whole time again.
+      if (!isCurrent()) throw new HoldfastError('HF_LEASED', 'its recall has begun anew');
+      endLease(rows, directory, lease);
+    };
+    await executor.execute(take, { slot: slotOfInode(directory) });
   }
 }

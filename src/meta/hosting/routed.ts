@@ -2,7 +2,7 @@
  * An interface whose operations go to the cells that they concern, by the routes of its method
  * table: to one, to all in the order of their slots, or item by item.
  */
-import { assert, mapBounded } from '../../base/index.ts';
+import { assert, errorCode, mapBounded } from '../../base/index.ts';
 import type { SlotRange } from '../cells/cell-peers.ts';
 import { SLOT_COUNT } from '../cells/rows.ts';
 import type { AllCells, AnyMethod, ByItems } from '../remote/cell-methods.ts';
@@ -51,8 +51,9 @@ async function run(
   const args = [...operation.args];
   if (typeof route === 'function') return await space.toSlot(route(args), operation);
   if ('slots' in route) return await runByItems(space, route, operation);
-  return operation.isChange
-    ? await changeAll(space, route, operation)
+  if (operation.isChange) return await changeAll(space, route, operation);
+  return route.isForEach
+    ? await readEach(space, route, operation)
     : await readAll(space, route, operation);
 }
 
@@ -71,6 +72,33 @@ async function readAll(
     if (isEnough?.(answers, args)) break;
   }
   return merge(answers, args);
+}
+
+/** Side by side. @throws once all have been asked; an answer before a silence. */
+async function readEach(
+  space: RoutedSpace,
+  { merge }: AllCells<unknown[], unknown>,
+  operation: CellOperation,
+): Promise<unknown> {
+  const { cells } = await space.map({ isNewest: false });
+  const answers = new Map<number, unknown>();
+  const errors: unknown[] = [];
+  await mapBounded(cells, CELLS_AT_ONCE, async ({ slots: { from, to } }) => {
+    try {
+      // Should it have been parted since, the others are asked for the rest.
+      for (let slot = from; slot < to;) {
+        const { value, end } = await space.fromSlot(slot, operation);
+        answers.set(slot, value);
+        slot = end;
+      }
+    } catch (error) {
+      errors.push(error);
+    }
+  });
+  const isSilence = (error: unknown): boolean => errorCode(error) === 'HF_UNAVAILABLE';
+  if (errors.length > 0) throw errors.find((error) => !isSilence(error)) ?? errors[0];
+  const inOrder = [...answers].toSorted(([a], [b]) => a - b).map(([, value]) => value);
+  return merge(inOrder, [...operation.args]);
 }
 
 /** Cells that came into being meanwhile have not heard of it: until there are none. */

@@ -6,7 +6,7 @@
 import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { LeaseClaim } from '../handles/handles.ts';
 import { grantLease } from '../handles/lease-ops.ts';
-import { isLeaseOf, leasedDirectory } from '../handles/lease-rows.ts';
+import { isLeaseOf, leasedDirectory, leaseKey } from '../handles/lease-rows.ts';
 import { checkSession } from '../handles/session-ops.ts';
 import * as attributes from './attribute-ops.ts';
 import { commitContent } from './content-ops.ts';
@@ -58,6 +58,7 @@ export function runBatch(rows: Overlay, batch: TreeBatch, at: Circumstances): Ba
 function runSteps(rows: Overlay, batch: TreeBatch, at: Circumstances): BatchAnswer {
   const { session, leases, steps } = batch;
   const claims = new Map<Inode, LeaseClaim>();
+  rows.need(leases.map(({ directory }) => leaseKey(directory)));
   for (const { directory, fence } of leases) {
     const claim = { session, fence };
     if (isLeaseOf(rows, directory, claim)) claims.set(directory, claim);
@@ -81,7 +82,8 @@ function attempted(rows: Overlay, run: (scratch: Overlay) => StepResult): StepRe
     return result;
   } catch (error) {
     const code = errorCode(error);
-    if (code === undefined) throw error; // a detour, or a bug
+    if (code === undefined && rows.mayGoOn(error)) return {};
+    if (code === undefined) throw error; // another detour, or a bug
     return { code, leased: leasedDirectory(error) };
   }
 }

@@ -100,6 +100,17 @@ export function allocateInodes(rows: Overlay, count: number, slot = 0): Inode {
   return keys.makeInode(slot, first);
 }
 
+/**
+ * A number that its slot has not come to yet would be given to somebody else, too.
+ * @throws HF_BAD_ARGUMENT.
+ */
+export function checkAllocated(rows: Rows, inode: Inode): void {
+  const slot = keys.slotOfInode(inode);
+  const next = decodeNumber(rows.get(keys.nextInodeKey(slot)), 'inode counter');
+  if (inode > keys.makeInode(slot, 0) && inode < keys.makeInode(slot, next)) return;
+  throw new HoldfastError('HF_BAD_ARGUMENT', `the number ${inode} was given to nobody`);
+}
+
 export function slotNear(near: Nearness | undefined): number {
   if (!near) return 0;
   return 'inode' in near ? keys.slotOfInode(near.inode) : slotOfObject(near.objectId);

@@ -8,6 +8,7 @@ import { checkUncommitted } from './extent-ops.ts';
 import {
   addInode,
   allocateInodes,
+  checkAllocated,
   type Circumstances,
   findInode,
   givenInode,
@@ -216,13 +217,14 @@ export function makeDirectory(
   return entryAt(rows, { name, row });
 }
 
-/** @throws HF_EXISTS, HF_FENCED when the number that was given is used. */
+/** @throws HF_EXISTS, HF_FENCED when the number that was given is used; HF_BAD_ARGUMENT. */
 function takeNumber(
   rows: Overlay,
   { inode }: { readonly inode?: Inode | undefined },
   slot: number,
 ): Inode {
   if (inode === undefined) return allocateInodes(rows, 1, slot);
+  checkAllocated(rows, inode);
   checkUncommitted(rows, inode);
   return inode;
 }

@@ -10,7 +10,9 @@
  */
 import { bytesEqual, compareBytes, HoldfastError, LIMITS } from '../../base/index.ts';
 import type { Changes, LocalDb, Row } from '../../db/index.ts';
-import type { CellId, Lsn, Snapshot } from '../../log/index.ts';
+import type { Env } from '../../env/index.ts';
+import type { CellId, FencedLog, Lsn, Snapshot } from '../../log/index.ts';
+import { catchUp } from '../cells/catch-up.ts';
 import type { SlotRange } from '../cells/cell-peers.ts';
 import {
   digestOfRows,
@@ -58,6 +60,21 @@ export async function loadWhole(db: LocalDb, snapshot: Snapshot): Promise<void> 
   if (applied.lsn >= consistentFrom) return;
   const message = `the snapshot at entry ${snapshot.lsn} needs the log up to ${consistentFrom}`;
   throw new HoldfastError('HF_CORRUPT', message);
+}
+
+/**
+ * The same from a log.
+ * @returns false when it never had an entry. @throws HF_CORRUPT.
+ */
+export async function loadFromLog(source: {
+  readonly env: Env;
+  readonly cell: CellId;
+  readonly log: FencedLog;
+  readonly db: LocalDb;
+}): Promise<boolean> {
+  const { lsn } = await source.log.head(source.cell);
+  if (lsn > 0) await catchUp(source, lsn);
+  return lsn > 0;
 }
 
 /** Slots that follow each other, and whose rows they are. */

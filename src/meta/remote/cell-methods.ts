@@ -40,6 +40,8 @@ export interface AllCells<Args, Result> {
   readonly merge: (answers: readonly Result[], args: Args) => Result;
   /** Whether the cells that follow can add nothing. */
   readonly isEnough?: (answers: readonly Result[], args: Args) => boolean;
+  /** Of a read that each cell is to hear of, also while another one does not answer. */
+  readonly isForEach?: boolean;
 }
 
 /** A list among the arguments is cut up, so that each cell gets what lies in its slots. */

@@ -5,32 +5,13 @@
 import fs from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/index.ts';
-import type { Env } from '../../env/index.ts';
-import type { FileSystem } from '../file-system.ts';
-import { type ServeBehaviour, serveMount } from '../serve-mount.ts';
-
-/** What the main thread says. */
-export interface MountOrder {
-  readonly descriptor: number;
-  readonly wake: SharedArrayBuffer;
-  readonly behaviour: ServeBehaviour | undefined;
-  /** URL of a {@link FileSystemModule}. */
-  readonly module: string;
-  /** For it; as structured clones go. */
-  readonly options: unknown;
-}
-
-/** A module that can be served. */
-export interface FileSystemModule {
-  openFileSystem(options: unknown): Promise<OpenedFileSystem>;
-}
-
-export interface OpenedFileSystem extends AsyncDisposable {
-  readonly env: Env;
-  readonly fileSystem: FileSystem;
-}
-
-export const READY = 'ready';
+import { serveMount } from '../serve-mount.ts';
+import {
+  type FileSystemModule,
+  type MountOrder,
+  type OpenedFileSystem,
+  READY,
+} from './mount-order.ts';
 
 async function serve(order: MountOrder): Promise<void> {
   await using opened = await openFileSystem(order);

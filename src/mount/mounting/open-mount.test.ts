@@ -93,8 +93,12 @@ describe.runIf(canMount)('a mount', () => {
     fs.closeSync(open);
   });
 
-  it.runIf(hasPython).each([false, true])('does what POSIX and Linux say (%s)', async (cached) => {
-    await mounted({ behaviour: { writebackCache: cached } });
+  it.runIf(hasPython).each([
+    ['at once', {}],
+    ['with a writeback cache', { behaviour: { writebackCache: true } }],
+    ['by promises', { module: here('promised-module.ts') }],
+  ])('does what POSIX and Linux say, %s', async (_, options) => {
+    await mounted(options);
     const { stdout } = await run('python3', [fileURLToPath(here('posix-calls.py')), point]);
     expect(stdout.trim().split('\n').length).toBe(8);
   });

@@ -6,16 +6,17 @@
  */
 import fs from 'node:fs/promises';
 import { once } from 'node:events';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { errorCode, HoldfastError } from '../../base/index.ts';
+import { errorCode, HoldfastError, Mutex } from '../../base/index.ts';
 import { siblingModule } from '../../env/index.ts';
 import type { ServeBehaviour } from '../serve-mount.ts';
 import { newWake, wakeMount } from '../session/wake.ts';
 import { attach, detach } from './attach.ts';
 import { abortConnection } from './connection.ts';
-import { type MountInfo, ourMountAt } from './mount-info.ts';
+import { ourMountAt } from './mount-info.ts';
 import type { MountOptions } from './mount-options.ts';
-import type { MountOrder } from './mount-worker.ts';
+import { type MountOrder, READY } from './mount-order.ts';
 import { cleanStaleMounts } from './stale-mounts.ts';
 import { tune } from './tuning.ts';
 import { Watchdog } from './watchdog.ts';
@@ -33,7 +34,7 @@ export interface OpenMountOptions {
 
 /** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY; HF_DENIED, HF_UNSUPPORTED, HF_IO. */
 export async function openMount(options: OpenMountOptions): Promise<Mount> {
-  await cleanStaleMounts(options.mountpoint);
+  await cleanStaleMounts(await placeOf(options.mountpoint));
   const mountpoint = await checkedMountpoint(options.mountpoint);
   const descriptor = await attach(mountpoint, options.mount);
   const watchdog = new Watchdog(mountpoint);
@@ -46,12 +47,18 @@ export async function openMount(options: OpenMountOptions): Promise<Mount> {
   });
   const mount = new Mount({ mountpoint, worker, watchdog, wake });
   try {
-    await mount.ready();
+    await begun(mount);
     return mount;
   } catch (error) {
     await mount[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Where it is, without a look at itself: what is mounted there may be dead. */
+async function placeOf(path: string): Promise<string> {
+  const folder = dirname(resolve(path));
+  return join(await fs.realpath(folder).catch(() => folder), basename(path));
 }
 
 async function checkedMountpoint(path: string): Promise<string> {
@@ -76,6 +83,7 @@ export class Mount implements AsyncDisposable {
   /** Settles when it is not served any more, however that came. @throws what ended it. */
   readonly ended: Promise<void>;
   readonly #parts: MountParts;
+  readonly #waking = new Mutex();
   #isServed = true;
 
   constructor(parts: MountParts) {
@@ -85,22 +93,17 @@ export class Mount implements AsyncDisposable {
     this.ended.catch(() => undefined); // who is interested hears it, too
   }
 
-  /** For messages to and from its thread; `wake` makes it listen. */
+  /** For messages to and from its thread; {@link Mount.wake} makes it listen. */
   get worker(): Worker {
     return this.#parts.worker;
   }
 
+  /**
+   * Its thread listens to what was posted to it. One at a time: each keeps a thread of Node's pool,
+   * of which the mount needs one to be served.
+   */
   async wake(): Promise<void> {
-    await wakeMount(this.#parts.wake, this.mountpoint);
-  }
-
-  /** @throws what the thread failed with. */
-  async ready(): Promise<void> {
-    const message = once(this.#parts.worker, 'message');
-    message.catch(() => undefined); // an error is in `ended`
-    await Promise.race([message, this.ended]);
-    const info = await this.#info();
-    if (info) await tune(info.device);
+    await this.#waking.run(async () => await wakeMount(this.#parts.wake, this.mountpoint));
   }
 
   /**
@@ -114,12 +117,12 @@ export class Mount implements AsyncDisposable {
       await this.#detach(isForced);
       await this.ended;
     } finally {
-      if (!(await this.#info())) await this.#parts.watchdog.dismiss();
+      if (!(await ourMountAt(this.mountpoint))) await this.#parts.watchdog.dismiss();
     }
   }
 
   async #detach(isForced: boolean): Promise<void> {
-    const info = await this.#info();
+    const info = await ourMountAt(this.mountpoint);
     if (!info) return; // somebody else has unmounted it
     try {
       // Nobody answers any more: to look at it, as unmounting does, might wait for ever.
@@ -132,13 +135,25 @@ export class Mount implements AsyncDisposable {
     }
   }
 
-  async #info(): Promise<MountInfo | undefined> {
-    return await ourMountAt(this.mountpoint);
-  }
-
-  /** As {@link unmount}, by force if need be. */
+  /** As {@link unmount}, by force if need be; where even that fails, the watchdog is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.unmount({ isForced: true }).catch(() => undefined);
+  }
+}
+
+/** Resolves when it is served. @throws what its thread failed with. */
+async function begun({ worker, mountpoint, ended }: Mount): Promise<void> {
+  const ready = heard(worker, READY);
+  ready.catch(() => undefined); // an error is in `ended`
+  await Promise.race([ready, ended]);
+  const info = await ourMountAt(mountpoint);
+  if (info) await tune(info.device);
+}
+
+async function heard(worker: Worker, what: string): Promise<void> {
+  for (;;) {
+    const [message] = (await once(worker, 'message')) as unknown[];
+    if (message === what) return;
   }
 }
 

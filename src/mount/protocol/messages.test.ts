@@ -140,6 +140,12 @@ describe('what is no request', () => {
     expect(Request.parse(slot, slot.buffer.write(hex, 'hex'))).toBeUndefined();
   });
 
+  it('more than there is memory for', () => {
+    slot.buffer.write(MKDIR, 'hex');
+    slot.words[0] = slot.buffer.length + 8;
+    expect(Request.parse(slot, slot.buffer.length + 8)).toBeUndefined();
+  });
+
   it('a struct, a name or data that is cut short', () => {
     slot.buffer.fill(1);
     const request = sent(MKDIR);

@@ -55,7 +55,7 @@ export class Request {
 
   /** @returns `undefined` for what has no sound header, so that it cannot even be answered. */
   static parse(slot: Slot, length: number): Request | undefined {
-    if (length < IN_HEADER.bytes) return undefined;
+    if (length < IN_HEADER.bytes || length > slot.buffer.length) return undefined;
     if (slot.words[IN_HEADER.length >>> 2] !== length) return undefined;
     const request = new Request(slot, length);
     // A notification has unique 0; to reply to a request that has it would be taken for one.

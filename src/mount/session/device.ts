@@ -5,7 +5,7 @@
  * Source: fs/fuse/dev.c of the Linux kernel.
  */
 import fs from 'node:fs';
-import { HoldfastError } from '../../base/index.ts';
+import { HoldfastError, UnderWay } from '../../base/index.ts';
 
 export interface FuseDevice {
   /**
@@ -24,7 +24,8 @@ export interface FuseDevice {
    * answer. @returns false when there was nothing to do. @throws HF_IO.
    */
   notify(parts: readonly Uint8Array[]): Promise<boolean>;
-  close(): void;
+  /** Resolves when no notice is under way. Nothing is sent any more from now on. */
+  close(): Promise<void>;
 }
 
 /** Reading is to be tried again: a request was withdrawn, or a signal came. */
@@ -37,6 +38,9 @@ const NOTHING_TO_DO = new Set(['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EBUSY', ...IS_
 export class KernelDevice implements FuseDevice {
   readonly #descriptor: number;
   readonly #mayHoldThread: boolean;
+  readonly #notices = new UnderWay();
+  /** Its number may belong to another file by now. */
+  #isClosed = false;
 
   /**
    * @param descriptor of /dev/fuse, blocking, mounted; owned from now on.
@@ -51,7 +55,7 @@ export class KernelDevice implements FuseDevice {
     if (!this.#mayHoldThread) return undefined;
     for (;;) {
       try {
-        return fs.readSync(this.#descriptor, buffer);
+        return fs.readSync(this.#descriptor, buffer, 0, buffer.length, null);
       } catch (error) {
         if (isGone(error, 'read')) return 0;
       }
@@ -77,6 +81,7 @@ export class KernelDevice implements FuseDevice {
   }
 
   send(buffer: Buffer, length: number, tail: readonly Uint8Array[]): boolean {
+    if (this.#isClosed) return false;
     try {
       if (tail.length === 0) fs.writeSync(this.#descriptor, buffer, 0, length);
       else fs.writevSync(this.#descriptor, [buffer.subarray(0, length), ...tail]);
@@ -89,6 +94,11 @@ export class KernelDevice implements FuseDevice {
   }
 
   async notify(parts: readonly Uint8Array[]): Promise<boolean> {
+    if (this.#isClosed) return false;
+    return await this.#notices.run(async () => await this.#writeLater(parts));
+  }
+
+  async #writeLater(parts: readonly Uint8Array[]): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
     fs.writev(this.#descriptor, parts, (error) => {
       if (!error) resolve(true);
@@ -98,7 +108,9 @@ export class KernelDevice implements FuseDevice {
     return await promise;
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#notices.settled();
     fs.closeSync(this.#descriptor);
   }
 }

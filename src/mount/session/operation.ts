@@ -23,7 +23,10 @@ export interface Operation<Result = unknown> {
   perform(work: Work): Answer<Result>;
   /** Puts the answer into the reply; left out when there is nothing to say but "done". */
   reply?(reply: Reply, result: Result, work: Work): void;
-  /** Nobody got the answer: takes back what only the caller could have ended. */
+  /**
+   * Nobody got the answer: takes back what only the caller could have ended. Of the request only
+   * the header is there by then.
+   */
   undo?(result: Result, work: Work): Answer<void>;
   /** See {@link Task.waits}. The request is not read after `perform` has returned. */
   readonly waits?: boolean;

@@ -86,6 +86,29 @@ describe('an answer that is promised', () => {
     await kernel.end();
   });
 
+  it('of a lock gives the memory back once, before it comes', async () => {
+    const fileSystem = new HeldFileSystem();
+    const kernel = await FakeKernel.serving(fileSystem);
+    const lock = (owner: number, type: number) => ({
+      struct: structs.LOCK_IN,
+      fields: { owner, type, last: 9 },
+    });
+    await kernel.ask('setlk', lock(1, 1));
+    const waiting = kernel.ask('setlkw', lock(2, 1));
+    await kernel.ask('setlk', lock(1, 2));
+    await waiting;
+    const names = ['one', 'two', 'three'];
+    const made = names.map((name) => kernel.ask('mkdir', { ...MKDIR, names: [name] }));
+    await kernel.ask('statfs');
+    fileSystem.hold.resolve();
+    await Promise.all(made);
+    for (const name of names) {
+      const found = await kernel.ask('lookup', { names: [name] });
+      expect(found.u64(structs.ENTRY_OUT.inode), name).toBeGreaterThan(1);
+    }
+    await kernel.end();
+  });
+
   it('may be an error', async () => {
     const fileSystem = new HeldFileSystem();
     const kernel = await FakeKernel.serving(fileSystem);
@@ -318,6 +341,16 @@ describe('a fault of the file system', () => {
   });
 });
 
+it('a reply that cannot be sent ends the session', async () => {
+  const kernel = await FakeKernel.serving(new MemoryFileSystem());
+  kernel.device.send = () => {
+    throw new HoldfastError('HF_IO', 'the device is broken');
+  };
+  void kernel.ask('statfs');
+  await expect(kernel.ended).rejects.toMatchObject({ code: 'HF_IO' });
+  expect(kernel.device.isClosed).toBe(true);
+});
+
 describe('notices', () => {
   it('go one at a time, and keep the thread awake', async () => {
     const fileSystem = new MemoryFileSystem();
@@ -369,6 +402,6 @@ it('at the end nobody is left waiting, and the device is closed', async () => {
 it('a mount that goes away before it begins says so', async () => {
   const kernel = new FakeKernel(new MemoryFileSystem());
   kernel.device.end();
-  await expect(kernel.session.ready).rejects.toThrow('went away');
+  await expect(kernel.session.ready).rejects.toMatchObject({ code: 'HF_CLOSED' });
   await kernel.ended;
 });

@@ -10,7 +10,7 @@
  * 2. Every request gets one reply, but FORGET and INTERRUPT, which get none.
  * 3. What the kernel was told of, and only that, is counted (`lookup-counts.ts`).
  */
-import { assert, errorMessage, LIMITS, UnderWay } from '../../base/index.ts';
+import { errorMessage, HoldfastError, LIMITS, UnderWay } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import { ERRNO, errnoOf, type Errno } from '../errno.ts';
 import type { FileSystem } from '../file-system.ts';
@@ -54,7 +54,7 @@ export class Session {
   #agreement: Agreement | undefined;
   /** How many need the event loop; see 1. */
   #awakeCount = 0;
-  /** A bug of ours: the session ends rather than go on wrong. */
+  /** A bug of ours, or a device that fails: the session ends when the next request comes. */
   #fault: { readonly reason: unknown } | undefined;
   /** Those about the session itself. */
   readonly #controls: Readonly<Record<number, (request: Request) => void>> = {
@@ -88,11 +88,13 @@ export class Session {
     } catch (error) {
       this.#fault ??= { reason: error };
     }
-    this.#ready.reject(this.#fault?.reason ?? new Error('the mount went away at once'));
+    this.#ready.reject(
+      this.#fault?.reason ?? new HoldfastError('HF_CLOSED', 'it went away at once'),
+    );
     this.#tasks.abandon();
     watching.abort();
     await watch;
-    this.#parts.device.close();
+    await this.#parts.device.close();
     await this.#underWay.settled();
     if (this.#fault) throw this.#fault.reason;
   }
@@ -268,11 +270,11 @@ export class Session {
     const untold = [...this.#reply.known];
     try {
       await undone.operation.undo?.(undone.result, undone.work);
+      for (const inode of untold) {
+        if (!this.#lookups.isKnown(inode)) this.#parts.fileSystem.forget(inode);
+      }
     } catch (error) {
       this.#complain(error, 'an answer that nobody got could not be undone');
-    }
-    for (const inode of untold) {
-      if (!this.#lookups.isKnown(inode)) this.#parts.fileSystem.forget(inode);
     }
   }
 
@@ -295,9 +297,15 @@ export class Session {
     this.#send();
   }
 
+  /** @returns whether somebody got it. What cannot be sent would leave its caller waiting. */
   #send(): boolean {
     const { buffer, length, tail } = this.#reply;
-    assert(length >= OUT_HEADER.bytes, 'a reply has a header');
-    return this.#parts.device.send(buffer, length, tail);
+    try {
+      return this.#parts.device.send(buffer, length, tail);
+    } catch (error) {
+      this.#parts.env.log.error('a reply could not be sent', { reason: errorMessage(error) });
+      this.#fault ??= { reason: error };
+      return false;
+    }
   }
 }

@@ -50,7 +50,15 @@ export async function findCopy(
   stores: readonly ChunkStore[],
   id: ChunkId,
 ): Promise<Uint8Array | undefined> {
-  for (const store of rendezvous(stores, id)) {
+  return await firstCopy(rendezvous(stores, id), id);
+}
+
+/** The first good copy, in the order of the stores. */
+export async function firstCopy(
+  stores: readonly ChunkStore[],
+  id: ChunkId,
+): Promise<Uint8Array | undefined> {
+  for (const store of stores) {
     try {
       const bytes = await store.get(id);
       if (bytes) return bytes;

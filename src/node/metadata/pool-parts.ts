@@ -26,7 +26,7 @@ import type { Peers } from '../core.ts';
 import {
   COPY_GENERATION,
   copiesOn,
-  findCopy,
+  firstCopy,
   ignored,
   removeQuietly,
   rendezvous,
@@ -127,7 +127,7 @@ export class PoolParts implements PartStore {
     const nodes = new Set(before);
     let full: unknown;
     const [first] = chunks;
-    const candidates = first ? this.#order(partOf(first.id)) : [];
+    const candidates = first ? this.#order(partOf(first.id), this.#staying()).values() : [];
     const putOne = async ({ id, bytes }: PartChunk): Promise<void> => {
       for (const store of candidates) {
         const node = this.#nodeOf(store);
@@ -156,8 +156,8 @@ export class PoolParts implements PartStore {
     return stores().filter((store) => !isLeaving?.(store.id));
   }
 
-  #order(part: ChunkId): readonly ChunkStore[] {
-    return spreadOver(rendezvous(this.#staying(), part), (store) => this.#nodeOf(store));
+  #order(part: ChunkId, stores: readonly ChunkStore[]): readonly ChunkStore[] {
+    return spreadOver(rendezvous(stores, part), (store) => this.#nodeOf(store));
   }
 
   /** From any chunks that restore it. */
@@ -165,10 +165,13 @@ export class PoolParts implements PartStore {
     const part = id as ChunkId;
     const needed = neededCount(part);
     const found: PartChunk[] = [];
-    const others = chunkIdsOf(part, 1).values();
+    const order = this.#order(part, this.#options.stores());
+    const others = chunkIdsOf(part, 1).entries();
     const findOne = async (): Promise<void> => {
-      for (const chunk of others) {
-        const bytes = await findCopy(this.#options.stores(), chunk);
+      for (const [index, chunk] of others) {
+        // Where it was put, if all were there that are here now.
+        const stores = [...order.slice(index), ...order.slice(0, index)];
+        const bytes = await firstCopy(stores, chunk);
         if (!bytes) continue;
         found.push({ id: chunk, bytes });
         return;

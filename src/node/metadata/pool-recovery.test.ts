@@ -15,6 +15,7 @@ import {
   hexId,
   LIMITS,
   METADATA_LIST_SCHEME_NUMBER,
+  METADATA_SCHEME_NUMBER,
   type NodeId,
   parseScheme,
   schemeNumber,
@@ -141,6 +142,14 @@ async function lose(ring: RingBed, cell: string, what: 'list' | 'parts'): Promis
   await ring.parts.remove(what === 'list' ? [newest!.ref] : newest!.partRefs);
 }
 
+async function loseLogBefore({ bed }: RingBed): Promise<void> {
+  for (const store of bed.stores) {
+    for await (const { id } of store.list({ group: 0 })) {
+      if (chunkIdParts(id).schemeNumber === METADATA_SCHEME_NUMBER) store.lose(id);
+    }
+  }
+}
+
 let ring: RingBed;
 
 beforeEach(async () => {
@@ -162,9 +171,16 @@ describe('a recovery from what a ring left on the stores', () => {
     await expectAllThere(ring, 3, COUNT + 1);
   });
 
+  it('takes cells that were not saved yet from the log that was moved', async () => {
+    const { notes } = await recover(ring);
+    expect(notes.filter((line) => line.includes('when names moved to the ring'))).toHaveLength(2);
+    await expectAllThere(ring, 3);
+  });
+
   it('makes references again that are missing, which the collector settles', async () => {
     await saveCells(ring);
     await lose(ring, 'references', 'list');
+    await loseLogBefore(ring);
     const { notes } = await recover(ring);
     expect(notes.join()).toContain('nothing was on the stores');
     await expectAllThere(ring, 3);

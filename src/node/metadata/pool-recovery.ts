@@ -20,7 +20,10 @@ import type { LocalDb } from '../../db/index.ts';
 import {
   type CellId,
   LocalDraft,
+  LocalLog,
+  LogRegistry,
   type Lsn,
+  type Mirror,
   newestLocalGeneration,
   type PoolSnapshot,
   PoolSnapshots,
@@ -28,10 +31,13 @@ import {
   REGISTRY_CELL,
   type RegistryCopy,
   registryIn,
+  sealedTo,
 } from '../../log/index.ts';
 import {
   CellMaps,
+  loadFromLog,
   loadWhole,
+  mendNames,
   mendReferences,
   openVolumes,
   RecoveredSpace,
@@ -86,7 +92,8 @@ export async function recoverFromPool(options: PoolRecoveryOptions): Promise<Poo
   const mirror = mirrorOf(options);
   const local = (await newestLocalGeneration({ env, mirror, metadataKey })) ?? 1;
   if (!registry || local > registry.generation) return { generation: local, notes: [] };
-  return await new Recovering(options, all, registry).run(mirror);
+  await using before = await logBefore(options, { mirror, local, next: registry.generation });
+  return await new Recovering(options, { all, registry, before }).run(mirror);
 }
 
 interface FoundRegistry {
@@ -106,6 +113,26 @@ async function newestRegistry(all: readonly PoolSnapshot[]): Promise<FoundRegist
   return undefined;
 }
 
+/** The log that was moved to the ring, while the stores have it: cells may have no snapshot yet. */
+async function logBefore(
+  { env, metadataKey }: PoolRecoveryOptions,
+  {
+    mirror,
+    local,
+    next,
+  }: { readonly mirror: Mirror; readonly local: number; readonly next: number },
+): Promise<LocalLog | undefined> {
+  try {
+    const log = await LocalLog.open({ env, mirror, metadataKey, generation: local });
+    const seal = await sealedTo(await LogRegistry.peek(log));
+    return seal?.generation === next ? log : undefined;
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    env.log.info('the log before the ring cannot be read', { reason: errorMessage(error) });
+    return undefined;
+  }
+}
+
 function mirrorOf({ stores, devices, tolerance }: LocalMetadataOptions): StoreMirror {
   return new StoreMirror({ stores, tolerance, quorum: new Quorum(devices, tolerance) });
 }
@@ -115,15 +142,29 @@ class Recovering {
   readonly #all: readonly PoolSnapshot[];
   readonly #found: FoundRegistry;
   readonly #registry: Registry;
+  /** That was moved to the ring. */
+  readonly #before: LocalLog | undefined;
   readonly #notes: string[] = [];
   /** Databases that were made on the way. */
   readonly #databases = new Map<string, LocalDb>();
 
-  constructor(options: PoolRecoveryOptions, all: readonly PoolSnapshot[], found: FoundRegistry) {
+  constructor(
+    options: PoolRecoveryOptions,
+    {
+      all,
+      registry,
+      before,
+    }: {
+      readonly all: readonly PoolSnapshot[];
+      readonly registry: FoundRegistry;
+      readonly before: LocalLog | undefined;
+    },
+  ) {
     this.#options = options;
-    this.#all = all.filter(({ generation }) => generation === found.generation);
-    this.#found = found;
-    this.#registry = lookingAt(found.copy);
+    this.#all = all.filter(({ generation }) => generation === registry.generation);
+    this.#found = registry;
+    this.#registry = lookingAt(registry.copy);
+    this.#before = before;
   }
 
   async run(mirror: StoreMirror): Promise<PoolRecovery> {
@@ -196,31 +237,40 @@ class Recovering {
     const { cells } = await maps.of(space);
     const loaded = await mapBounded(cells, 1, async ({ cell }) => {
       const db = await this.#open(`recovery-${cell}`);
-      const isFound = await this.#load(cell, db);
-      if (!isFound) this.#notes.push(`of ${what} nothing was on the stores of what ${cell} had`);
+      const found = await this.#load(cell, db);
+      if (found === 'before') this.#notes.push(`${what}: as it was when names moved to the ring`);
+      if (!found) this.#notes.push(`of ${what} nothing was on the stores of what ${cell} had`);
       return { cell, db };
     });
     const recovered = await RecoveredSpace.open(loaded);
+    const mendedCount =
+      cells.length > 1 && space !== REFERENCES_SPACE ? await mendNames(recovered) : 0;
+    if (mendedCount > 0) {
+      this.#notes.push(`${what}: ${mendedCount} rows of changes that were half saved were mended`);
+    }
     if (recovered.lostSlots > 0) {
       this.#notes.push(`of ${what} ${recovered.lostSlots} of 4096 slots were moving, and are lost`);
     }
     return recovered;
   }
 
-  /** From the newest snapshot that can be read. */
-  async #load(cell: CellId, db: LocalDb): Promise<boolean> {
+  /** From the newest snapshot that can be read; where none was made yet, from the log before. */
+  async #load(cell: CellId, db: LocalDb): Promise<'snapshot' | 'before' | undefined> {
     const { env } = this.#options;
     for (const snapshot of this.#all.filter((one) => one.cell === cell)) {
       try {
         await loadWhole(db, snapshot);
-        return true;
+        return 'snapshot';
       } catch (error) {
         if (errorCode(error) !== 'HF_CORRUPT') throw error;
         const fields = { cell, lsn: snapshot.lsn, reason: errorMessage(error) };
         env.log.warn('a snapshot cannot be used', fields);
       }
     }
-    return false;
+    const hasOwn = this.#all.some((one) => one.cell === cell);
+    if (hasOwn || !this.#before) return undefined;
+    const hasEntries = await loadFromLog({ env, cell, log: this.#before, db });
+    return hasEntries ? 'before' : undefined;
   }
 
   /** The rows that hold on one node, which is home now. */

@@ -7,6 +7,9 @@ import { describe, expect, it } from 'vitest';
 import {
   ByteWriter,
   errorCode,
+  METADATA_LIST_SCHEME_NUMBER,
+  METADATA_PART_SCHEME_NUMBER,
+  METADATA_SHARD_SCHEME_NUMBER,
   metadataChunkId,
   type NodeId,
   schemeNumber,
@@ -20,6 +23,7 @@ import { type ChunkStore, RemoteChunkStore } from '../../store/index.ts';
 import { founderKeyring } from '../../../test/suites/admission-bed.ts';
 import { type ClusterBed, openClusterBed, volume } from '../../../test/suites/cluster-bed.ts';
 import { bytesOf, rs42, streamOf } from '../../../test/suites/store-bed.ts';
+import { PartShards } from '../metadata/part-shards.ts';
 
 /** A part of a snapshot of the registry that says that much more was acknowledged; not sealed. */
 function forgedRecord(): Uint8Array {
@@ -66,6 +70,29 @@ describe('metadata on a store of the home', () => {
       expect(await own!.stat(id)).toBeUndefined();
     }
   });
+
+  it.each([METADATA_PART_SCHEME_NUMBER, METADATA_LIST_SCHEME_NUMBER, METADATA_SHARD_SCHEME_NUMBER])(
+    'of the pool (%i) is put and removed by no node that is none for metadata',
+    async (kind) => {
+      const bed = await openClusterBed({ nodes: 2 });
+      const [own] = bed.home.stores;
+      const stores = bed.node(2).up.stores();
+      const store = stores.find(({ id }) => id === own!.id)!;
+      const [part] = new PartShards().chunksOf(bytesOf(300_000), {
+        k: 2,
+        tolerance: 2,
+        isList: false,
+      });
+      const isShard = kind === METADATA_SHARD_SCHEME_NUMBER;
+      const bytes = isShard ? part!.bytes : bytesOf(1000);
+      const id = isShard ? part!.id : metadataChunkId(digest(bytes), kind);
+      const options = { generation: 1 };
+      expect(await store.put(id, bytes, options).catch(errorCode)).toBe('HF_DENIED');
+      await own!.put(id, bytes, options);
+      expect(await store.remove(id, { generationMax: 1 }).catch(errorCode)).toBe('HF_DENIED');
+      expect(await store.get(id)).toEqual(bytes);
+    },
+  );
 
   it('counts only when it opens with the metadata key', async () => {
     const bed = await openClusterBed({ nodes: 2 });

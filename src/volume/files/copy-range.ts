@@ -29,9 +29,11 @@ export async function copyRange(
   await source.storeAll();
   const copy = { source, target, shift: given.offset - given.from };
   const { state } = source;
+  // Copying within a file may make it longer.
+  const to = Math.min(given.to, state.sizeBytes);
   let at = given.from;
-  while (at < Math.min(given.to, state.sizeBytes)) {
-    const end = Math.min(given.to, state.sizeBytes, at + STRIDE_BYTES);
+  while (at < to) {
+    const end = Math.min(to, at + STRIDE_BYTES);
     const range = { start: at, end };
     await state.map.look(range);
     if (!state.map.isKnown(range)) continue;

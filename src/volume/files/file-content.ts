@@ -38,7 +38,6 @@ export class FileContent {
   readonly #reader: CommittedReader;
   readonly #writeBack: WriteBack;
   readonly #changing = new Mutex();
-  readonly #windowBytes: number;
   /** The newest failure to store, and how many there were: see {@link failureSince}. */
   #failure: Failure | undefined;
   #failureCount = 0;
@@ -50,9 +49,6 @@ export class FileContent {
     this.state = new FileState(context, status);
     this.#reader = new CommittedReader(context, this.state);
     this.#writeBack = new WriteBack(context, this.state, this.#reader);
-    const { policy } = this.state;
-    const widths = policy.map((scheme) => context.stripes.contentBytesFor(scheme));
-    this.#windowBytes = Math.min(...widths);
   }
 
   get isDirty(): boolean {
@@ -135,7 +131,7 @@ export class FileContent {
   }
 
   #windowEndAt(offset: number): number {
-    return (Math.floor(offset / this.#windowBytes) + 1) * this.#windowBytes;
+    return this.state.windowStart(offset) + this.state.windowBytes;
   }
 
   async #writeStep(offset: number, bytes: Uint8Array): Promise<void> {
@@ -143,7 +139,7 @@ export class FileContent {
     const reserved = memoryForWrite(bytes.length);
     await takeMemory(reserved);
     const release = await this.#changing.acquire();
-    const window = this.state.windowAt(offset, this.#windowBytes);
+    const window = this.state.windowAt(offset);
     const before = window.memoryBytes;
     window.write(offset, bytes);
     const taken = window.memoryBytes - before;
@@ -152,7 +148,7 @@ export class FileContent {
     this.state.grow(offset + bytes.length);
     this.#touch();
     release();
-    this.#storeReady();
+    if (isReady(window)) this.#storeReady();
   }
 
   /** @throws what a write is known to fail with. */
@@ -224,6 +220,7 @@ export class FileContent {
       const range = { start: wanted.start, end: Math.min(wanted.end, state.sizeBytes) };
       if (range.start >= range.end) return;
       await this.#writeBack.whileStill(async () => {
+        // Zeros that are written stand for a hole: commits of the tree know no holes.
         do await state.map.look(range);
         while (!state.map.isKnown(range));
         this.#discard(range);
@@ -262,7 +259,7 @@ export class FileContent {
   #zero({ start, end }: ByteRange): void {
     for (let from = start; from < end;) {
       const to = Math.min(end, this.#windowEndAt(from));
-      const window = this.state.windowAt(from, this.#windowBytes);
+      const window = this.state.windowAt(from);
       const range = { start: from, end: to };
       this.#counted(window, () => window.zero(range));
       from = to;
@@ -282,13 +279,11 @@ export class FileContent {
 
   // Storing.
 
-  /** Windows that nobody will add to. */
+  /** In the background. */
   #storeReady(): void {
     if (this.#isFailing || this.#writeBack.isHeld) return;
     if (this.#writeBack.flightCount >= LIMITS.fileCommitsMax) return;
-    const ready = this.#idle().filter(
-      (window) => window.isFull || window.tailBytes >= TAIL_BYTES_MIN,
-    );
+    const ready = this.#idle().filter(isReady);
     if (ready.length === 0) return;
     void this.#store(ready).then((isStored) => isStored && this.#storeReady());
   }
@@ -355,6 +350,11 @@ export class FileContent {
     this.state.modifiedNs = undefined;
     this.#isFailing = false;
   }
+}
+
+/** Nobody is likely to add to it. */
+function isReady(window: DirtyWindow): boolean {
+  return window.isFull || window.tailBytes >= TAIL_BYTES_MIN;
 }
 
 function sameStripes(a: readonly Part[], b: readonly Part[]): boolean {

@@ -72,13 +72,11 @@ export class FileHandle implements OpenFile {
 
   async truncate(sizeBytes: number): Promise<void> {
     this.#checkOpen();
-    this.#tell();
     await this.content.truncate(sizeBytes);
   }
 
   async deallocate({ offset, lengthBytes }: FileRange): Promise<void> {
     this.#checkOpen();
-    this.#tell();
     await this.content.deallocate({ start: offset, end: offset + lengthBytes });
   }
 

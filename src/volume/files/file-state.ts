@@ -22,6 +22,8 @@ export class FileState {
   /** Of the last change here, until it is committed. */
   modifiedNs: bigint | undefined;
   readonly policy: Policy;
+  /** Of each encoding a window fits one stripe. */
+  readonly windowBytes: number;
   readonly #fault: FilesContext['fault'];
   #status: InodeStatus;
   #foreignChanges = 0;
@@ -30,6 +32,8 @@ export class FileState {
     this.#fault = context.fault;
     this.#status = status;
     this.policy = policyOf(context, status);
+    const { stripes } = context;
+    this.windowBytes = Math.min(...this.policy.map((scheme) => stripes.contentBytesFor(scheme)));
     this.inode = status.inode;
     this.map = new ExtentMap(context.namespace, status.inode);
   }
@@ -107,20 +111,31 @@ export class FileState {
   }
 
   /** The dirty window that an offset is in. */
-  windowAt(offset: number, windowBytes: number): DirtyWindow {
-    const start = Math.floor(offset / windowBytes) * windowBytes;
+  windowAt(offset: number): DirtyWindow {
+    const start = this.windowStart(offset);
     const found = this.dirty.get(start);
     if (found) return found;
-    const made = new DirtyWindow({ start, end: start + windowBytes });
+    const made = new DirtyWindow({ start, end: start + this.windowBytes });
     this.dirty.set(start, made);
     return made;
+  }
+
+  windowStart(offset: number): number {
+    return Math.floor(offset / this.windowBytes) * this.windowBytes;
   }
 
   /** Windows with something that is not committed and meets the range, older ones first. */
   *#windows({ start, end }: ByteRange): Generator<DirtyWindow> {
     for (const windows of [this.underWay, this.dirty]) {
-      for (const window of windows.values()) {
-        if (window.start < end && window.end > start) yield window;
+      if ((end - start) / this.windowBytes > windows.size) {
+        for (const window of windows.values()) {
+          if (window.start < end && window.end > start) yield window;
+        }
+        continue;
+      }
+      for (let at = this.windowStart(start); at < end; at += this.windowBytes) {
+        const window = windows.get(at);
+        if (window) yield window;
       }
     }
   }

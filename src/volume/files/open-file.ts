@@ -22,7 +22,7 @@ export interface FileRange {
  */
 export interface OpenFile extends AsyncDisposable {
   readonly inode: Inode;
-  /** As it was committed last as far as is known here, but with the size and time of what is dirty. */
+  /** As it was committed last, as far as is known here; size and time as of what is dirty. */
   readonly status: InodeStatus;
 
   /**

@@ -99,6 +99,7 @@ export class OpenFiles implements AsyncDisposable {
 
   /** Nobody has it open any more: it is remembered for a while. */
   #retire(content: FileContent): void {
+    if (this.#files.get(content.state.inode) !== content) return;
     this.#files.delete(content.state.inode);
     this.#files.set(content.state.inode, content);
     const closed = Array.from(this.#files.values()).filter(({ handleCount }) => handleCount === 0);
@@ -148,9 +149,10 @@ export class OpenFiles implements AsyncDisposable {
       for (const content of Array.from(this.#files.values())) {
         if (content.isDirty && !signal.aborted) await content.sync({ dataOnly: false });
       }
-      if (!Array.from(this.#files.values()).some(({ handleCount }) => handleCount > 0)) break;
+      if (Array.from(this.#files.values()).some(({ handleCount }) => handleCount > 0)) continue;
+      this.#ageing = undefined;
+      return;
     }
-    this.#ageing = undefined;
   }
 
   /** Everything that can be stored is; all handles are of no use then. */

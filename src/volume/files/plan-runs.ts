@@ -15,7 +15,10 @@ export function exactRuns(window: DirtyWindow): ByteRange[] {
   return joined([...window.pieces()], 0);
 }
 
-/** To whole units, but not beyond the end of the file. */
+/**
+ * To whole units, but not beyond what is written.
+ * @param sizeBytes that is committed.
+ */
 export function alignedRuns(window: DirtyWindow, sizeBytes: number): ByteRange[] {
   const unit = LIMITS.paddingBytes;
   const units = [...window.pieces()].map(({ start, end }) => ({

@@ -9,6 +9,9 @@ import { assert, LIMITS, schemeOfNumber, toHex } from '../../base/index.ts';
 import type { StripeRef, StripeStore } from '../../stripes/index.ts';
 import type { ByteRange } from './dirty-window.ts';
 
+/** Memory of stripes that is kept for the next ones. */
+const FREE_MAX = 2;
+
 interface Span extends ByteRange {
   /** Resolves to the same bytes; rejects when they were not to be had. */
   readonly ready: Promise<Uint8Array>;
@@ -24,6 +27,8 @@ export class StripeCache {
   readonly #spans = new Map<string, Span[]>();
   readonly #free: Uint8Array[] = [];
   #bytes = 0;
+  /** Of those on their way. */
+  #readingBytes = 0;
 
   constructor(stripes: Pick<StripeStore, 'read'>, bytesMax: number) {
     this.#stripes = stripes;
@@ -54,8 +59,9 @@ export class StripeCache {
     }
   }
 
-  /** Has the whole stripe read, unless it is there or on its way. */
+  /** Has the whole stripe read, unless it is there, on its way, or enough others are. */
   prefetch(ref: StripeRef): void {
+    if (this.#readingBytes + ref.contentBytes > this.#bytesMax / 2) return;
     this.#spanOf(ref, { start: 0, end: ref.contentBytes }, true).ready.catch(() => {});
   }
 
@@ -81,15 +87,22 @@ export class StripeCache {
     const lengthBytes = end - start;
     this.#makeRoom(lengthBytes, key);
     const range = { offset: start, lengthBytes };
-    const target = lengthBytes > LIMITS.stripeBytesMax / 2 ? this.#memory() : undefined;
+    // Only of a whole stripe nobody reads on when the answer is there.
+    const isLarge = lengthBytes > LIMITS.stripeBytesMax / 2 && lengthBytes === ref.contentBytes;
+    const target = isLarge ? this.#memory() : undefined;
     const ready = this.#stripes.read(ref, range, { target });
     const span: Span = { start, end, ready, readerCount: 0, isSettled: false };
     spans.push(span);
     this.#bytes += lengthBytes;
-    ready.then(
-      () => (span.isSettled = true),
-      () => this.#forget(key, span),
-    );
+    this.#readingBytes += lengthBytes;
+    const settle = (): void => {
+      span.isSettled = true;
+      this.#readingBytes -= lengthBytes;
+    };
+    ready.then(settle, () => {
+      settle();
+      this.#forget(key, span);
+    });
     return span;
   }
 
@@ -115,7 +128,7 @@ export class StripeCache {
     if (readerCount > 0) return;
     void span.ready.then(({ buffer }) => {
       const isOfStripe = buffer.byteLength === LIMITS.stripeBytesMax;
-      if (isOfStripe && this.#free.length < 2) this.#free.push(new Uint8Array(buffer));
+      if (isOfStripe && this.#free.length < FREE_MAX) this.#free.push(new Uint8Array(buffer));
     });
   }
 

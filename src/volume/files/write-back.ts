@@ -60,6 +60,8 @@ export class WriteBack {
   readonly #state: FileState;
   readonly #reader: CommittedReader;
   readonly #flights = new Set<Promise<void>>();
+  /** By the start of their windows. */
+  readonly #compactions = new Map<number, Promise<void>>();
   readonly #committing = new Mutex();
   /** A commit of which is not known whether it was executed; or still will be. */
   #unsettled: Inode | undefined;
@@ -81,16 +83,21 @@ export class WriteBack {
     return this.#isHeld;
   }
 
-  /** Resolves when what is under way now has ended, well or not. */
+  /**
+   * Resolves when what is under way now has ended, well or not; what is only being compacted counts
+   * where it keeps dirty bytes waiting.
+   */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#flights);
+    const { dirty } = this.#state;
+    const inTheWay = Array.from(this.#compactions).filter(([start]) => dirty.has(start));
+    await Promise.allSettled([...this.#flights, ...inTheWay.map(([, compacted]) => compacted)]);
   }
 
   /** Runs `work` while nothing is under way. One at a time. */
   async whileStill<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#isHeld = true;
     try {
-      await this.settled();
+      await Promise.allSettled([...this.#flights, ...this.#compactions.values()]);
       return await this.#committing.run(work);
     } finally {
       this.#isHeld = false;
@@ -104,29 +111,29 @@ export class WriteBack {
       dirty.delete(window.start);
       underWay.set(window.start, window);
     }
-    await this.#fly(async () => {
-      try {
-        await this.#storeWindows(windows);
-      } catch (error) {
-        for (const window of windows) this.#putBack(window);
-        throw error;
-      }
-      for (const window of windows) {
-        underWay.delete(window.start);
-        if (this.#context.fault === 'loses-late-writes') dirty.delete(window.start);
-        this.#context.memory.giveBack(window.memoryBytes);
-      }
-    });
-    for (const window of windows) this.#compactIfNeeded(window);
-  }
-
-  async #fly(work: () => Promise<void>): Promise<void> {
-    const flight = work();
+    const flight = this.#storeTaken(windows);
     this.#flights.add(flight);
     try {
       await flight;
     } finally {
       this.#flights.delete(flight);
+    }
+    for (const window of windows) this.#compactIfNeeded(window);
+  }
+
+  async #storeTaken(windows: readonly DirtyWindow[]): Promise<void> {
+    const { dirty, underWay } = this.#state;
+    const { memory, fault } = this.#context;
+    try {
+      await this.#storeWindows(windows);
+    } catch (error) {
+      for (const window of windows) this.#putBack(window);
+      throw error;
+    }
+    for (const window of windows) {
+      underWay.delete(window.start);
+      if (fault === 'loses-late-writes') dirty.delete(window.start);
+      memory.giveBack(window.memoryBytes);
     }
   }
 
@@ -163,8 +170,8 @@ export class WriteBack {
   }
 
   async #runsOf(window: DirtyWindow, isExact: boolean): Promise<Run[]> {
-    const { map, sizeBytes } = this.#state;
-    let runs = isExact ? exactRuns(window) : alignedRuns(window, sizeBytes);
+    const { map, committed } = this.#state;
+    let runs = isExact ? exactRuns(window) : alignedRuns(window, committed.sizeBytes);
     if (!isExact && runs.length > LIMITS.extentsPerWindowMax) {
       await map.look(window);
       runs = compactRuns(window, runs, map);
@@ -343,26 +350,31 @@ export class WriteBack {
 
   /** Many small extents become few; nobody waits for it, and nobody minds when it fails. */
   #compactIfNeeded({ start, end }: ByteRange): void {
-    const { map, underWay } = this.#state;
-    const isProtected = this.#context.volume().retention !== undefined;
-    const count = map.countWithin({ start, end });
-    if (count <= LIMITS.extentsPerWindowMax || isProtected || this.#isHeld) return;
-    if (underWay.has(start)) return;
+    const { map, dirty, underWay } = this.#state;
+    const { volume, background } = this.#context;
+    const isDue = map.countWithin({ start, end }) > LIMITS.extentsPerWindowMax;
+    const isLeft = this.#isHeld || dirty.has(start) || underWay.has(start);
+    if (!isDue || isLeft || volume().retention !== undefined) return;
     const window = new DirtyWindow({ start, end });
     underWay.set(start, window);
-    const compacted = this.#fly(async () => {
-      try {
-        await map.look(window);
-        const runs = compactRuns(window, [], map).map((run) => ({ ...run, window }));
-        if (runs.length * 2 <= map.countWithin(window)) await this.#storeRuns(runs);
-      } catch (error) {
-        if (errorCode(error) === undefined) throw error;
-        this.#context.env.log.debug('a file is not compacted yet', { error });
-      } finally {
-        underWay.delete(start);
-      }
-    });
-    this.#context.background.start('compacting a file', compacted);
+    const compacted = this.#compact(window);
+    this.#compactions.set(start, compacted);
+    background.start('compacting a file', compacted);
+  }
+
+  async #compact(window: DirtyWindow): Promise<void> {
+    const { map, underWay } = this.#state;
+    try {
+      await map.look(window);
+      const runs = compactRuns(window, [], map).map((run) => ({ ...run, window }));
+      if (runs.length * 2 <= map.countWithin(window)) await this.#storeRuns(runs);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      this.#context.env.log.debug('a file is not compacted yet', { error });
+    } finally {
+      underWay.delete(window.start);
+      this.#compactions.delete(window.start);
+    }
   }
 }
 

@@ -36,6 +36,8 @@ export async function adopt(core: CellCore, request: AdoptRequest): Promise<Adop
       if (known?.attempt !== request.attempt || known.state !== 'filling') throw fenced();
       return request.step === 'rows' ? take(rows, request, known) : end(rows, request, known);
     });
+    // The rows may be in no snapshot of the source any more.
+    if (answer?.state === 'done' && request.step === 'end') core.steward.takeSnapshot();
     if (answer) return answer;
   }
 }

@@ -37,6 +37,8 @@ export class CellRows extends Scratch {
   readonly #self: Holder | undefined;
   /** Kept, so that an operation cannot swallow it. */
   #detour: Detour | undefined;
+  /** Of other cells, by the texts of their ends: what parts of the operation wanted in vain. */
+  readonly #missing = new Map<string, RowRange>();
 
   /** @param self whose locks do not hold it up. */
   constructor(below: Rows, guard: Guard, parts: Parts = {}) {
@@ -67,7 +69,13 @@ export class CellRows extends Scratch {
 
   /** To be called when the operation is over: whether it saw all that it wanted. */
   assertRanThrough(): void {
-    if (this.#detour) throw this.#detour;
+    if (!this.#detour) return;
+    const ranges = [...this.#missing.values()];
+    throw ranges.length > 0 ? new Detour({ kind: 'foreign', ranges }) : this.#detour;
+  }
+
+  override mayGoOn(error: unknown): boolean {
+    return error instanceof Detour && error.reason.kind === 'foreign';
   }
 
   override get(key: Uint8Array, text: string = keyText(key)): Uint8Array | undefined {
@@ -145,7 +153,7 @@ export class CellRows extends Scratch {
     try {
       return read();
     } catch (error) {
-      if (error instanceof Detour) this.#detour ??= error;
+      if (error instanceof Detour) this.#turn(error.reason);
       throw error;
     }
   }
@@ -155,6 +163,10 @@ export class CellRows extends Scratch {
   }
 
   #turn(reason: DetourReason): never {
+    for (const range of reason.kind === 'foreign' ? reason.ranges : []) {
+      const limits = `${range.limit} ${range.isReverse}`;
+      this.#missing.set(`${keyText(range.from)} ${keyText(range.to)} ${limits}`, range);
+    }
     throw (this.#detour ??= new Detour(reason));
   }
 }

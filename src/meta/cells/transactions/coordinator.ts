@@ -203,6 +203,7 @@ export class Coordinator {
       return byCell.size;
     } catch (error) {
       assert(errorCode(error) !== undefined, 'cells answer with errors of ours');
+      if (errorCode(error) === 'HF_TOO_LARGE') throw error; // it is no other time
       env.log.debug('another cell could not be read', { cell, error });
       return 0;
     }
@@ -265,6 +266,10 @@ export class Coordinator {
     } catch (error) {
       assert(errorCode(error) !== undefined, 'cells answer with errors of ours');
       env.log.debug('another cell could not be prepared', { cell, error });
+      if (errorCode(error) === 'HF_TOO_LARGE') {
+        this.#abort(txid, parts.keys());
+        throw error; // it is no other time
+      }
     }
     this.#abort(txid, parts.keys());
     return undefined;

@@ -6,7 +6,7 @@ import { compareBytes } from '../../../base/index.ts';
 import type { RangeOptions, Row } from '../../../db/index.ts';
 import type { RangeRead, RowRange } from '../cell-peers.ts';
 import { digestOfRows } from '../entries.ts';
-import type { Rows } from '../overlay.ts';
+import { keyText, type Rows } from '../overlay.ts';
 import { keyAfter } from '../rows.ts';
 import { Detour } from './detour.ts';
 
@@ -19,16 +19,21 @@ interface Fetched {
 
 export class ForeignRows implements Rows {
   readonly #fetched: Fetched[] = [];
+  /** Those of one key among them, by its text: a batch reads thousands. */
+  readonly #single = new Map<string, Fetched>();
 
   /** What an owner answered; a limit that was reached cuts the range that is known. */
   add({ from, to, limit, isReverse }: RowRange, found: readonly Row[]): void {
     const last = found.at(-1);
     const isCut = limit !== undefined && last !== undefined && found.length >= limit;
-    this.#fetched.push({
+    const fetched = {
       from: isCut && isReverse ? last.key : from,
       to: isCut && !isReverse ? keyAfter(last.key) : to,
       rows: isReverse ? found.toReversed() : found,
-    });
+    };
+    this.#fetched.push(fetched);
+    const isSingle = compareBytes(fetched.to, keyAfter(fetched.from)) === 0;
+    if (isSingle) this.#single.set(keyText(fetched.from), fetched);
   }
 
   has(key: Uint8Array): boolean {
@@ -61,8 +66,11 @@ export class ForeignRows implements Rows {
   }
 
   #covering(from: Uint8Array, to: Uint8Array): Fetched | undefined {
-    return this.#fetched.find(
-      (fetched) => compareBytes(fetched.from, from) <= 0 && compareBytes(fetched.to, to) >= 0,
+    return (
+      this.#single.get(keyText(from)) ??
+      this.#fetched.find(
+        (fetched) => compareBytes(fetched.from, from) <= 0 && compareBytes(fetched.to, to) >= 0,
+      )
     );
   }
 }
