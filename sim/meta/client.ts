@@ -7,7 +7,7 @@ import { type Executor, type Inode, leasedDirectory, slotOfInode } from '../../s
 import type { SeededRandom } from '../random.ts';
 import { textOf } from '../sim-env.ts';
 import { beginSession, Holder, takeLease } from './holding.ts';
-import { askTree, makeFirst, makeTreeRoot } from './namespace-tree.ts';
+import { askTree, makeFirst, makeTreeRoot, takeNumbers } from './namespace-tree.ts';
 import type { PlannedCall } from './plan.ts';
 import { operationOf, slotOfCall } from './row-tree.ts';
 import { Life } from './time.ts';
@@ -87,6 +87,9 @@ export class Client {
     const slotOf = (node: NodeName): number => this.#world.slotOf(node);
     const patient = { givesUp: false };
     await this.#until(0, makeTreeRoot, patient);
+    for (const slot of new Set(this.#world.plan.slots.values())) {
+      await this.#until(slot, (executor) => takeNumbers(executor, slot), patient);
+    }
     for (const node of FIRST_DIRECTORIES) {
       await this.#until(0, (executor) => makeFirst(executor, node, slotOf), patient);
     }

@@ -8,6 +8,7 @@ import {
   type Executor,
   type Inode,
   makeRoot,
+  namespaceOf,
   type Place,
   ROOT_INODE,
   type Tree,
@@ -23,8 +24,9 @@ const SALT = new Uint8Array(16);
 /** Of all operations. */
 export const CIRCUMSTANCES: Circumstances = { nowMs: 1_800_000_000_000 };
 const MODE = 0o644;
-/** Numbers of a slot from here on are given out by plans. */
-const FIRST_COUNTER = 1n << 40n;
+/** Numbers of a slot from here on are given out by plans, so many. */
+const FIRST_COUNTER = 2n;
+const PLANNED_NUMBERS = 1000;
 const SLOT_SHIFT = 52n;
 
 export function inodeOf(node: NodeName, slotOf: SlotOf): Inode {
@@ -81,6 +83,12 @@ export function stepOf(call: TreeCall, slotOf: SlotOf): TreeStep {
 /** The root, which is the same for all. */
 export async function makeTreeRoot(executor: Executor): Promise<void> {
   await executor.execute((rows) => makeRoot(rows, { salt: SALT, ...CIRCUMSTANCES }));
+}
+
+/** Takes the numbers of a slot that the plan gives to its nodes. */
+export async function takeNumbers(executor: Executor, slot: number): Promise<void> {
+  const near = { inode: BigInt(slot) << SLOT_SHIFT };
+  await namespaceOf(executor, () => CIRCUMSTANCES).allocateInodes(PLANNED_NUMBERS, near);
 }
 
 /** One of the directories that are there from the start. */

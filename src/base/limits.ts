@@ -244,6 +244,8 @@ export const LIMITS = {
   mountDataBytesMax: 1 * MiB,
   /** Requests of a mount that lie in memory until they are answered; others wait in the kernel. */
   mountSlotsMax: 64,
+  /** Time for a mount that was taken away to end; then another mount namespace holds it. */
+  mountEndMs: 2000,
   /** How often a mount looks for requests that are late or whose callers are being killed. */
   mountTickMs: 250,
   /** Time for a request to a mount: its caller cannot go on, nor be killed, without an answer. */
@@ -265,4 +267,7 @@ export const LIMITS = {
   closedExtentsMax: 100_000,
   /** After a write was refused for want of space it is not tried again for so long. */
   refusedWriteMs: 1000,
+  /** How long writes wait while nothing can be stored for reasons that may pass, and the pause. */
+  stuckWriteMsMax: 30_000,
+  stuckWritePauseMs: 500,
 } as const;

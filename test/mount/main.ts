@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { realEnv } from '../../src/env/index.ts';
 import { openMount } from '../../src/mount/index.ts';
 
 const { values, positionals } = parseArgs({
@@ -12,6 +13,7 @@ const { values, positionals } = parseArgs({
   options: { writeback: { type: 'boolean', default: false }, module: { type: 'string' } },
 });
 const mount = await openMount({
+  env: realEnv(),
   mountpoint: positionals[0]!,
   mount: { name: 'memory', allowsOthers: true, allowsSetUserId: true, allowsDevices: true },
   behaviour: { writebackCache: values.writeback },

@@ -10,14 +10,18 @@ import { MemoryLog } from '../../src/log/index.ts';
 import {
   type Inode,
   openVolumeCell,
-  type References,
   ROOT_INODE,
   type Retention,
   type VolumeCell,
   type VolumeRecord,
 } from '../../src/meta/index.ts';
 import type { Repair } from '../../src/repair/index.ts';
-import { OpenFiles, type OpenFilesOptions } from '../../src/volume/index.ts';
+import {
+  type ObjectStore,
+  openObjects,
+  OpenFiles,
+  type OpenFilesOptions,
+} from '../../src/volume/index.ts';
 import { RepairBed, rs42 } from './repair-bed.ts';
 
 export class FilesBed implements AsyncDisposable {
@@ -75,13 +79,30 @@ export class FilesBed implements AsyncDisposable {
       keys: this.#keys,
       namespace: this.cell.namespace,
       tree: this.cell.tree,
-      references: references as References,
+      references,
       stripes,
       repair: this.repair,
       ...options,
     });
     this.#nodes.push(files);
     return files;
+  }
+
+  /** The same volume, as objects; the caller disposes them. */
+  async objects(): Promise<ObjectStore> {
+    const { references, stripes, env, cluster } = this.bed;
+    const session = await references.openSession('objects');
+    return openObjects({
+      env,
+      volume: () => this.volume,
+      session: () => session,
+      keys: this.#keys,
+      namespace: this.cell.namespace,
+      references,
+      stripes,
+      cluster,
+      repair: this.repair,
+    });
   }
 
   /** A new empty file. */

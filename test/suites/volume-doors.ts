@@ -331,6 +331,16 @@ function itRunsBatches(): void {
     expect(rest).toMatchObject({ state: 'done', results: [{ changeCount: 1n }] });
   });
 
+  it('makes nothing under a number that others may be given yet', async () => {
+    const lease = await leased(a, await makeDirectory('d'));
+    const { directory, firstInode, inodeCount } = lease;
+    const beyond = [firstInode + BigInt(inodeCount), firstInode & ~0xffffffffn];
+    const steps = beyond.map((inode, index) => create(`${index}`, directory, inode));
+    const answer = await a.tree.runBatch(batchOf(lease, steps));
+    const refused = { code: 'HF_BAD_ARGUMENT' };
+    expect(answer).toMatchObject({ state: 'done', results: [refused, refused] });
+  });
+
   it('refuses batches that are none', async () => {
     const lease = await leased(a, await makeDirectory('d'));
     const step = create('f', lease.directory, lease.firstInode);

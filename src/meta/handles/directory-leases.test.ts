@@ -4,6 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode, LIMITS } from '../../base/index.ts';
 import { handlesBed, type HandlesBed, sessionOf } from '../../../test/suites/handles-bed.ts';
+import type { SlotRange } from '../cells/cell-peers.ts';
 import type { Executor } from '../cells/executor.ts';
 import { ROOT_INODE } from '../namespace/namespace.ts';
 import { list, makeDirectory } from '../namespace/namespace-ops.ts';
@@ -122,10 +123,28 @@ describe('directory leases', () => {
     expect(await codeOf(make(bed.steward, 2, lease))).toBe('HF_FENCED');
   });
 
+  it('are not taken by a recall that their holder cannot hear of any more', async () => {
+    const moved: { slots?: SlotRange } = {};
+    await using bed = await opened(await handlesBed({ moved }));
+    const { handles, env } = bed;
+    const lease = await leased(bed);
+    const recalled = handles.recallDirectory(ROOT_INODE).catch(errorCode);
+    moved.slots = { from: 0, to: 2048 }; // the steward's memory begins anew
+    await env.clock.sleep(LIMITS.leaseRecallMs - 100);
+    // By this it believes that it has the directory for five seconds more.
+    expect(await handles.awaitRecalls(A, [lease], 10)).toEqual([]);
+    expect(await recalled).toBe('HF_LEASED');
+    await make(bed.steward, 1, lease);
+    const startMs = env.clock.monotonic();
+    await handles.recallDirectory(ROOT_INODE);
+    expect(env.clock.monotonic() - startMs).toBe(LIMITS.leaseRecallMs);
+  });
+
   it('go at once when the session of the holder is over', async () => {
     await using bed = await opened(await handlesBed());
     const lease = await leased(bed);
     await bed.handles.closeSession(A);
+    expect(await codeOf(bed.handles.awaitRecalls(A, [lease], 0))).toBe('HF_SESSION_OVER');
     const startMs = bed.env.clock.monotonic();
     await make(recalling(bed), 1);
     expect(bed.env.clock.monotonic()).toBe(startMs);

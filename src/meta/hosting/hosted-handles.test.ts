@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sessionOf } from '../../../test/suites/handles-bed.ts';
 import { HostingBed, nodeOf, VOLUME } from '../../../test/suites/hosting-bed.ts';
 import { extentOf } from '../../../test/suites/meta-makers.ts';
-import { LIMITS, utf8 } from '../../base/index.ts';
+import { errorCode, HoldfastError, LIMITS, utf8 } from '../../base/index.ts';
+import type { FencedLog } from '../../log/index.ts';
 import {
   type Handles,
   type Inode,
@@ -25,6 +26,9 @@ const OWNER = { mode: 0o700, uid: 0, gid: 0 };
 const A = sessionOf(1);
 const NO_ROOM = { inodeCount: 1, bytesReserved: 0, rowsReserved: 0 };
 
+/** Cells whose log does not answer. */
+const silent = new Set<string>();
+
 let bed: HostingBed;
 let tree: Tree;
 let handles: Handles;
@@ -32,7 +36,7 @@ let handles: Handles;
 let far: Inode;
 
 beforeEach(async () => {
-  bed = await HostingBed.open(3);
+  bed = await HostingBed.open(3, { wrapLog });
   await bed.pin(SPACE, 1, 2, 3);
   const { hosting } = bed.host(3);
   const map = await hosting.maps.read(SPACE);
@@ -48,9 +52,28 @@ beforeEach(async () => {
 }, 60_000);
 
 afterEach(async () => {
+  silent.clear();
   await bed[Symbol.asyncDispose]();
   far = undefined as unknown as Inode;
 });
+
+function wrapLog(log: FencedLog): FencedLog {
+  const silence = async (cell: string): Promise<void> => {
+    if (silent.has(cell)) throw new HoldfastError('HF_UNKNOWN_OUTCOME', 'it is silent');
+  };
+  const wrapped: Partial<FencedLog> = {
+    seize: (cell) => silence(cell).then(() => log.seize(cell)),
+    append: (cell, ...entry) => silence(cell).then(() => log.append(cell, ...entry)),
+    confirm: (cell, epoch) => silence(cell).then(() => log.confirm(cell, epoch)),
+  };
+  return new Proxy(log, {
+    get: (target, name) => {
+      const own = Reflect.get(wrapped, name) as unknown;
+      const found = own ?? (Reflect.get(target, name) as unknown);
+      return typeof found === 'function' && !own ? found.bind(target) : found;
+    },
+  });
+}
 
 function at(name: string, directory = ROOT_INODE): Place {
   return { directory, name: utf8(name), directoryName: utf8(`${name}/`) };
@@ -116,6 +139,48 @@ describe('a leased directory', () => {
     const tookMs = bed.env.clock.monotonic() - startMs;
     expect(tookMs).toBeGreaterThanOrEqual(LIMITS.leaseRecallMs);
     expect(tookMs).toBeLessThan(LIMITS.remoteCallMs);
+  });
+});
+
+describe('a session', () => {
+  it('lives on in cells that answer while another one has no log', async () => {
+    const lease = (await handles.leaseDirectory({ session: A, directory: far, ...NO_ROOM }))!;
+    const startMs = bed.env.clock.monotonic();
+    silent.add(SPACE);
+    while (bed.env.clock.monotonic() - startMs < 2 * LIMITS.sessionLeaseMs) {
+      expect(await handles.renewSession(A).catch(errorCode)).toBe('HF_UNAVAILABLE');
+    }
+    expect(await handles.awaitRecalls(A, [lease], 0)).toEqual([]);
+    silent.clear();
+    expect(await handles.renewSession(A)).toMatchObject({ leaseMs: LIMITS.sessionLeaseMs });
+  });
+});
+
+describe('a batch about the rows of another cell', () => {
+  /** The number of bytes is of each name. */
+  async function create(nameBytes: number, sequence: number): Promise<unknown> {
+    const directory = ROOT_INODE;
+    const lease = (await handles.leaseDirectory({ session: A, directory, ...NO_ROOM }))!;
+    const count = LIMITS.batchStepsMax;
+    const first = await bed.host(3).namespace.allocateInodes(count, { inode: far });
+    const steps = Array.from({ length: count }, (_, index): TreeStep => {
+      const place = at(`${index}`.padStart(nameBytes, 'x'), far);
+      return { do: 'makeNode', args: [{ ...OWNER, place, inode: first + BigInt(index), type: 'fifo' }] };
+    });
+    const batch = { session: A, leases: [lease], lane: 0, sequence, steps };
+    return await tree.runBatch(batch).then(({ state }) => state, errorCode);
+  }
+
+  it('asks for them together, and is done long before a recall is over', async () => {
+    const startMs = bed.env.clock.monotonic();
+    expect(await create(32, 1)).toBe('done');
+    expect(bed.env.clock.monotonic() - startMs).toBeLessThan(LIMITS.leaseRecallMs / 5);
+    expect(await tree.listAttributes({ directory: far })).toHaveLength(LIMITS.batchStepsMax);
+  });
+
+  it('is to be asked in parts when they are more than a message holds', async () => {
+    expect(await create(1500, 1)).toBe('HF_TOO_LARGE');
+    expect(await tree.listAttributes({ directory: far })).toEqual([]);
   });
 });
 

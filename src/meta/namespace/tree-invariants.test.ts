@@ -502,6 +502,7 @@ describe('the invariants of a tree', () => {
     const { inode } = file.status;
     const target = { sealed: salt, sizeBytes: 4 };
     await tree.makeNode({ ...owner, place: place('s'), type: 'symlink', target });
+    expect(await namespace.allocateInodes(3)).toBe(5n);
     await tree.makeNode({ ...owner, type: 'file', inode: 7n });
     await tree.commitExtents({
       inode,

@@ -53,6 +53,11 @@ function openDevice(): number {
   }
 }
 
+/** Has everything written that was closed, or written to what is open. */
+export async function flush(mountpoint: string): Promise<void> {
+  await run({ name: 'sync', words: ['-f', '--', mountpoint] });
+}
+
 /**
  * @param isLazy takes it out of sight even when somebody uses it; it ends when nobody does.
  * @throws HF_BUSY.

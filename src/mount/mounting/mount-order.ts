@@ -24,5 +24,6 @@ export interface OpenedFileSystem extends AsyncDisposable {
   readonly fileSystem: FileSystem;
 }
 
-/** Said once, by the thread, when the mount is served. Modules may say other things. */
-export const READY = 'holdfast: ready';
+/** Said once each by the thread, in this order; modules may say other things. */
+export const READY = 'holdfast: the mount is served';
+export const GONE = 'holdfast: the mount is gone';

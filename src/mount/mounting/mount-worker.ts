@@ -10,6 +10,7 @@ import {
   type FileSystemModule,
   type MountOrder,
   type OpenedFileSystem,
+  GONE,
   READY,
 } from './mount-order.ts';
 
@@ -19,6 +20,7 @@ async function serve(order: MountOrder): Promise<void> {
   await Promise.race([ready, ended]);
   parentPort?.postMessage(READY);
   await ended;
+  parentPort?.postMessage(GONE);
 }
 
 async function openFileSystem(order: MountOrder): Promise<OpenedFileSystem> {

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Told } from '../../../test/mount/haunted-module.ts';
+import { realEnv } from '../../env/index.ts';
 import { ourMountAt } from './mount-info.ts';
 import { type Mount, openMount, type OpenMountOptions } from './open-mount.ts';
 
@@ -47,6 +48,7 @@ afterEach(async () => {
 
 async function mounted(options: Partial<OpenMountOptions> = {}): Promise<Mount> {
   const mount = await openMount({
+    env: realEnv(),
     mountpoint: point,
     mount: { name: 'test', allowsSetUserId: true, allowsDevices: true },
     module: here('haunted-module.ts'),
@@ -160,7 +162,6 @@ describe.runIf(canMount)('unmounting', () => {
     const mount = await mounted();
     fs.writeFileSync(join(point, 'file'), 'x');
     await mount.unmount();
-    await mount.ended;
     expect(fs.readdirSync(point)).toEqual([]);
     await mount.unmount(); // once more does nothing
   });
@@ -175,33 +176,49 @@ describe.runIf(canMount)('unmounting', () => {
     expect(() => fs.closeSync(open)).toThrow('ENOTCONN');
   });
 
+  it('does not wait for another namespace that holds it', async () => {
+    const mount = await mounted();
+    const other = started('unshare', '--mount', '--propagation', 'private', 'sleep', '20');
+    const isElsewhere = () =>
+      fs.readFileSync(`/proc/${other.pid}/comm`, 'utf8') === 'sleep\n' &&
+      fs.readFileSync(`/proc/${other.pid}/mountinfo`, 'utf8').includes(point);
+    while (!isElsewhere()) await new Promise((resolve) => setTimeout(resolve, 10));
+    await mount.unmount();
+    expect(other.exitCode).toBeNull();
+    other.kill();
+  });
+
   it('by somebody else ends it, too', async () => {
     const mount = await mounted();
     await run('umount', [point]);
+    await mount.unmount();
     await mount.ended;
   });
 });
 
 describe.runIf(canMount)('where nothing can be mounted', () => {
+  const env = realEnv();
   const mount = { name: 'test' };
   const module = here('memory-module.ts');
 
   it('it is said why', async () => {
     const missing = join(point, 'missing');
-    await expect(openMount({ mountpoint: missing, mount, module })).rejects.toMatchObject({
+    await expect(openMount({ env, mountpoint: missing, mount, module })).rejects.toMatchObject({
       code: 'HF_NOT_FOUND',
     });
-    await expect(openMount({ mountpoint: '/dev/null', mount, module })).rejects.toMatchObject({
+    await expect(openMount({ env, mountpoint: '/dev/null', mount, module })).rejects.toMatchObject({
       code: 'HF_NOT_DIRECTORY',
     });
     const comma = { name: 'a,suid' };
-    await expect(openMount({ mountpoint: point, mount: comma, module })).rejects.toMatchObject({
-      code: 'HF_BAD_ARGUMENT',
-    });
+    await expect(openMount({ env, mountpoint: point, mount: comma, module })).rejects.toMatchObject(
+      {
+        code: 'HF_BAD_ARGUMENT',
+      },
+    );
   });
 
   it('nothing is left when the file system cannot be opened', async () => {
-    const options = { mountpoint: point, mount, module: new URL('data:text/javascript,;') };
+    const options = { env, mountpoint: point, mount, module: new URL('data:text/javascript,;') };
     await expect(openMount(options)).rejects.toThrow();
     expect(await ourMountAt(point)).toBeUndefined();
   });

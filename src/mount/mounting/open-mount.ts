@@ -2,26 +2,29 @@
  * A mount from beginning to end: mounted, served by a thread of its own, watched, unmounted.
  *
  * The order of the end matters: a thread that sleeps in the kernel can neither be stopped nor
- * survived by its process. Unmounting wakes it; it ends by itself, and only then may the process.
+ * survived by its process. Unmounting wakes it; it ends by itself, and only then may the process. A
+ * mount namespace copied from ours (a container's) may hold a mount for ever: then the connection
+ * is cut, and what was written before is safe.
  */
 import fs from 'node:fs/promises';
 import { once } from 'node:events';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { errorCode, HoldfastError, Mutex } from '../../base/index.ts';
-import { siblingModule } from '../../env/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS, Mutex } from '../../base/index.ts';
+import { type Env, siblingModule } from '../../env/index.ts';
 import type { ServeBehaviour } from '../serve-mount.ts';
 import { newWake, wakeMount } from '../session/wake.ts';
-import { attach, detach } from './attach.ts';
+import { attach, detach, flush } from './attach.ts';
 import { abortConnection } from './connection.ts';
 import { ourMountAt } from './mount-info.ts';
 import type { MountOptions } from './mount-options.ts';
-import { type MountOrder, READY } from './mount-order.ts';
+import { GONE, type MountOrder, READY } from './mount-order.ts';
 import { cleanStaleMounts } from './stale-mounts.ts';
 import { tune } from './tuning.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface OpenMountOptions {
+  readonly env: Env;
   /** An existing directory. */
   readonly mountpoint: string;
   readonly mount: MountOptions;
@@ -38,6 +41,8 @@ export async function openMount(options: OpenMountOptions): Promise<Mount> {
   const mountpoint = await checkedMountpoint(options.mountpoint);
   const descriptor = await attach(mountpoint, options.mount);
   const watchdog = new Watchdog(mountpoint);
+  const device = (await ourMountAt(mountpoint))?.device;
+  assert(device !== undefined, 'what was mounted is there');
   const wake = newWake();
   const { behaviour, module, options: data } = options;
   const order: MountOrder = { descriptor, wake, behaviour, module: module.href, options: data };
@@ -45,9 +50,10 @@ export async function openMount(options: OpenMountOptions): Promise<Mount> {
     workerData: order,
     trackUnmanagedFds: false, // it closes a descriptor that was opened here
   });
-  const mount = new Mount({ mountpoint, worker, watchdog, wake });
+  const mount = new Mount({ env: options.env, mountpoint, device, worker, watchdog, wake });
   try {
     await begun(mount);
+    await tune(device);
     return mount;
   } catch (error) {
     await mount[Symbol.asyncDispose]();
@@ -72,7 +78,10 @@ async function checkedMountpoint(path: string): Promise<string> {
 }
 
 interface MountParts {
+  readonly env: Env;
   readonly mountpoint: string;
+  /** `major:minor`, which names the connection as long as the kernel has it. */
+  readonly device: string;
   readonly worker: Worker;
   readonly watchdog: Watchdog;
   readonly wake: SharedArrayBuffer;
@@ -84,6 +93,8 @@ export class Mount implements AsyncDisposable {
   readonly ended: Promise<void>;
   readonly #parts: MountParts;
   readonly #waking = new Mutex();
+  /** Settles when the kernel has let go of it; its file system may have work left. */
+  readonly #gone: Promise<void>;
   #isServed = true;
 
   constructor(parts: MountParts) {
@@ -91,6 +102,8 @@ export class Mount implements AsyncDisposable {
     this.mountpoint = parts.mountpoint;
     this.ended = endOf(parts.worker).finally(() => (this.#isServed = false));
     this.ended.catch(() => undefined); // who is interested hears it, too
+    this.#gone = Promise.race([heard(parts.worker, GONE), this.ended]);
+    this.#gone.catch(() => undefined); // as above
   }
 
   /** For messages to and from its thread; {@link Mount.wake} makes it listen. */
@@ -114,25 +127,43 @@ export class Mount implements AsyncDisposable {
    */
   async unmount({ isForced = false }: { isForced?: boolean } = {}): Promise<void> {
     try {
-      await this.#detach(isForced);
+      if (await this.#isThere()) await this.#detach(isForced);
+      await this.#letGo();
       await this.ended;
     } finally {
-      if (!(await ourMountAt(this.mountpoint))) await this.#parts.watchdog.dismiss();
+      if (!(await this.#isThere())) await this.#parts.watchdog.dismiss();
     }
   }
 
+  /** Somebody else may have unmounted it, and mounted another one. */
+  async #isThere(): Promise<boolean> {
+    return (await ourMountAt(this.mountpoint))?.device === this.#parts.device;
+  }
+
   async #detach(isForced: boolean): Promise<void> {
-    const info = await ourMountAt(this.mountpoint);
-    if (!info) return; // somebody else has unmounted it
+    const { device } = this.#parts;
     try {
       // Nobody answers any more: to look at it, as unmounting does, might wait for ever.
-      if (!this.#isServed) await abortConnection(info.device);
+      if (!this.#isServed) await abortConnection(device);
+      else if (!isForced) await flush(this.mountpoint);
       await detach(this.mountpoint, !this.#isServed);
     } catch (error) {
       if (!isForced || errorCode(error) !== 'HF_BUSY') throw error;
       await detach(this.mountpoint, true);
-      await abortConnection(info.device);
+      await abortConnection(device);
     }
+  }
+
+  /** See above: who holds it where we cannot see gets errors from now on. */
+  async #letGo(): Promise<void> {
+    const waiting = new AbortController();
+    const isLate = this.#parts.env.clock.sleep(LIMITS.mountEndMs, waiting).then(
+      () => true,
+      () => false,
+    );
+    await Promise.race([this.#gone, isLate]);
+    waiting.abort();
+    if (await isLate) await abortConnection(this.#parts.device);
   }
 
   /** As {@link unmount}, by force if need be; where even that fails, the watchdog is left. */
@@ -142,12 +173,10 @@ export class Mount implements AsyncDisposable {
 }
 
 /** Resolves when it is served. @throws what its thread failed with. */
-async function begun({ worker, mountpoint, ended }: Mount): Promise<void> {
+async function begun({ worker, ended }: Mount): Promise<void> {
   const ready = heard(worker, READY);
   ready.catch(() => undefined); // an error is in `ended`
   await Promise.race([ready, ended]);
-  const info = await ourMountAt(mountpoint);
-  if (info) await tune(info.device);
 }
 
 async function heard(worker: Worker, what: string): Promise<void> {

@@ -12,6 +12,7 @@ import { type ByteRange, type DirtyWindow, memoryForWrite } from './dirty-window
 import type { FilesContext } from './files-context.ts';
 import { FileState } from './file-state.ts';
 import type { Part } from './extent-map.ts';
+import { checkOffset, isRefusal } from './refusals.ts';
 import { firstData, firstHole } from './seek.ts';
 import { type Adopted, WriteBack } from './write-back.ts';
 
@@ -22,8 +23,14 @@ const STEP_BYTES_MAX = 1 * MiB;
 const TAIL_BYTES_MIN = 1 * MiB;
 /** Tries of a read whose stripes go because the file is written to elsewhere. */
 const READ_TRIES = 4;
-/** What a write is refused for as soon as it is known. */
-const REFUSALS: readonly (string | undefined)[] = ['HF_NO_SPACE', 'HF_QUOTA', 'HF_WORM'];
+/** Nobody waits for what is stored in the background, and it is tried again. */
+interface StoreOptions {
+  readonly isBackground: boolean;
+}
+
+interface SyncOptions extends Partial<StoreOptions> {
+  readonly dataOnly: boolean;
+}
 
 interface Failure {
   readonly error: unknown;
@@ -41,6 +48,9 @@ export class FileContent {
   /** The newest failure to store, and how many there were: see {@link failureSince}. */
   #failure: Failure | undefined;
   #failureCount = 0;
+  /** Tries to store that failed, and the error of the last one. */
+  #failedStores = 0;
+  #lastError: unknown;
   /** The last try failed. */
   #isFailing = false;
 
@@ -53,6 +63,10 @@ export class FileContent {
 
   get isDirty(): boolean {
     return this.state.dirty.size > 0;
+  }
+
+  get isUnderWay(): boolean {
+    return this.state.underWay.size > 0;
   }
 
   get failureCount(): number {
@@ -164,9 +178,11 @@ export class FileContent {
       throw new HoldfastError('HF_NO_SPACE');
     }
     const failure = this.#isFailing ? this.#failure : undefined;
-    if (!failure || !REFUSALS.includes(errorCode(failure.error))) return;
+    if (!failure || !isRefusal(failure.error)) return;
     const isRecent = env.clock.monotonic() - failure.atMs < LIMITS.refusedWriteMs;
-    if (isRecent || !(await this.storeAll())) throw this.#failure!.error;
+    if (isRecent) throw failure.error;
+    const error = await this.storeAll();
+    if (error !== undefined) throw error;
   }
 
   #touch(): void {
@@ -285,7 +301,8 @@ export class FileContent {
     if (this.#writeBack.flightCount >= LIMITS.fileCommitsMax) return;
     const ready = this.#idle().filter(isReady);
     if (ready.length === 0) return;
-    void this.#store(ready).then((isStored) => isStored && this.#storeReady());
+    const stored = this.#store(ready, { isBackground: true });
+    void stored.then((isStored) => isStored && this.#storeReady());
   }
 
   /** Dirty, and not under way. */
@@ -294,45 +311,56 @@ export class FileContent {
     return [...dirty.values()].filter(({ start }) => !underWay.has(start));
   }
 
-  /** @returns whether it could be stored; else each handle is told. */
-  async #store(windows: readonly DirtyWindow[]): Promise<boolean> {
+  /** @returns whether it could be stored. */
+  async #store(windows: readonly DirtyWindow[], { isBackground }: StoreOptions): Promise<boolean> {
     try {
       await this.#writeBack.store(windows);
       this.#isFailing = false;
       return true;
     } catch (error) {
-      this.#fail(error);
+      this.#failedStores += 1;
+      this.#isFailing = true;
+      // What may pass is met again by who waits for it.
+      const mayPass = isBackground && errorCode(error) !== undefined && !isRefusal(error);
+      this.#lastError = error;
+      if (!mayPass) this.#fail(error);
       return false;
     }
   }
 
+  /** Each handle is told. */
   #fail(error: unknown): void {
     this.#failure = { error, atMs: this.#context.env.clock.monotonic() };
     this.#failureCount += 1;
-    this.#isFailing = true;
   }
 
-  /** All that is dirty now. @returns whether it could be stored. */
-  async storeAll(): Promise<boolean> {
-    const failuresBefore = this.#failureCount;
-    await this.#writeBack.settled();
-    // What was dirty is dirty still, or has been under way since.
-    let isStored: Promise<boolean> | undefined;
-    await this.#changing.run(async () => {
-      const windows = this.#idle();
-      if (windows.length > 0) isStored = this.#store(windows);
-    });
-    await isStored;
-    await this.#writeBack.settled();
-    return this.#failureCount === failuresBefore;
+  /**
+   * All that is dirty now.
+   * @returns what it failed with, if it did.
+   */
+  async storeAll({ isBackground }: StoreOptions = { isBackground: false }): Promise<unknown> {
+    for (;;) {
+      const failedBefore = this.#failedStores;
+      await this.#writeBack.settled();
+      // What was dirty is dirty still, or has been under way since.
+      let stored: Promise<boolean> | undefined;
+      await this.#changing.run(async () => {
+        const windows = this.#idle();
+        if (windows.length > 0) stored = this.#store(windows, { isBackground });
+      });
+      if ((await stored) === false) return this.#lastError;
+      await this.#writeBack.settled();
+      // Others may have failed with some of it, and told nobody.
+      if (this.#failedStores === failedBefore || isBackground) return undefined;
+    }
   }
 
-  async sync({ dataOnly }: { readonly dataOnly: boolean }): Promise<void> {
-    if (!(await this.storeAll())) return;
+  async sync({ dataOnly, isBackground = false }: SyncOptions): Promise<void> {
+    if ((await this.storeAll({ isBackground })) !== undefined) return;
     try {
       await this.#writeBack.commitAttributes({ dataOnly });
     } catch (error) {
-      this.#fail(error);
+      if (!isBackground) this.#fail(error);
     }
   }
 
@@ -345,6 +373,10 @@ export class FileContent {
   async giveUp(): Promise<void> {
     await this.#writeBack.settled();
     if (this.handleCount > 0) return;
+    if (this.isDirty) {
+      const { inode } = this.state;
+      this.#context.env.log.warn('what was written to a file could not be stored', { inode });
+    }
     this.#discard({ start: 0, end: Infinity });
     this.state.grownTo = 0;
     this.state.modifiedNs = undefined;
@@ -361,10 +393,4 @@ function sameStripes(a: readonly Part[], b: readonly Part[]): boolean {
   const name = ({ start, extent }: Part): string =>
     `${start} ${extent ? Buffer.from(extent.stripe).toString('hex') : ''}`;
   return a.map(name).join() === b.map(name).join();
-}
-
-/** @throws HF_TOO_LARGE, HF_BAD_ARGUMENT. */
-function checkOffset(offset: number): void {
-  if (offset > Number.MAX_SAFE_INTEGER) throw new HoldfastError('HF_TOO_LARGE');
-  if (!(offset >= 0)) throw new HoldfastError('HF_BAD_ARGUMENT', 'an offset is not below 0');
 }

@@ -35,7 +35,7 @@ export interface OpenFile extends AsyncDisposable {
     options?: { readonly target?: Uint8Array | undefined },
   ): Promise<Uint8Array>;
 
-  /** Copies the bytes. Waits while too much is dirty. */
+  /** Copies the bytes, by the time that it resolves. Waits while too much is dirty. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
   /** Durable when it makes the file shorter. */
   truncate(sizeBytes: number): Promise<void>;

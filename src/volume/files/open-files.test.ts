@@ -15,7 +15,7 @@ import {
   toHex,
 } from '../../base/index.ts';
 import { FilesBed } from '../../../test/suites/files-bed.ts';
-import { bytesOf, eventually } from '../../../test/suites/store-bed.ts';
+import { bytesOf, eventually, streamOf } from '../../../test/suites/store-bed.ts';
 import type { OpenFile, OpenFiles } from '../index.ts';
 
 let bed: FilesBed;
@@ -267,6 +267,25 @@ describe('a file', () => {
     expect(asked).toBe(1);
   });
 
+  it('that was put as an object is written in place, and got as it is then', async () => {
+    await using objects = await bed.objects();
+    const content = Buffer.from(bytesOf(300_000, 1));
+    const { info } = await objects.put(streamOf(content), { key: 'a' });
+    const { inode } = (await bed.cell.namespace.object(info.id))!;
+    const file = await node.open(inode);
+    expectSame(await contentOf(file), content);
+    await file.write(1000, bytesOf(500, 2));
+    content.set(bytesOf(500, 2), 1000);
+    await file.sync();
+    const { bytes } = await objects.get('a');
+    expectSame(Buffer.concat(await Array.fromAsync(bytes, (each) => Buffer.from(each))), content);
+    await objects.put(streamOf(bytesOf(10, 3)), { key: 'a' });
+    await file.write(0, bytesOf(10, 4));
+    expect(await codeOf(file.sync())).toBe('HF_NOT_FOUND');
+    expect(await codeOf(file.close())).toBe('HF_NOT_FOUND');
+    expect(node.memory.usedBytes).toBe(0);
+  });
+
   it('that two nodes write to has the bytes of the one or the other', async () => {
     const inode = await bed.make();
     const other = await bed.node();
@@ -315,6 +334,24 @@ describe('what cannot be stored', () => {
     expect(small.memory.usedBytes).toBe(0);
     bed.putError = undefined;
     expect((await small.open(file.inode)).status.sizeBytes).toBe(0);
+  });
+
+  it('for a while only makes writers wait, and is told to nobody', async () => {
+    const small = await bed.node({ dirtyBytesMax: 4 * MiB });
+    const file = await small.open(await bed.make());
+    bed.putError = new HoldfastError('HF_UNAVAILABLE');
+    const later = bed.bed.env.clock.sleep(LIMITS.stuckWriteMsMax / 2);
+    const content = bytesOf(12 * MiB, 1);
+    const written = writeAll(file, content);
+    await later;
+    bed.putError = undefined;
+    await written;
+    await file.close();
+    expectSame(await contentOf(await node.open(file.inode)), content);
+    const other = await small.open(await bed.make());
+    bed.putError = new HoldfastError('HF_UNAVAILABLE');
+    expect(await codeOf(writeAll(other, content))).not.toBe('ok');
+    await expect(other.close()).rejects.toThrow();
   });
 
   it('is not even tried where it is known that there is no room', async () => {

@@ -1,5 +1,5 @@
 /** The open files of one volume on this node: who opens the same file shares its content. */
-import { HoldfastError, isSamePolicy, LIMITS, Semaphore } from '../../base/index.ts';
+import { HoldfastError, isSamePolicy, LIMITS, mapBounded, Semaphore } from '../../base/index.ts';
 import type { Inode, InodeStatus } from '../../meta/index.ts';
 import { AbandonedPuts, type AbandonedPutsOptions } from '../abandoned-puts.ts';
 import { Background } from '../background.ts';
@@ -11,6 +11,7 @@ import type { FilesContext } from './files-context.ts';
 import { FileHandle } from './file-handle.ts';
 import { policyOf } from './file-state.ts';
 import type { OpenFile } from './open-file.ts';
+import { isRefusal } from './refusals.ts';
 import { StripeCache } from './stripe-cache.ts';
 import { WriteMemory } from './write-memory.ts';
 
@@ -122,19 +123,24 @@ export class OpenFiles implements AsyncDisposable {
 
   /** Makes content of what is dirty while somebody waits for memory, and there is something. */
   async #relieve(): Promise<void> {
-    const { memory, env } = this.#context;
+    const { memory } = this.#context;
+    const { clock } = this.#context.env;
+    let { takenCount } = memory;
+    let movedAtMs = clock.monotonic();
     try {
       while (memory.isWaitedFor) {
-        const usedBefore = memory.takenCount;
-        let error: unknown;
-        for (const content of Array.from(this.#files.values())) {
-          if (!memory.isWaitedFor) return;
-          const { failureCount } = content;
-          if (!(await content.storeAll())) error = content.failureSince(failureCount);
+        const error = await this.#storeSome();
+        await clock.turn();
+        if (memory.takenCount !== takenCount) {
+          ({ takenCount } = memory);
+          movedAtMs = clock.monotonic();
+          continue;
         }
-        await env.clock.turn();
-        if (memory.takenCount === usedBefore && memory.isWaitedFor) {
+        const isOver = clock.monotonic() - movedAtMs >= LIMITS.stuckWriteMsMax;
+        if (isOver || isRefusal(error) || this.#end.signal.aborted) {
           memory.refuse(error ?? new HoldfastError('HF_NO_MEMORY'));
+        } else {
+          await clock.sleep(LIMITS.stuckWritePauseMs);
         }
       }
     } finally {
@@ -142,13 +148,26 @@ export class OpenFiles implements AsyncDisposable {
     }
   }
 
+  /** @returns what something failed with, if it did. */
+  async #storeSome(): Promise<unknown> {
+    const { memory } = this.#context;
+    let error: unknown;
+    await mapBounded(this.#files.values(), LIMITS.stripesInFlightMax, async (content) => {
+      if (memory.isWaitedFor && (content.isDirty || content.isUnderWay)) {
+        error = (await content.storeAll({ isBackground: true })) ?? error;
+      }
+    });
+    return error;
+  }
+
   /** Makes content of what has been dirty for long, though nobody asks for it. */
   async #storeOld(): Promise<void> {
     const { signal } = this.#end;
     for await (const _ of this.#context.env.clock.every(LIMITS.dirtyAgeMsMax, { signal })) {
-      for (const content of Array.from(this.#files.values())) {
-        if (content.isDirty && !signal.aborted) await content.sync({ dataOnly: false });
-      }
+      await mapBounded(this.#files.values(), LIMITS.stripesInFlightMax, async (content) => {
+        if (!content.isDirty || signal.aborted) return;
+        await content.sync({ dataOnly: false, isBackground: true });
+      });
       if (Array.from(this.#files.values()).some(({ handleCount }) => handleCount > 0)) continue;
       this.#ageing = undefined;
       return;
