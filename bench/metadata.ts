@@ -21,7 +21,13 @@ import { type DeviceId, GiB, hexId, LIMITS, toHex, utf8 } from '../src/base/inde
 import { type LocalDb, SqliteDb, SqliteThread } from '../src/db/index.ts';
 import { DirectoryDevice } from '../src/device/index.ts';
 import { realEnv } from '../src/env/index.ts';
-import { EtcdConnection, EtcdLog, type FencedLog, LocalLog, type PartStore } from '../src/log/index.ts';
+import {
+  EtcdConnection,
+  EtcdLog,
+  type FencedLog,
+  LocalLog,
+  type PartStore,
+} from '../src/log/index.ts';
 import { type Inode, openVolumeCell, type Place, ROOT_INODE } from '../src/meta/index.ts';
 import { Quorum, StoreMirror } from '../src/node/index.ts';
 import type { ExtentStore } from '../src/store/index.ts';

@@ -42,7 +42,9 @@ export class Strictness {
     }
   }
 
-  /** Before more of an answer is given. @throws HF_UNAVAILABLE when it may be old and must not be. */
+  /**
+   * Before more of an answer is given. @throws HF_UNAVAILABLE when it may be old and must not be.
+   */
   check(): void {
     if (this.#count() === this.#before) return;
     const reason = 'this node is cut off, and what it knows of the names may be old';

@@ -13,8 +13,8 @@
  *   {@link ObjectView}.
  *   It is sent in chunks, because only then HTTP allows a trailer: a failure in mid-stream cuts the
  *   body, and {@link ERROR_TRAILER} says why. Readers compare what came with the object's size.
- * - With {@link STRICT_HEADER} a node that is cut off from most others fails with HF_UNAVAILABLE where
- *   it would read names as they were a while ago.
+ * - With {@link STRICT_HEADER} a node that is cut off from most others fails with HF_UNAVAILABLE
+ *   where it would read names as they were a while ago.
  * - Errors before content have the HTTP status of their code and a body `{"error": …}`.
  */
 import * as v from 'valibot';

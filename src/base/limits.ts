@@ -92,7 +92,9 @@ export const LIMITS = {
   streamsPerConnectionMax: 128,
   /** Unsent bytes for a peer that does not read; replies beyond are refused, then it is dropped. */
   queuedBytesPerConnectionMax: 16 * MiB,
-  /** Pings of a peer in one tick; an honest one sends one in five, and few while it hears nothing. */
+  /**
+   * Pings of a peer in one tick; an honest one sends one in five, and few while it hears nothing.
+   */
   pingsPerTickMax: 16,
   /** How often the network looks at deadlines, silence and idle links. */
   networkTickMs: 100,
@@ -102,8 +104,8 @@ export const LIMITS = {
   /** A peer that somebody waits for is pinged when nothing came for so many ticks (0.5 s). */
   quietTicksMax: 5,
   /**
-   * Ticks after which a peer is silent when neither pong nor anything else comes (2 s). A pong needs
-   * no disk and no queue: computing and collecting garbage take a node a second at most.
+   * Ticks after which a peer is silent when neither pong nor anything else comes (2 s). A pong
+   * needs no disk and no queue: computing and collecting garbage take a node a second at most.
    */
   unansweredTicksMax: 20,
   /** Time from the first byte of a connection until both ends have agreed to talk. */
@@ -232,7 +234,9 @@ export const LIMITS = {
   leaseRecallMs: 5000,
   /** A directory that others asked for is not leased again for so long. */
   leaseAgainMs: 30_000,
-  /** Steps of a batch under directory leases: 4 KiB of rows each fit an entry, their results a row. */
+  /**
+   * Steps of a batch under directory leases: 4 KiB of rows each fit an entry, their results a row.
+   */
   batchStepsMax: 256,
   /** Directory leases that one batch goes by. */
   batchLeasesMax: 16,

@@ -111,7 +111,12 @@ export {
 } from './remote/serve-cells.ts';
 export { mendNames } from './recovery/mend-names.ts';
 export { mendReferences, type MendOptions } from './recovery/mend-references.ts';
-export { type LoadedCell, loadFromLog, loadWhole, RecoveredSpace } from './recovery/recovered-space.ts';
+export {
+  type LoadedCell,
+  loadFromLog,
+  loadWhole,
+  RecoveredSpace,
+} from './recovery/recovered-space.ts';
 export type { CellParts, Operation } from './cells/steward.ts';
 export { uploadsOf } from './uploads/uploads-cell.ts';
 export {
