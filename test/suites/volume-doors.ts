@@ -341,6 +341,22 @@ function itRunsBatches(): void {
     expect(answer).toMatchObject({ state: 'done', results: [refused, refused] });
   });
 
+  it('does nothing of a batch that no entry holds, and all of its parts', async () => {
+    const lease = await leased(a, await makeDirectory('d'));
+    const { directory, firstInode: inode } = lease;
+    await a.tree.runBatch(batchOf(lease, [create('f', directory, inode)]));
+    const value = new Uint8Array(60_000);
+    const steps = Array.from({ length: 20 }, (_, index): TreeStep => {
+      return { do: 'setXattr', args: [{ inode, name: utf8(`${index}`), value }] };
+    });
+    expect(await a.tree.runBatch(batchOf(lease, steps)).catch(errorCode)).toBe('HF_TOO_LARGE');
+    expect(await b.tree.listXattrs(inode)).toEqual([]);
+    for (const part of [steps.slice(0, 10), steps.slice(10)]) {
+      expect(await a.tree.runBatch(batchOf(lease, part))).toMatchObject({ state: 'done' });
+    }
+    expect(await b.tree.listXattrs(inode)).toHaveLength(steps.length);
+  });
+
   it('refuses batches that are none', async () => {
     const lease = await leased(a, await makeDirectory('d'));
     const step = create('f', lease.directory, lease.firstInode);

@@ -165,7 +165,10 @@ describe('a batch about the rows of another cell', () => {
     const first = await bed.host(3).namespace.allocateInodes(count, { inode: far });
     const steps = Array.from({ length: count }, (_, index): TreeStep => {
       const place = at(`${index}`.padStart(nameBytes, 'x'), far);
-      return { do: 'makeNode', args: [{ ...OWNER, place, inode: first + BigInt(index), type: 'fifo' }] };
+      return {
+        do: 'makeNode',
+        args: [{ ...OWNER, place, inode: first + BigInt(index), type: 'fifo' }],
+      };
     });
     const batch = { session: A, leases: [lease], lane: 0, sequence, steps };
     return await tree.runBatch(batch).then(({ state }) => state, errorCode);

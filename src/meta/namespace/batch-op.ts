@@ -16,7 +16,7 @@ import { slotOfInode } from './namespace-rows.ts';
 import { rename } from './rename-op.ts';
 import * as operations from './tree-ops.ts';
 import type { BatchAnswer, StepResult, Tree, TreeBatch, TreeStep, TreeStepName } from './tree.ts';
-import { Overlay } from '../cells/overlay.ts';
+import { type Change, Overlay } from '../cells/overlay.ts';
 import { runOnce } from '../cells/retry-rows.ts';
 
 type Step<Name extends TreeStepName> = (
@@ -65,26 +65,51 @@ function runSteps(rows: Overlay, batch: TreeBatch, at: Circumstances): BatchAnsw
     else if (at.fault !== 'no-lease-fence') return { state: 'fenced', directory };
   }
   const results: StepResult[] = [];
+  const weight = new Weight();
   for (const step of steps) {
-    const result = attempted(rows, (scratch) => runStep(scratch, step, { at, claims, session }));
+    const run = (scratch: Overlay): StepResult => runStep(scratch, step, { at, claims, session });
+    const result = attempted(rows, weight, run);
     if (result.lease) claims.set(result.lease.directory, result.lease);
     results.push(result);
   }
   return { state: 'done', atMs: at.nowMs, results };
 }
 
-/** Writes what the step changes, unless it is refused. */
-function attempted(rows: Overlay, run: (scratch: Overlay) => StepResult): StepResult {
+/** Writes what the step changes, unless it is refused. @throws HF_TOO_LARGE. */
+function attempted(
+  rows: Overlay,
+  weight: Weight,
+  run: (scratch: Overlay) => StepResult,
+): StepResult {
   const scratch = new StepRows(rows);
+  let result: StepResult;
   try {
-    const result = run(scratch);
-    for (const [text, change] of scratch.changes) rows.set(change, text);
-    return result;
+    result = run(scratch);
   } catch (error) {
     const code = errorCode(error);
     if (code === undefined && rows.mayGoOn(error)) return {};
     if (code === undefined) throw error; // another detour, or a bug
     return { code, leased: leasedDirectory(error) };
+  }
+  for (const [text, change] of scratch.changes) {
+    weight.add(text, change);
+    rows.set(change, text);
+  }
+  return result;
+}
+
+/** Of all that a batch changes: no entry holds more, so that it need not run on. */
+class Weight {
+  readonly #bytesOf = new Map<string, number>();
+  #bytes = 0;
+
+  /** @throws HF_TOO_LARGE. */
+  add(text: string, { key, value }: Change): void {
+    const bytes = key.length + (value?.length ?? 0);
+    this.#bytes += bytes - (this.#bytesOf.get(text) ?? 0);
+    this.#bytesOf.set(text, bytes);
+    if (this.#bytes <= LIMITS.logEntryBytesMax) return;
+    throw new HoldfastError('HF_TOO_LARGE', 'the batch is to be asked in parts');
   }
 }
 

@@ -10,17 +10,18 @@ import {
   sessionOf,
 } from '../../../test/suites/handles-bed.ts';
 import { extentOf } from '../../../test/suites/meta-makers.ts';
-import { errorCode, type ObjectId, utf8 } from '../../base/index.ts';
+import { errorCode, LIMITS, type ObjectId, utf8 } from '../../base/index.ts';
 import { Overlay } from '../cells/overlay.ts';
 import { rowsOfTag } from '../cells/rows.ts';
 import type { DirectoryLease, LeaseClaim } from '../handles/handles.ts';
 import { uploadsOf } from '../uploads/uploads-cell.ts';
 import type { Uploads } from '../uploads/uploads.ts';
+import { runBatch } from './batch-op.ts';
 import type { Circumstances } from './inode-ops.ts';
 import { namespaceOf } from './namespace-cell.ts';
 import { type Inode, type Namespace, ROOT_INODE } from './namespace.ts';
 import { treeOf } from './tree-cell.ts';
-import type { Place, Tree } from './tree.ts';
+import type { Place, Tree, TreeStep } from './tree.ts';
 
 const OWNER = { mode: 0o700, uid: 0, gid: 0 };
 const SALT = utf8('salt');
@@ -186,6 +187,28 @@ describe('a directory that somebody holds', () => {
     bed.claim(new Map([[record.inode, lease]]));
     await namespace.removeObject(id);
     expect(await namespace.record(record.inode)).toBeUndefined();
+  });
+});
+
+describe('a batch', () => {
+  it('is run no further than an entry holds', async () => {
+    await using bed = await openBed();
+    const { tree, free, steward } = bed;
+    const { inode } = (await tree.lookup(at(free, 'file')))!.status;
+    const lease = await bed.lease(bed.leased);
+    const value = new Uint8Array(60_000);
+    let asked = 0;
+    const steps = Array.from({ length: 100 }, (_, index): TreeStep => {
+      const request = { inode, name: utf8(`${index}`), value };
+      return Object.defineProperty({ do: 'setXattr', args: [request] } as const, 'args', {
+        get: () => [(asked++, request)],
+      });
+    });
+    const batch = { session: A, leases: [lease], lane: 0, sequence: 1, steps };
+    const run = steward.execute((rows) => runBatch(rows, batch, { nowMs: 0 }));
+    expect(await run.catch(errorCode)).toBe('HF_TOO_LARGE');
+    expect(asked).toBe(Math.ceil(LIMITS.logEntryBytesMax / value.length));
+    expect(await tree.listXattrs(inode)).toEqual([]);
   });
 });
 
