@@ -72,7 +72,7 @@ const DRILLS: Readonly<Record<string, Drill>> = {
   },
   metadata: (bed) =>
     withRing(() => spreadMetadata(bed, { nodeCount: 12, directories: 50, objects: 1000 })),
-  ring: (bed) => withRing(() => loseRing(bed, { nodeCount: 7 })),
+  ring: (bed) => withRing(() => loseRing(bed, { nodeCount: 4 })),
   stalls: (bed) =>
     withRing(async () => {
       await using ground = await Ground.open(bed, { nodeCount: 5 });
