@@ -307,6 +307,19 @@ describe('objects', () => {
     expect(parts.objects.stored.size).toBe(0);
     expect((await holdfast(['query', id])).code).toBe(3);
   });
+
+  it('are not read as they were a while ago where that is not wanted', async () => {
+    await put('a.txt', 'hello world', '--name', 'k');
+    let staleReads = 0;
+    parts.staleReadCount = () => (staleReads += 1); // one at each look
+    await run('query', 'k');
+    await run('get', 'k', '-o', '-');
+    for (const verb of [['query', 'k'], ['ls'], ['get', 'k', '-o', '-']]) {
+      const { code, error } = await holdfast(['--strict', ...verb]);
+      expect([code, error]).toEqual([6, expect.stringContaining('may be old')]);
+      expect((await holdfast([...verb, '--strict'])).code).toBe(6);
+    }
+  });
 });
 
 describe('stores and volumes', () => {

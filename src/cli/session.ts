@@ -14,12 +14,12 @@ import type { Io, Output, Signal } from './io.ts';
 const SLOW_MS = 1500;
 
 export interface GlobalOptions {
-  readonly data?: string;
-  readonly json?: boolean;
+  readonly data?: string | undefined;
+  readonly json?: boolean | undefined;
   /** As `ConnectOptions.isStrict`. */
-  readonly strict?: boolean;
+  readonly strict?: boolean | undefined;
   /** Where the node listens, if not on the socket of its data directory. */
-  readonly address?: Address;
+  readonly address?: Address | undefined;
 }
 
 export class Session implements Disposable {

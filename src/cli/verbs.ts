@@ -60,12 +60,8 @@ export function addVerb<Options, Args extends unknown[]>(
     const options = command.optsWithGlobals();
     const args = command.processedArgs as Args;
     const address = verb.hasServer ? serverAddress(options) : undefined;
-    const { data, json } = options as GlobalOptions;
-    const about: GlobalOptions = {
-      ...(data === undefined ? {} : { data }),
-      ...(json === undefined ? {} : { json }),
-      ...(address === undefined ? {} : { address }),
-    };
+    const { data, json, strict } = options as GlobalOptions;
+    const about: GlobalOptions = { data, json, strict, address };
     await run(about, (session) => verb.action(session, options as Options, ...args));
   });
   return command;
