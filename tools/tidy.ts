@@ -32,7 +32,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   stripes: ['base', 'env', 'codec', 'crypto', 'placement', 'store', 'cluster'],
   repair: ['base', 'env', 'placement', 'net', 'store', 'cluster', 'meta', 'stripes'],
   volume: ['base', 'env', 'crypto', 'store', 'cluster', 'meta', 'stripes', 'repair'],
-  mount: ['base', 'env'],
+  mount: ['base', 'env', 'volume'],
   admin: ['base', 'env', 'api', 'placement', 'store', 'cluster', 'meta', 'repair', 'volume'],
   client: ['base', 'api'],
   node: [
@@ -52,6 +52,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'stripes',
     'repair',
     'volume',
+    'mount',
     'admin',
   ],
   cli: ['base', 'env', 'api', 'device', 'shares', 'archive', 'store', 'client', 'node'],

@@ -9,6 +9,7 @@ import type {
   InvitationView,
   LeaveView,
   MetadataView,
+  MountView,
   LocationView,
   NodeView,
   PathCellView,
@@ -88,6 +89,18 @@ export interface VolumeManager {
   files(name: string): FileTree;
 }
 
+/** The volumes that are directories of this node's machine. */
+export interface MountManager {
+  list(): Promise<readonly MountView[]>;
+  /**
+   * @throws HF_NOT_FOUND for the volume or the directory; HF_NOT_DIRECTORY; HF_NOT_EMPTY; HF_EXISTS
+   *   when it is mounted there already; HF_DENIED, HF_UNSUPPORTED when nothing can be mounted.
+   */
+  add(request: ControlRequest<'mount.add'>): Promise<MountView>;
+  /** @throws HF_NOT_FOUND; HF_BUSY when somebody uses it, unless forced. */
+  remove(request: ControlRequest<'mount.remove'>): Promise<MountView>;
+}
+
 /** Where the metadata of the cluster is. */
 export interface MetadataManager {
   /** @throws HF_UNAVAILABLE while it cannot be asked. */
@@ -138,7 +151,14 @@ export interface DiskFinder {
 export interface AdminParts {
   readonly identity: Pick<
     StatusView,
-    'version' | 'nodeId' | 'name' | 'clusterId' | 'dataPath' | 'startedAtMs' | 'processId'
+    | 'version'
+    | 'nodeId'
+    | 'name'
+    | 'clusterId'
+    | 'dataPath'
+    | 'startedAtMs'
+    | 'processId'
+    | 'startNotes'
   >;
   readonly peers: PeerManager;
   readonly disks: DiskFinder;
@@ -146,6 +166,7 @@ export interface AdminParts {
   storePlaces(): Readonly<Record<string, StorePlaceView>>;
   readonly volumes: VolumeManager;
   readonly devices: DeviceManager;
+  readonly mounts: MountManager;
   readonly metadata: MetadataManager;
   readonly repair: Repair;
   /** `undefined` while the home does not answer; said soon. */

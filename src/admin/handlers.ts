@@ -6,6 +6,7 @@ import type { ShardLocation } from './admin-parts.ts';
 import { openContent, optionalPolicy, storeContent } from './content.ts';
 import { handedSource, handedTarget } from './handed-file.ts';
 import { type Handler, sendAll } from './handler.ts';
+import { MOUNT_HANDLERS } from './mount-handlers.ts';
 import { TREE_HANDLERS } from './tree-handlers.ts';
 import {
   fullness,
@@ -98,6 +99,7 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
   },
 
   ...TREE_HANDLERS,
+  ...MOUNT_HANDLERS,
 
   'device.list': async (_, { parts }) => await parts.devices.list(),
   'device.add': async (request, { parts }) => await parts.devices.add(request),

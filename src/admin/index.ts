@@ -4,6 +4,7 @@ export type {
   DeviceManager,
   DiskFinder,
   MetadataManager,
+  MountManager,
   PeerManager,
   ShardLocation,
   VolumeManager,

@@ -129,7 +129,9 @@ export function nodesAway(nodes: readonly NodeView[]): string[] {
   return nodes
     .filter(({ state }) => state === 'suspect' || state === 'dead' || state === 'unknown')
     .map(({ id, name, state, carriesNames, storeCount }) => {
-      const who = `node ${name} (${id.slice(0, 8)}) is ${state === 'unknown' ? 'away' : state}`;
+      const shortId = id.slice(0, 8);
+      const called = name === shortId ? name : `${name} (${shortId})`;
+      const who = `node ${called} is ${state === 'unknown' ? 'away' : state}`;
       if (carriesNames) {
         return `${who}: it carries the names; nothing can be opened until it is back`;
       }

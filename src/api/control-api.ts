@@ -20,6 +20,7 @@
 import * as v from 'valibot';
 import type { RepairStatusView, RepairView, ScrubView } from './care-views.ts';
 import type { DeviceChange, DeviceDetails, DeviceView } from './device-views.ts';
+import type { MountView } from './mount-views.ts';
 import type { MetadataView, PathCellView } from './meta-views.ts';
 import type { DiskView, GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
 import type { LocationView, ObjectView, PlaceView, PutAnswer } from './object-views.ts';
@@ -56,6 +57,8 @@ export interface StatusView {
   readonly dataPath: string;
   readonly startedAtMs: number;
   readonly processId: number;
+  /** What this start had to tell, one line each: what a recovery did not bring back. */
+  readonly startNotes: readonly string[];
   readonly volumes: readonly VolumeView[];
   readonly devices: readonly DeviceView[];
   /** All nodes of the cluster that are known here, this one first; empty when it is alone. */
@@ -169,6 +172,16 @@ export const CONTROL_METHODS = {
   'tree.unlink': onePath,
   'tree.removeDirectory': onePath,
   'tree.setOwnership': v.strictObject({ ...onePath.entries, ...ownership }),
+  'mount.list': nothing,
+  /** `directory`: an absolute path on the node's machine, of an empty directory. */
+  'mount.add': v.strictObject({
+    volume,
+    directory: text,
+    isReadOnly: v.optional(v.boolean(), false),
+    allowsOthers: v.optional(v.boolean(), false),
+  }),
+  /** @throws HF_BUSY when somebody uses it, unless forced. */
+  'mount.remove': v.strictObject({ directory: text, isForced: v.optional(v.boolean(), false) }),
   'device.list': nothing,
   'device.add': v.strictObject({
     path: text,
@@ -290,6 +303,9 @@ export interface ControlAnswers {
   'tree.unlink': { result: { readonly path: string } };
   'tree.removeDirectory': { result: { readonly path: string } };
   'tree.setOwnership': { result: FileView };
+  'mount.list': { result: readonly MountView[] };
+  'mount.add': { result: MountView };
+  'mount.remove': { result: MountView };
   'device.list': { result: readonly DeviceView[] };
   'device.add': { result: DeviceChange };
   'device.query': { result: DeviceDetails };

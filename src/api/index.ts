@@ -49,6 +49,7 @@ export type {
   PutAnswer,
   StorePlaceView,
 } from './object-views.ts';
+export type { MountView } from './mount-views.ts';
 export type { FileView } from './tree-views.ts';
 export type { ReencodeView, VolumeView, WormView } from './volume-views.ts';
 export type {

@@ -66,6 +66,8 @@ export interface MetadataView {
   /** Null unless it is one that the user runs; the ring has no seats then. */
   readonly etcd: NamedEtcdView | null;
   readonly cells: readonly CellView[];
+  /** Why the metadata is not where it shall be, or why more is not told; null when all is well. */
+  readonly note: string | null;
 }
 
 /** The cell in which something about a path lies. */

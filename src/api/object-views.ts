@@ -1,6 +1,7 @@
 /** Objects as the control interface shows them, and where their bytes are. */
 
 export interface ObjectView {
+  /** Empty of a file that a mount has made, which is no object: so is its address. */
   readonly id: string;
   readonly key: string | null;
   readonly fileName: string;

@@ -202,11 +202,11 @@ describe('volume grant', () => {
       return { volume, holders: [NODE.id, 'a'.repeat(32)] };
     };
     const one = await holdfast(['volume', 'grant', 'default', 'berlin-2']);
-    expect(one).toMatchObject({ code: 0, out: 'volume default is served by 2 nodes\n' });
+    expect(one).toMatchObject({ code: 0, out: 'volume default is granted to 2 nodes\n' });
     await holdfast(['volume', 'create', 'photos']);
     const all = await holdfast(['volume', 'grant', '--all', 'berlin-2']);
     expect(all.out).toBe(
-      'volume default is served by 2 nodes\nvolume photos is served by 2 nodes\n',
+      'volume default is granted to 2 nodes\nvolume photos is granted to 2 nodes\n',
     );
     const pairs = [['default'], ['default'], ['photos']].map(([name]) => [name, 'berlin-2']);
     expect(granted).toEqual(pairs);
@@ -243,6 +243,7 @@ describe('up --recover --detach', () => {
     const flags = ['--accept-loss', '--store', 's', '--detach'];
     const up = await holdfast(['up', '--recover', 'kit.txt', ...flags], { io: { startDetached } });
     expect(up).toMatchObject({ code: 0, error: '' });
+    expect(up.out).toContain('note: what a recovery did not bring back\n');
     const kit = ['--recover', path.join(folder, 'kit.txt'), '--accept-loss'];
     expect(asked.slice(4)).toEqual([...kit, '--store', path.join(folder, 's')]);
     expect((await holdfast(['up', '--recover', '-', '--detach'])).code).toBe(2);

@@ -31,6 +31,7 @@ it('meta status shows the engine, the ring and the cells', async () => {
   const { code, out } = await holdfast('meta', 'status');
   expect(code).toBe(0);
   expect(out).toMatch(/engine +: etcd/);
+  expect(out).toMatch(/note +: all is told/);
   expect(out).toMatch(/berlin +member, leads +running +3\.4\.23/);
   expect(out).toMatch(/munich +member +does not answer/);
   expect(out).toMatch(/default +0–2047 +rome +berlin munich \(3 behind\) rome +99/);

@@ -131,12 +131,14 @@ function engineText(engine: string, etcd: NamedEtcdView | null): string {
   return etcd ? `etcd of yours, under ${etcd.prefix}` : engine;
 }
 
-function reportLines({ engine, generation, home, ring, etcd, cells }: MetadataView): string[] {
+function reportLines(report: MetadataView): string[] {
+  const { engine, generation, home, ring, etcd, cells, note } = report;
   const summary = fields({
     engine: engineText(engine, etcd),
     generation,
     home: home?.name ?? null,
     cells: cells.length === 0 ? null : plural('cell', cells.length),
+    note,
   });
   return [
     ...summary,

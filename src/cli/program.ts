@@ -16,6 +16,7 @@ import type { Io } from './io.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addNodeCommands } from './node-commands.ts';
 import { addMetaCommands } from './meta-commands.ts';
+import { addMountCommands } from './mount-commands.ts';
 import { addObjectCommands } from './object-commands.ts';
 import { addTreeCommands } from './tree-commands.ts';
 import { addPlanCommands } from './plan-commands.ts';
@@ -68,6 +69,7 @@ export function buildProgram(io: Io, run: Run): Command {
   addClusterCommands(verbs);
   addObjectCommands(verbs);
   addTreeCommands(verbs);
+  addMountCommands(verbs);
   addMetaCommands(verbs);
   addDeviceCommands(verbs);
   addDiskCommands(verbs);

@@ -184,6 +184,7 @@ async function detachNode(
   const status = await session.client.call('status', {}, session);
   session.show(started, () => [
     `node ${status.name} runs in the background, process ${started.processId}`,
+    ...status.startNotes.map((line) => `note: ${line}`),
     ...status.warnings.map((line) => `warning: ${line}`),
   ]);
 }

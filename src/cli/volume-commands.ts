@@ -195,7 +195,7 @@ function addGrantVerbs(group: Verbs): void {
     action: async (session: Session, _: object, name: string, node: string) => {
       const { holders } = await session.client.call('volume.revoke', { name, node }, session);
       session.show({ volume: name, holders }, () => [
-        `volume ${name} is served by ${plural('node', holders.length)}`,
+        `volume ${name} is granted to ${plural('node', holders.length)}`,
       ]);
     },
   });
@@ -219,7 +219,7 @@ async function grantVolumes(
   session.show(all ? grants : grants[0], () =>
     grants.map(
       ({ volume: name, holders }) =>
-        `volume ${name} is served by ${plural('node', holders.length)}`,
+        `volume ${name} is granted to ${plural('node', holders.length)}`,
     ),
   );
 }

@@ -6,7 +6,7 @@
  * is *in doubt* (HF_UNKNOWN_OUTCOME): it may have been done, or may be done a while from now. So
  * every change must be harmless when it is done late or twice: its conditions see to that.
  */
-import { errorCode, HoldfastError } from '../base/index.ts';
+import { errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 import type {
   EtcdAnswer,
@@ -66,7 +66,7 @@ export class EtcdCalls {
       return await this.#attempts({ conditions: [], ifMet: operations, ifNot: [] });
     } catch (error) {
       if (errorCode(error) !== 'HF_UNKNOWN_OUTCOME') throw error;
-      throw new HoldfastError('HF_UNAVAILABLE', 'etcd does not answer', { cause: error });
+      throw new HoldfastError('HF_UNAVAILABLE', errorMessage(error), { cause: error });
     }
   }
 

@@ -13,7 +13,7 @@ export async function withDeadline<Result>(
   const done = new AbortController();
   const waiting = signal ? AbortSignal.any([signal, done.signal]) : done.signal;
   const late = clock.sleep(deadlineMs, { signal: waiting }).then(() => {
-    throw new HoldfastError('HF_TIMEOUT', `no connection within ${deadlineMs} ms`);
+    throw new HoldfastError('HF_TIMEOUT', `no connection within ${Math.round(deadlineMs)} ms`);
   });
   try {
     return await Promise.race([work, late]);

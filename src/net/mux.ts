@@ -186,7 +186,8 @@ export class Mux implements StreamCarrier {
 
   #expire(exchange: Exchange): void {
     exchange.deadlineAtMs = Infinity;
-    const error = new HoldfastError('HF_TIMEOUT', `no answer within ${exchange.deadlineMs} ms`);
+    const ms = Math.round(exchange.deadlineMs);
+    const error = new HoldfastError('HF_TIMEOUT', `no answer within ${ms} ms`);
     this.#count('net_deadlines_passed');
     if (exchange instanceof OutgoingCall) this.#giveUp(exchange, error);
     else exchange.giveUp(error); // the other end has its own deadline

@@ -95,6 +95,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
       repair,
       openNamespace: (volume) => metadata.openNamespace(volume),
       openTree: (volume) => metadata.openTree(volume),
+      openHandles: (volume) => metadata.openHandles(volume),
       openStale: (volume) => metadata.openStale?.(volume),
     }),
   );

@@ -9,7 +9,7 @@ import type { DataDirectory } from './data-directory.ts';
 import { Keeper, newKeyring, recoveredKeyring } from './keeper.ts';
 import { holdsStore, isStoreFolder, needsCapacity, shareOfSpace } from './stores/store-place.ts';
 import type { StoreSet } from './stores/store-set.ts';
-import { isOfOtherCluster } from './stores/store-slot.ts';
+import { isOfOtherCluster, noteState } from './stores/store-slot.ts';
 
 /** Stores of a first run: what rs-4+2 needs. */
 const FIRST_STORE_COUNT = 6;
@@ -133,9 +133,17 @@ async function makeStores(
   }
   for (const [place, capacityBytes] of shares) {
     // An interrupted first run left some of them.
-    if (await holdsStore(env, place)) await stores.attach(place);
+    if (await holdsStore(env, place)) await attachAnew(stores, place);
     else await stores.create(place, { capacityBytes });
   }
+}
+
+/** A store that was on its way out was that of a node which is no more: it left, or was removed. */
+async function attachAnew(stores: StoreSet, place: string): Promise<void> {
+  const slot = await stores.attach(place);
+  if (slot.state === 'in') return;
+  await noteState(slot, 'in');
+  stores.setState(slot.id, 'in');
 }
 
 /** Places named by the user, else the folders beside the data, and those that the kit remembers. */

@@ -2,11 +2,18 @@
  * Where the metadata of the cluster is and how it stands, for people: which nodes have a part in
  * it, the ring, the cells, and what the user should know or do about them.
  */
-import { HoldfastError, type NodeId, type VolumeId } from '../base/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  type NodeId,
+  type VolumeId,
+} from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 import { type CellWhere, REFERENCES_SPACE, spaceOfVolume } from '../meta/index.ts';
 import type { MetadataPlace } from './data-directory.ts';
 import type { Heart } from './heart.ts';
+import { MovingMetadata } from './metadata/moving-metadata.ts';
 import { RingMetadata } from './metadata/ring-metadata.ts';
 import { tellNode } from './peers/node-names.ts';
 import type { Others } from './peers/others.ts';
@@ -16,7 +23,7 @@ import { ringAsks, type RingView, ringView } from './ring/ring-asks.ts';
 import { RingCandidates, type RingNodeView } from './ring/ring-candidates.ts';
 import type { RingRecord } from './ring/ring-record.ts';
 import { restoreRing } from './ring/ring-restore.ts';
-import { type RingOutlook, ringWarnings } from './ring/ring-warnings.ts';
+import { type RingOutlook, ringWarnings, SEATS_MIN } from './ring/ring-warnings.ts';
 import { moveToNamed, readdressNamed } from './ring/use-etcd.ts';
 
 export interface MetadataReport {
@@ -30,6 +37,8 @@ export interface MetadataReport {
   readonly ring: RingView | undefined;
   /** None while one node carries all, or while the registry does not answer. */
   readonly cells: readonly CellWhere[];
+  /** Why it is not where it shall be, or why the cells are not known, for people. */
+  readonly note: string | undefined;
 }
 
 const UNWILLING_CARRIER =
@@ -39,9 +48,12 @@ const UNWILLING_CARRIER =
 const WAITING_TO_MOVE =
   'names move to your etcd as soon as all of it is well; or name another: holdfast meta use-etcd';
 
+const JOINING = 'a node that has just joined gets its part in the metadata within some seconds';
+const MOVING = 'a ring of nodes is being made, and names move to it by themselves';
+
 export interface MetadataReporterOptions {
   readonly clock: Clock;
-  readonly heart: Pick<Heart, 'core'>;
+  readonly heart: Pick<Heart, 'core' | 'waitsFor'>;
   readonly others: Others;
   readonly clusterId: string;
 }
@@ -58,18 +70,50 @@ export class MetadataReporter {
     this.#options = options;
   }
 
-  /** @throws HF_UNAVAILABLE while the ring does not answer. */
+  /** What is known here, also while the ring does not answer. */
   async report(): Promise<MetadataReport> {
     const { others } = this.#options;
     const { engine, generation } = others.whereabouts;
+    const [ring, { cells, why }] = await Promise.all([this.#ring(), this.#cells()]);
     return {
       engine,
       generation,
       home: others.home,
       nodes: others.metadataNode?.views() ?? [],
-      ring: await this.#ring(),
-      cells: (await this.#hosting?.cells()) ?? [],
+      ring,
+      cells,
+      note: why ?? (engine === 'local' ? await this.#whyLocal() : undefined),
     };
+  }
+
+  /** None, and why, while they cannot be asked for. */
+  async #cells(): Promise<{ cells: readonly CellWhere[]; why: string | undefined }> {
+    const { heart } = this.#options;
+    const hosting = this.#hosting;
+    const why = heart.waitsFor ?? hosting?.carrier?.cutReason;
+    if (!hosting || why !== undefined) return { cells: [], why };
+    try {
+      return { cells: await hosting.cells(), why: undefined };
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      return { cells: [], why: errorMessage(error) };
+    }
+  }
+
+  /** Why one node still carries everything. */
+  async #whyLocal(): Promise<string | undefined> {
+    const { others, heart } = this.#options;
+    const { metadataNode: node, part } = others;
+    const nodeCount = node?.views().filter(({ isLeaving }) => !isLeaving).length ?? 0;
+    const alive = part?.network.members().filter(({ health }) => health === 'alive') ?? [];
+    const aliveCount = new Set([part?.network.self, ...alive.map((member) => member.node)]).size;
+    const isJoining = nodeCount < SEATS_MIN && aliveCount >= SEATS_MIN;
+    const lines = [...(await this.warnings()), ...(isJoining ? [JOINING] : [])];
+    if (lines.length > 0) return lines.join('; ');
+    if (!node?.ring || nodeCount < SEATS_MIN) return undefined;
+    const metadata = heart.core?.metadata;
+    const reason = metadata instanceof MovingMetadata ? metadata.staysFor : undefined;
+    return reason === undefined ? MOVING : `${MOVING}; not yet: ${reason}`;
   }
 
   /**

@@ -31,7 +31,8 @@ export class MetadataViews implements MetadataManager {
   }
 
   async report(): Promise<MetadataView> {
-    const { engine, generation, home, ring, cells } = await this.#options.reporter.report();
+    const report = await this.#options.reporter.report();
+    const { engine, generation, home, ring, cells, note = null } = report;
     const seats = (ring?.record.members ?? []).map(({ node, state: seat }) => {
       const status = ring?.statuses.get(node);
       const etcd = status?.etcd;
@@ -52,6 +53,7 @@ export class MetadataViews implements MetadataManager {
       ring: seats,
       etcd: engine === 'etcd' ? etcdView(ring) : null,
       cells: cells.map((cell) => this.#cell(cell)),
+      note,
     };
   }
 

@@ -41,6 +41,8 @@ describe('what is said', () => {
       name: 'berlin-2',
       home: '2',
     });
+    const claims = { registryGeneration: 3, isLocal: true };
+    expect(gossipLabels(second, claims)).toMatchObject({ meta: '3', engine: 'local' });
     expect(deviceLabels(second, NODE)).toEqual(['default', 'default', 'z', 'r1', NODE]);
   });
 

@@ -121,6 +121,8 @@ export interface MetadataClaims {
   readonly homeGeneration?: number | undefined;
   /** Of the registry, as far as this metadata node has seen it. */
   readonly registryGeneration?: number | undefined;
+  /** Where that registry is: on the stores of its home, and in no ring. */
+  readonly isLocal?: boolean | undefined;
   /** Whether this metadata node is about to leave. */
   readonly isLeaving?: boolean | undefined;
 }
@@ -128,12 +130,13 @@ export interface MetadataClaims {
 /** What gossip says of a node besides its addresses. */
 export function gossipLabels(
   config: NodeConfig,
-  { homeGeneration, registryGeneration, isLeaving = false }: MetadataClaims,
+  { homeGeneration, registryGeneration, isLocal = false, isLeaving = false }: MetadataClaims,
 ): Labels {
   const home = homeGeneration === undefined ? {} : { home: String(homeGeneration) };
   const meta = registryGeneration === undefined ? {} : { meta: String(registryGeneration) };
+  const engine = isLocal ? { engine: 'local' } : {};
   const leaving = isLeaving ? { leaving: 'yes' } : {};
-  return { ...namedLevels(config), name: config.name, ...home, ...meta, ...leaving };
+  return { ...namedLevels(config), name: config.name, ...home, ...meta, ...engine, ...leaving };
 }
 
 /** Of the stores of a node, on the levels above the disk. */

@@ -83,7 +83,17 @@ export async function openNodeCore(options: NodeCoreOptions): Promise<Core> {
   await finishRecovery({ stores, data }, start);
   if (start.kit) await others.succeed(core);
   await others.attach(core);
-  const mover = new MetadataMover({ env, metadata, ...ring.mover(registry) });
+  const openHome = async (): Promise<Metadata> => {
+    const remote = await openRemote(options, ring);
+    peers.follow(remote.cluster);
+    return remote;
+  };
+  const mover = new MetadataMover({
+    env,
+    metadata,
+    openRemote: openHome,
+    ...ring.mover(registry),
+  });
   opened.use(whileOpen((signal) => mover.run({ signal })));
   const repair = repairClearingDamage(core.repair, stores);
   const resources = opened.move();
@@ -113,17 +123,23 @@ async function untilAdmitted<Opened>(
   }
 }
 
+async function openRemote({ others }: Foundation, ring: RingCore): Promise<Metadata> {
+  const part = others.needPart();
+  const { network } = part;
+  const tell = (node: NodeId): string => tellNode(node, network.members());
+  return await RemoteMetadata.open({ ...ring.about(), network, home: () => part.home, tell });
+}
+
 async function openMetadata(options: NodeCoreOptions, ring: RingCore): Promise<Metadata> {
   const { keeper, others, start, acceptsLoss } = options;
-  const { isCarrier, engine } = others.whereabouts;
-  if (engine === 'etcd') return await ring.open();
+  const { whereabouts } = others;
+  // Of a ring that is lost nothing can be heard but from who recovered the cluster. Into a ring the
+  // mover leads, by way of the home: that one knows a new member at once.
+  const told = ring.told();
+  if (!whereabouts.isCarrier && told.engine === 'local') await whereabouts.noteHeard(told);
+  if (whereabouts.engine === 'etcd') return await ring.open();
+  if (!whereabouts.isCarrier) return await openRemote(options, ring);
   const about = ring.about();
-  if (!isCarrier) {
-    const part = others.needPart();
-    const { network } = part;
-    const tell = (node: NodeId): string => tellNode(node, network.members());
-    return await RemoteMetadata.open({ ...about, network, home: () => part.home, tell });
-  }
   const local = {
     ...about,
     metadataKey: keeper.metadataKey,

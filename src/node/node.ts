@@ -12,7 +12,7 @@ import { repairWithWriteOff, statusSoon } from './care.ts';
 import { ClientWork } from './peers/client-work.ts';
 import { DataDirectory } from './data-directory.ts';
 import { LocalDevices } from './stores/device-manager.ts';
-import { openKeys, openStores, type StartOptions } from './first-run.ts';
+import { openKeys, openStores, type Start, type StartOptions } from './first-run.ts';
 import { Heart } from './heart.ts';
 import type { DiskEntry } from './peers/disk-list.ts';
 import { joinFrom } from './peers/join-part.ts';
@@ -28,6 +28,7 @@ import {
 } from './node-config.ts';
 import { type Foundation, openNodeCore } from './node-core.ts';
 import { storePlaces } from './peers/node-names.ts';
+import { Mounts } from './mounts/mounts.ts';
 import { Others } from './peers/others.ts';
 import { LocalPeers } from './peers/peer-manager.ts';
 import { StoreSet } from './stores/store-set.ts';
@@ -72,8 +73,10 @@ export interface RunningNode extends AsyncDisposable {
 
 /** What the parts of a running node share. */
 interface Parts extends Foundation {
+  readonly start: Start;
   readonly metrics: MetricsTable;
   readonly heart: Heart;
+  readonly mounts: Mounts;
   /** Which disks and stores are on this machine now. */
   readonly look: () => Promise<readonly DiskEntry[]>;
 }
@@ -100,7 +103,6 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
   await openStores({ env, stores, data }, start, options);
   const thread = stack.use(new SqliteThread());
   const { transports, acceptsLoss = false, threadCount } = options;
-  const { awayGraceMs: nodeGraceMs } = config;
   const work = new ClientWork();
   const hasKey = keeper.keyring.metadataKey !== undefined;
   const whereabouts = await Whereabouts.open(data, { hasKey });
@@ -131,13 +133,13 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
       stores,
       openCore,
       needsStores: others.isCarrier,
-      nodeGraceMs,
+      nodeGraceMs: config.awayGraceMs,
       fenced: others.fenced,
     }),
   );
   await heart.open();
-
-  const parts = { ...foundation, metrics, heart, look };
+  const mounts = stack.use(await Mounts.open({ env, heart }));
+  const parts = { ...foundation, start, metrics, heart, mounts, look };
   const stopped = Promise.withResolvers<void>();
   const admin = adminParts(parts, () => stopped.resolve());
   const tcp = options.listen && { ...options.listen, token: await data.controlToken(env) };
@@ -213,6 +215,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
       dataPath: data.path,
       startedAtMs: env.clock.now(),
       processId: process.pid,
+      startNotes: parts.start.notes,
     },
     get volumes() {
       return heart.core?.volumes ?? waiting.volumes;
@@ -226,6 +229,7 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
       clusterId,
       saveList: () => data.writeStores(stores.entries()),
     }),
+    mounts: parts.mounts,
     peers: new LocalPeers(parts),
     disks: new LocalDisks({ self: nodeId, others, look }),
     metadata: new MetadataViews({ self: nodeId, heart, others, reporter }),

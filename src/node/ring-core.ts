@@ -23,9 +23,11 @@ import {
   LocalMetadata,
   type LocalMetadataOptions,
 } from './metadata/local-metadata.ts';
+import type { Metadata } from './metadata/metadata.ts';
 import type { MoverOptions } from './metadata/mover.ts';
 import { type PoolParts, poolParts } from './metadata/pool-parts.ts';
 import { type Duty, type RingCarrying, RingMetadata } from './metadata/ring-metadata.ts';
+import type { HeardPlace } from './metadata/whereabouts.ts';
 import type { Foundation } from './node-core.ts';
 import type { MetadataNode } from './peers/metadata-node.ts';
 import { tellNode } from './peers/node-names.ts';
@@ -60,6 +62,11 @@ export class EarlyPeers implements AsyncDisposable {
 
   constructor(options: Pick<RingCoreOptions, 'env' | 'others' | 'core'>) {
     this.#options = options;
+  }
+
+  /** From now on this cluster tells where they are. */
+  follow(cluster: Cluster): void {
+    this.#cluster = cluster;
   }
 
   /** Those of the core, or by this cluster from now on. */
@@ -202,7 +209,7 @@ export class RingCore {
   }
 
   /** For {@link MetadataMover}. */
-  mover(registry: Registry): Omit<MoverOptions, 'env' | 'metadata'> {
+  mover(registry: Registry): Omit<MoverOptions, 'env' | 'metadata' | 'openRemote'> {
     const { others } = this.#options;
     return {
       whereabouts: others.whereabouts,
@@ -223,16 +230,20 @@ export class RingCore {
       isToMoveOn: () => this.#isToMoveOn(),
       moveOn: async ({ cluster }) => await this.#moveOn(cluster),
       openRing: () => this.open(),
-      isRight: (metadata) =>
-        metadata instanceof RingMetadata &&
-        metadata.generation === others.whereabouts.generation &&
-        this.#isCarryingRightly(metadata),
+      isRight: (metadata) => this.#isRight(metadata),
     };
   }
 
   #claim() {
     const { env, keeper } = this.#options;
     return { clusterId: keeper.clusterId, clock: env.clock };
+  }
+
+  #isRight(metadata: Metadata): boolean {
+    const { generation, engine } = this.#options.others.whereabouts;
+    const isOfRing = metadata instanceof RingMetadata;
+    if (engine === 'local') return !isOfRing;
+    return isOfRing && metadata.generation === generation && this.#isCarryingRightly(metadata);
   }
 
   /** A metadata node carries cells, with rows of the life of the ring that is now. */
@@ -242,13 +253,13 @@ export class RingCore {
   }
 
   /** What metadata nodes say; and what the ring itself says, should they all be gone. */
-  async #heard(): Promise<number> {
+  async #heard(): Promise<HeardPlace> {
     const { others } = this.#options;
-    const told = (others.part?.claims.known() ?? []).map(({ generation }) => generation);
+    const told = this.told();
     const { ring } = others.metadataNode ?? {};
     const generation = ring?.record?.generation ?? 0;
-    if (!ring || generation <= Math.max(others.whereabouts.generation, ...told)) {
-      return Math.max(0, ...told);
+    if (!ring || generation <= Math.max(others.whereabouts.generation, told.generation)) {
+      return told;
     }
     const place = this.#placeOf(ring, generation);
     await using registry = new EtcdRegistry(place);
@@ -256,7 +267,14 @@ export class RingCore {
       () => true,
       () => false, // it is being formed, or does not answer
     );
-    return Math.max(isOpen ? generation : 0, ...told);
+    return isOpen ? { generation, engine: 'etcd' } : told;
+  }
+
+  /** What metadata nodes say. */
+  told(): HeardPlace {
+    const places = this.#options.others.part?.claims.known() ?? [];
+    const newest = places.toSorted((a, b) => b.generation - a.generation)[0];
+    return newest ?? { generation: 0, engine: 'local' };
   }
 
   async #move(

@@ -22,6 +22,10 @@ export const METADATA_TOLERANCE = 2;
 const NAMES_MAX = 4;
 /** Reads of old names are told of for so long. */
 const STALE_TOLD_MS = 60_000;
+const NO_MAJORITY =
+  'the ring has no majority, or this node does not reach it; ' +
+  'nothing can be changed until most of its nodes run and see each other';
+const NO_ETCD = 'your etcd does not answer this node; nothing can be changed until it does';
 /** As much of a node's id as commands need. */
 const ID_CHARS = 8;
 
@@ -65,10 +69,8 @@ export async function nodeWarnings(about: {
       );
     }
     if (heart.core.volumes.staleReadAgoMs < STALE_TOLD_MS) {
-      lines.push(
-        'names are read as they were: the ring has no majority, or this node does not reach it; ' +
-          'nothing can be changed until most of its nodes run and see each other',
-      );
+      const isNamed = about.others.metadataNode?.ring?.record?.named !== undefined;
+      lines.push(`names are read as they were: ${isNamed ? NO_ETCD : NO_MAJORITY}`);
     }
     lines.push(...lockedLines(heart.core.volumes.locked, about.others));
     lines.push(...machineReport(heart.core).relaxed, ...frailVolumes(heart.core));

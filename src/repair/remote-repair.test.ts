@@ -171,6 +171,9 @@ describe('repair on another node', () => {
     await expect(remote.health()).rejects.toMatchObject({ code: 'HF_UNAVAILABLE' });
     const nobody = remoteRepair({ network: bed.asker, steward: () => undefined });
     await expect(nobody.repair()).rejects.toMatchObject({ code: 'HF_UNAVAILABLE' });
+    const whyNobody = () => 'no majority answers';
+    const cut = remoteRepair({ network: bed.asker, steward: () => undefined, whyNobody });
+    await expect(cut.health()).rejects.toThrow('which node repairs: no majority answers');
     await bed.killServer();
     const { self } = bed.server;
     await expect(remote.repair()).rejects.toMatchObject({

@@ -36,6 +36,8 @@ export interface RemoteRepairOptions {
   readonly network: Pick<Network, 'open'>;
   /** Who repairs; `undefined` while that is not known. */
   readonly steward: () => NodeId | undefined;
+  /** Why that is not known, and nobody takes it over, for people; `undefined` as a rule. */
+  readonly whyNobody?: (() => string | undefined) | undefined;
   /** How a node is called in lines for people. */
   readonly tell?: ((node: NodeId) => string) | undefined;
 }
@@ -83,14 +85,15 @@ export function remoteRepair(options: RemoteRepairOptions): Repair {
 
 /** @returns what was answered, unchecked. */
 async function exchange(
-  { network, steward, tell }: RemoteRepairOptions,
+  { network, steward, whyNobody, tell }: RemoteRepairOptions,
   { method, arg, run }: { method: RepairMethod; arg: object; run: RunOptions },
 ): Promise<unknown> {
   const { signal, onProgress } = run;
   throwIfAborted(signal);
   const node = steward();
   if (!node) {
-    throw new HoldfastError('HF_UNAVAILABLE', 'the node that repairs is not known here yet');
+    const why = whyNobody?.() ?? 'its home has not been heard of; see: holdfast peers';
+    throw new HoldfastError('HF_UNAVAILABLE', `it is not known here which node repairs: ${why}`);
   }
   try {
     // The deadline of a stream is a silence; see CallOptions.
@@ -110,14 +113,25 @@ async function exchange(
       stream.destroy();
     }
   } catch (error) {
-    throw translated(error, { node: tell?.(node) ?? node, signal });
+    throw translated(error, { node, called: tell?.(node) ?? node, why: whyNobody?.(), signal });
   }
 }
 
 /** What an error of the exchange means to the caller. */
 function translated(
   error: unknown,
-  { node, signal }: { node: string; signal: AbortSignal | undefined },
+  {
+    node,
+    called,
+    why,
+    signal,
+  }: {
+    readonly node: NodeId;
+    readonly called: string;
+    /** Why no other takes it over. */
+    readonly why: string | undefined;
+    readonly signal: AbortSignal | undefined;
+  },
 ): unknown {
   const code = errorCode(error);
   if (signal?.aborted && code !== undefined) {
@@ -126,6 +140,8 @@ function translated(
   // The caller did not give up, nor did it close anything: that node did, or it is away.
   const silences = ['HF_TIMEOUT', 'HF_INTERRUPTED', 'HF_CLOSED', 'HF_UNAVAILABLE'];
   if (code === undefined || !silences.includes(code)) return error;
-  const text = `repair is done by node ${node}, which cannot do it now: ${errorMessage(error)}`;
+  const reason = errorMessage(error).replaceAll(node, 'it');
+  const noOther = why === undefined ? '' : `; and ${why}`;
+  const text = `repair is done by node ${called}, which cannot do it now: ${reason}${noOther}`;
   return new HoldfastError('HF_UNAVAILABLE', text, { cause: error });
 }

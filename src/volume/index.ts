@@ -3,6 +3,17 @@ export type { Content, ContentSource } from './content-source.ts';
 export type { FileStatus, FileTree } from './file-tree.ts';
 export type { FileRange, OpenFile } from './files/open-file.ts';
 export { OpenFiles, type OpenFilesOptions } from './files/open-files.ts';
+export {
+  InodeTree,
+  type InodeTreeOptions,
+  type ListedPage,
+  type NamedInode,
+  type NamePlace,
+  type NewInode,
+} from './inode-tree.ts';
+export type { InodeStatus, InodeType } from '../meta/index.ts';
+export type { MountableVolume } from './mountable-volume.ts';
+export { OpenInodes, type OpenInodesOptions } from './open-inodes.ts';
 export { type FileTreeOptions, openFileTree } from './open-file-tree.ts';
 export type {
   MendReport,

@@ -6,6 +6,7 @@ import type { Address, DeviceId, ObjectId, Policy, Scheme, StripeId } from '../b
 import type { Content } from './content-source.ts';
 
 export interface ObjectInfo {
+  /** Empty of a file that a mount has made, which is no object: so is its address. */
   readonly id: ObjectId;
   /** Path-like name in the volume; `undefined` when the object has none. */
   readonly key: string | undefined;
@@ -110,7 +111,8 @@ export interface ObjectStore extends AsyncDisposable {
   /**
    * Resolves when the first bytes are there; a key that is replaced meanwhile gives the old object
    * or the new one.
-   * @param reference an id, a key or a content address, tried in this order.
+   * @param reference an id, a key or a content address, tried in this order; also the key of a file
+   *   that a mount has made.
    * @throws HF_NOT_FOUND, HF_TOO_FEW_SHARDS, HF_FORGED; while reading on, the same.
    */
   get(
@@ -121,7 +123,7 @@ export interface ObjectStore extends AsyncDisposable {
     },
   ): Promise<ObjectContent>;
 
-  /** @throws HF_NOT_FOUND. */
+  /** @param reference as of `get`. @throws HF_NOT_FOUND. */
   query(reference: string): Promise<ObjectInfo>;
 
   /**

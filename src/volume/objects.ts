@@ -1,11 +1,8 @@
 /** The object store of one volume: puts the parts of this module together. */
 import {
-  assert,
   errorCode,
   hexId,
   HoldfastError,
-  isAddress,
-  isHexId,
   isSamePolicy,
   mapBounded,
   type ObjectId,
@@ -19,6 +16,7 @@ import type { InodeRecord, Release, Session, VolumeRecord } from '../meta/index.
 import { AbandonedPuts } from './abandoned-puts.ts';
 import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
+import { findContent, findObject } from './find-object.ts';
 import { InodeSource } from './inode-source.ts';
 import { type KeyPath, parseKey } from './keys.ts';
 import { listKeyless, listKeys, type Names } from './list.ts';
@@ -136,7 +134,7 @@ class Objects implements ObjectStore {
     options: { range?: ReadRange; signal?: AbortSignal | undefined } = {},
   ): Promise<ObjectContent> {
     for (let tries = 1; ; tries++) {
-      const record = await this.#find(reference, this.#readable);
+      const record = await this.#findContent(reference);
       try {
         return await this.#open(record, options);
       } catch (error) {
@@ -207,7 +205,7 @@ class Objects implements ObjectStore {
 
   async query(reference: string): Promise<ObjectInfo> {
     const { tree } = this.#readable;
-    return await tree.info(await this.#find(reference, this.#readable));
+    return await tree.info(await this.#findContent(reference));
   }
 
   async *list(prefix = ''): AsyncIterable<ObjectInfo> {
@@ -346,31 +344,12 @@ class Objects implements ObjectStore {
     }
   }
 
-  /** By id, by key, by content address: in this order. */
   async #find(reference: string, names: Names = this.#strict): Promise<InodeRecord> {
-    const { namespace, tree } = names;
-    if (isHexId(reference)) {
-      const record = await namespace.object(reference as ObjectId);
-      if (record) return record;
-    }
-    const byKey = await this.#findByKey(reference, tree);
-    if (byKey) return byKey;
-    if (isAddress(reference)) {
-      const [oldest] = await namespace.objectsByAddress(tree.addressKey(reference));
-      if (oldest) return oldest;
-    }
-    const { name } = this.#options.volume();
-    throw new HoldfastError(
-      'HF_NOT_FOUND',
-      `"${reference}" is no id, key or address of an object in volume "${name}"`,
-    );
+    return await findObject(names, reference, this.#options.volume());
   }
 
-  async #findByKey(reference: string, tree: SealedTree): Promise<InodeRecord | undefined> {
-    const record = await tree.lookup(parseKey(reference));
-    assert(record?.type !== 'directory', 'names of directories end in /');
-    // What only the tree has made is no object.
-    return record?.objectId === undefined ? undefined : record;
+  async #findContent(reference: string): Promise<InodeRecord> {
+    return await findContent(this.#readable, reference, this.#options.volume());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,14 +1,6 @@
 /** {@link FileTree} over the sealed tree of a volume: paths are walked, names sealed and opened. */
-import {
-  concatBytes,
-  errorCode,
-  fromHex,
-  fromUtf8,
-  HoldfastError,
-  utf8,
-  type VolumeId,
-} from '../base/index.ts';
-import { NONCE_BYTES, openRecord, sealRecord, type VolumeKeys } from '../crypto/index.ts';
+import { errorCode, fromUtf8, HoldfastError, utf8, type VolumeId } from '../base/index.ts';
+import type { VolumeKeys } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import {
   type InodeStatus,
@@ -18,8 +10,9 @@ import {
   type Tree,
 } from '../meta/index.ts';
 import type { FileStatus, FileTree, Ownership } from './file-tree.ts';
+import { InodeSeals } from './inode-seals.ts';
 import { parseKey } from './keys.ts';
-import { type Directory, SealedNames } from './sealed-names.ts';
+import { SealedNames } from './sealed-names.ts';
 import type { StaleReads } from './stale-reads.ts';
 
 export interface FileTreeOptions {
@@ -50,17 +43,15 @@ class NamedTree implements FileTree {
   readonly #readable: Tree;
   readonly #namespace: FileTreeOptions['namespace'];
   readonly #names: SealedNames;
-  readonly #keys: VolumeKeys;
-  readonly #volumeBytes: Uint8Array;
+  readonly #seals: InodeSeals;
 
   constructor(options: FileTreeOptions) {
     this.#env = options.env;
     this.#tree = options.tree;
     this.#readable = options.staleReads?.tree(options.tree) ?? options.tree;
     this.#namespace = options.namespace;
-    this.#keys = options.keys;
     this.#names = new SealedNames(options);
-    this.#volumeBytes = fromHex(options.volume);
+    this.#seals = new InodeSeals(options);
   }
 
   async status(path: string): Promise<FileStatus> {
@@ -133,12 +124,7 @@ class NamedTree implements FileTree {
     const place = await this.#placeOf(names);
     // Sealed for this inode, so that nobody can lead it elsewhere.
     const inode = await this.#namespace.allocateInodes(1, { inode: place.directory });
-    const sealed = sealRecord({
-      key: this.#keys.attributeKey,
-      nonce: this.#env.random.bytes(NONCE_BYTES),
-      aad: this.#targetContext(inode),
-      record: bytes,
-    });
+    const sealed = this.#seals.sealedTarget(inode, bytes);
     const { status } = await this.#tree.makeNode({
       ...owner({}, 0o777),
       place,
@@ -150,13 +136,7 @@ class NamedTree implements FileTree {
   }
 
   async #targetOf({ inode }: InodeStatus): Promise<string> {
-    const sealed = await this.#readable.readLink(inode);
-    const aad = this.#targetContext(inode);
-    return fromUtf8(openRecord({ key: this.#keys.attributeKey, aad, sealed }));
-  }
-
-  #targetContext(inode: bigint): Uint8Array {
-    return concatBytes(this.#volumeBytes, utf8(`symlink ${inode}`));
+    return fromUtf8(this.#seals.openedTarget(inode, await this.#readable.readLink(inode)));
   }
 
   async link(existing: string, path: string): Promise<FileStatus> {
@@ -196,7 +176,7 @@ class NamedTree implements FileTree {
     let found = root;
     for (const [depth, name] of names.entries()) {
       const directory = asDirectory(found, names.slice(0, depth).join('/'));
-      const entry = await tree.lookup(this.#placeIn(directory, name));
+      const entry = await tree.lookup(this.#names.placeIn(directory, utf8(name)));
       if (!entry) {
         const path = names.slice(0, depth + 1).join('/');
         throw new HoldfastError('HF_NOT_FOUND', `there is no "${path}"`);
@@ -211,15 +191,7 @@ class NamedTree implements FileTree {
     if (name === undefined) throw new HoldfastError('HF_BAD_ARGUMENT', 'the root stays as it is');
     const above = names.slice(0, -1);
     const directory = asDirectory(await this.#find(above), above.join('/'));
-    return this.#placeIn(directory, name);
-  }
-
-  #placeIn(directory: Directory, name: string): Place {
-    return {
-      directory: directory.inode,
-      name: this.#names.sealedName(directory, name),
-      directoryName: this.#names.sealedName(directory, `${name}/`),
-    };
+    return this.#names.placeIn(directory, utf8(name));
   }
 }
 

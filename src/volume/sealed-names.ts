@@ -1,7 +1,9 @@
 /** Names in directories, sealed for the directory that they are in (ruling 8). */
 import { concatBytes, fromHex, fromUtf8, utf8, type VolumeId } from '../base/index.ts';
 import { openName, sealName, type VolumeKeys } from '../crypto/index.ts';
-import type { Inode } from '../meta/index.ts';
+import type { Inode, Place } from '../meta/index.ts';
+
+const SLASH = utf8('/');
 
 /** A directory as name sealing needs it. */
 export interface Directory {
@@ -24,14 +26,32 @@ export class SealedNames {
   }
 
   /** The same for the same name in the same directory. */
-  sealedName({ salt }: Directory, name: string): Uint8Array {
-    const context = concatBytes(this.#volumeBytes, salt);
-    return sealName({ key: this.#key, name: utf8(name), context });
+  sealedName(directory: Directory, name: string): Uint8Array {
+    return this.#sealed(directory, utf8(name));
   }
 
   /** @throws HF_FORGED when the name was not sealed for this directory. */
-  openedName({ salt }: Directory, sealed: Uint8Array): string {
+  openedName(directory: Directory, sealed: Uint8Array): string {
+    return fromUtf8(this.openedBytes(directory, sealed));
+  }
+
+  /** The same in bytes, which need not be UTF-8; those of a directory may have a '/' at the end. */
+  openedBytes({ salt }: Directory, sealed: Uint8Array): Uint8Array {
     const context = concatBytes(this.#volumeBytes, salt);
-    return fromUtf8(openName({ key: this.#key, sealed, context }));
+    return openName({ key: this.#key, sealed, context });
+  }
+
+  /** @param name bytes, without a '/'. */
+  placeIn(directory: Directory, name: Uint8Array): Place {
+    return {
+      directory: directory.inode,
+      name: this.#sealed(directory, name),
+      directoryName: this.#sealed(directory, concatBytes(name, SLASH)),
+    };
+  }
+
+  #sealed({ salt }: Directory, name: Uint8Array): Uint8Array {
+    const context = concatBytes(this.#volumeBytes, salt);
+    return sealName({ key: this.#key, name, context });
   }
 }

@@ -35,6 +35,9 @@ export interface Attributes {
   readonly address: Address;
 }
 
+/** Of a file that only the tree has made. */
+const NO_ATTRIBUTES: Attributes = { fileName: '', mediaType: '', address: '' as Address };
+
 export interface SealedTreeOptions extends SealedNamesOptions {
   readonly env: Env;
   readonly namespace: Namespace;
@@ -147,10 +150,11 @@ export class SealedTree extends SealedNames {
 
   /** @param key when the caller knows it already. */
   async info(record: InodeRecord, key?: string): Promise<ObjectInfo> {
+    const isObject = record.objectId !== undefined;
     return {
-      id: record.objectId as ObjectId,
+      id: (record.objectId ?? '') as ObjectId,
       key: key ?? (await this.keyOf(record.inode)),
-      ...this.#openedAttributes(record),
+      ...(isObject ? this.#openedAttributes(record) : NO_ATTRIBUTES),
       sizeBytes: record.sizeBytes,
       policy: policyOfNumbers(record.schemeNumbers),
       createdAtMs: record.createdAtMs,

@@ -77,8 +77,9 @@ export class StaleReads {
     this.#options = options;
   }
 
-  /** Since the last stale read; Infinity when there was none. */
+  /** Since the last stale read; Infinity when a strict question was answered after it. */
   get agoMs(): number {
+    if (this.#answeredAtMs >= this.#staleAtMs) return Infinity;
     return this.#options.env.clock.monotonic() - this.#staleAtMs;
   }
 

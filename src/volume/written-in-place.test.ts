@@ -207,13 +207,23 @@ describe('what only the tree has made', () => {
     await files.makeSymlink('file', 'link');
     await objects.put(streamOf(bytesOf(10, 1)), { key: 'a' });
     expect((await Array.fromAsync(objects.list())).map(({ key }) => key)).toEqual(['a']);
+    expect(await objects.query('file')).toMatchObject({ id: '', address: '', sizeBytes: 0 });
+    expect(await objects.query('link').catch(errorCode)).toBe('HF_NOT_FOUND');
     for (const key of ['file', 'link']) {
-      expect(await objects.query(key).catch(errorCode)).toBe('HF_NOT_FOUND');
+      expect(await objects.remove(key).catch(errorCode)).toBe('HF_NOT_FOUND');
       const put = objects.put(streamOf(bytesOf(10, 1)), { key, mayReplace: false });
       expect(await put.catch(errorCode)).toBe('HF_EXISTS');
     }
     await objects.put(streamOf(bytesOf(10, 2)), { key: 'link' });
     expect((await contentOf('link')).equals(bytesOf(10, 2))).toBe(true);
+  });
+
+  it('is given out by its key, holes and all', async () => {
+    await files.makeFile('file');
+    expect((await contentOf('file')).length).toBe(0);
+    await write(await inodeOf('file'), 100_000, bytesOf(10, 3));
+    const wanted = Buffer.concat([Buffer.alloc(100_000), bytesOf(10, 3)]);
+    expect((await contentOf('file')).equals(wanted)).toBe(true);
   });
 });
 

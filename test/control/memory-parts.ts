@@ -6,6 +6,7 @@
 import type {
   AdminParts,
   MetadataManager,
+  MountManager,
   DiskFinder,
   PeerManager,
 } from '../../src/admin/index.ts';
@@ -206,6 +207,7 @@ const [BERLIN, MUNICH, ROME] = ['berlin', 'munich', 'rome'].map((name, i) => ({
 })) as [NamedNode, NamedNode, NamedNode];
 
 const METADATA: MetadataView = {
+  note: 'all is told',
   engine: 'etcd',
   generation: 2,
   home: BERLIN,
@@ -285,6 +287,7 @@ export class MemoryParts implements AdminParts {
       dataPath,
       startedAtMs: MADE_AT_MS,
       processId: process.pid,
+      startNotes: ['what a recovery did not bring back'],
     };
     const policy = parsePolicy('rs-4+2');
     this.#addVolume({ name: 'default', policy, isDeduplicating: true, retention: undefined });
@@ -492,6 +495,15 @@ export class MemoryParts implements AdminParts {
     },
   };
 
+  readonly mounts: MountManager = {
+    list: async () => [],
+    async add(request) {
+      return { ...request, mountedAtMs: MADE_AT_MS };
+    },
+    async remove({ directory }) {
+      throw new HoldfastError('HF_NOT_FOUND', `nothing of this node is mounted at ${directory}`);
+    },
+  };
   readonly metadata: MetadataManager = {
     report: async () => METADATA,
     where: async (volume, path) => {

@@ -84,6 +84,11 @@ export class Carrier implements AsyncDisposable {
     return this.#watch.isCut;
   }
 
+  /** Why it is, for people; `undefined` while that is not known. */
+  get cutReason(): string | undefined {
+    return this.#watch.cutReason;
+  }
+
   get(cell: CellId): CarriedCell | undefined {
     return this.#cells.get(cell);
   }

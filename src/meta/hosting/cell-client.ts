@@ -43,6 +43,8 @@ export interface CellClientOptions {
   readonly maps: CellMaps;
   /** Whether this node does not reach the log. */
   readonly isCut: () => boolean;
+  /** Why not, for people; `undefined` while that is not known. */
+  readonly cutReason: () => string | undefined;
 }
 
 /** Something that is asked of the steward of a cell. */
@@ -125,7 +127,9 @@ export class CellClient {
       } else await this.#pause(question.space, trail);
       const isCut = this.#options.isCut();
       const leftMs = trail.endsAtMs - clock.monotonic();
-      if (leftMs <= (isCut ? CUT_SHORT_MS : 0)) throw gaveUp(question, trail, isCut);
+      if (leftMs <= (isCut ? CUT_SHORT_MS : 0)) {
+        throw isCut ? cut(question, trail, this.#options.cutReason()) : gaveUp(question, trail);
+      }
     }
   }
 
@@ -263,18 +267,20 @@ function understood(bytes: Uint8Array, { understand }: CellQuestion): Reply {
   }
 }
 
-function gaveUp(
-  { space, isChange }: CellQuestion,
-  { isInDoubt, reason }: Trail,
-  isCut: boolean,
+function gaveUp({ space }: CellQuestion, { isInDoubt, reason }: Trail): HoldfastError {
+  const code = isInDoubt ? 'HF_UNKNOWN_OUTCOME' : 'HF_UNAVAILABLE';
+  return new HoldfastError(code, `nobody answers for ${space}: ${reason}`);
+}
+
+/** Most questions for the newest names are asked by who is about to change something. */
+function cut(
+  { isChange }: CellQuestion,
+  { isInDoubt }: Trail,
+  reason = 'what keeps the names does not answer this node; see: holdfast status',
 ): HoldfastError {
   const code = isInDoubt ? 'HF_UNKNOWN_OUTCOME' : 'HF_UNAVAILABLE';
-  if (isCut) {
-    const what = isChange ? 'nothing can be changed' : 'names cannot be read';
-    const why = 'no majority of the nodes that keep the names answers this one';
-    return new HoldfastError(code, `${what} now: ${why}`);
-  }
-  return new HoldfastError(code, `nobody answers for ${space}: ${reason}`);
+  const what = `nothing can be changed now${isChange ? '' : ', and names not be read for sure'}`;
+  return new HoldfastError(code, `${what}: ${reason}`);
 }
 
 /** Until an operation has an answer. */

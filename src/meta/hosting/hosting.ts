@@ -84,6 +84,7 @@ export class Hosting implements AsyncDisposable {
       ...options,
       maps: this.maps,
       isCut: () => this.carrier?.isCut ?? false,
+      cutReason: () => this.carrier?.cutReason,
     });
     const { carrying } = options;
     this.carrier =

@@ -22,6 +22,8 @@ export class MapWatch {
   #reachedAtMs = -Infinity;
   /** Since then no gap was long. */
   #reachedSinceMs = Infinity;
+  /** Why the last look was not answered. */
+  #reason: string | undefined;
   #looking: Promise<void> | undefined;
   /** There may be many maps: who reads them is not cut meanwhile. */
   #refreshing: Promise<void> | undefined;
@@ -32,6 +34,11 @@ export class MapWatch {
 
   get isCut(): boolean {
     return this.#now() - this.#reachedAtMs >= CUT_MS;
+  }
+
+  /** Why, for people; `undefined` while that is not known. */
+  get cutReason(): string | undefined {
+    return this.isCut ? this.#reason : undefined;
   }
 
   /** For how long it has not been cut. */
@@ -55,10 +62,14 @@ export class MapWatch {
     const { maps } = this.#options;
     const beganAtMs = this.#now();
     this.#beganAtMs = beganAtMs;
-    const changes = await maps.changes().catch((error: unknown) => this.#note(error));
+    const changes = await maps.changes().catch((error: unknown) => {
+      this.#reason = errorMessage(error);
+      return this.#note(error);
+    });
     if (changes === undefined) return;
     if (this.isCut) this.#reachedSinceMs = this.#now();
     this.#reachedAtMs = beganAtMs;
+    this.#reason = undefined;
     this.#refreshing ??= maps
       .refreshTo(changes)
       .catch((error: unknown) => this.#note(error))

@@ -64,6 +64,8 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
     await vi.waitFor(async () => await nodes.put('b', 'first on b'), PATIENCE);
     const onB = nodes.putting('b', 'on-b');
     await nodes.join('c', { inviter: 'a', ...trace('c') });
+    const { engine, note } = await nodes.on('a').call('meta.report', {});
+    expect(engine === 'etcd' || note !== null).toBe(true);
     await untilInRing('a', 'b', 'c');
     await vi.waitFor(() => expect(onB.keys.size).toBeGreaterThan(5), PATIENCE);
     await putting.end();

@@ -1,7 +1,8 @@
 /**
  * Who is the home, and who is a metadata node, told from what members say. A node *claims* it with
  * its gossip labels: `home`, whose value is its generation as home (home-record.ts), and `meta`,
- * whose value is the generation of the registry that it answers from (whereabouts.ts). It is
+ * whose value is the generation of the registry that it answers from, with `engine` where that is
+ * in no ring (whereabouts.ts). It is
  * believed when its certificate gives it the metadata role. Of several homes the one of the highest
  * generation is it; of equal ones, which were recovered without knowing of each other, the one that
  * was certified last.
@@ -11,6 +12,7 @@ import { type Keyring, readCertificate, ROLES } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { MemberView, Network } from '../../net/index.ts';
 import { isThere } from '../member-views.ts';
+import type { HeardPlace } from './whereabouts.ts';
 
 const PROOFS_AT_ONCE = 4;
 const CERTIFICATE_METHOD = 'node.certificate';
@@ -20,6 +22,9 @@ export interface Claim {
   readonly node: NodeId;
   readonly generation: number;
 }
+
+/** Of a metadata node: where the registry is that it has seen. */
+export interface MetadataClaim extends Claim, HeardPlace {}
 
 export interface HomeClaim extends Claim {
   /** Of its certificate. */
@@ -62,14 +67,17 @@ export class HomeClaims {
   }
 
   /**
-   * Other metadata nodes, dead ones as well, that are known to be it; and the generation of the
-   * registry that each has seen.
+   * Other metadata nodes, dead ones as well, that are known to be it; and where each has seen the
+   * registry.
    */
-  known(): readonly Claim[] {
+  known(): readonly MetadataClaim[] {
     return this.#options.network
       .members()
       .filter(({ node }) => this.#issuedAtMs.has(node))
-      .flatMap((member) => claimOf(member, 'meta'));
+      .flatMap((member) => {
+        const engine = member.labels['engine'] === 'local' ? 'local' : 'etcd';
+        return claimOf(member, 'meta').map((claim) => ({ ...claim, engine }));
+      });
   }
 
   async #proven(label: 'home' | 'meta'): Promise<readonly Claim[]> {

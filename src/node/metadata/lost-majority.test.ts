@@ -44,7 +44,8 @@ async function untilInRing(...names: readonly string[]): Promise<void> {
 /** Until each member of each cell has all rows of it, as a node hears. */
 async function untilFollowed(name: string): Promise<void> {
   await vi.waitFor(async () => {
-    const { cells } = await nodes.on(name).call('meta.report', {});
+    const { cells, note } = await nodes.on(name).call('meta.report', {});
+    expect(note).toBeNull();
     expect(cells.length).toBe(2);
     for (const { members } of cells) expect(members.map(({ behind }) => behind)).toEqual([0, 0, 0]);
   }, PATIENCE);
@@ -52,6 +53,26 @@ async function untilFollowed(name: string): Promise<void> {
 
 async function warnings(name: string): Promise<string> {
   return (await nodes.on(name).call('status', {})).warnings.join('\n');
+}
+
+/** What a node without the majority knows it shows; what it cannot do it says, and why. */
+async function saysWhy(name: string): Promise<void> {
+  const on = nodes.on(name);
+  const failures = await Promise.all([
+    on.call('volume.list', {}).catch(errorMessage),
+    on.call('meta.where', { volume, path: 'folder/kept' }).catch(errorMessage),
+    on.call('health', {}).catch(errorMessage),
+    on.call('tree.makeDirectory', { volume, path: 'folder/new' }).catch(errorMessage),
+    on.call('tree.unlink', { volume, path: 'folder/kept' }).catch(errorMessage),
+  ]);
+  for (const failure of failures) expect(failure).toContain('no majority of the nodes that keep');
+  for (const failure of failures.slice(-2)) expect(failure).toContain('nothing can be changed now');
+  const { ring, cells, note } = await on.call('meta.report', {});
+  expect([ring.length, cells.length, note]).toEqual([3, 0, expect.stringContaining('majority')]);
+  const others = (await on.call('peers.list', {})).filter(({ state }) => state !== 'self');
+  expect(others.map(({ state }) => state)).not.toContain('replaced');
+  expect(others).toHaveLength(2);
+  expect(await warnings(name)).toMatch(/node a \(\w{8}\) is (suspect|dead|left|away)/);
 }
 
 describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
@@ -92,6 +113,7 @@ describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
     expect(errorMessage(error)).not.toContain('\n');
     expect(await warnings('c')).toContain(TELLING);
     expect(await nodes.read('c', 'folder/kept')).toBe(textOf('folder/kept'));
+    await saysWhy('c');
 
     await nodes.start('a');
     await nodes.start('b');
@@ -100,5 +122,6 @@ describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
       async () => expect(await nodes.read('c', 'later')).toBe(textOf('later')),
       PATIENCE,
     );
+    expect(await warnings('c')).not.toContain(TELLING);
   });
 });

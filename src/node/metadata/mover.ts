@@ -1,14 +1,14 @@
 /**
  * Has the metadata of this node be where that of the cluster is: as soon as there are nodes enough
  * for a ring, the node that carries the log moves it there; the others follow when they hear of a
- * generation that is higher than theirs. All of it while the node runs.
+ * generation that is higher than theirs, which may also be a log that was recovered. All of it while the node runs.
  */
 import { errorCode, errorMessage } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { LocalMetadata } from './local-metadata.ts';
 import type { Metadata } from './metadata.ts';
 import type { MovingMetadata } from './moving-metadata.ts';
-import type { Whereabouts } from './whereabouts.ts';
+import type { HeardPlace, Whereabouts } from './whereabouts.ts';
 
 const LOOK_MS = 1000;
 
@@ -16,8 +16,8 @@ export interface MoverOptions {
   readonly env: Env;
   readonly metadata: MovingMetadata;
   readonly whereabouts: Whereabouts;
-  /** The highest generation that is open, as far as can be found out. */
-  readonly heard: () => Promise<number>;
+  /** Where it is of the highest generation that is open, as far as can be found out. */
+  readonly heard: () => Promise<HeardPlace>;
   /** Forms the ring for a generation. @throws HF_UNAVAILABLE while there are too few nodes. */
   readonly form: (generation: number, signal: AbortSignal) => Promise<void>;
   /** Moves what this node carries to a ring that is there, all of it. */
@@ -31,6 +31,8 @@ export interface MoverOptions {
   readonly moveOn: (from: Metadata) => Promise<void>;
   /** Opens the metadata in the ring. @throws HF_UNAVAILABLE. */
   readonly openRing: () => Promise<Metadata>;
+  /** Opens the metadata of the home, when no ring has it. @throws HF_UNAVAILABLE. */
+  readonly openRemote: () => Promise<Metadata>;
   /** Whether what is open is what this node can have: a metadata node carries cells. */
   readonly isRight: (metadata: Metadata) => boolean;
 }
@@ -44,17 +46,19 @@ export class MetadataMover {
 
   /** Until `signal` is aborted. */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    const { env } = this.#options;
+    const { env, metadata } = this.#options;
     let reason: string | undefined;
     for await (const _ of env.clock.every(LOOK_MS, { signal })) {
       try {
         await this.look(signal);
         reason = undefined;
+        metadata.staysFor = undefined;
       } catch (error) {
         if (errorCode(error) === 'HF_INTERRUPTED') return;
         if (errorCode(error) === undefined) throw error;
         const isNews = reason !== errorMessage(error);
         reason = errorMessage(error);
+        metadata.staysFor = reason;
         env.log[isNews ? 'info' : 'debug']('the metadata does not move', { reason });
       }
     }
@@ -63,9 +67,9 @@ export class MetadataMover {
   async look(signal: AbortSignal): Promise<void> {
     const { metadata, whereabouts, heard, isRight } = this.#options;
     if (whereabouts.isCarrier) return await this.#begin(signal);
-    await whereabouts.noteRing(await heard());
+    await whereabouts.noteHeard(await heard());
     if (this.#options.isToMoveOn()) return await this.#moveOn(signal);
-    if (whereabouts.engine === 'etcd' && !isRight(metadata.now)) await this.#follow();
+    if (!isRight(metadata.now)) await this.#follow();
   }
 
   async #moveOn(signal: AbortSignal): Promise<void> {
@@ -78,11 +82,11 @@ export class MetadataMover {
   }
 
   async #follow(): Promise<void> {
-    const { env, metadata, whereabouts, openRing } = this.#options;
-    const next = await openRing();
+    const { env, metadata, whereabouts, openRing, openRemote } = this.#options;
+    const { generation, engine } = whereabouts;
+    const next = await (engine === 'etcd' ? openRing() : openRemote());
     await metadata.move(async () => next);
-    const { generation } = whereabouts;
-    env.log.info('the metadata is in a ring now, and this node knows', { generation });
+    env.log.info('the metadata has moved, and this node knows', { generation, engine });
   }
 
   async #begin(signal: AbortSignal): Promise<void> {

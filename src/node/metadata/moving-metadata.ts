@@ -28,6 +28,8 @@ export class MovingMetadata implements Metadata {
   readonly registry: ObservedRegistry;
   readonly references: References;
   readonly cluster: Cluster;
+  /** Why it does not move yet, for people; kept by who moves it. */
+  staysFor: string | undefined;
   readonly #gate = new Gate();
   #now: Metadata;
   #served: { readonly of: ServedMetadata; readonly behindGate: ServedMetadata } | undefined;

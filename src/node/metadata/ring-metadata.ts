@@ -272,7 +272,7 @@ export class RingMetadata implements Metadata {
   }
 
   openRepair(given: RepairParts): Repair {
-    const { options, cluster, parts, seat } = this.#parts;
+    const { options, cluster, parts, seat, hosting } = this.#parts;
     const { env, network, tell } = options;
     return new RingRepair({
       ...given,
@@ -284,6 +284,7 @@ export class RingMetadata implements Metadata {
       seat,
       references: this.references,
       home: () => seat?.record?.node ?? options.home(),
+      cutReason: () => hosting.carrier?.cutReason,
       volumes: () => [...this.#volumes.keys()],
       namespaceOf: (volume) => this.#volumes.get(volume)?.namespace,
       treeOf: (volume) => this.#volumes.get(volume)?.tree,

@@ -12,6 +12,8 @@ export interface RingRepairOptions extends RepairOptions {
   readonly self: NodeId;
   readonly network: Pick<Network, 'call' | 'open'>;
   readonly home: () => NodeId | undefined;
+  /** Why this node is cut off from the registry, while it is. */
+  readonly cutReason: () => string | undefined;
   readonly tell?: ((node: NodeId) => string) | undefined;
   /** `undefined` on a node that is never home. */
   readonly seat: HomeSeat | undefined;
@@ -31,10 +33,10 @@ export class RingRepair {
 
   constructor(options: RingRepairOptions) {
     this.#options = options;
-    const { self, network, home, tell } = options;
+    const { self, network, home, cutReason, tell } = options;
     // Who is named as home, and does not know whether it still is, asks nobody.
     const steward = (): NodeId | undefined => (home() === self ? undefined : home());
-    this.#elsewhere = remoteRepair({ network, steward, tell });
+    this.#elsewhere = remoteRepair({ network, steward, whyNobody: cutReason, tell });
   }
 
   asRepair(): Repair {

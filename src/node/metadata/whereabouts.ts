@@ -9,6 +9,9 @@
 import { assert } from '../../base/index.ts';
 import type { DataDirectory, MetadataPlace } from '../data-directory.ts';
 
+/** Where others have seen it. */
+export type HeardPlace = Omit<MetadataPlace, 'isCarrier'>;
+
 export class Whereabouts {
   readonly #data: Pick<DataDirectory, 'writePlace'>;
   #place: MetadataPlace;
@@ -53,8 +56,14 @@ export class Whereabouts {
 
   /** The metadata is in a ring now. A generation that is no higher changes nothing. */
   async noteRing(generation: number): Promise<void> {
+    await this.noteHeard({ generation, engine: 'etcd' });
+  }
+
+  /** As {@link noteRing}, of a ring or of a log that another node has made. */
+  async noteHeard({ generation, engine }: HeardPlace): Promise<void> {
     if (generation <= this.#place.generation) return;
-    await this.#note({ ...this.#place, generation, engine: 'etcd' });
+    const isCarrier = engine === 'etcd' && this.#place.isCarrier;
+    await this.#note({ generation, engine, isCarrier });
   }
 
   /** This node has made the log that counts from now on, of a higher generation. */

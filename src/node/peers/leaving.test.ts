@@ -60,3 +60,26 @@ it('a node that stopped while it left goes on where it was', async () => {
   await nodes.stop('b');
   expect(await nodes.start('b').catch(errorCode)).toBe('HF_DENIED');
 }, 60_000);
+
+it('stores of a node that left are in use again when a new node brings them', async () => {
+  await nodes.start('a');
+  await nodes.join('b', { inviter: 'a' });
+  await nodes.on('b').call('cluster.leave', {});
+  await nodes.stop('b');
+  const storePaths = [1, 2, 3].map((number) => nodes.at('b', `disk-${number}`));
+  await nodes.join('c', { inviter: 'a', storePaths });
+  await vi.waitFor(async () => {
+    const { devices, warnings } = await nodes.on('c').call('status', {});
+    expect(devices.map(({ state }) => state)).toEqual(Array(3).fill('active'));
+    expect(warnings.join()).not.toContain('this node is leaving');
+  }, PATIENCE);
+  // The cluster counts on them as well, also after a restart.
+  await nodes.stop('c');
+  await nodes.start('c');
+  await vi.waitFor(async () => {
+    const seen = await nodes.on('a').call('peers.list', {});
+    expect(seen.find(({ name }) => name === 'c')).toMatchObject({ storeCount: 3 });
+  }, PATIENCE);
+  const { devices } = await nodes.on('c').call('status', {});
+  expect(devices.map(({ state }) => state)).toEqual(Array(3).fill('active'));
+}, 60_000);

@@ -163,9 +163,10 @@ export class MetadataNode implements AsyncDisposable {
     for await (const _ of env.clock.every(TELL_EVERY_MS, { signal })) {
       if (!this.#ring && !this.#isUnwilling) continue;
       const isLeaving = this.#isUnwilling || this.#options.isLeaving();
-      const now = `${whereabouts.generation} ${isLeaving}`;
+      const { generation: registryGeneration, engine } = whereabouts;
+      const now = `${registryGeneration} ${engine} ${isLeaving}`;
       if (now === told) continue;
-      part.tellRegistry({ registryGeneration: whereabouts.generation, isLeaving });
+      part.tellRegistry({ registryGeneration, isLocal: engine === 'local', isLeaving });
       told = now;
     }
   }

@@ -194,7 +194,7 @@ export class NetworkPart implements AsyncDisposable {
   }
 
   /** From now on others know this of this metadata node. */
-  tellRegistry(claims: Pick<MetadataClaims, 'registryGeneration' | 'isLeaving'>): void {
+  tellRegistry(claims: Omit<MetadataClaims, 'homeGeneration'>): void {
     this.#claim({ ...this.#claimed, ...claims });
   }
 

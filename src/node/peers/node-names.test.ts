@@ -3,9 +3,11 @@
  * what to do. Method: lists of nodes as the control interface has them.
  */
 import { expect, it } from 'vitest';
+import { virtualEnv } from '../../../test/suites/virtual-env.ts';
 import type { NodeView } from '../../api/index.ts';
-import { errorCode, errorMessage } from '../../base/index.ts';
-import { findNode } from './node-names.ts';
+import { errorCode, errorMessage, type NodeId } from '../../base/index.ts';
+import type { Health } from '../../net/index.ts';
+import { findNode, nodeViews } from './node-names.ts';
 import { assertMayRemove } from './peer-manager.ts';
 
 const VIEW: NodeView = {
@@ -82,4 +84,33 @@ it('a node that runs is not removed but by force, and one that may be dead is wa
   expect(removing({ state: 'suspect' }, true)[0]).toBeUndefined();
   expect(removing({ isHome: true }, true)[0]).toBe('HF_DENIED');
   expect(removing({ state: 'self' }, true)[0]).toBe('HF_BAD_ARGUMENT');
+});
+
+/** How a node that says it is home is shown where another one is it. */
+async function stateOfFormerHome(health: Health, { isHomeAlone }: { isHomeAlone: boolean }) {
+  const former = {
+    node: ONE as NodeId,
+    labels: { name: 'x', home: '1' },
+    health,
+    addresses: [],
+    incarnation: 1,
+    rttMs: undefined,
+  };
+  const views = await nodeViews({
+    network: { self: TWO as NodeId, members: () => [former] },
+    self: { name: 'y', labels: {} },
+    addresses: [],
+    home: THREE as NodeId,
+    isHomeAlone,
+    core: undefined,
+    clock: virtualEnv(1).clock,
+  });
+  return views.find(({ id }) => id === ONE)?.state;
+}
+
+it('who was home in a ring is a node like others; where one carries all it was replaced', async () => {
+  for (const health of ['alive', 'suspect', 'dead'] as const) {
+    expect(await stateOfFormerHome(health, { isHomeAlone: false })).toBe(health);
+  }
+  expect(await stateOfFormerHome('alive', { isHomeAlone: true })).toBe('replaced');
 });

@@ -62,7 +62,7 @@ function viewOf(
   return {
     id,
     name: isSelf ? self.name : nameOf(id, member),
-    state: isSelf ? 'self' : stateOf(member, home),
+    state: isSelf ? 'self' : stateOf(member, { home, isHomeAlone }),
     addresses: isSelf ? addresses : (member?.addresses ?? []).map(formatAddress),
     rttMs: member?.rttMs ?? null,
     heardMsAgo: member?.heardAtMs === undefined ? null : clock.monotonic() - member.heardAtMs,
@@ -75,11 +75,18 @@ function viewOf(
   };
 }
 
-/** Who says that it is home, and is it not, was replaced by a recovery; see home-claims.ts. */
-function stateOf(member: MemberView | undefined, home: NodeId | undefined): NodeView['state'] {
+/**
+ * Who says that it is home, and is it not, was replaced by a recovery (home-claims.ts), where one
+ * home carries all. In a ring that is only a seat that another has taken meanwhile.
+ */
+function stateOf(
+  member: MemberView | undefined,
+  { home, isHomeAlone }: Pick<NodeSources, 'home' | 'isHomeAlone'>,
+): NodeView['state'] {
   if (!member) return 'unknown';
+  const saysHome = isHomeAlone && member.labels['home'] !== undefined;
   const isHome = home === undefined || member.node === home;
-  return member.labels['home'] === undefined || isHome ? member.health : 'replaced';
+  return saysHome && !isHome ? 'replaced' : member.health;
 }
 
 function nodesOfDevices(core: NodeSources['core']): readonly NodeId[] {

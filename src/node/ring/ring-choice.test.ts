@@ -88,8 +88,10 @@ describe('ringWarnings', () => {
     expect(linesWith(3)).toEqual([]);
     expect(linesWith(2)).toEqual([expect.stringMatching(/n3 is away: no further one may fail/)]);
     expect(linesWith(1)).toEqual([expect.stringMatching(/cannot be changed: 1 of 3 .* n2, n3/)]);
-    const slow = [...seats.slice(0, 2), candidate(3, { fsyncMs: 25 })];
-    expect(linesWith(3, slow)).toEqual([expect.stringMatching(/n3 is slow .* 25 ms/)]);
+    const withDisk = (fsyncMs: number) => [...seats.slice(0, 2), candidate(3, { fsyncMs })];
+    const slow = expect.stringMatching(/n3 is slow .* 120 ms .*; have its data directory on/);
+    expect(linesWith(3, withDisk(120.4))).toEqual([slow]);
+    for (const fine of [12, 100, Infinity]) expect(linesWith(3, withDisk(fine))).toEqual([]);
     const together = seats.map((seat) => ({ ...seat, ...inRack('a') }));
     expect(linesWith(3, together)).toEqual([expect.stringContaining('rack a')]);
   });

@@ -12,7 +12,7 @@ import { LABEL_LEVELS } from '../node-config.ts';
 /** What etcd asks for. */
 const FSYNC_MS_GOOD = 10;
 /** A tenth of the time after which others stand for election. */
-const FSYNC_MS_MAX = 100;
+export const FSYNC_MS_MAX = 100;
 
 export interface RingCandidate {
   readonly node: NodeId;
@@ -33,7 +33,7 @@ export function isQuickEnough(fsyncMs: number): boolean {
   return fsyncMs <= FSYNC_MS_MAX;
 }
 
-export function isSlow({ fsyncMs }: Pick<RingCandidate, 'fsyncMs'>): boolean {
+function isSlow({ fsyncMs }: Pick<RingCandidate, 'fsyncMs'>): boolean {
   return fsyncMs > FSYNC_MS_GOOD;
 }
 

@@ -1,11 +1,21 @@
 /** What the user should know about where names are kept, one line each. */
 import type { NodeId } from '../../base/index.ts';
 import { hasLeader, type RingStatus } from './own-etcd.ts';
-import { isSlow, type RingCandidate, sharedDomain, unfitReason } from './ring-choice.ts';
+import {
+  FSYNC_MS_MAX,
+  isQuickEnough,
+  type RingCandidate,
+  sharedDomain,
+  unfitReason,
+} from './ring-choice.ts';
 import { majorityOf } from './ring-plan.ts';
 import type { RingRecord } from './ring-record.ts';
 
-const SEATS_MIN = 3;
+/** Of nodes, for a ring. */
+export const SEATS_MIN = 3;
+const QUICKER =
+  'have its data directory on a quicker disk, or its seat taken by another node ' +
+  '(there: holdfast up --no-metadata)';
 
 export interface RingOutlook {
   /** The ring in force; `undefined` while one node keeps the names. */
@@ -68,9 +78,12 @@ function ringLines(outlook: RingOutlook, { members }: RingRecord): string[] {
     lines.push(`the ring that keeps names has ${members.length} nodes: none may fail`);
   }
   const seated = candidates.filter(({ node }) => members.some((seat) => seat.node === node));
-  for (const one of seated.filter(isSlow)) {
-    const ms = Math.round(one.fsyncMs);
-    lines.push(`${nameOf(one.node)} is slow for the ring: ${ms} ms to make a write durable`);
+  const slow = seated.filter(({ fsyncMs }) => Number.isFinite(fsyncMs) && !isQuickEnough(fsyncMs));
+  for (const { node, fsyncMs } of slow) {
+    lines.push(
+      `${nameOf(node)} is slow for the ring: ${Math.round(fsyncMs)} ms to make a write durable, ` +
+        `and at most ${FSYNC_MS_MAX} ms will do; ${QUICKER}`,
+    );
   }
   const shared = seated.length === members.length ? sharedDomain(seated) : undefined;
   if (shared) lines.push(`the whole ring that keeps names is in ${shared}, and fails with it`);

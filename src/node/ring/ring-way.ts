@@ -4,9 +4,15 @@
  * one must not reach the other, where its conditions may hold by chance: so a new connection is
  * begun, and a generation of the registry is asked for by its number.
  */
-import { HoldfastError } from '../../base/index.ts';
+import { type ErrorCode, errorCode, errorMessage, HoldfastError } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 import { type DialEtcd, EtcdConnection, type EtcdKv, PrefixedKv } from '../../log/index.ts';
+
+const SILENCES: readonly ErrorCode[] = ['HF_UNAVAILABLE', 'HF_TIMEOUT', 'HF_UNKNOWN_OUTCOME'];
+const NO_MAJORITY =
+  'no majority of the nodes that keep the names answers this one: ' +
+  'holdfast status says who is missing';
+const NO_ETCD = 'your etcd, which keeps the names, does not answer this node';
 
 export interface RingWayEnd {
   /** Of the registry that it has. */
@@ -49,11 +55,22 @@ export class RingWay implements AsyncDisposable {
           const message = `there is no way to generation ${generation} of the metadata`;
           throw new HoldfastError('HF_UNAVAILABLE', message);
         }
-        return await this.#kv.transact(transaction);
+        return await this.#kv.transact(transaction).catch((error: unknown) => {
+          throw this.#unanswered(error);
+        });
       },
       change: async (...change) => await this.#kv.change(...change),
       [Symbol.asyncDispose]: async () => {},
     };
+  }
+
+  /** What a silence at the end means to people. */
+  #unanswered(error: unknown): unknown {
+    const code = errorCode(error);
+    if (!this.#end || code === undefined || !SILENCES.includes(code)) return error;
+    const text =
+      this.#end.prefix === undefined ? NO_MAJORITY : `${NO_ETCD} (${errorMessage(error)})`;
+    return new HoldfastError(code, text, { cause: error });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

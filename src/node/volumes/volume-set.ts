@@ -16,10 +16,11 @@ import {
 } from '../../base/index.ts';
 import type { VolumeManager, VolumeStatus } from '../../admin/index.ts';
 import type { Cluster } from '../../cluster/index.ts';
-import { volumeKeys } from '../../crypto/index.ts';
+import { type VolumeKeys, volumeKeys } from '../../crypto/index.ts';
 import type { Env } from '../../env/index.ts';
 import {
   checkVolumeName,
+  type Handles,
   type Namespace,
   type References,
   type Session,
@@ -33,6 +34,7 @@ import type { StripeStore } from '../../stripes/index.ts';
 import {
   ensureFits,
   type FileTree,
+  type MountableVolume,
   type ObjectStore,
   openFileTree,
   openObjects,
@@ -41,6 +43,7 @@ import {
   type StaleNames,
   StaleReads,
 } from '../../volume/index.ts';
+import { Mountables } from './mountable.ts';
 import { PolicyRuns, type PolicyWork } from './policy-runs.ts';
 
 /** Secrets by volume; `add` is durable when it resolves. */
@@ -68,12 +71,13 @@ export interface VolumeSetOptions {
   readonly session: () => Session;
   readonly stripes: StripeStore;
   /** All stores that can be asked now. */
-  readonly stores: () => readonly Pick<ChunkStore, 'id'>[];
+  readonly stores: () => readonly Pick<ChunkStore, 'id' | 'usage'>[];
   readonly cluster: Cluster;
   readonly repair: Pick<Repair, 'release' | 'abandon'>;
   /** It stays the caller's. */
   readonly openNamespace: (volume: VolumeId) => Promise<Namespace>;
   readonly openTree: (volume: VolumeId) => Promise<Tree>;
+  readonly openHandles: (volume: VolumeId) => Promise<Handles>;
   /** As `Metadata.openStale`. */
   readonly openStale?: ((volume: VolumeId) => StaleNames | undefined) | undefined;
 }
@@ -85,7 +89,9 @@ const ID_CHARS = 8;
 
 interface OpenVolume {
   record: VolumeRecord;
+  readonly keys: VolumeKeys;
   readonly namespace: Namespace;
+  readonly tree: Tree;
   readonly objects: ObjectStore;
   readonly files: FileTree;
   readonly staleReads: StaleReads;
@@ -108,11 +114,14 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   /** All that there are, as last seen. */
   #known: readonly VolumeRecord[] = [];
   readonly #runs: PolicyRuns;
+  readonly #mountables: Mountables;
   #degradedPuts = 0;
 
   constructor(options: VolumeSetOptions) {
     this.#options = options;
     this.#runs = new PolicyRuns(options.env);
+    const onDegraded = (): void => void (this.#degradedPuts += 1);
+    this.#mountables = new Mountables({ ...options, onDegraded });
   }
 
   /** Sees what others have changed: opens every volume whose secret is known by now. */
@@ -175,7 +184,9 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     const files = openFileTree({ env, volume: id, keys, namespace, tree, staleReads });
     const open: Omit<OpenVolume, 'objects'> & { objects?: ObjectStore } = {
       record,
+      keys,
       namespace,
+      tree,
       files,
       staleReads,
       isRefused: false,
@@ -212,7 +223,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return this.#degradedPuts;
   }
 
-  /** Since names were read last as they were a while ago; Infinity when they never were. */
+  /** Since names were read last as they were a while ago; Infinity when they are not any more. */
   get staleReadAgoMs(): number {
     return Math.min(Infinity, ...this.#served.map(({ staleReads }) => staleReads.agoMs));
   }
@@ -345,6 +356,12 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return this.#named(name).files;
   }
 
+  /** For mounts of it, which share it. @throws HF_NOT_FOUND, HF_WRONG_KEY, HF_UNAVAILABLE. */
+  async mountable(name: string): Promise<MountableVolume> {
+    const open = this.#named(name);
+    return await this.#mountables.open({ ...open, volume: () => open.record });
+  }
+
   #named(name: string): OpenVolume {
     for (const volume of this.#served) if (volume.record.name === name) return volume;
     if (this.locked.includes(name)) {
@@ -357,6 +374,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#runs[Symbol.asyncDispose]();
+    await this.#mountables[Symbol.asyncDispose]();
     await this.#stack[Symbol.asyncDispose]();
   }
 }

@@ -88,6 +88,17 @@ export class OpenFiles implements AsyncDisposable {
     return new FileHandle(this.#context, content, () => this.#retire(content));
   }
 
+  /** What is known of an inode, with what is dirty here, when it is a file that is open here. */
+  merged(status: InodeStatus): InodeStatus {
+    const content = this.#files.get(status.inode);
+    if (!content || content.handleCount === 0) return status;
+    content.state.learn(status);
+    const known = content.state.status;
+    // Whoever changes content changes the inode, too; the steward's time follows with the commit.
+    const isLater = content.isDirty && known.modifiedNs > known.changedNs;
+    return isLater ? { ...known, changedNs: known.modifiedNs } : known;
+  }
+
   #contentOf(status: InodeStatus): FileContent {
     const found = this.#files.get(status.inode);
     const policy = policyOf(this.#context, status);

@@ -1,0 +1,11 @@
+/** Mounts as the control interface shows them. */
+
+export interface MountView {
+  readonly volume: string;
+  /** Where it is mounted, on the node's machine. */
+  readonly directory: string;
+  readonly isReadOnly: boolean;
+  /** Whether other users than the node's may use it. */
+  readonly allowsOthers: boolean;
+  readonly mountedAtMs: number;
+}

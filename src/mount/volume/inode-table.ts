@@ -1,0 +1,52 @@
+/**
+ * The inodes of a volume that the kernel knows, by the numbers that it knows them by. The volume's
+ * have 64 bits, more than a JavaScript number holds exactly, so they are numbered anew; a number is
+ * never used for another inode.
+ */
+import { HoldfastError } from '../../base/index.ts';
+import type { InodeNumber } from '../inode.ts';
+
+/** What never changes of an inode, as far as a mount needs it. */
+export interface KnownInode {
+  readonly inode: bigint;
+  readonly type: string;
+  /** Of a directory. */
+  readonly salt: Uint8Array;
+}
+
+export class InodeTable {
+  readonly #byNumber = new Map<InodeNumber, KnownInode>();
+  readonly #numbers = new Map<bigint, InodeNumber>();
+  #last = 0;
+
+  /** The number of an inode, a new one if it has none; the first that is asked for is the root. */
+  numberOf({ inode, type, salt }: KnownInode): InodeNumber {
+    const known = this.#numbers.get(inode);
+    if (known !== undefined) return known;
+    this.#last += 1;
+    this.#numbers.set(inode, this.#last);
+    this.#byNumber.set(this.#last, { inode, type, salt });
+    return this.#last;
+  }
+
+  /** @throws HF_NOT_FOUND. */
+  get(number: InodeNumber): KnownInode {
+    const found = this.#byNumber.get(number);
+    if (!found) throw new HoldfastError('HF_NOT_FOUND', `there is no inode number ${number}`);
+    return found;
+  }
+
+  /** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY. */
+  directory(number: InodeNumber): KnownInode {
+    const found = this.get(number);
+    if (found.type !== 'directory') throw new HoldfastError('HF_NOT_DIRECTORY');
+    return found;
+  }
+
+  forget(number: InodeNumber): void {
+    const found = this.#byNumber.get(number);
+    if (!found) return;
+    this.#byNumber.delete(number);
+    this.#numbers.delete(found.inode);
+  }
+}

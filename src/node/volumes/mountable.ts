@@ -1,0 +1,95 @@
+/** Volumes as mounts of this node share them: of each one set of open files, and one session. */
+import type { NodeId, Policy, VolumeId } from '../../base/index.ts';
+import type { VolumeKeys } from '../../crypto/index.ts';
+import type { Handles, Namespace, Release, Tree, VolumeRecord } from '../../meta/index.ts';
+import type { ChunkStore } from '../../store/index.ts';
+import {
+  InodeTree,
+  type MountableVolume,
+  OpenFiles,
+  type OpenFilesOptions,
+  OpenInodes,
+} from '../../volume/index.ts';
+
+export interface MountablesOptions extends Pick<
+  OpenFilesOptions,
+  'env' | 'session' | 'references' | 'stripes' | 'onDegraded'
+> {
+  readonly self: NodeId;
+  readonly repair: OpenFilesOptions['repair'] & {
+    release(volume: VolumeId, release: Release): Promise<void>;
+  };
+  readonly stores: () => readonly Pick<ChunkStore, 'usage'>[];
+  readonly openHandles: (volume: VolumeId) => Promise<Handles>;
+}
+
+/** A volume that is open on this node. */
+export interface VolumeInUse {
+  readonly volume: () => VolumeRecord;
+  readonly keys: VolumeKeys;
+  readonly namespace: Namespace;
+  readonly tree: Tree;
+}
+
+/** How long a store may take to say how full it is. */
+const USAGE_MS = 1000;
+
+export class Mountables implements AsyncDisposable {
+  readonly #options: MountablesOptions;
+  readonly #opened = new Map<VolumeId, Promise<MountableVolume>>();
+  readonly #stack = new AsyncDisposableStack();
+
+  constructor(options: MountablesOptions) {
+    this.#options = options;
+  }
+
+  /** The same for all who ask. @throws HF_UNAVAILABLE. */
+  async open(volume: VolumeInUse): Promise<MountableVolume> {
+    const { id } = volume.volume();
+    const opened = this.#opened.get(id) ?? this.#open(id, volume);
+    this.#opened.set(id, opened);
+    try {
+      return await opened;
+    } catch (error) {
+      this.#opened.delete(id);
+      throw error;
+    }
+  }
+
+  async #open(id: VolumeId, inUse: VolumeInUse): Promise<MountableVolume> {
+    const { env, self, session, references, stripes, repair, onDegraded } = this.#options;
+    const { volume, keys, namespace, tree } = inUse;
+    const handles = await this.#options.openHandles(id);
+    const release = (inode: bigint): Promise<void> => repair.release(id, { inode });
+    const opens = this.#stack.use(await OpenInodes.open({ env, handles, node: self, release }));
+    const shared = { env, keys, namespace, tree, session, references, stripes, repair, onDegraded };
+    return {
+      tree: new InodeTree({ ...shared, volume: id }),
+      files: this.#stack.use(new OpenFiles({ ...shared, volume })),
+      opens,
+      freeBytes: async () => (await this.#freeBytes()) / expansionOf(volume().policy),
+    };
+  }
+
+  /** On all stores; of one that does not answer soon: none. */
+  async #freeBytes(): Promise<number> {
+    const { env, stores } = this.#options;
+    const over = new AbortController();
+    const late = env.clock.sleep(USAGE_MS, over).catch(() => undefined);
+    const usages = stores().map(
+      async (store) => await Promise.race([store.usage().catch(() => undefined), late]),
+    );
+    const found = await Promise.all(usages);
+    over.abort();
+    return found.reduce((sum, usage) => sum + (usage?.freeBytes ?? 0), 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]();
+  }
+}
+
+/** Bytes on stores for one byte of content. */
+function expansionOf(policy: Policy): number {
+  return policy.reduce((sum, { k, n }) => sum + n / k, 0);
+}

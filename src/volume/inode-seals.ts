@@ -1,0 +1,74 @@
+/**
+ * Seals of what belongs to one inode: the target of a symbolic link, and extended attributes. Each
+ * is bound to its inode, so that nobody can give it to another one. Names of extended attributes
+ * are the same for the same name on the same inode, for they are looked up.
+ */
+import { concatBytes, fromHex, utf8, type VolumeId } from '../base/index.ts';
+import {
+  NONCE_BYTES,
+  openName,
+  openRecord,
+  sealName,
+  sealRecord,
+  type VolumeKeys,
+} from '../crypto/index.ts';
+import type { Env } from '../env/index.ts';
+import type { Inode } from '../meta/index.ts';
+
+export interface InodeSealsOptions {
+  readonly env: Pick<Env, 'random'>;
+  readonly volume: VolumeId;
+  readonly keys: VolumeKeys;
+}
+
+/** All methods that open throw HF_FORGED for what was not sealed for this inode. */
+export class InodeSeals {
+  readonly #random: Env['random'];
+  readonly #keys: VolumeKeys;
+  readonly #volumeBytes: Uint8Array;
+
+  constructor({ env, volume, keys }: InodeSealsOptions) {
+    this.#random = env.random;
+    this.#keys = keys;
+    this.#volumeBytes = fromHex(volume);
+  }
+
+  sealedTarget(inode: Inode, target: Uint8Array): Uint8Array {
+    return this.#sealed(this.#context(`symlink ${inode}`), target);
+  }
+
+  openedTarget(inode: Inode, sealed: Uint8Array): Uint8Array {
+    return this.#opened(this.#context(`symlink ${inode}`), sealed);
+  }
+
+  sealedXattrName(inode: Inode, name: Uint8Array): Uint8Array {
+    const context = this.#context(`xattr ${inode}`);
+    return sealName({ key: this.#keys.nameKey, name, context });
+  }
+
+  openedXattrName(inode: Inode, sealed: Uint8Array): Uint8Array {
+    const context = this.#context(`xattr ${inode}`);
+    return openName({ key: this.#keys.nameKey, sealed, context });
+  }
+
+  sealedXattr(inode: Inode, name: Uint8Array, value: Uint8Array): Uint8Array {
+    return this.#sealed(concatBytes(this.#context(`xattr ${inode} `), name), value);
+  }
+
+  openedXattr(inode: Inode, name: Uint8Array, sealed: Uint8Array): Uint8Array {
+    return this.#opened(concatBytes(this.#context(`xattr ${inode} `), name), sealed);
+  }
+
+  #sealed(aad: Uint8Array, record: Uint8Array): Uint8Array {
+    const nonce = this.#random.bytes(NONCE_BYTES);
+    return sealRecord({ key: this.#keys.attributeKey, nonce, aad, record });
+  }
+
+  #opened(aad: Uint8Array, sealed: Uint8Array): Uint8Array {
+    return openRecord({ key: this.#keys.attributeKey, aad, sealed });
+  }
+
+  #context(what: string): Uint8Array {
+    return concatBytes(this.#volumeBytes, utf8(what));
+  }
+}
