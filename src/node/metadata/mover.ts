@@ -1,7 +1,8 @@
 /**
  * Has the metadata of this node be where that of the cluster is: as soon as there are nodes enough
  * for a ring, the node that carries the log moves it there; the others follow when they hear of a
- * generation that is higher than theirs, which may also be a log that was recovered. All of it while the node runs.
+ * generation that is higher than theirs, which may also be a log that was recovered. All of it
+ * while the node runs.
  */
 import { errorCode, errorMessage } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
