@@ -108,7 +108,7 @@ async function stateOfFormerHome(health: Health, { isHomeAlone }: { isHomeAlone:
   return views.find(({ id }) => id === ONE)?.state;
 }
 
-it('who was home in a ring is a node like others; where one carries all it was replaced', async () => {
+it('who was home in a ring is a node like others; replaced is a lone one', async () => {
   for (const health of ['alive', 'suspect', 'dead'] as const) {
     expect(await stateOfFormerHome(health, { isHomeAlone: false })).toBe(health);
   }
