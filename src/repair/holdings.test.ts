@@ -111,7 +111,7 @@ describe('holdings', () => {
     holdings.add(DEVICES[0]!, { ...digest, count: 0 });
     holdings.add(DEVICES[0]!, { ...digest, group: 4096 });
     expect(holdings.contentsOf(GROUP, places)).toEqual([]);
-    holdings.add(DEVICES[0]!, { ...digest, schemeNumber: 0xfffd });
+    holdings.add(DEVICES[0]!, { ...digest, schemeNumber: 0xfffb });
     expect(holdings.contentsOf(GROUP, places)).toBeUndefined();
   });
 });
