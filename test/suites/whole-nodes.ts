@@ -16,6 +16,8 @@ import {
   type RunningNode,
 } from '../../src/node/index.ts';
 
+/** How long what must come is waited for: a small machine has much to do meanwhile. */
+export const PATIENCE = { timeout: 100_000, interval: 200 };
 const PUT_EVERY_MS = 50;
 
 interface StartOptions {

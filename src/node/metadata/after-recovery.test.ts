@@ -6,12 +6,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { textOf, WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, textOf, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
 
-const PATIENCE = { timeout: 30_000, interval: 200 };
 /** The stores get a copy of what the ring says every ten seconds. */
 const COPIED_MS = 12_000;
 const LOST = ['a', 'b', 'c'];
@@ -47,7 +46,7 @@ async function recoverRing(): Promise<void> {
 }
 
 describe.skipIf(!ETCD)('a node that carries the names since it recovered them', () => {
-  it('is followed by one newcomer, and by who was in the ring', { timeout: 120_000 }, async () => {
+  it('is followed by one newcomer, and by who was in the ring', { timeout: 300_000 }, async () => {
     await recoverRing();
     await untilAt({ engine: 'local', generation: 3 }, 'd');
     const { name, startNotes } = await nodes.on('d').call('status', {});

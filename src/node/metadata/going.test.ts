@@ -5,13 +5,11 @@
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { errorCode } from '../../base/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test nodes that go');
-
-const PATIENCE = { timeout: 60_000, interval: 200 };
 
 let nodes: WholeNodes;
 
@@ -39,7 +37,7 @@ async function told(name: string): Promise<string[]> {
   return warnings.filter((line) => /ring|names/.test(line) && !line.includes('is slow'));
 }
 
-describe.skipIf(!ETCD)('a node of a ring that goes', { timeout: 240_000 }, () => {
+describe.skipIf(!ETCD)('a node of a ring that goes', { timeout: 300_000 }, () => {
   it('gives its seat to another, the first node too', async () => {
     await nodes.start('a');
     await nodes.join('b', { inviter: 'a' });

@@ -7,13 +7,11 @@ import { readFile } from 'node:fs/promises';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import type { Log } from '../../env/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
-
-const PATIENCE = { timeout: 60_000, interval: 200 };
 
 let nodes: WholeNodes;
 
@@ -56,7 +54,7 @@ async function untilMetadataNode(name: string): Promise<void> {
 }
 
 describe.skipIf(!ETCD)('a cluster that grows', () => {
-  it('moves to a ring while objects are put, and needs no node', { timeout: 240_000 }, async () => {
+  it('moves to a ring while objects are put, and needs no node', { timeout: 300_000 }, async () => {
     await nodes.start('a', trace('a'));
     await nodes.put('a', 'first');
     const putting = nodes.putting('a', 'on-a');
@@ -102,7 +100,7 @@ describe.skipIf(!ETCD)('a cluster that grows', () => {
   it(
     'goes on without the home, which is cut off, and is one again later',
     {
-      timeout: 240_000,
+      timeout: 300_000,
     },
     async () => {
       await nodes.start('a', trace('a'));

@@ -6,13 +6,12 @@
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { textOf, WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, textOf, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { errorCode, errorMessage } from '../../base/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
 
-const PATIENCE = { timeout: 60_000, interval: 200 };
 const volume = 'default';
 const TELLING = 'names are read as they were';
 
@@ -76,7 +75,7 @@ async function saysWhy(name: string): Promise<void> {
 }
 
 describe.skipIf(!ETCD)('when the ring has lost its majority', () => {
-  it('reads go on, and writes fail', { timeout: 240_000 }, async () => {
+  it('reads go on, and writes fail', { timeout: 300_000 }, async () => {
     await nodes.start('a');
     for (const name of ['b', 'c']) await nodes.join(name, { inviter: 'a' });
     await untilInRing('a', 'b', 'c');

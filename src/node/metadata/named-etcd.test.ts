@@ -8,14 +8,13 @@ import { cp, rename, rm } from 'node:fs/promises';
 import net, { type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { EtcdBed, findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { realEnv } from '../../env/index.ts';
 import { EtcdConnection } from '../../log/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test an etcd of yours');
 
-const PATIENCE = { timeout: 30_000, interval: 200 };
 const PREFIX = 'holdfast/home/';
 
 let nodes: WholeNodes;
@@ -115,7 +114,7 @@ async function keysInEtcd(): Promise<string[]> {
   return answers[0]!.rows.map(({ key }) => Buffer.from(key).toString());
 }
 
-describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 120_000 }, () => {
+describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 300_000 }, () => {
   it('keeps the names of one node, which comes back, and so may that etcd', async () => {
     await nodes.start('a');
     await nodes.put('a', 'before');

@@ -7,9 +7,7 @@ import fs from 'node:fs/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { errorCode } from '../../base/index.ts';
 import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
-
-const PATIENCE = { timeout: 20_000 };
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 
 let nodes: WholeNodes;
 

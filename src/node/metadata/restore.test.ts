@@ -7,13 +7,12 @@
 import fs from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findEtcd } from '../../../test/suites/etcd-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { errorCode } from '../../base/index.ts';
 
 const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test meta restore');
 
-const PATIENCE = { timeout: 60_000, interval: 200 };
 const SOON = { timeout: 20_000, interval: 100 };
 const volume = 'default';
 
@@ -46,7 +45,7 @@ async function untilInRing(seatCount: number): Promise<void> {
   }, PATIENCE);
 }
 
-describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 240_000 }, () => {
+describe.skipIf(!ETCD)('a ring that lost two of three nodes', { timeout: 300_000 }, () => {
   it('is made again from the third', async () => {
     await nodes.start('a');
     await nodes.join('b', { inviter: 'a' });

@@ -4,10 +4,9 @@
  * transport in memory; what one does the other sees, also when the home was away.
  */
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { errorCode } from '../../base/index.ts';
 
-const PATIENCE = { timeout: 20_000, interval: 100 };
 const volume = 'default';
 
 let nodes: WholeNodes;

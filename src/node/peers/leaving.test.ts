@@ -8,11 +8,9 @@ import { errorCode } from '../../base/index.ts';
 import { NodeKey } from '../../crypto/index.ts';
 import { realEnv } from '../../env/index.ts';
 import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { DataDirectory } from '../data-directory.ts';
 import { StoreSet } from '../stores/store-set.ts';
-
-const PATIENCE = { timeout: 20_000 };
 
 let nodes: WholeNodes;
 

@@ -5,10 +5,9 @@
  */
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FakeDisks } from '../../../test/suites/fake-disks.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { errorCode } from '../../base/index.ts';
 
-const PATIENCE = { timeout: 25_000, interval: 200 };
 const BOOKS = { name: 'sdb1', label: 'My Books', uuid: '12AB-34CD', mountPoints: ['/media/books'] };
 
 let nodes: WholeNodes;

@@ -8,11 +8,9 @@ import net from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { errorCode, errorMessage } from '../../base/index.ts';
 import { bytesOf, streamOf } from '../../../test/suites/store-bed.ts';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 import { DataDirectory } from '../data-directory.ts';
 import { joinNode } from '../index.ts';
-
-const PATIENCE = { timeout: 20_000 };
 
 let nodes: WholeNodes;
 

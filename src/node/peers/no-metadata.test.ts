@@ -6,9 +6,8 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { WholeNodes } from '../../../test/suites/whole-nodes.ts';
+import { PATIENCE, WholeNodes } from '../../../test/suites/whole-nodes.ts';
 
-const PATIENCE = { timeout: 20_000, interval: 100 };
 /** Longer than a node waits until it asks again for the role. */
 const ASKED_AGAIN_MS = 4000;
 
