@@ -106,6 +106,7 @@ export class InodeTree {
   }
 
   async makeSymlink(place: NamePlace, target: Uint8Array, owned: Owned): Promise<InodeStatus> {
+    // Sealed for this inode, so that nobody can lead it elsewhere.
     const inode = await this.#namespace.allocateInodes(1, { inode: place.directory.inode });
     const sealed = this.#seals.sealedTarget(inode, target);
     const made = await this.#tree.makeNode({

@@ -1,33 +1,18 @@
-/** {@link FileTree} over the sealed tree of a volume: paths are walked, names sealed and opened. */
-import { errorCode, fromUtf8, HoldfastError, utf8, type VolumeId } from '../base/index.ts';
-import type { VolumeKeys } from '../crypto/index.ts';
-import type { Env } from '../env/index.ts';
-import {
-  type InodeStatus,
-  type Namespace,
-  type Place,
-  ROOT_INODE,
-  type Tree,
-} from '../meta/index.ts';
+/** {@link FileTree} over the inodes of a volume: paths are walked, name by name. */
+import { errorCode, fromUtf8, HoldfastError, utf8 } from '../base/index.ts';
+import type { InodeStatus } from '../meta/index.ts';
 import type { FileStatus, FileTree, Ownership } from './file-tree.ts';
-import { InodeSeals } from './inode-seals.ts';
+import { InodeTree, type InodeTreeOptions, type NamePlace } from './inode-tree.ts';
 import { parseKey } from './keys.ts';
-import { SealedNames } from './sealed-names.ts';
 import type { StaleReads } from './stale-reads.ts';
 
-export interface FileTreeOptions {
-  readonly env: Env;
-  readonly volume: VolumeId;
-  readonly keys: VolumeKeys;
-  readonly namespace: Pick<Namespace, 'allocateInodes'>;
-  readonly tree: Tree;
+export interface FileTreeOptions extends InodeTreeOptions {
   /** As in `ObjectsOptions`. */
   readonly staleReads?: StaleReads | undefined;
 }
 
 const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o644;
-const SALT_BYTES = 16;
 /** A target longer than this opens no path (PATH_MAX of Linux). */
 const TARGET_BYTES_MAX = 4095;
 const NS_PER_MS = 1_000_000n;
@@ -37,44 +22,37 @@ export function openFileTree(options: FileTreeOptions): FileTree {
 }
 
 class NamedTree implements FileTree {
-  readonly #env: Env;
-  readonly #tree: Tree;
+  readonly #tree: InodeTree;
   /** For what is shown and nothing is decided by: it may be old. */
-  readonly #readable: Tree;
-  readonly #namespace: FileTreeOptions['namespace'];
-  readonly #names: SealedNames;
-  readonly #seals: InodeSeals;
+  readonly #readable: InodeTree;
 
-  constructor(options: FileTreeOptions) {
-    this.#env = options.env;
-    this.#tree = options.tree;
-    this.#readable = options.staleReads?.tree(options.tree) ?? options.tree;
-    this.#namespace = options.namespace;
-    this.#names = new SealedNames(options);
-    this.#seals = new InodeSeals(options);
+  constructor({ staleReads, ...options }: FileTreeOptions) {
+    this.#tree = new InodeTree(options);
+    const readable = staleReads?.tree(options.tree);
+    this.#readable = readable ? new InodeTree({ ...options, tree: readable }) : this.#tree;
   }
 
   async status(path: string): Promise<FileStatus> {
     const names = namesOf(path);
     const found = await this.#find(names, this.#readable);
     const status = statusOf(names.join('/'), found);
-    return found.type === 'symlink' ? { ...status, target: await this.#targetOf(found) } : status;
+    if (found.type !== 'symlink') return status;
+    return { ...status, target: fromUtf8(await this.#readable.readSymlink(found.inode)) };
   }
 
   async *list(path: string): AsyncGenerator<FileStatus> {
     const names = namesOf(path);
     const directory = asDirectory(await this.#find(names, this.#readable), path);
-    const entries: FileStatus[] = [];
+    const found: FileStatus[] = [];
     let after: Uint8Array | undefined;
     do {
-      const page = await this.#readable.listAttributes({ directory: directory.inode, after });
-      for (const { name, status } of page) {
-        const opened = this.#names.openedName(directory, name).replace(/\/$/u, '');
-        entries.push(statusOf([...names, opened].join('/'), status));
+      const page = await this.#readable.list(directory, after);
+      for (const { name, status } of page.entries) {
+        found.push(statusOf([...names, fromUtf8(name)].join('/'), status));
       }
-      after = page.at(-1)?.name;
+      after = page.after;
     } while (after);
-    yield* entries.toSorted((a, b) => Buffer.compare(utf8(a.path), utf8(b.path)));
+    yield* found.toSorted((a, b) => Buffer.compare(utf8(a.path), utf8(b.path)));
   }
 
   async makeDirectory(
@@ -103,16 +81,14 @@ class NamedTree implements FileTree {
 
   async #makeDirectory(names: readonly string[], ownership: Ownership): Promise<InodeStatus> {
     const place = await this.#placeOf(names);
-    const salt = this.#env.random.bytes(SALT_BYTES);
-    const owned = { ...owner(ownership, DIRECTORY_MODE), place, salt };
-    return (await this.#tree.makeDirectory(owned)).status;
+    return await this.#tree.makeDirectory(place, owner(ownership, DIRECTORY_MODE));
   }
 
   async makeFile(path: string, ownership: Ownership = {}): Promise<FileStatus> {
     const names = namesOf(path);
     const place = await this.#placeOf(names);
-    const made = { ...owner(ownership, FILE_MODE), place, type: 'file' as const };
-    return statusOf(names.join('/'), (await this.#tree.makeNode(made)).status);
+    const node = { ...owner(ownership, FILE_MODE), type: 'file' as const };
+    return statusOf(names.join('/'), await this.#tree.makeNode(place, node));
   }
 
   async makeSymlink(target: string, path: string): Promise<FileStatus> {
@@ -122,21 +98,8 @@ class NamedTree implements FileTree {
     }
     const names = namesOf(path);
     const place = await this.#placeOf(names);
-    // Sealed for this inode, so that nobody can lead it elsewhere.
-    const inode = await this.#namespace.allocateInodes(1, { inode: place.directory });
-    const sealed = this.#seals.sealedTarget(inode, bytes);
-    const { status } = await this.#tree.makeNode({
-      ...owner({}, 0o777),
-      place,
-      inode,
-      type: 'symlink',
-      target: { sealed, sizeBytes: bytes.length },
-    });
-    return { ...statusOf(names.join('/'), status), target };
-  }
-
-  async #targetOf({ inode }: InodeStatus): Promise<string> {
-    return fromUtf8(this.#seals.openedTarget(inode, await this.#readable.readLink(inode)));
+    const made = await this.#tree.makeSymlink(place, bytes, owner({}, 0o777));
+    return { ...statusOf(names.join('/'), made), target };
   }
 
   async link(existing: string, path: string): Promise<FileStatus> {
@@ -151,8 +114,7 @@ class NamedTree implements FileTree {
     { flag }: NonNullable<Parameters<FileTree['rename']>[2]> = {},
   ): Promise<void> {
     const [source, target] = [namesOf(from), namesOf(to)];
-    const places = { from: await this.#placeOf(source), to: await this.#placeOf(target) };
-    await this.#tree.rename({ ...places, flag });
+    await this.#tree.rename(await this.#placeOf(source), await this.#placeOf(target), flag);
   }
 
   async unlink(path: string): Promise<void> {
@@ -170,28 +132,26 @@ class NamedTree implements FileTree {
   }
 
   /** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY. */
-  async #find(names: readonly string[], tree: Tree = this.#tree): Promise<InodeStatus> {
-    const root = await tree.getAttributes(ROOT_INODE);
-    if (!root) throw new HoldfastError('HF_CORRUPT', 'the volume has no root');
-    let found = root;
+  async #find(names: readonly string[], tree: InodeTree = this.#tree): Promise<InodeStatus> {
+    let found = await tree.root();
     for (const [depth, name] of names.entries()) {
       const directory = asDirectory(found, names.slice(0, depth).join('/'));
-      const entry = await tree.lookup(this.#names.placeIn(directory, utf8(name)));
-      if (!entry) {
+      const status = await tree.lookup({ directory, name: utf8(name) });
+      if (!status) {
         const path = names.slice(0, depth + 1).join('/');
         throw new HoldfastError('HF_NOT_FOUND', `there is no "${path}"`);
       }
-      found = entry.status;
+      found = status;
     }
     return found;
   }
 
-  async #placeOf(names: readonly string[]): Promise<Place> {
+  async #placeOf(names: readonly string[]): Promise<NamePlace> {
     const name = names.at(-1);
     if (name === undefined) throw new HoldfastError('HF_BAD_ARGUMENT', 'the root stays as it is');
     const above = names.slice(0, -1);
     const directory = asDirectory(await this.#find(above), above.join('/'));
-    return this.#names.placeIn(directory, utf8(name));
+    return { directory, name: utf8(name) };
   }
 }
 
