@@ -40,6 +40,8 @@ import { changedStore } from './changed-store.ts';
 import { virtualEnv } from './virtual-env.ts';
 
 export const NODE: NodeId = hexId<NodeId>(new Uint8Array(16).fill(0xee));
+/** Of every {@link CoreBed}. */
+export const METADATA_KEY = new Uint8Array(32).fill(7);
 const LEVELS = ['server', 'disk'];
 
 export type { Core };
@@ -251,20 +253,29 @@ export class CoreBed {
     this.bed = new StoreBed(storeCount, sizeBytes);
   }
 
-  async open(options: Partial<HomeCoreOptions> = {}): Promise<HomeCore> {
-    const { bed, secrets } = this;
-    this.databases = [];
-    return await openHomeCore({
+  /** What the core opens its metadata with, for who opens that alone, in databases of its own. */
+  metadataOptions() {
+    const { bed } = this;
+    return {
       env: bed.env,
       nodeId: NODE,
-      metadataKey: new Uint8Array(32).fill(7),
+      metadataKey: METADATA_KEY,
+      stores: bed.alive,
+      devices: bed.devices(),
+      tolerance: 2,
+      openDb: async () => new MemoryDb(),
+    };
+  }
+
+  async open(options: Partial<HomeCoreOptions> = {}): Promise<HomeCore> {
+    const { secrets } = this;
+    this.databases = [];
+    return await openHomeCore({
+      ...this.metadataOptions(),
       secrets: {
         get: (volume) => secrets.get(volume),
         add: async (volume, secret) => void secrets.set(volume, secret),
       },
-      stores: bed.alive,
-      devices: bed.devices(),
-      tolerance: 2,
       openDb: async () => {
         const db = new MemoryDb();
         this.databases.push(db);

@@ -6,7 +6,7 @@
  */
 import { expect, it } from 'vitest';
 import { lockOf, sessionOf } from '../../../test/suites/handles-bed.ts';
-import { CoreBed } from '../../../test/suites/store-bed.ts';
+import { CoreBed, METADATA_KEY } from '../../../test/suites/store-bed.ts';
 import { LIMITS, utf8 } from '../../base/index.ts';
 import { MemoryDb } from '../../db/index.ts';
 import { EtcdLog, MemoryEtcd } from '../../log/index.ts';
@@ -24,7 +24,6 @@ import type { Metadata } from './metadata.ts';
 import { MovingMetadata } from './moving-metadata.ts';
 import { MemoryMirror } from '../../../test/suites/memory-mirror.ts';
 
-const KEY = new Uint8Array(32).fill(7);
 const A = sessionOf(1);
 const LOCK = lockOf({ owner: 1, inode: ROOT_INODE });
 
@@ -36,21 +35,13 @@ async function openBed() {
   await core.volumes.create({ name: 'v', isDeduplicating: true });
   const { id: volume } = core.volumes.records[0]!;
   await core[Symbol.asyncDispose]();
-  const options = {
-    env,
-    nodeId: core.nodeId,
-    metadataKey: KEY,
-    stores: bed.alive,
-    devices: bed.devices(),
-    tolerance: 2,
-    openDb: async () => new MemoryDb(),
-  };
+  const options = cores.metadataOptions();
   const etcd = new MemoryEtcd({ env });
   const local = await LocalMetadata.open(options);
   const metadata = new MovingMetadata(local);
   const stack = new AsyncDisposableStack();
   const move = async (before: Metadata): Promise<Metadata> => {
-    const place = { env, prefix: 'test/2/', metadataKey: KEY, generation: 2 };
+    const place = { env, prefix: 'test/2/', metadataKey: METADATA_KEY, generation: 2 };
     const parts = new MemoryMirror();
     const from = await (before as LocalMetadata).freeze();
     await moveToRing({ ...place, from, kv: etcd.connect(), parts });

@@ -5,7 +5,7 @@
  * number.
  */
 import { describe, expect, it } from 'vitest';
-import { CoreBed, streamOf } from '../../../test/suites/store-bed.ts';
+import { CoreBed, METADATA_KEY, streamOf } from '../../../test/suites/store-bed.ts';
 import { utf8 } from '../../base/index.ts';
 import { MemoryDb } from '../../db/index.ts';
 import { EtcdLog, EtcdRegistry, MemoryEtcd, type EtcdKv } from '../../log/index.ts';
@@ -14,7 +14,6 @@ import { moveToRing } from './engine-change.ts';
 import { LocalMetadata } from './local-metadata.ts';
 import { PoolParts } from './pool-parts.ts';
 
-const KEY = new Uint8Array(32).fill(7);
 const GENERATION = 2;
 const PREFIX = 'test/2/';
 const REQUESTS_MAX = 200;
@@ -56,16 +55,8 @@ async function openBed() {
   const sizes = await usageOf(await core.metadata.openNamespace(id));
   const topology = core.cluster.topology();
   await core[Symbol.asyncDispose]();
-  const options = {
-    env,
-    nodeId: core.nodeId,
-    metadataKey: KEY,
-    stores: bed.alive,
-    devices: bed.devices(),
-    tolerance: 2,
-    openDb: async () => new MemoryDb(),
-  };
-  const place = { env, prefix: PREFIX, metadataKey: KEY, generation: GENERATION };
+  const options = cores.metadataOptions();
+  const place = { env, prefix: PREFIX, metadataKey: METADATA_KEY, generation: GENERATION };
   const move = async (from: Parameters<typeof moveToRing>[0]['from'], kv: EtcdKv) =>
     await moveToRing({ ...place, from, kv, parts });
   return { bed, env, etcd, parts, options, place, move, volume: id, sizes, topology };

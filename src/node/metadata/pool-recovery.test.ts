@@ -6,7 +6,7 @@
  * forgotten, and chunks are lost.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CoreBed, streamOf } from '../../../test/suites/store-bed.ts';
+import { CoreBed, METADATA_KEY, streamOf } from '../../../test/suites/store-bed.ts';
 import {
   type ChunkId,
   chunkIdParts,
@@ -37,7 +37,6 @@ import { PoolParts } from './pool-parts.ts';
 import { recoverFromPool } from './pool-recovery.ts';
 import { RegistryBackup } from './registry-backup.ts';
 
-const KEY = new Uint8Array(32).fill(7);
 const NEW_NODE = hexId<NodeId>(new Uint8Array(16).fill(0xab));
 const COUNT = 5;
 
@@ -59,17 +58,9 @@ async function openBed() {
     await core.volumes.objects('v').put(streamOf(content), { key: `k${number}` });
   }
   await core[Symbol.asyncDispose]();
-  const options = {
-    env,
-    nodeId: core.nodeId,
-    metadataKey: KEY,
-    stores: bed.alive,
-    devices: bed.devices(),
-    tolerance: 2,
-    openDb: async () => new MemoryDb(),
-  };
+  const options = cores.metadataOptions();
   const kv = new MemoryEtcd({ env }).connect();
-  const place: EtcdPlace = { env, kv, prefix: 'test/2/', metadataKey: KEY, generation: 2 };
+  const place: EtcdPlace = { env, kv, prefix: 'test/2/', metadataKey: METADATA_KEY, generation: 2 };
   const metadata = await LocalMetadata.open(options);
   await moveToRing({ ...place, from: await metadata.freeze(), parts });
   await metadata[Symbol.asyncDispose]();
@@ -105,7 +96,7 @@ async function saveCells(
 }
 
 function poolOf({ env, parts }: RingBed): PoolSnapshots {
-  return new PoolSnapshots({ env, parts, metadataKey: KEY });
+  return new PoolSnapshots({ env, parts, metadataKey: METADATA_KEY });
 }
 
 async function saveRegistry(ring: RingBed): Promise<void> {
