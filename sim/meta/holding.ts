@@ -16,8 +16,7 @@ import {
 } from '../../src/meta/index.ts';
 import { CIRCUMSTANCES, inodeOf, stepOf } from './namespace-tree.ts';
 import type { PlannedCall } from './plan.ts';
-import type { NodeName } from './tree-model.ts';
-import { NEVER, OK } from './tree-model.ts';
+import { NEVER, type NodeName, OK } from './tree-model.ts';
 import type { World } from './world.ts';
 
 /** Of batches; other requests have another one. */

@@ -120,6 +120,10 @@ class HeldKey implements Disposable {
 export class UnderWay {
   readonly #running = new Set<Promise<unknown>>();
 
+  get count(): number {
+    return this.#running.size;
+  }
+
   async run<Result>(work: () => Promise<Result>): Promise<Result> {
     const running = work();
     this.#running.add(running);

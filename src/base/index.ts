@@ -81,4 +81,5 @@ export {
   type Scheme,
   type SchemeKind,
 } from './scheme.ts';
+export { firstWhere } from './search.ts';
 export { beginXxh64, xxh64, type Xxh64Sum } from './xxh64.ts';

@@ -101,9 +101,9 @@ async function useEtcd(
 ): Promise<void> {
   const said = {
     prefix,
-    authority: await textOf(ca),
-    certificate: await textOf(cert),
-    key: await textOf(key),
+    authority: await textOf(session, ca),
+    certificate: await textOf(session, cert),
+    key: await textOf(session, key),
     isPlainAllowed: allowPlainHttp,
   };
   const given = Object.fromEntries(Object.entries(said).filter(([, one]) => one !== undefined));
@@ -116,10 +116,10 @@ async function useEtcd(
   session.show({ lines }, () => [...lines]);
 }
 
-async function textOf(path: string | undefined): Promise<string | undefined> {
+async function textOf(session: Session, path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
-    return await fs.readFile(path, 'utf8');
+    return await fs.readFile(session.resolve(path), 'utf8');
   } catch (error) {
     const message = `cannot read ${path}: ${errorMessage(error)}`;
     throw new HoldfastError('HF_NOT_FOUND', message, { cause: error });

@@ -7,13 +7,13 @@
  * the newest snapshot is found there (pool-snapshots.ts). So what a snapshot replaces goes only
  * when the log is trimmed: rows of a new one may be of several moments until it is extended.
  */
-import { bytesEqual, errorCode, fromHex, HoldfastError, Mutex, toHex } from '../base/index.ts';
+import { bytesEqual, errorCode, HoldfastError, Mutex } from '../base/index.ts';
 import type { EtcdLogShared } from './etcd-cell.ts';
 import type { EtcdHolder } from './etcd-holder.ts';
 import { type CellKeys, changedAt, exists } from './etcd-keys.ts';
 import type { CellId, Lsn, SaveSnapshotOptions, Snapshot } from './fenced-log.ts';
 import { Garbage } from './garbage.ts';
-import { decodePartHashes, encodePartHashes, NO_RECORD, readHeader } from './local-record.ts';
+import { decodePartRefs, encodePartRefs, NO_RECORD, readHeader } from './local-record.ts';
 import type { MirrorRef } from './mirror.ts';
 import { saveParts } from './snapshot-parts.ts';
 
@@ -63,9 +63,8 @@ export class EtcdSnapshots {
     if (header.kind !== 'snapshot' || header.cell !== this.#cell) {
       throw new HoldfastError('HF_CORRUPT', `cell ${this.#cell}: the list is no snapshot's`);
     }
-    const parts = decodePartHashes(this.#shared.sealer.open(row.value));
-    const refs = parts.map((hash) => ({ id: fromHex(hash) }));
-    return { lsn: header.lsn, parts: refs, list: row.value, revision: row.changedRevision };
+    const parts = decodePartRefs(this.#shared.sealer.open(row.value));
+    return { lsn: header.lsn, parts, list: row.value, revision: row.changedRevision };
   }
 
   async save(position: SnapshotPosition, parts: AsyncIterable<Uint8Array>): Promise<void> {
@@ -77,8 +76,7 @@ export class EtcdSnapshots {
         newest,
         put: (part) => this.#shared.parts.put(this.#seal('snapshot part', position, part)),
         commit: async (all) => {
-          const body = encodePartHashes(all.map(({ id }) => toHex(id)));
-          const list = this.#seal('snapshot', position, body);
+          const list = this.#seal('snapshot', position, encodePartRefs(all));
           const ref = await this.#shared.parts.put(list, 'list');
           try {
             await this.#commit(position, list, newest?.revision ?? 0);

@@ -16,6 +16,7 @@ export {
 export type { DialEtcd } from './etcd-channel.ts';
 export { EtcdConnection, type EtcdConnectionOptions } from './etcd-connection.ts';
 export type { EtcdKv } from './etcd-kv.ts';
+export { endOfPrefix } from './etcd-messages.ts';
 export { ETCD_PREFIX, PrefixedKv } from './etcd-prefix.ts';
 export { EtcdDraft } from './etcd-draft.ts';
 export type { EtcdPlace } from './etcd-generation.ts';

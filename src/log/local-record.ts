@@ -27,6 +27,7 @@ import {
 } from '../crypto/index.ts';
 import type { Random } from '../env/index.ts';
 import type { CellId, Lsn } from './fenced-log.ts';
+import type { MirrorRef } from './mirror.ts';
 
 const MAGIC = 0x524c4648; // "HFLR", little-endian
 const VERSION = 1;
@@ -197,4 +198,14 @@ export function decodePartHashes(body: Uint8Array): RecordHash[] {
   const hashes: RecordHash[] = [];
   while (reader.left > 0) hashes.push(toHex(reader.raw(DIGEST_BYTES)));
   return hashes;
+}
+
+/** The same body, where the ids of parts are their hashes. */
+export function encodePartRefs(refs: readonly MirrorRef[]): Uint8Array {
+  return encodePartHashes(refs.map(({ id }) => toHex(id)));
+}
+
+/** @throws HF_CORRUPT. */
+export function decodePartRefs(body: Uint8Array): MirrorRef[] {
+  return decodePartHashes(body).map((hash) => ({ id: fromHex(hash) }));
 }

@@ -8,11 +8,17 @@
  * that was never committed (its steward was fenced, or died) counts as well: all that it has was
  * acknowledged.
  */
-import { concatBytes, errorCode, errorMessage, fromHex, HoldfastError } from '../base/index.ts';
+import { concatBytes, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { CellId, Lsn, Snapshot } from './fenced-log.ts';
 import type { RegistryCopy } from './generations.ts';
-import { decodePartHashes, NO_RECORD, readHeader, RecordSealer } from './local-record.ts';
+import {
+  decodePartRefs,
+  encodePartRefs,
+  NO_RECORD,
+  readHeader,
+  RecordSealer,
+} from './local-record.ts';
 import { REGISTRY_CELL, registryParts } from './log-registry.ts';
 import type { MirrorRecord, MirrorRef, PartStore } from './mirror.ts';
 import { RegistryState } from './registry-state.ts';
@@ -67,8 +73,7 @@ export class PoolSnapshots {
   #opened(ref: MirrorRef, bytes: Uint8Array): PoolSnapshot {
     const { kind, generation, cell, epoch, lsn } = readHeader(bytes);
     if (kind !== 'snapshot') throw new HoldfastError('HF_CORRUPT', 'a list is no snapshot');
-    const hashes = decodePartHashes(this.#sealer.open(bytes));
-    const partRefs = hashes.map((hash) => ({ id: fromHex(hash) }));
+    const partRefs = decodePartRefs(this.#sealer.open(bytes));
     const parts = { [Symbol.asyncIterator]: () => this.#parts(cell, partRefs) };
     return { ref, generation, cell, epoch, lsn, partRefs, parts };
   }
@@ -97,7 +102,7 @@ export class PoolSnapshots {
     for await (const part of registryParts(RegistryState.of(copy))) {
       partRefs.push(await parts.put(seal('snapshot part', part)));
     }
-    const list = seal('snapshot', concatBytes(...partRefs.map(({ id }) => id)));
+    const list = seal('snapshot', encodePartRefs(partRefs));
     return this.#opened(await parts.put(list, 'list'), list);
   }
 }

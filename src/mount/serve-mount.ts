@@ -7,7 +7,7 @@ import type { Env } from '../env/index.ts';
 import { LIMITS } from '../base/index.ts';
 import { ERRNO } from './errno.ts';
 import type { FileSystem } from './file-system.ts';
-import { type FuseDevice, KernelDevice } from './session/device.ts';
+import { KernelDevice } from './session/device.ts';
 import { isDying } from './session/dying.ts';
 import { Session } from './session/session.ts';
 
@@ -19,8 +19,6 @@ export interface ServeOptions {
   /** Of `newWake`. */
   readonly wake?: SharedArrayBuffer | undefined;
   readonly behaviour?: ServeBehaviour | undefined;
-  /** False where others use the event loop of this thread. */
-  readonly mayHoldThread?: boolean;
 }
 
 export interface ServeBehaviour {
@@ -43,18 +41,10 @@ export interface Serving {
 }
 
 export function serveMount(options: ServeOptions): Serving {
-  const { descriptor, mayHoldThread = true } = options;
-  return serveDevice(new KernelDevice(descriptor, { mayHoldThread }), options);
-}
-
-/** The same over any device. */
-export function serveDevice(
-  device: FuseDevice,
-  { env, fileSystem, wake, behaviour = {} }: Omit<ServeOptions, 'descriptor'>,
-): Serving {
+  const { env, descriptor, fileSystem, wake, behaviour = {} } = options;
   const session = new Session({
     env,
-    device,
+    device: new KernelDevice(descriptor),
     fileSystem,
     wishes: {
       writebackCache: behaviour.writebackCache ?? false,

@@ -6,10 +6,17 @@
  *
  * Invariant: of one inode only one declaration is under way at a time.
  */
-import { errorCode, errorMessage, HoldfastError, Mutex, toHex } from '../base/index.ts';
+import {
+  batchesOf,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  LIMITS,
+  Mutex,
+  toHex,
+} from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { Handles, Inode, Removal, SessionId, SessionState } from '../meta/index.ts';
-import { LIMITS } from '../base/index.ts';
 import { Background } from './background.ts';
 
 export interface OpenInodesOptions {
@@ -137,9 +144,7 @@ export class OpenInodes implements AsyncDisposable {
   }
 
   async #declareAll(): Promise<void> {
-    const inodes = [...this.#held.keys()];
-    for (let from = 0; from < inodes.length; from += LIMITS.listPageMax) {
-      const page = inodes.slice(from, from + LIMITS.listPageMax);
+    for (const page of batchesOf([...this.#held.keys()], LIMITS.listPageMax)) {
       await this.#options.handles.open(this.#session, page);
     }
   }

@@ -5,15 +5,12 @@
  */
 import {
   type Address,
-  batchesOf,
   errorCode,
   HoldfastError,
-  LIMITS,
   type ObjectId,
   neededWidthOf,
   type Policy,
   policyNumbers,
-  type StripeId,
   widthOf,
 } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
@@ -22,7 +19,6 @@ import type { Env } from '../env/index.ts';
 import type {
   Inode,
   InodeRecord,
-  Holder,
   Namespace,
   ObjectCommit,
   References,
@@ -39,6 +35,7 @@ import type { InodeSource } from './inode-source.ts';
 import { keyOf, type KeyPath } from './keys.ts';
 import type { ObjectInfo, PutOptions, PutReport } from './object-store.ts';
 import type { SealedTree } from './sealed-tree.ts';
+import { confirmStripes } from './store-cut.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 import { ContentWriter, type WriteContext, type WrittenContent } from './write-content.ts';
 
@@ -117,14 +114,15 @@ async function writeAndCommit<Result>(
   { content, ...options }: Write,
   commit: (written: WrittenContent) => Promise<Result>,
 ): Promise<Result> {
-  const { volume, keys, background, abandoned, onDegraded } = context;
+  const { volume, keys, references, background, abandoned, onDegraded } = context;
   const holder = { volume: volume.id, inode };
   const secret = volume.isDeduplicating ? keys.contentSecret : undefined;
   const writer = new ContentWriter({ ...context, ...options, holder, secret });
   try {
     const written = await writer.write(content);
     const result = await commit(written);
-    background.start('confirming references', confirm(context, holder, writer.named));
+    const confirmed = confirmStripes(references, holder, writer.named);
+    background.start('confirming references', confirmed);
     if (written.degradedTo !== undefined) onDegraded?.();
     return result;
   } catch (error) {
@@ -167,16 +165,6 @@ export async function reencodeObject(
     });
     releaseAfterwards(context, [release]);
   });
-}
-
-async function confirm(
-  { references }: PutContext,
-  holder: Holder,
-  stripes: readonly StripeId[],
-): Promise<void> {
-  for (const batch of batchesOf(stripes, LIMITS.stripesPerEntryMax)) {
-    await references.confirm(holder, batch);
-  }
 }
 
 function commitOf(

@@ -137,7 +137,7 @@ async function readPart(
 }
 
 /** The caller gave up, or it is a bug of ours: no other encoding would do better. */
-function isFinal(error: unknown): boolean {
+export function isFinal(error: unknown): boolean {
   return errorCode(error) === undefined || errorCode(error) === 'HF_INTERRUPTED';
 }
 

@@ -3,7 +3,14 @@
  * encoding, one after the other. The stripe's reference is durable before its first shard is
  * written (ruling 13), and its extent is there only when all its shards are durable.
  */
-import { HoldfastError, LIMITS, type Policy, type Scheme, type StripeId } from '../base/index.ts';
+import {
+  batchesOf,
+  HoldfastError,
+  LIMITS,
+  type Policy,
+  type Scheme,
+  type StripeId,
+} from '../base/index.ts';
 import type { Extent, Holder, References, Session } from '../meta/index.ts';
 import type { PreparedStripe, StripeStore } from '../stripes/index.ts';
 import type { Cut } from './cut-content.ts';
@@ -108,6 +115,17 @@ export class StripeWriter {
    */
   async #isWhole({ stripe, schemeNumber }: PreparedStripe): Promise<boolean> {
     return (await this.#context.stripes.inspect(stripe, schemeNumber)).isWhole;
+  }
+}
+
+/** After the commit: all that the holder has named stays. */
+export async function confirmStripes(
+  references: References,
+  holder: Holder,
+  stripes: readonly StripeId[],
+): Promise<void> {
+  for (const batch of batchesOf(stripes, LIMITS.stripesPerEntryMax)) {
+    await references.confirm(holder, batch);
   }
 }
 

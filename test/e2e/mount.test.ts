@@ -10,6 +10,7 @@ import fs from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { MountView } from '../../src/api/index.ts';
+import { mapBounded } from '../../src/base/index.ts';
 import { seededBytes } from './content.ts';
 import { Bed, type NodeProcess, until } from './harness.ts';
 
@@ -182,10 +183,9 @@ describe.skipIf(!canMount)('a mounted volume', () => {
   it('takes a thousand small files', async () => {
     await fs.mkdir(at('many'));
     const names = Array.from({ length: SMALL_FILES }, (_, index) => `file-${index}`);
-    for (let from = 0; from < names.length; from += AT_ONCE) {
-      const some = names.slice(from, from + AT_ONCE);
-      await Promise.all(some.map((name) => fs.writeFile(at(`many/${name}`), `content of ${name}`)));
-    }
+    await mapBounded(names, AT_ONCE, async (name) => {
+      await fs.writeFile(at(`many/${name}`), `content of ${name}`);
+    });
     await remount();
     expect((await fs.readdir(at('many'))).toSorted()).toEqual(names.toSorted());
     for (const name of names.filter((_, index) => index % 50 === 0)) {

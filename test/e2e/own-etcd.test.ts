@@ -3,20 +3,15 @@
  * `meta status` and `status`, over kills of nodes and of that etcd; what will not do is refused.
  * Method: the program itself with the etcd that is installed, on loopback.
  */
-import { existsSync } from 'node:fs';
-import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { MetadataView, StatusView } from '../../src/api/index.ts';
+import { findEtcd } from '../suites/etcd-bed.ts';
 import { UserEtcd } from '../suites/user-etcd.ts';
-import { Bed } from './harness.ts';
+import { Bed, until } from './harness.ts';
 
 const WAIT_MS = 60_000;
 const CONTENT = Buffer.alloc(200_000, 'names in an etcd that was there before; ');
-const ETCD = (process.env['PATH'] ?? '')
-  .split(path.delimiter)
-  .map((folder) => path.join(folder, 'etcd'))
-  .find((file) => existsSync(file));
+const ETCD = findEtcd();
 if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test an etcd of yours');
 
 let bed: Bed;
@@ -28,14 +23,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await bed[Symbol.asyncDispose]();
 });
-
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + WAIT_MS;
-  while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`it never came to pass: ${what}`);
-    await sleep(200);
-  }
-}
 
 async function canPut(data: string, name: string): Promise<boolean> {
   const { exitCode } = await bed.run(['put', '-', '--name', name], { data, input: CONTENT });
@@ -79,13 +66,13 @@ describe.skipIf(!ETCD)('an etcd of the user', { timeout: 240_000 }, () => {
     await node.kill();
     node = await bed.up({ data: 'a' });
     for (const name of ['before', 'after']) {
-      await until(`${name} is there`, async () => await canGet('a', name));
+      await until(`${name} is there`, async () => await canGet('a', name), WAIT_MS);
     }
     await etcd.kill();
     expect(await warnings('a')).toContain(`of your etcd that keeps names, ${etcd.endpoint}`);
     expect(await canPut('a', 'without etcd')).toBe(false);
     await etcd.start();
-    await until('puts go on', async () => await canPut('a', 'with etcd again'));
+    await until('puts go on', async () => await canPut('a', 'with etcd again'), WAIT_MS);
     expect(await canGet('a', 'before')).toBe(true);
     await node.kill();
   });
@@ -107,18 +94,22 @@ describe.skipIf(!ETCD)('an etcd of the user', { timeout: 240_000 }, () => {
       await bed.up({ data: name, flags: flagsOf(name), token, stores });
     }
     for (const name of ['b', 'c']) {
-      await until(`${name} reaches it`, async () => (await metadata(name)).etcd !== null);
-      await until(`${name} puts`, async () => await canPut(name, `on ${name}`));
+      await until(`${name} reaches it`, async () => (await metadata(name)).etcd !== null, WAIT_MS);
+      await until(`${name} puts`, async () => await canPut(name, `on ${name}`), WAIT_MS);
     }
     // Copies of all cells have to be there first.
-    await until('cells are on all', async () => {
-      const { cells } = await metadata('b');
-      return cells.length > 0 && cells.every(({ members }) => members.length === 3);
-    });
+    await until(
+      'cells are on all',
+      async () => {
+        const { cells } = await metadata('b');
+        return cells.length > 0 && cells.every(({ members }) => members.length === 3);
+      },
+      WAIT_MS,
+    );
     await first.kill();
-    await until('puts go on', async () => await canPut('b', 'without a'));
+    await until('puts go on', async () => await canPut('b', 'without a'), WAIT_MS);
     for (const name of ['before', 'on c', 'without a']) {
-      await until(`${name} is there`, async () => await canGet('c', name));
+      await until(`${name} is there`, async () => await canGet('c', name), WAIT_MS);
     }
 
     await bed.up({ data: 'z', flags: flagsOf('z') });

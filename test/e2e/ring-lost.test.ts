@@ -7,19 +7,16 @@
  * minute is waited for, as long as a snapshot may be behind.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import fs from 'node:fs/promises';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
+import { findEtcd } from '../suites/etcd-bed.ts';
 import { Bed, freePort, type NodeProcess, ringProcess, until } from './harness.ts';
 import { LoopbackCluster } from './loopback-cluster.ts';
 
-const HAS_ETCD = (process.env['PATH'] ?? '')
-  .split(path.delimiter)
-  .some((folder) => existsSync(path.join(folder, 'etcd')));
-if (!HAS_ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
+const ETCD = findEtcd();
+if (!ETCD) console.warn('SKIPPED: no etcd on PATH; install etcd-server to test the ring');
 
 const NAMES = ['a', 'b', 'c', 'd'] as const;
 const STORES_PER_NODE = 2;
@@ -88,7 +85,7 @@ async function loseAll(): Promise<void> {
   for (const name of NAMES) await fs.rm(bed.path(name), { recursive: true, force: true });
 }
 
-describe.skipIf(!HAS_ETCD)('a cluster with a ring that lost all data directories', () => {
+describe.skipIf(!ETCD)('a cluster with a ring that lost all data directories', () => {
   it('comes back from its stores and the kit', { timeout: 400_000 }, async () => {
     const plans = NAMES.map((name) => ({ name, storeCount: STORES_PER_NODE }));
     cluster = await LoopbackCluster.start(bed, plans, { scheme: 'rs-4+2', hasRing: true });

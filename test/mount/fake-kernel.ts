@@ -1,5 +1,4 @@
 /** The kernel's side of the protocol for tests: makes requests out of fields, reads replies. */
-import type { Env } from '../../src/env/index.ts';
 import { realEnv } from '../../src/env/index.ts';
 import {
   type FileSystem,
@@ -62,7 +61,7 @@ export class FakeKernel {
   readonly ended: Promise<void>;
   #lastUnique = 0;
 
-  constructor(fileSystem: FileSystem, parts: Partial<SessionParts> & { env?: Env } = {}) {
+  constructor(fileSystem: FileSystem, parts: Partial<SessionParts> = {}) {
     this.session = new Session({
       env: realEnv(),
       device: this.device,
@@ -140,7 +139,7 @@ export class FakeKernel {
 }
 
 /** A struct out of its fields; how wide each is follows from where the next one begins. */
-export function pack(struct: AnyStruct, fields: Fields): Buffer {
+function pack(struct: AnyStruct, fields: Fields): Buffer {
   const packed = Buffer.alloc(struct.bytes);
   const places = Object.entries(struct).filter(([name]) => name !== 'bytes');
   for (const [index, [name, at]] of places.entries()) {

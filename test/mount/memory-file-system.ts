@@ -4,29 +4,30 @@
  */
 import { constants } from 'node:fs';
 import { HoldfastError } from '../../src/base/index.ts';
-import type {
-  Allocation,
-  AttributeChanges,
-  Caller,
-  CopyRequest,
-  DirectoryEntry,
-  Entry,
-  FileSystem,
-  Kernel,
-  KnownAttributes,
-  ListRequest,
-  NewFile,
-  NewNode,
-  NewXattr,
-  NoEntry,
-  OpenFile,
-  OpenRequest,
-  ReadRequest,
-  Release,
-  Rename,
-  SeekRequest,
-  Statistics,
-  WriteRequest,
+import {
+  type Allocation,
+  type AttributeChanges,
+  type Caller,
+  type CopyRequest,
+  type DirectoryEntry,
+  type Entry,
+  type FileSystem,
+  type Kernel,
+  type KnownAttributes,
+  type ListRequest,
+  type NewFile,
+  type NewNode,
+  type NewXattr,
+  type NoEntry,
+  type OpenFile,
+  type OpenRequest,
+  type ReadRequest,
+  type Release,
+  type Rename,
+  ROOT_INODE_NUMBER as ROOT,
+  type SeekRequest,
+  type Statistics,
+  type WriteRequest,
 } from '../../src/mount/index.ts';
 import {
   keyOf,
@@ -39,7 +40,6 @@ import {
 } from './memory-inode.ts';
 import { MemoryLocks } from './memory-locks.ts';
 
-const ROOT = 1;
 const LINKS_MAX = 65_000;
 const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;

@@ -71,10 +71,6 @@ export class MemoryInode implements Attributes {
     return (this.mode & constants.S_IFMT) === constants.S_IFDIR;
   }
 
-  get isFile(): boolean {
-    return (this.mode & constants.S_IFMT) === constants.S_IFREG;
-  }
-
   get sizeBytes(): number {
     return this.#content?.sizeBytes ?? this.target.length;
   }
@@ -104,7 +100,7 @@ export class MemoryInode implements Attributes {
   }
 }
 
-export function now(): Timestamp {
+function now(): Timestamp {
   const ms = Date.now();
   const beyondMs = Math.floor((performance.now() * 1e6) % 1e6);
   return { seconds: Math.floor(ms / 1000), nanoseconds: (ms % 1000) * 1e6 + beyondMs };

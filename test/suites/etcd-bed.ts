@@ -58,7 +58,7 @@ export class LocalMachine implements EtcdMachine {
 }
 
 /** All of them are held until all are known, so that none is given out twice. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => net.createServer());
   const ports: number[] = [];
   for (const server of servers) {

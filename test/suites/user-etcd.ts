@@ -6,11 +6,12 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import https from 'node:https';
-import net, { type AddressInfo } from 'node:net';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { freePorts } from './etcd-bed.ts';
 
 const run = promisify(execFile);
 
@@ -113,7 +114,7 @@ export class UserEtcd implements AsyncDisposable {
       '--client-cert-auth': true,
       '--trusted-ca-file': authority!.file,
     };
-    const [port, peerPort] = [await freePort(), await freePort()];
+    const [port, peerPort] = await freePorts(2);
     const endpoint = `${isTls ? 'https' : 'http'}://127.0.0.1:${port}`;
     const peers = `http://127.0.0.1:${peerPort}`;
     const etcd = new UserEtcd({
@@ -190,13 +191,4 @@ async function isOpen(host: string, port: number): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -6,6 +6,7 @@ import { errorCode, HoldfastError } from '../../base/index.ts';
 import { MemoryDb } from '../../db/index.ts';
 import { type Log, silentLog } from '../../env/index.ts';
 import { type FencedLog, type LogEntry, MemoryLog, type Snapshot } from '../../log/index.ts';
+import { changedLog } from '../../../test/suites/changed-log.ts';
 import { virtualEnv } from '../../../test/suites/virtual-env.ts';
 import { catchUp } from './catch-up.ts';
 import { Replica } from './replica.ts';
@@ -15,23 +16,6 @@ import { type CellParts, Steward } from './steward.ts';
 
 const CELL = 'cell';
 const ALL = { from: slotStart(0), to: slotStart(4096) };
-
-function logLike(log: FencedLog, changed: Partial<FencedLog>): FencedLog {
-  return {
-    entryBytesTarget: log.entryBytesTarget,
-    head: (cell) => log.head(cell),
-    seize: (cell) => log.seize(cell),
-    append: (cell, position, bytes) => log.append(cell, position, bytes),
-    confirm: (cell, epoch) => log.confirm(cell, epoch),
-    read: (cell, from) => log.read(cell, from),
-    trim: (cell, upTo) => log.trim(cell, upTo),
-    saveSnapshot: (cell, position, parts, options) =>
-      log.saveSnapshot(cell, position, parts, options),
-    loadSnapshot: (cell) => log.loadSnapshot(cell),
-    async [Symbol.asyncDispose]() {},
-    ...changed,
-  };
-}
 
 /** A steward that writes a row with each number, and saves its rows when told to. */
 class Writer {
@@ -80,7 +64,7 @@ function rowsOf(db: MemoryDb): string[] {
 function trimmedAsRead(writer: Writer): FencedLog {
   const { log } = writer.parts;
   let isTrimmed = false;
-  return logLike(log, {
+  return changedLog(log, {
     async *read(cell, from) {
       if (!isTrimmed) {
         isTrimmed = true;
@@ -123,7 +107,7 @@ describe('rows are brought up to a log', () => {
       return snapshot && times === 1 ? { ...snapshot, parts: replaced(snapshot) } : snapshot;
     };
     const db = new MemoryDb();
-    await catchUp({ ...writer.parts, log: logLike(log, { loadSnapshot }), db }, 3);
+    await catchUp({ ...writer.parts, log: changedLog(log, { loadSnapshot }), db }, 3);
     expect(rowsOf(db)).toEqual(writer.rows());
   });
 
@@ -131,7 +115,7 @@ describe('rows are brought up to a log', () => {
     const writer = await Writer.open();
     await writer.write(3);
     let times = 0;
-    const log = logLike(writer.parts.log, {
+    const log = changedLog(writer.parts.log, {
       async *read(cell, from) {
         times += 1;
         for await (const entry of writer.parts.log.read(cell, from)) {
@@ -154,7 +138,7 @@ describe('rows are brought up to a log', () => {
       const failing = async (): Promise<never> => {
         throw new HoldfastError(code);
       };
-      const log = logLike(writer.parts.log, { loadSnapshot: failing });
+      const log = changedLog(writer.parts.log, { loadSnapshot: failing });
       const idle = Steward.idle({ ...writer.parts, log, db: new MemoryDb() }, {});
       expect(await idle.execute(() => 1).catch(errorCode)).toBe('HF_UNAVAILABLE');
       expect(await idle.peek(() => 1).catch(errorCode)).toBe('HF_UNAVAILABLE');
@@ -197,7 +181,7 @@ async function extended(writer: Writer): Promise<void> {
   const { log, env } = writer.parts;
   const db = new MemoryDb();
   const entries = await Array.fromAsync(log.read(CELL, 1));
-  const two = logLike(log, {
+  const two = changedLog(log, {
     async *read(cell, from) {
       for await (const entry of log.read(cell, from)) if (entry.lsn <= 2) yield entry;
     },

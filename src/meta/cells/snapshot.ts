@@ -44,7 +44,7 @@ export interface SnapshotSource {
 
 /** The parts of a snapshot of the rows, about LIMITS.logEntryBytesMax each. */
 export async function* snapshotParts(
-  db: LocalDb,
+  db: Pick<LocalDb, 'range'>,
   source: SnapshotSource,
 ): AsyncGenerator<Uint8Array> {
   yield encodeSnapshotHead(source.applied);

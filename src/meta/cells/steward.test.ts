@@ -2,6 +2,7 @@
 // next one has the same rows. Method: a cell of counters over the memory engines, with a log and a
 // database that fail where a test says so.
 import { describe, expect, it } from 'vitest';
+import { changedLog } from '../../../test/suites/changed-log.ts';
 import { errorCode, HoldfastError, LIMITS, toHex, utf8, xxh64 } from '../../base/index.ts';
 import {
   type Changes,
@@ -48,24 +49,6 @@ async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
     () => undefined,
     (error: unknown) => errorCode(error) ?? 'another error',
   );
-}
-
-/** The log, with some methods replaced. */
-function logLike(log: FencedLog, overrides: Partial<FencedLog>): FencedLog {
-  const methods: FencedLog = {
-    entryBytesTarget: log.entryBytesTarget,
-    head: (cell) => log.head(cell),
-    seize: (cell) => log.seize(cell),
-    append: (cell, position, bytes) => log.append(cell, position, bytes),
-    confirm: (cell, epoch) => log.confirm(cell, epoch),
-    read: (cell, from) => log.read(cell, from),
-    trim: (cell, upTo) => log.trim(cell, upTo),
-    saveSnapshot: (cell, position, parts, options) =>
-      log.saveSnapshot(cell, position, parts, options),
-    loadSnapshot: (cell) => log.loadSnapshot(cell),
-    [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
-  };
-  return { ...methods, ...overrides };
 }
 
 describe('Steward', () => {
@@ -155,7 +138,7 @@ describe('a steward whose log does not answer', () => {
   it.each([true, false])('reports an unknown outcome (it was appended: %s)', async (isAppended) => {
     const memory = new MemoryLog();
     let isFailing = false;
-    const log = logLike(memory, {
+    const log = changedLog(memory, {
       async append(cell, position, bytes) {
         if (!isFailing) return await memory.append(cell, position, bytes);
         isFailing = false;
@@ -176,7 +159,7 @@ describe('a steward whose log does not answer', () => {
   it('says so when the cell cannot be seized, and tries again', async () => {
     const memory = new MemoryLog();
     let failures = 0;
-    const log = logLike(memory, {
+    const log = changedLog(memory, {
       async seize(cell) {
         if (failures-- > 0) throw new HoldfastError('HF_UNKNOWN_OUTCOME');
         return await memory.seize(cell);
@@ -282,7 +265,9 @@ describe('reopening', () => {
     const parts = partsOf();
     await using steward = await Steward.open(parts);
     for (let count = 0; count < 3; count++) await steward.execute(increment);
-    const log = logLike(parts.log, { read: (cell, from) => damaged(parts.log.read(cell, from)) });
+    const log = changedLog(parts.log, {
+      read: (cell, from) => damaged(parts.log.read(cell, from)),
+    });
     expect(await codeOf(Steward.open({ ...parts, log, db: new MemoryDb() }))).toBe('HF_CORRUPT');
   });
 
@@ -290,7 +275,7 @@ describe('reopening', () => {
     const parts = partsOf();
     await filled(parts);
     expect(await codeOf(Steward.open({ ...parts, log: new MemoryLog() }))).toBe('HF_CORRUPT');
-    const damaged = logLike(parts.log, {
+    const damaged = changedLog(parts.log, {
       async loadSnapshot(cell) {
         const snapshot = await parts.log.loadSnapshot(cell);
         return snapshot && { ...snapshot, parts: withoutOne(snapshot.parts) };
@@ -326,7 +311,7 @@ describe('reopening', () => {
   it('begins again when a part of a snapshot could not be read', async () => {
     const parts = partsOf();
     await filled(parts);
-    const cut = logLike(parts.log, {
+    const cut = changedLog(parts.log, {
       async loadSnapshot(cell) {
         const snapshot = await parts.log.loadSnapshot(cell);
         return snapshot && { ...snapshot, parts: failingAfter(snapshot.parts, 2) };
@@ -343,7 +328,7 @@ describe('reopening', () => {
     const memory = new MemoryLog();
     let steward: Steward | undefined;
     let written = 0;
-    const log = logLike(memory, {
+    const log = changedLog(memory, {
       async saveSnapshot(cell, position, parts, options) {
         async function* slow(): AsyncGenerator<Uint8Array> {
           for await (const part of parts) {
@@ -379,7 +364,7 @@ describe('reopening', () => {
   it('does not try a snapshot again at once when it could not be made', async () => {
     const memory = new MemoryLog();
     let attempts = 0;
-    const log = logLike(memory, {
+    const log = changedLog(memory, {
       async saveSnapshot() {
         attempts += 1;
         throw new HoldfastError('HF_NO_SPACE');
@@ -396,7 +381,7 @@ describe('reopening', () => {
     const memory = new MemoryLog();
     let steward: Steward | undefined;
     let closing: Promise<void> | undefined;
-    const log = logLike(memory, {
+    const log = changedLog(memory, {
       async saveSnapshot(cell, position, parts) {
         closing = steward?.[dispose]();
         await memory.saveSnapshot(cell, position, parts);
@@ -416,7 +401,7 @@ describe('reopening', () => {
     for (let turns = 0; turns < 60; turns++) {
       const memory = new MemoryLog();
       let isCrashed = false;
-      const log = logLike(memory, {
+      const log = changedLog(memory, {
         async seize(cell) {
           if (isCrashed) throw new HoldfastError('HF_CLOSED');
           return await memory.seize(cell);

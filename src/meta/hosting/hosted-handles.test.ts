@@ -4,6 +4,7 @@
  * after a take-over, and housekeeping frees it then. Method: three hosts, a volume of two cells.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { changedLog } from '../../../test/suites/changed-log.ts';
 import { sessionOf } from '../../../test/suites/handles-bed.ts';
 import { HostingBed, nodeOf, VOLUME } from '../../../test/suites/hosting-bed.ts';
 import { extentOf } from '../../../test/suites/meta-makers.ts';
@@ -61,17 +62,10 @@ function wrapLog(log: FencedLog): FencedLog {
   const silence = async (cell: string): Promise<void> => {
     if (silent.has(cell)) throw new HoldfastError('HF_UNKNOWN_OUTCOME', 'it is silent');
   };
-  const wrapped: Partial<FencedLog> = {
+  return changedLog(log, {
     seize: (cell) => silence(cell).then(() => log.seize(cell)),
     append: (cell, ...entry) => silence(cell).then(() => log.append(cell, ...entry)),
     confirm: (cell, epoch) => silence(cell).then(() => log.confirm(cell, epoch)),
-  };
-  return new Proxy(log, {
-    get: (target, name) => {
-      const own = Reflect.get(wrapped, name) as unknown;
-      const found = own ?? (Reflect.get(target, name) as unknown);
-      return typeof found === 'function' && !own ? found.bind(target) : found;
-    },
   });
 }
 

@@ -4,6 +4,7 @@
  */
 import type { CellId } from '../../log/index.ts';
 import { REFERENCE_METHODS } from '../references/references-wire.ts';
+import type { AnyMethod } from '../remote/cell-methods.ts';
 import {
   type AnyMethods,
   anyMethods,
@@ -49,6 +50,10 @@ export const HOSTED_TABLES: Readonly<Record<HostedName, HostedTable>> = {
     methods: anyMethods({ ...REFERENCE_METHODS, raiseFence: RAISE_FENCE }),
   },
 };
+
+export function methodOf(name: HostedName, method: string): AnyMethod {
+  return HOSTED_TABLES[name].methods[method] as AnyMethod;
+}
 
 function tableOfVolume(name: DoorName): HostedTable {
   return { isFor: (space) => volumeOfSpace(space) !== undefined, methods: VOLUME_TABLES[name] };

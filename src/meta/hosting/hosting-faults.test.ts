@@ -5,6 +5,7 @@
  */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { changedLog } from '../../../test/suites/changed-log.ts';
 import { HostingBed, nodeOf, told, VOLUME } from '../../../test/suites/hosting-bed.ts';
 import { virtualEnv } from '../../../test/suites/virtual-env.ts';
 import { errorCode, HoldfastError, type NodeId, type ObjectId, utf8 } from '../../base/index.ts';
@@ -199,18 +200,13 @@ describe('with hosts that fail', () => {
     let isSlow = false;
     await openBed(3, {
       wrapLog: (log: FencedLog, number: number) =>
-        new Proxy(log, {
-          get(target, name) {
-            const value = Reflect.get(target, name) as unknown;
-            if (typeof value !== 'function') return value;
-            if (name !== 'confirm' || number !== 1) return value.bind(target) as unknown;
-            return async (cell: string, epoch: number) => {
-              if (isSlow && cell === SPACE) {
-                count += 1;
-                await bed.env.clock.sleep(3000);
-              }
-              return await target.confirm(cell, epoch);
-            };
+        changedLog(log, {
+          async confirm(cell, epoch) {
+            if (isSlow && cell === SPACE && number === 1) {
+              count += 1;
+              await bed.env.clock.sleep(3000);
+            }
+            return await log.confirm(cell, epoch);
           },
         }),
     });

@@ -64,11 +64,9 @@ async function readAll(
 ): Promise<unknown> {
   const args = [...operation.args];
   const answers: unknown[] = [];
-  for (let slot = from?.(args) ?? 0; slot < SLOT_COUNT;) {
-    const { value, end } = await space.fromSlot(slot, operation);
-    assert(end > slot, 'each answer is about something');
+  const slots = { from: from?.(args) ?? 0, to: SLOT_COUNT };
+  for await (const { value } of answersFrom(space, slots, operation)) {
     answers.push(value);
-    slot = end;
     if (isEnough?.(answers, args)) break;
   }
   return merge(answers, args);
@@ -83,13 +81,11 @@ async function readEach(
   const { cells } = await space.map({ isNewest: false });
   const answers = new Map<number, unknown>();
   const errors: unknown[] = [];
-  await mapBounded(cells, CELLS_AT_ONCE, async ({ slots: { from, to } }) => {
+  await mapBounded(cells, CELLS_AT_ONCE, async ({ slots }) => {
     try {
       // Should it have been parted since, the others are asked for the rest.
-      for (let slot = from; slot < to;) {
-        const { value, end } = await space.fromSlot(slot, operation);
+      for await (const { slot, value } of answersFrom(space, slots, operation)) {
         answers.set(slot, value);
-        slot = end;
       }
     } catch (error) {
       errors.push(error);
@@ -99,6 +95,20 @@ async function readEach(
   if (errors.length > 0) throw errors.find((error) => !isSilence(error)) ?? errors[0];
   const inOrder = [...answers].toSorted(([a], [b]) => a - b).map(([, value]) => value);
   return merge(inOrder, [...operation.args]);
+}
+
+/** What the cells that have these slots answer one after the other, each from which slot on. */
+async function* answersFrom(
+  space: RoutedSpace,
+  { from, to }: SlotRange,
+  operation: CellOperation,
+): AsyncGenerator<{ readonly slot: number; readonly value: unknown }> {
+  for (let slot = from; slot < to;) {
+    const { value, end } = await space.fromSlot(slot, operation);
+    assert(end > slot, 'each answer is about something');
+    yield { slot, value };
+    slot = end;
+  }
 }
 
 /** Cells that came into being meanwhile have not heard of it: until there are none. */

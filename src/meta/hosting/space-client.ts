@@ -6,12 +6,12 @@ import { errorCode } from '../../base/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { CellMessages, CellPeers } from '../cells/cell-peers.ts';
 import type { RetryTag } from '../cells/executor.ts';
-import { type AnyMethod, checked } from '../remote/cell-methods.ts';
+import { checked } from '../remote/cell-methods.ts';
 import { encodeValue } from '../remote/wire-value.ts';
 import { type CellClient, OPERATION_MS } from './cell-client.ts';
 import { type CellPlace, placeForSlot, placeOfCell, type VersionedMap } from './cell-map.ts';
 import type { CellMaps } from './cell-maps.ts';
-import { HOSTED_TABLES, type HostedName } from './hosted-tables.ts';
+import { type HostedName, methodOf } from './hosted-tables.ts';
 import { type CellCall, encodeCall } from './hosting-wire.ts';
 import type { Lanes } from './lanes.ts';
 import type { LocalCells } from './local-cells.ts';
@@ -71,7 +71,7 @@ export class SpaceClient {
     target: Target,
     operation: CellOperation,
   ): Promise<{ value: unknown; end: number }> {
-    const { isNamed = false } = methodOf(name, operation);
+    const { isNamed = false } = methodOf(name, operation.method);
     // What goes to whole cells does no harm when it is done twice.
     const mayComeTwice = !operation.isChange || isNamed || target.slot === undefined;
     if (mayComeTwice) {
@@ -86,7 +86,7 @@ export class SpaceClient {
   ): Promise<{ value: unknown; end: number }> {
     const { space, client, local } = this.#options;
     const { target, operation, retry } = request;
-    const { result } = methodOf(name, operation);
+    const { result } = methodOf(name, operation.method);
     let end = 0;
     const callAt = ({ cell }: CellPlace): CellCall => {
       const { slot } = target;
@@ -141,10 +141,6 @@ export class SpaceClient {
       throw error;
     }
   }
-}
-
-function methodOf(name: HostedName, { method }: CellOperation): AnyMethod {
-  return HOSTED_TABLES[name].methods[method] as AnyMethod;
 }
 
 function placeOfTarget(

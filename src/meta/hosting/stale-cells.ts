@@ -15,13 +15,13 @@ import { slotOfKey } from '../cells/rows.ts';
 import { within } from '../handles/within.ts';
 import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
 import { treeOf } from '../namespace/tree-cell.ts';
-import { type AnyMethod, checked } from '../remote/cell-methods.ts';
+import { checked } from '../remote/cell-methods.ts';
 import { encodeValue } from '../remote/wire-value.ts';
 import type { Carrier } from './carrier.ts';
 import { type CellClient, SILENCES } from './cell-client.ts';
 import { type CellPlace, placeForSlot, type VersionedMap } from './cell-map.ts';
 import type { CellMaps } from './cell-maps.ts';
-import { HOSTED_TABLES, type HostedName } from './hosted-tables.ts';
+import { HOSTED_TABLES, type HostedName, methodOf } from './hosted-tables.ts';
 import {
   type CellCall,
   type CellName,
@@ -117,8 +117,7 @@ export class StaleCells {
     const { space, slot, operation, reachesOn } = about;
     const { method, args } = operation;
     assert(!operation.isChange, 'nothing is changed by what may be old');
-    const { methods } = HOSTED_TABLES[name];
-    const { result } = methods[method] as AnyMethod;
+    const { result } = methodOf(name, method);
     const callAt = (of: CellName, end: number): CellCall => {
       const range = reachesOn ? { from: slot, to: end } : undefined;
       return { ...of, slot, within: range, retry: undefined, args };

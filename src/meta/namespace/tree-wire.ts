@@ -1,6 +1,6 @@
 /** The operations of {@link Tree} between nodes. */
 import * as v from 'valibot';
-import { ERROR_CODES, type ErrorCode, LIMITS } from '../../base/index.ts';
+import { type ErrorCode, errorCode, LIMITS } from '../../base/index.ts';
 import { claim, heldLeases, lease, leaseWanted, session } from '../handles/handles-wire.ts';
 import {
   bytes,
@@ -158,9 +158,7 @@ const step = v.variant(
   'do',
   stepArgs.map(([name, { args }]) => v.object({ do: v.literal(name), args })),
 ) as unknown as v.GenericSchema<unknown, TreeStep>;
-const code = v.custom<ErrorCode>(
-  (value) => typeof value === 'string' && Object.hasOwn(ERROR_CODES, value),
-);
+const code = v.custom<ErrorCode>((value) => errorCode({ code: value }) !== undefined);
 const result = v.object({
   code: v.optional(code),
   leased: v.optional(inode),

@@ -8,18 +8,12 @@
  *    other intents are dropped.
  * 3. Rows of no slot that hold for all cells are those of any; a cell's own rows go.
  */
-import { bytesEqual, compareBytes, HoldfastError, LIMITS } from '../../base/index.ts';
+import { bytesEqual, compareBytes, HoldfastError } from '../../base/index.ts';
 import type { Changes, LocalDb, Row } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog, Lsn, Snapshot } from '../../log/index.ts';
 import { catchUp } from '../cells/catch-up.ts';
 import type { SlotRange } from '../cells/cell-peers.ts';
-import {
-  digestOfRows,
-  encodeSnapshotHead,
-  encodeSnapshotRows,
-  encodeSnapshotTail,
-} from '../cells/entries.ts';
 import { type Change, keyText } from '../cells/overlay.ts';
 import {
   CELL_SLOT,
@@ -31,7 +25,9 @@ import {
   slotOfKey,
   slotStart,
 } from '../cells/rows.ts';
-import { loadSnapshot } from '../cells/snapshot.ts';
+import { loadSnapshot, snapshotParts } from '../cells/snapshot.ts';
+import type { KeyRange } from '../cells/transactions/locks.ts';
+import { keysOf } from '../cells/transactions/slot-moves.ts';
 import {
   commitmentKey,
   decodeAdoption,
@@ -141,13 +137,22 @@ export class RecoveredSpace {
   }
 
   /** All of it in key order, also while rows that have been given are changed. */
-  *rows(range: KeyRange = ALL_KEYS): Generator<Row> {
+  rows(): Generator<Row> {
+    return rowsWithin(this, ALL_KEYS);
+  }
+
+  /** In key order. */
+  range({ limit, ...wanted }: KeyRange & { readonly limit: number }): Row[] {
+    const found: Row[] = [];
     for (const { slots, db } of this.#runs) {
-      const [start, end] = [slotStart(slots.from), slotStart(slots.to)];
-      const from = compareBytes(start, range.from) > 0 ? start : range.from;
-      const to = compareBytes(end, range.to) < 0 ? end : range.to;
-      if (compareBytes(from, to) < 0) yield* rowsWithin(db, { from, to });
+      const keys = keysOf(slots);
+      const from = compareBytes(keys.from, wanted.from) > 0 ? keys.from : wanted.from;
+      const to = compareBytes(keys.to, wanted.to) < 0 ? keys.to : wanted.to;
+      if (compareBytes(from, to) >= 0) continue;
+      found.push(...db.range({ from, to, limit: limit - found.length }));
+      if (found.length === limit) break;
     }
+    return found;
   }
 
   /** Rows of lost slots are dropped. */
@@ -169,24 +174,10 @@ export class RecoveredSpace {
 
   /** Of the one cell that it is from now on. */
   snapshot(lsn: Lsn): Snapshot {
-    return { lsn, parts: this.#parts(lsn) };
+    const applied = { lsn, chainHash: 0n, logBytes: 0, digest: 0n };
+    const parts = snapshotParts(this, { applied, newestLsn: () => lsn, pause: async () => {} });
+    return { lsn, parts };
   }
-
-  async *#parts(lsn: Lsn): AsyncGenerator<Uint8Array> {
-    yield encodeSnapshotHead({ lsn, chainHash: 0n, logBytes: 0, digest: 0n });
-    let [rowCount, digest] = [0, 0n];
-    for (const page of pagesOf(this.rows())) {
-      rowCount += page.length;
-      digest = BigInt.asUintN(64, digest + digestOfRows(page));
-      yield encodeSnapshotRows(page);
-    }
-    yield encodeSnapshotTail({ consistentFrom: lsn, rowCount, digest });
-  }
-}
-
-export interface KeyRange {
-  readonly from: Uint8Array;
-  readonly to: Uint8Array;
 }
 
 /** But those of one copy of a cell. */
@@ -199,7 +190,7 @@ function tagRange(tag: string): KeyRange {
   return prefixRange(rowKey(CELL_SLOT, tag));
 }
 
-export function* rowsWithin(db: Pick<LocalDb, 'range'>, { from, to }: KeyRange): Generator<Row> {
+function* rowsWithin(db: Pick<LocalDb, 'range'>, { from, to }: KeyRange): Generator<Row> {
   for (let next = from; ;) {
     const page = db.range({ from: next, to, limit: PAGE_ROWS });
     yield* page;
@@ -207,19 +198,6 @@ export function* rowsWithin(db: Pick<LocalDb, 'range'>, { from, to }: KeyRange):
     if (!last) return;
     next = keyAfter(last.key);
   }
-}
-
-/** In parts of a snapshot, as long as its other parts. */
-function* pagesOf(rows: Iterable<Row>): Generator<Row[]> {
-  let [page, bytes]: [Row[], number] = [[], 0];
-  for (const row of rows) {
-    page.push(row);
-    bytes += row.key.length + row.value.length + 8;
-    if (bytes < LIMITS.logEntryBytesMax) continue;
-    yield page;
-    [page, bytes] = [[], 0];
-  }
-  if (page.length > 0) yield page;
 }
 
 function changesOf(changes: readonly Change[]): Changes {

@@ -51,8 +51,7 @@ export interface VolumeApis {
 export function volumeApis(options: VolumeApisOptions): VolumeApis {
   const { env, executor: own, view, fault } = options;
   const table = new HandleTable({ env, executor: own, view, onClosed });
-  const recallHere = (directory: Inode): Promise<void> =>
-    soon(env.clock, table.recalls.recall(directory));
+  const recallHere = (directory: Inode): Promise<void> => table.recalls.recall(directory);
   const { recall = recallHere } = options;
   const recalling = (executor: Executor): Executor =>
     recallingExecutor(executor, (directory) => soon(env.clock, recall(directory)));
@@ -85,7 +84,7 @@ export function volumeApis(options: VolumeApisOptions): VolumeApis {
       tree: (executor) => treeOf(recalling(executor), now),
       handles: (executor) => ({
         ...handlesOf(executor, { table, clock: env.clock }),
-        recallDirectory: recallHere,
+        recallDirectory: (directory) => soon(env.clock, recallHere(directory)),
       }),
       uploads: (executor) => uploadsOf(recalling(executor), now),
     },

@@ -17,7 +17,6 @@ import type { TreeStep } from '../namespace/tree.ts';
 import { remoteVolume } from '../remote/remote-cells.ts';
 import { serveVolumes } from '../remote/serve-cells.ts';
 import { openVolumeCell, type VolumeCell } from './volume-cell.ts';
-import type { VolumeDoors } from './volume-tables.ts';
 
 function cellOf(env: Env): Promise<VolumeCell> {
   return openVolumeCell({ env, cell: 'v', log: new MemoryLog(), db: new MemoryDb() });
@@ -33,24 +32,19 @@ describeVolumeDoors('one cell', async () => {
   };
 });
 
-async function openRemote(): Promise<{ bed: RemoteBed; served: VolumeDoors; remote: VolumeDoors }> {
-  let served: VolumeDoors | undefined;
+describeVolumeDoors('one cell of another node', async () => {
+  let served: VolumeCell | undefined;
   const bed = await RemoteBed.open((server) =>
     serveVolumes(server, { volumeOf: () => served, mayServe: () => true }),
   );
-  served = await cellOf(bed.env);
+  const cell = (served = await cellOf(bed.env));
   const where = { network: bed.asker, node: bed.server.self };
-  return { bed, served: { ...served }, remote: remoteVolume({ ...where, volume: 'v' }) };
-}
-
-describeVolumeDoors('one cell of another node', async () => {
-  const { bed, served, remote } = await openRemote();
   return {
     clock: bed.env.clock,
-    doors: [remote, served],
+    doors: [remoteVolume({ ...where, volume: 'v' }), cell],
     async [Symbol.asyncDispose]() {
       await bed[Symbol.asyncDispose]();
-      await (served as VolumeCell)[Symbol.asyncDispose]();
+      await cell[Symbol.asyncDispose]();
     },
   };
 });

@@ -7,11 +7,9 @@ import process from 'node:process';
 import { HoldfastError } from '../../base/index.ts';
 import { attachByHelper } from './helper.ts';
 import { commonOptions, type MountOptions, sourceOf, TYPE } from './mount-options.ts';
-import { run } from './programs.ts';
+import { PASSED, run } from './programs.ts';
 
 const DEVICE = '/dev/fuse';
-/** Number of the descriptor within the program. */
-const PASSED = 3;
 
 /** @returns a descriptor of the connection. @throws HF_DENIED, HF_UNSUPPORTED, HF_IO. */
 export async function attach(mountpoint: string, options: MountOptions): Promise<number> {
@@ -63,8 +61,7 @@ export async function flush(mountpoint: string): Promise<void> {
  * @throws HF_BUSY.
  */
 export async function detach(mountpoint: string, isLazy: boolean): Promise<void> {
-  const { name, words } = detachProgram(mountpoint, isLazy);
-  await run({ name, words });
+  await run(detachProgram(mountpoint, isLazy));
 }
 
 export function detachProgram(mountpoint: string, isLazy: boolean) {

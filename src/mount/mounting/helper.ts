@@ -6,7 +6,7 @@
  */
 import { HoldfastError } from '../../base/index.ts';
 import { commonOptions, type MountOptions, sourceOf } from './mount-options.ts';
-import { completed, start } from './programs.ts';
+import { completed, PASSED, start } from './programs.ts';
 
 /** What of koffi is used; its types are not there when it is not. */
 interface Koffi {
@@ -29,8 +29,6 @@ const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const LIBRARY: string = 'koffi';
-/** Number of the socket within the program. */
-const PASSED = 3;
 /** After a control message's length (8 bytes), level and type (4 each) comes the descriptor. */
 const CONTROL_BYTES = 24;
 const DESCRIPTOR_AT = 16;
@@ -110,7 +108,7 @@ class Sockets {
       error ? reject(error) : resolve(bytes),
     );
     const receivedBytes = await promise;
-    const controlBytes = new DataView(control.buffer, control.byteOffset).getUint32(0, true);
+    const controlBytes = control.readUInt32LE(0);
     if (receivedBytes < 1 || controlBytes < DESCRIPTOR_AT) {
       throw new HoldfastError('HF_IO', 'fusermount3 sent no descriptor');
     }

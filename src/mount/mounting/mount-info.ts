@@ -1,5 +1,6 @@
 /** What is mounted where, as this process sees it. Source: Linux, proc_pid_mountinfo(5). */
 import fs from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { SOURCE_PREFIX, TYPE } from './mount-options.ts';
 
 const MOUNT_INFO = '/proc/self/mountinfo';
@@ -21,6 +22,15 @@ export async function ourMounts(): Promise<MountInfo[]> {
 /** The one of ours that is on top at this place. */
 export async function ourMountAt(mountpoint: string): Promise<MountInfo | undefined> {
   return (await ourMounts()).findLast((mount) => mount.mountpoint === mountpoint);
+}
+
+/**
+ * Where a path is as mounts are named, without a look at itself: what is mounted there may be dead.
+ * @throws what realpath(3) says of its parent.
+ */
+export async function placeOf(path: string): Promise<string> {
+  const absolute = resolve(path);
+  return join(await fs.realpath(dirname(absolute)), basename(absolute));
 }
 
 /** Lines of: id, parent, device, root, mountpoint, options, …, "-", type, source, options. */

@@ -8,7 +8,7 @@
  */
 import fs from 'node:fs/promises';
 import { once } from 'node:events';
-import { basename, dirname, join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { assert, errorCode, HoldfastError, LIMITS, Mutex } from '../../base/index.ts';
 import { type Env, siblingModule } from '../../env/index.ts';
@@ -16,7 +16,7 @@ import type { ServeBehaviour } from '../serve-mount.ts';
 import { newWake, wakeMount } from '../session/wake.ts';
 import { attach, detach, flush } from './attach.ts';
 import { abortConnection } from './connection.ts';
-import { ourMountAt } from './mount-info.ts';
+import { ourMountAt, placeOf } from './mount-info.ts';
 import type { MountOptions } from './mount-options.ts';
 import { GONE, type MountOrder, READY } from './mount-order.ts';
 import { cleanStaleMounts } from './stale-mounts.ts';
@@ -37,7 +37,8 @@ export interface OpenMountOptions {
 
 /** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY; HF_DENIED, HF_UNSUPPORTED, HF_IO. */
 export async function openMount(options: OpenMountOptions): Promise<Mount> {
-  await cleanStaleMounts(await placeOf(options.mountpoint));
+  const place = await placeOf(options.mountpoint).catch(() => resolve(options.mountpoint));
+  await cleanStaleMounts(place);
   const mountpoint = await checkedMountpoint(options.mountpoint);
   const descriptor = await attach(mountpoint, options.mount);
   const watchdog = new Watchdog(mountpoint);
@@ -59,12 +60,6 @@ export async function openMount(options: OpenMountOptions): Promise<Mount> {
     await mount[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** Where it is, without a look at itself: what is mounted there may be dead. */
-async function placeOf(path: string): Promise<string> {
-  const folder = dirname(resolve(path));
-  return join(await fs.realpath(folder).catch(() => folder), basename(path));
 }
 
 async function checkedMountpoint(path: string): Promise<string> {

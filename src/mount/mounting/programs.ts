@@ -6,10 +6,13 @@ import { HoldfastError } from '../../base/index.ts';
 /** Messages in English, and no paths of the user's. */
 const ENVIRONMENT = { LC_ALL: 'C', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 
+/** The number that a descriptor has within the program that gets it. */
+export const PASSED = 3;
+
 export interface Program {
   readonly name: string;
   readonly words: readonly string[];
-  /** Descriptor that it gets as its number 3. */
+  /** Descriptor that it gets as its number {@link PASSED}. */
   readonly descriptor?: number;
   readonly environment?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;

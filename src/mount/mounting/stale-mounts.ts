@@ -2,7 +2,7 @@
  * Mounts of ours whose server is gone without unmounting, which every access notices (ENOTCONN) and
  * nothing ends by itself. A mount that merely does not answer is left alone.
  */
-import { HoldfastError } from '../../base/index.ts';
+import { errorCode, errorMessage } from '../../base/index.ts';
 import { detach } from './attach.ts';
 import { type MountInfo, ourMounts } from './mount-info.ts';
 import { run } from './programs.ts';
@@ -33,6 +33,6 @@ async function isDead({ mountpoint }: MountInfo): Promise<boolean> {
     await run({ name: 'stat', words: ['-f', '--', mountpoint], signal });
     return false;
   } catch (error) {
-    return error instanceof HoldfastError && /not connected/u.test(error.message);
+    return errorCode(error) !== undefined && /not connected/u.test(errorMessage(error));
   }
 }

@@ -6,7 +6,7 @@
  */
 import { assert } from '../../base/index.ts';
 import type { Errno } from '../errno.ts';
-import type { Attributes, Entry, InodeNumber, KnownAttributes } from '../inode.ts';
+import type { Attributes, Entry, InodeNumber, KnownAttributes, NoEntry } from '../inode.ts';
 import type { At16, At32, At64 } from './struct.ts';
 import { ATTR_OUT, ATTRIBUTES, ENTRY_OUT, OUT_HEADER } from './structs.ts';
 
@@ -107,7 +107,7 @@ export class Reply {
   }
 
   /** Appends an entry; for none one that says so. */
-  entry(entry: Entry | { readonly inode: undefined; readonly entryMs: number }): void {
+  entry(entry: Entry | NoEntry): void {
     this.add(ENTRY_OUT);
     this.u64(ENTRY_OUT.entrySeconds, Math.floor(entry.entryMs / 1000));
     this.u32(ENTRY_OUT.entryNanoseconds, nanosecondsOf(entry.entryMs));

@@ -6,7 +6,7 @@
  * not seen yet. So the reader says with each `forget` how many answers it had seen by then.
  */
 import type { ErrorCode } from '../../base/index.ts';
-import type { FileSystem } from '../file-system.ts';
+import type { Caller, FileSystem } from '../file-system.ts';
 import type { InodeNumber } from '../inode.ts';
 
 /** Of {@link FileSystem} what is asked and answered. */
@@ -51,11 +51,7 @@ export type RelayedMethod = (typeof RELAYED)[number];
 export type RelayedFileSystem = Pick<Required<FileSystem>, RelayedMethod | 'forget'>;
 
 /** Who asks; without a signal, for what was begun goes on. */
-export interface RelayedCaller {
-  readonly uid: number;
-  readonly gid: number;
-  readonly processId: number;
-}
+export type RelayedCaller = Omit<Caller, 'signal'>;
 
 export type ReaderMessage =
   | {

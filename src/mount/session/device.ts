@@ -37,22 +37,16 @@ const NOTHING_TO_DO = new Set(['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EBUSY', ...IS_
 
 export class KernelDevice implements FuseDevice {
   readonly #descriptor: number;
-  readonly #mayHoldThread: boolean;
   readonly #notices = new UnderWay();
   /** Its number may belong to another file by now. */
   #isClosed = false;
 
-  /**
-   * @param descriptor of /dev/fuse, blocking, mounted; owned from now on.
-   * @param options.mayHoldThread whether nothing else needs this thread while no request comes.
-   */
-  constructor(descriptor: number, options: { mayHoldThread: boolean }) {
+  /** @param descriptor of /dev/fuse, blocking, mounted; owned from now on. */
+  constructor(descriptor: number) {
     this.#descriptor = descriptor;
-    this.#mayHoldThread = options.mayHoldThread;
   }
 
-  receiveNow(buffer: Buffer): number | undefined {
-    if (!this.#mayHoldThread) return undefined;
+  receiveNow(buffer: Buffer): number {
     for (;;) {
       try {
         return fs.readSync(this.#descriptor, buffer, 0, buffer.length, null);

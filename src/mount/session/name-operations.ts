@@ -1,4 +1,5 @@
 /** Operations that look up, make, move and remove names. */
+import { constants } from 'node:fs';
 import { ErrnoError } from '../errno.ts';
 import type { Rename } from '../file-system.ts';
 import type { Entry, NoEntry } from '../inode.ts';
@@ -13,8 +14,6 @@ import {
   RENAME_IN,
 } from '../protocol/structs.ts';
 import { operation } from './operation.ts';
-
-const DIRECTORY_TYPE = 0o040000;
 
 const lookup = operation<Entry | NoEntry>({
   struct: NOTHING,
@@ -44,7 +43,7 @@ const mkdir = operation<Entry>({
   perform: ({ fileSystem, caller, request }) =>
     fileSystem.makeDirectory(caller, request.inode, {
       name: request.name(),
-      mode: request.u32(MKDIR_IN.mode) | DIRECTORY_TYPE,
+      mode: request.u32(MKDIR_IN.mode) | constants.S_IFDIR,
     }),
   reply: (reply, entry) => reply.entry(entry),
 });

@@ -4,7 +4,7 @@
  * never used for another inode.
  */
 import { HoldfastError } from '../../base/index.ts';
-import type { InodeNumber } from '../inode.ts';
+import { type InodeNumber, ROOT_INODE_NUMBER } from '../inode.ts';
 
 /** What never changes of an inode, as far as a mount needs it. */
 export interface KnownInode {
@@ -17,7 +17,7 @@ export interface KnownInode {
 export class InodeTable {
   readonly #byNumber = new Map<InodeNumber, KnownInode>();
   readonly #numbers = new Map<bigint, InodeNumber>();
-  #last = 0;
+  #last = ROOT_INODE_NUMBER - 1;
 
   /** The number of an inode, a new one if it has none; the first that is asked for is the root. */
   numberOf({ inode, type, salt }: KnownInode): InodeNumber {

@@ -1,9 +1,9 @@
 /** What df(1) shows of a volume: its content, and what of it still fits the stores. */
+import { LIMITS } from '../../base/index.ts';
 import type { MountableVolume } from '../../volume/index.ts';
 import type { Statistics } from '../inode.ts';
 
 const BLOCK_BYTES = 4096;
-const NAME_BYTES_MAX = 255;
 /** Inodes have no number of their own that could run out; tools like to see one. */
 const FREE_INODES = 2 ** 32;
 
@@ -21,6 +21,6 @@ export async function statisticsOf(volume: MountableVolume): Promise<Statistics>
     availableBlockCount: freeBlockCount,
     inodeCount: inodeCount + FREE_INODES,
     freeInodeCount: FREE_INODES,
-    nameBytesMax: NAME_BYTES_MAX,
+    nameBytesMax: LIMITS.nameBytesMax,
   };
 }

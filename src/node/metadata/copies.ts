@@ -45,14 +45,6 @@ export function spreadOver(
   return ranked.toSorted((a, b) => a.rank - b.rank).map(({ store }) => store);
 }
 
-/** The first good copy on the stores, in the order in which the chunk prefers them. */
-export async function findCopy(
-  stores: readonly ChunkStore[],
-  id: ChunkId,
-): Promise<Uint8Array | undefined> {
-  return await firstCopy(rendezvous(stores, id), id);
-}
-
 /** The first good copy, in the order of the stores. */
 export async function firstCopy(
   stores: readonly ChunkStore[],

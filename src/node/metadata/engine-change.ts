@@ -11,7 +11,7 @@ import {
   EtcdDraft,
   type EtcdKv,
   type FencedLog,
-  type Mirror,
+  type PartStore,
 } from '../../log/index.ts';
 import { openVolumes, REFERENCES_SPACE, spaceOfVolume } from '../../meta/index.ts';
 import type { Carried } from './local-metadata.ts';
@@ -26,7 +26,7 @@ export interface EngineChangeOptions {
   readonly metadataKey: Uint8Array;
   /** The next one. */
   readonly generation: number;
-  readonly parts: Pick<Mirror, 'put' | 'get' | 'remove'>;
+  readonly parts: PartStore;
   /** All cells of the log; one for each volume, and that of the references, when left out. */
   readonly cells?: (() => Promise<readonly CellId[]>) | undefined;
   /** Until it is aborted, what fails is tried again; without it, it fails. */

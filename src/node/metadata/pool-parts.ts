@@ -23,6 +23,7 @@ import type { Cluster } from '../../cluster/index.ts';
 import type { MirrorRecord, MirrorRef, PartStore } from '../../log/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
 import type { Peers } from '../core.ts';
+import { majorityOf } from '../ring/ring-plan.ts';
 import {
   COPY_GENERATION,
   copiesOn,
@@ -68,6 +69,14 @@ interface HeldChunk {
   readonly store: ChunkStore;
 }
 
+/**
+ * Nodes that take a copy, or it is not stored: more than half of them, so that a ring that has its
+ * majority finds it; not beyond the tolerance.
+ */
+export function copiesMin(nodeCount: number, tolerance: number): number {
+  return Math.min(tolerance + 1, majorityOf(nodeCount));
+}
+
 export class PoolParts implements PartStore {
   readonly #options: PoolPartsOptions;
   readonly #shards = new PartShards();
@@ -78,13 +87,13 @@ export class PoolParts implements PartStore {
 
   /** @throws HF_TOO_FEW_STORES when fewer nodes take it than must; HF_NO_SPACE. */
   async put(bytes: Uint8Array, kind: 'part' | 'list' = 'part'): Promise<MirrorRef> {
-    const { tolerance } = this.#options;
+    const { tolerance, nodeCount } = this.#options;
     const isList = kind === 'list';
     for (let k = isList ? 1 : this.#dataShards(bytes.length); ;) {
       const chunks = this.#shards.chunksOf(bytes, { k, tolerance, isList });
       const { id } = chunks[0]!;
       const { nodes, full } = await this.#putOnNodes(chunks, new Set());
-      const nodesMin = k - 1 + this.#copiesMin();
+      const nodesMin = k - 1 + copiesMin(nodeCount(), tolerance);
       if (nodes.size >= nodesMin) return { id };
       await this.remove([{ id }]);
       if (k > 1) {
@@ -108,12 +117,6 @@ export class PoolParts implements PartStore {
 
   #nodesHere(): number {
     return new Set(this.#staying().map((store) => this.#nodeOf(store))).size;
-  }
-
-  /** More than half of the nodes, so that a ring that has its majority finds it; not beyond. */
-  #copiesMin(): number {
-    const { tolerance, nodeCount } = this.#options;
-    return Math.min(tolerance + 1, Math.floor(nodeCount() / 2) + 1);
   }
 
   /**

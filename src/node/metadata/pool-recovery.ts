@@ -48,7 +48,7 @@ import { stripeShape } from '../../stripes/index.ts';
 import { RING_KEY } from '../ring/ring-record.ts';
 import { homeRow, readHomeRecord } from './home-record.ts';
 import type { LocalMetadataOptions } from './local-metadata.ts';
-import { PoolParts } from './pool-parts.ts';
+import { copiesMin, PoolParts } from './pool-parts.ts';
 import { Quorum } from './quorum.ts';
 import { StoreMirror } from './store-mirror.ts';
 
@@ -190,12 +190,12 @@ class Recovering {
     const nodes = new Set(members.map(({ id }) => cluster.nodeOf(id)));
     const missing = members.filter(({ id }) => !here.has(id));
     const away = new Set(missing.map(({ id }) => cluster.nodeOf(id)));
-    // As many nodes have a list at the least (PoolParts); any but one may be missing.
-    const copiesMin = Math.min(tolerance + 1, Math.floor(nodes.size / 2) + 1);
-    if (away.size < copiesMin) return;
+    // Any but one of those that have a list may be missing.
+    const awayMax = copiesMin(nodes.size, tolerance) - 1;
+    if (away.size <= awayMax) return;
     const message =
       `${missing.length} stores of ${away.size} of ${nodes.size} nodes are not here, at most ` +
-      `${copiesMin - 1} may be: newer names may be on them alone`;
+      `${awayMax} may be: newer names may be on them alone`;
     if (!acceptsLoss) {
       throw new HoldfastError('HF_TOO_FEW_STORES', `${message}; name them with --store`);
     }

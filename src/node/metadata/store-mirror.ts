@@ -21,7 +21,7 @@ import type { ChunkStore } from '../../store/index.ts';
 import {
   COPY_GENERATION,
   copiesOn,
-  findCopy,
+  firstCopy,
   isRecordScheme,
   removeQuietly,
   rendezvous,
@@ -158,7 +158,8 @@ export class StoreMirror implements Mirror {
   }
 
   async get({ id }: MirrorRef): Promise<Uint8Array | undefined> {
-    return await findCopy(this.#options.stores(), id as ChunkId);
+    const chunk = id as ChunkId;
+    return await firstCopy(rendezvous(this.#options.stores(), chunk), chunk);
   }
 
   async remove(refs: readonly MirrorRef[]): Promise<void> {

@@ -15,6 +15,7 @@ import {
   cleanStaleMounts,
   type Mount,
   openRelayedMount,
+  placeOf,
   VolumeFileSystem,
 } from '../../mount/index.ts';
 import type { Heart } from '../heart.ts';
@@ -101,13 +102,13 @@ export class Mounts implements MountManager, AsyncDisposable {
     } catch (error) {
       note('what was written to a mount could not be stored', error);
     }
-    if (this.#mounts.get(directory)?.mount === mount) this.#mounts.delete(directory);
+    this.#mounts.delete(directory);
     log.info('a volume is mounted no more', { volume, directory });
   }
 
   /** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY; HF_NOT_EMPTY; HF_EXISTS. */
   async #emptyDirectory(named: string): Promise<string> {
-    const directory = await placeOf(named);
+    const directory = await checkedPlaceOf(named);
     if (this.#mounts.has(directory)) {
       throw new HoldfastError('HF_EXISTS', `${directory} is a mount already`);
     }
@@ -122,7 +123,7 @@ export class Mounts implements MountManager, AsyncDisposable {
 
   async remove({ directory, isForced }: ControlRequest<'mount.remove'>): Promise<MountView> {
     return await this.#changing.run(async () => {
-      const mounted = this.#mounts.get(await placeOf(directory));
+      const mounted = this.#mounts.get(await checkedPlaceOf(directory));
       if (!mounted) {
         throw new HoldfastError('HF_NOT_FOUND', `nothing of this node is mounted at ${directory}`);
       }
@@ -143,16 +144,14 @@ export class Mounts implements MountManager, AsyncDisposable {
   }
 }
 
-/** Where a directory is, without a look at itself: a mount there may be dead. */
-async function placeOf(named: string): Promise<string> {
+/** @throws HF_BAD_ARGUMENT, HF_NOT_FOUND, HF_NOT_DIRECTORY. */
+async function checkedPlaceOf(named: string): Promise<string> {
   if (!path.isAbsolute(named)) {
     throw new HoldfastError('HF_BAD_ARGUMENT', `the directory ${named} is no absolute path`);
   }
-  const folder = path.dirname(path.resolve(named));
-  const real = await fs.realpath(folder).catch((error: unknown) => {
+  return await placeOf(named).catch((error: unknown) => {
     throw directoryError(named, error);
   });
-  return path.join(real, path.basename(path.resolve(named)));
 }
 
 function directoryError(directory: string, error: unknown): HoldfastError {

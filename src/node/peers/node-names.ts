@@ -8,10 +8,10 @@ import { DEFAULT_LABEL } from '../../cluster/index.ts';
 import type { Clock } from '../../env/index.ts';
 import { formatAddress, type MemberView, type Network } from '../../net/index.ts';
 import type { TopologyDevice } from '../../placement/index.ts';
-import type { ChunkStore } from '../../store/index.ts';
 import type { Core } from '../core.ts';
 import { membersById } from '../member-views.ts';
 import { LABEL_LEVELS } from '../node-config.ts';
+import { freeBytesByStore } from '../stores/free-bytes.ts';
 import type { Others } from './others.ts';
 
 /** A store that takes longer to say how full it is counts as silent. */
@@ -33,7 +33,8 @@ export interface NodeSources {
 /** This node first, then by name. Nodes that left and hold nothing are not listed. */
 export async function nodeViews(sources: NodeSources): Promise<readonly NodeView[]> {
   const { network, core, home } = sources;
-  const freeBytes = core ? await freeBytesByStore(core.stores(), sources.clock) : new Map();
+  const about = { clock: sources.clock, msMax: USAGE_MS };
+  const freeBytes = core ? await freeBytesByStore(core.stores(), about) : new Map();
   const members = membersById(network);
   const remembered = home === undefined ? [] : [home];
   const ids = new Set([network.self, ...members.keys(), ...nodesOfDevices(core), ...remembered]);
@@ -131,24 +132,6 @@ export function storePlaces(
     return [id, { node: name ?? null, domains: Object.fromEntries(named) }] as const;
   });
   return Object.fromEntries(places);
-}
-
-/** Of the stores that answer soon. */
-async function freeBytesByStore(
-  stores: readonly ChunkStore[],
-  clock: Clock,
-): Promise<ReadonlyMap<string, number>> {
-  const over = new AbortController();
-  const late = clock.sleep(USAGE_MS, over).catch(() => {});
-  const found = new Map<string, number>();
-  // As many calls as there are stores, and none is waited for beyond that time.
-  const asked = stores.map(async (store) => {
-    const usage = await Promise.race([store.usage().catch(() => undefined), late]);
-    if (usage) found.set(store.id, usage.freeBytes);
-  });
-  await Promise.all(asked);
-  over.abort();
-  return found;
 }
 
 function idsOf(nodes: readonly { readonly id: string; readonly name: string }[]): string {

@@ -17,6 +17,7 @@ import {
 import type { Clock } from '../../env/index.ts';
 import {
   type DialEtcd,
+  endOfPrefix,
   ETCD_PREFIX,
   EtcdConnection,
   EtcdMember,
@@ -39,7 +40,7 @@ const SECRETIVE = /permission denied|user name is empty/;
 
 const CLAIM_KEY = utf8(`${ETCD_PREFIX}cluster`);
 /** All keys under the prefix. */
-const OURS = { key: utf8(ETCD_PREFIX), end: utf8('holdfast0') };
+const OURS = { key: utf8(ETCD_PREFIX), end: endOfPrefix(utf8(ETCD_PREFIX)) };
 
 /** One member of it, as one node sees it. */
 export interface NamedMember {
@@ -123,12 +124,17 @@ export async function assertClaimed(named: NamedEtcd, { clusterId, clock }: Clai
 export async function assertReached(named: NamedEtcd, clock: Clock): Promise<void> {
   for (const { endpoint, status, reason } of await lookAtNamed(named, clock)) {
     if (reason === undefined) continue;
-    const text = `etcd ${reason.startsWith(endpoint) ? '' : `${endpoint}: `}${reason}`;
+    const text = `etcd ${placed(reason, endpoint)}`;
     if (status && isTooOld(status.version)) throw new HoldfastError('HF_UNSUPPORTED', text);
     if (!NO_SPACE.test(reason)) throw new HoldfastError('HF_UNAVAILABLE', text);
     const message = `${text}: it takes no changes; make room, and call the alarm off`;
     throw new HoldfastError('HF_NO_SPACE', message);
   }
+}
+
+/** A reason that says where, once. */
+function placed(reason: string, endpoint: string): string {
+  return reason.startsWith(endpoint) ? reason : `${endpoint}: ${reason}`;
 }
 
 async function withKv(
@@ -182,9 +188,8 @@ function taken(prefix: string, whose: string): HoldfastError {
 export function namedWarnings(members: readonly NamedMember[]): string[] {
   const ill = members.filter(({ reason }) => reason !== undefined);
   const lines = ill.map(({ endpoint, reason = '' }) => {
-    const text = reason.startsWith(endpoint) ? reason : `${endpoint}: ${reason}`;
     const isFull = NO_SPACE.test(reason) ? '; names cannot be changed until it has room' : '';
-    return `of your etcd that keeps names, ${text}${isFull}`;
+    return `of your etcd that keeps names, ${placed(reason, endpoint)}${isFull}`;
   });
   const largest = Math.max(0, ...members.map(({ status }) => status?.dbBytes ?? 0));
   const quota = members.find(({ status }) => status?.quotaBytes)?.status?.quotaBytes;

@@ -10,6 +10,7 @@ import {
   type OpenFilesOptions,
   OpenInodes,
 } from '../../volume/index.ts';
+import { freeBytesByStore } from '../stores/free-bytes.ts';
 
 export interface MountablesOptions extends Pick<
   OpenFilesOptions,
@@ -19,7 +20,7 @@ export interface MountablesOptions extends Pick<
   readonly repair: OpenFilesOptions['repair'] & {
     release(volume: VolumeId, release: Release): Promise<void>;
   };
-  readonly stores: () => readonly Pick<ChunkStore, 'usage'>[];
+  readonly stores: () => readonly Pick<ChunkStore, 'id' | 'usage'>[];
   readonly openHandles: (volume: VolumeId) => Promise<Handles>;
 }
 
@@ -74,14 +75,8 @@ export class Mountables implements AsyncDisposable {
   /** On all stores; of one that does not answer soon: none. */
   async #freeBytes(): Promise<number> {
     const { env, stores } = this.#options;
-    const over = new AbortController();
-    const late = env.clock.sleep(USAGE_MS, over).catch(() => undefined);
-    const usages = stores().map(
-      async (store) => await Promise.race([store.usage().catch(() => undefined), late]),
-    );
-    const found = await Promise.all(usages);
-    over.abort();
-    return found.reduce((sum, usage) => sum + (usage?.freeBytes ?? 0), 0);
+    const found = await freeBytesByStore(stores(), { clock: env.clock, msMax: USAGE_MS });
+    return [...found.values()].reduce((sum, freeBytes) => sum + freeBytes, 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -116,12 +116,12 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   readonly #runs: PolicyRuns;
   readonly #mountables: Mountables;
   #degradedPuts = 0;
+  readonly #onDegraded = (): void => void (this.#degradedPuts += 1);
 
   constructor(options: VolumeSetOptions) {
     this.#options = options;
     this.#runs = new PolicyRuns(options.env);
-    const onDegraded = (): void => void (this.#degradedPuts += 1);
-    this.#mountables = new Mountables({ ...options, onDegraded });
+    this.#mountables = new Mountables({ ...options, onDegraded: this.#onDegraded });
   }
 
   /** Sees what others have changed: opens every volume whose secret is known by now. */
@@ -197,7 +197,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       keys,
       namespace,
       staleReads,
-      onDegraded: () => (this.#degradedPuts += 1),
+      onDegraded: this.#onDegraded,
     });
     const volume = Object.assign(open, { objects: this.#stack.use(objects) });
     await this.#begin(volume);

@@ -1,8 +1,8 @@
 /** Reads what is committed of a file: parts of stripes through the cache, holes as zeros. */
-import { errorCode, LIMITS, mapBounded } from '../../base/index.ts';
+import { LIMITS, mapBounded } from '../../base/index.ts';
 import type { Extent } from '../../meta/index.ts';
 import type { StripeRef } from '../../stripes/index.ts';
-import { readElsewhere } from '../read-content.ts';
+import { isFinal, readElsewhere } from '../read-content.ts';
 import type { Part } from './extent-map.ts';
 import type { FilesContext } from './files-context.ts';
 import type { FileState } from './file-state.ts';
@@ -63,9 +63,7 @@ export class CommittedReader {
     const { inode, committed } = this.#state;
     const encodings = [...committed.schemeNumbers.keys()].slice(1);
     const range = { offset: start, lengthBytes: end - start };
-    const { namespace, stripes, stripeKeys } = this.#context;
-    const context = { namespace, stripes, stripeKeys };
-    return await readElsewhere(context, inode, range, { encodings, signal: undefined });
+    return await readElsewhere(this.#context, inode, range, { encodings, signal: undefined });
   }
 
   #refOf(extent: Extent): StripeRef {
@@ -77,11 +75,6 @@ export class CommittedReader {
     }
     return { stripe, schemeNumber, key, contentBytes: whole.lengthBytes };
   }
-}
-
-/** A bug of ours, or the caller gave up. */
-export function isFinal(error: unknown): boolean {
-  return errorCode(error) === undefined || errorCode(error) === 'HF_INTERRUPTED';
 }
 
 /** Most of its stripe is content still. */

@@ -35,9 +35,7 @@ export async function copyRange(
   while (at < to) {
     const end = Math.min(to, at + STRIDE_BYTES);
     const range = { start: at, end };
-    await state.map.look(range);
-    if (!state.map.isKnown(range)) continue;
-    await copyParts(context, copy, Array.from(state.map.parts(range)));
+    await copyParts(context, copy, await state.map.partsOf(range));
     at = end;
   }
   return Math.max(0, at - given.from);
@@ -117,7 +115,7 @@ async function shareStripes(
       const place = { encoding: 0, lengthBytes, stripe, schemeNumber };
       return stripeKeys.wrap(write, { ...place, offset: extent.offset + shift }, key);
     });
-    await target.adopt({ write, extents: moved, named });
+    await target.adopt({ write, extents: moved });
     return true;
   } catch (error) {
     await abandoned.undo(write, named);

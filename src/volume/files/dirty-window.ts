@@ -5,7 +5,7 @@
  *
  * Invariants: pieces lie in order and never meet another one's bytes; their memory is their own.
  */
-import { assert, KiB, roundUp } from '../../base/index.ts';
+import { assert, firstWhere, KiB, roundUp } from '../../base/index.ts';
 
 export interface ByteRange {
   readonly start: number;
@@ -78,7 +78,7 @@ export class DirtyWindow {
   write(offset: number, bytes: Uint8Array): void {
     const end = offset + bytes.length;
     assert(offset >= this.start && end <= this.end, 'the bytes lie in the window');
-    if (this.#zeroCount > 0) this.#discardZeros({ start: offset, end });
+    if (this.#zeroCount > 0) this.#discard({ start: offset, end }, ({ memory }) => !memory);
     let index = this.#firstAfter(offset);
     for (let position = offset; position < end;) {
       const piece = this.#pieces[index];
@@ -103,17 +103,7 @@ export class DirtyWindow {
 
   /** A range is not dirty any more. */
   discard(range: ByteRange): void {
-    this.#rebuild(({ start, end, memory }) => {
-      if (end <= range.start || start >= range.end) return undefined;
-      const left = { start, end: Math.min(end, range.start) };
-      const right = { start: Math.max(start, range.end), end };
-      return [left, right]
-        .filter((part) => part.start < part.end)
-        .map((part) => ({
-          ...part,
-          memory: memory && new Uint8Array(memory.subarray(part.start - start, part.end - start)),
-        }));
-    });
+    this.#discard(range, () => true);
   }
 
   /** Takes over all of another one that this one does not have; the other is of no use then. */
@@ -140,13 +130,7 @@ export class DirtyWindow {
 
   /** The first piece that ends after an offset. */
   #firstAfter(offset: number): number {
-    let [low, high] = [0, this.#pieces.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#pieces[middle]!.end > offset) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return firstWhere(this.#pieces, ({ end }) => end > offset);
   }
 
   /** Bytes where nothing is, before the piece at `index`. @returns the index of what follows. */
@@ -177,21 +161,14 @@ export class DirtyWindow {
     piece.memory = memory;
   }
 
-  #discardZeros(range: ByteRange): void {
-    this.#rebuild(({ start, end, memory }) => {
-      if (memory || end <= range.start || start >= range.end) return undefined;
-      const left = { start, end: Math.min(end, range.start), memory };
-      const right = { start: Math.max(start, range.end), end, memory };
-      return [left, right].filter((part) => part.start < part.end);
-    });
-  }
-
-  /** @param change what stands in the place of a piece; `undefined`: the same. */
-  #rebuild(change: (piece: OwnPiece) => OwnPiece[] | undefined): void {
+  #discard(range: ByteRange, isMeant: (piece: OwnPiece) => boolean): void {
     const old = this.#pieces;
     this.#clear();
     for (const piece of old) {
-      for (const kept of change(piece) ?? [piece]) this.#insert(this.#pieces.length, kept);
+      const isMet = piece.start < range.end && piece.end > range.start && isMeant(piece);
+      for (const kept of isMet ? without(piece, range) : [piece]) {
+        this.#insert(this.#pieces.length, kept);
+      }
     }
   }
 
@@ -208,5 +185,33 @@ export class DirtyWindow {
     this.#dirtyBytes += piece.end - piece.start;
     this.#memoryBytes += PIECE_OVERHEAD_BYTES + (piece.memory?.length ?? 0);
     if (!piece.memory) this.#zeroCount += 1;
+  }
+}
+
+/** What of a piece lies outside of a range, in memory of its own. */
+function without({ start, end, memory }: OwnPiece, range: ByteRange): OwnPiece[] {
+  return uncovered({ start, end }, [range]).map((left) => ({
+    ...left,
+    memory: memory && new Uint8Array(memory.subarray(left.start - start, left.end - start)),
+  }));
+}
+
+/** What of a range none of the others covers, in order. */
+export function uncovered(range: ByteRange, covers: readonly ByteRange[]): ByteRange[] {
+  const left: ByteRange[] = [];
+  let position = range.start;
+  for (const { start, end } of covers.toSorted((a, b) => a.start - b.start)) {
+    if (start > position) left.push({ start: position, end: Math.min(start, range.end) });
+    position = Math.max(position, end);
+  }
+  if (position < range.end) left.push({ start: position, end: range.end });
+  return left;
+}
+
+/** Pieces, where they belong in a target that begins at an offset of the file. */
+export function copyPieces(pieces: Iterable<Piece>, target: Uint8Array, offset: number): void {
+  for (const { start, end, bytes } of pieces) {
+    if (bytes) target.set(bytes, start - offset);
+    else target.fill(0, start - offset, end - offset);
   }
 }

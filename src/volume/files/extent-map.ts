@@ -4,7 +4,7 @@
  *
  * *Known*: a range of which all extents are here.
  */
-import { assert, LIMITS } from '../../base/index.ts';
+import { assert, firstWhere, LIMITS } from '../../base/index.ts';
 import type { Extent, Inode, Namespace } from '../../meta/index.ts';
 import type { ByteRange } from './dirty-window.ts';
 
@@ -64,6 +64,13 @@ export class ExtentMap {
       if (end > from) return { extents, end };
       offset = last.offset + 1;
     }
+  }
+
+  /** The parts of a range, as they are when it is known. */
+  async partsOf(range: ByteRange): Promise<Part[]> {
+    do await this.look(range);
+    while (!this.isKnown(range));
+    return [...this.parts(range)];
   }
 
   isKnown(range: ByteRange): boolean {
@@ -143,23 +150,12 @@ export class ExtentMap {
 
   /** The first extent that ends after an offset. */
   #firstAfter(offset: number): number {
-    return this.#find((extent) => extent.offset + extent.lengthBytes > offset);
+    return firstWhere(this.#extents, (extent) => extent.offset + extent.lengthBytes > offset);
   }
 
   /** The first extent that begins there or later. */
   #firstAt(offset: number): number {
-    return this.#find((extent) => extent.offset >= offset);
-  }
-
-  /** The first of which it is true; of all behind it, it is. */
-  #find(isBehind: (extent: Extent) => boolean): number {
-    let [low, high] = [0, this.#extents.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (isBehind(this.#extents[middle]!)) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return firstWhere(this.#extents, (extent) => extent.offset >= offset);
   }
 }
 

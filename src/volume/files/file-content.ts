@@ -5,10 +5,11 @@
  * Invariants: what changes the dirty windows in more than one step (`truncate`, `deallocate`) and
  * `write` exclude each other; the memory of every dirty byte was taken from the volume's.
  */
-import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex } from '../../base/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex, toHex } from '../../base/index.ts';
 import type { InodeStatus } from '../../meta/index.ts';
-import { CommittedReader, isFinal } from './committed-reader.ts';
-import { type ByteRange, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
+import { isFinal } from '../read-content.ts';
+import { CommittedReader } from './committed-reader.ts';
+import { type ByteRange, copyPieces, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
 import { FileState } from './file-state.ts';
 import type { Part } from './extent-map.ts';
@@ -23,6 +24,7 @@ const STEP_BYTES_MAX = 1 * MiB;
 const TAIL_BYTES_MIN = 1 * MiB;
 /** Tries of a read whose stripes go because the file is written to elsewhere. */
 const READ_TRIES = 4;
+
 /** Nobody waits for what is stored in the background, and it is tried again. */
 interface StoreOptions {
   readonly isBackground: boolean;
@@ -114,10 +116,7 @@ export class FileContent {
       if (offset >= end) return { range, parts: [] };
       const unknown = state.unknownWithin(range);
       if (!unknown) {
-        for (const { start, end: to, bytes } of state.pieces(range)) {
-          if (bytes) target.set(bytes, start - offset);
-          else target.fill(0, start - offset, to - offset);
-        }
+        copyPieces(state.pieces(range), target, offset);
         return { range, parts: state.committedParts(range) };
       }
       await state.map.look(unknown);
@@ -186,7 +185,11 @@ export class FileContent {
   }
 
   #touch(): void {
-    this.state.modifiedNs = BigInt(this.#context.env.clock.now()) * NS_PER_MS;
+    this.state.modifiedNs = this.#nowNs();
+  }
+
+  #nowNs(): bigint {
+    return BigInt(this.#context.env.clock.now()) * NS_PER_MS;
   }
 
   async truncate(sizeBytes: number): Promise<void> {
@@ -212,7 +215,7 @@ export class FileContent {
   /** In steps, when more is to go than one step can take. */
   async #cut(sizeBytes: number): Promise<void> {
     const { state } = this;
-    const modifiedNs = BigInt(this.#context.env.clock.now()) * NS_PER_MS;
+    const modifiedNs = this.#nowNs();
     for (let wanted = sizeBytes; ;) {
       const base = state.committed.changeCount;
       try {
@@ -237,10 +240,9 @@ export class FileContent {
       if (range.start >= range.end) return;
       await this.#writeBack.whileStill(async () => {
         // Zeros that are written stand for a hole: commits of the tree know no holes.
-        do await state.map.look(range);
-        while (!state.map.isKnown(range));
+        const parts = await state.map.partsOf(range);
         this.#discard(range);
-        for (const { start, end, extent } of Array.from(state.map.parts(range))) {
+        for (const { start, end, extent } of parts) {
           if (extent && fault !== 'keeps-hole') this.#zero({ start, end });
         }
         this.#touch();
@@ -391,6 +393,6 @@ function isReady(window: DirtyWindow): boolean {
 
 function sameStripes(a: readonly Part[], b: readonly Part[]): boolean {
   const name = ({ start, extent }: Part): string =>
-    `${start} ${extent ? Buffer.from(extent.stripe).toString('hex') : ''}`;
+    `${start} ${extent ? toHex(extent.stripe) : ''}`;
   return a.map(name).join() === b.map(name).join();
 }

@@ -8,7 +8,7 @@
  */
 import { assert, policyNumbers, type Policy, policyOfNumbers } from '../../base/index.ts';
 import type { CommittedContent, Extent, Inode, InodeStatus } from '../../meta/index.ts';
-import { type ByteRange, DirtyWindow, type Piece } from './dirty-window.ts';
+import { type ByteRange, DirtyWindow, type Piece, uncovered } from './dirty-window.ts';
 import { ExtentMap, type Part } from './extent-map.ts';
 import type { FilesContext } from './files-context.ts';
 
@@ -163,16 +163,4 @@ export function policyOf(
   { schemeNumbers }: InodeStatus,
 ): Policy {
   return schemeNumbers.length > 0 ? policyOfNumbers(schemeNumbers) : volume().policy;
-}
-
-/** What of a range none of the others covers, in order. */
-export function uncovered(range: ByteRange, covers: readonly ByteRange[]): ByteRange[] {
-  const left: ByteRange[] = [];
-  let position = range.start;
-  for (const { start, end } of covers.toSorted((a, b) => a.start - b.start)) {
-    if (start > position) left.push({ start: position, end: Math.min(start, range.end) });
-    position = Math.max(position, end);
-  }
-  if (position < range.end) left.push({ start: position, end: range.end });
-  return left;
 }

@@ -3,7 +3,7 @@
  * units of 4 KiB, so that small ones next to each other share an extent; only where that would make
  * too many extents is what lies between them stored again, too.
  */
-import { KiB, LIMITS } from '../../base/index.ts';
+import { KiB, LIMITS, roundUp } from '../../base/index.ts';
 import type { ByteRange, DirtyWindow } from './dirty-window.ts';
 import type { ExtentMap } from './extent-map.ts';
 
@@ -23,7 +23,7 @@ export function alignedRuns(window: DirtyWindow, sizeBytes: number): ByteRange[]
   const unit = LIMITS.paddingBytes;
   const units = [...window.pieces()].map(({ start, end }) => ({
     start: Math.floor(start / unit) * unit,
-    end: Math.min(Math.ceil(end / unit) * unit, Math.max(end, sizeBytes)),
+    end: Math.min(roundUp(end, unit), Math.max(end, sizeBytes)),
   }));
   return joined(units, 0);
 }

@@ -5,7 +5,7 @@
  *
  * Memory of spans as large as stripes is used again: fresh pages cost more than decoding does.
  */
-import { assert, LIMITS, schemeOfNumber, toHex } from '../../base/index.ts';
+import { assert, LIMITS, roundUp, schemeOfNumber, toHex } from '../../base/index.ts';
 import type { StripeRef, StripeStore } from '../../stripes/index.ts';
 import type { ByteRange } from './dirty-window.ts';
 
@@ -151,7 +151,7 @@ function aligned({ start, end }: ByteRange, contentBytes: number): ByteRange {
   const step = LIMITS.segmentBytes;
   return {
     start: Math.floor(start / step) * step,
-    end: Math.min(contentBytes, Math.ceil(end / step) * step),
+    end: Math.min(contentBytes, roundUp(end, step)),
   };
 }
 

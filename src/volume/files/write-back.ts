@@ -16,14 +16,16 @@ import {
   Mutex,
   type Policy,
   type StripeId,
+  UnderWay,
 } from '../../base/index.ts';
 import type { Extent, Inode } from '../../meta/index.ts';
 import type { Cut } from '../cut-content.ts';
-import { StripeWriter } from '../store-cut.ts';
-import { type CommittedReader, isFinal } from './committed-reader.ts';
-import { type ByteRange, DirtyWindow } from './dirty-window.ts';
+import { isFinal } from '../read-content.ts';
+import { confirmStripes, StripeWriter } from '../store-cut.ts';
+import type { CommittedReader } from './committed-reader.ts';
+import { type ByteRange, copyPieces, DirtyWindow, uncovered } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
-import { type FileState, uncovered } from './file-state.ts';
+import type { FileState } from './file-state.ts';
 import { alignedRuns, compactRuns, exactRuns } from './plan-runs.ts';
 
 /** Tries of a batch that others are in the way of. */
@@ -45,7 +47,6 @@ interface Run extends ByteRange {
 export interface Adopted {
   readonly write: Inode;
   readonly extents: readonly Extent[];
-  readonly named: readonly StripeId[];
 }
 
 interface Batch {
@@ -59,7 +60,7 @@ export class WriteBack {
   readonly #context: FilesContext;
   readonly #state: FileState;
   readonly #reader: CommittedReader;
-  readonly #flights = new Set<Promise<void>>();
+  readonly #flights = new UnderWay();
   /** By the start of their windows. */
   readonly #compactions = new Map<number, Promise<void>>();
   readonly #committing = new Mutex();
@@ -75,7 +76,7 @@ export class WriteBack {
   }
 
   get flightCount(): number {
-    return this.#flights.size;
+    return this.#flights.count;
   }
 
   /** Nothing is to be taken now: the file is being cut. */
@@ -90,14 +91,15 @@ export class WriteBack {
   async settled(): Promise<void> {
     const { dirty } = this.#state;
     const inTheWay = Array.from(this.#compactions).filter(([start]) => dirty.has(start));
-    await Promise.allSettled([...this.#flights, ...inTheWay.map(([, compacted]) => compacted)]);
+    const compacted = inTheWay.map(([, compaction]) => compaction);
+    await Promise.allSettled([this.#flights.settled(), ...compacted]);
   }
 
   /** Runs `work` while nothing is under way. One at a time. */
   async whileStill<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#isHeld = true;
     try {
-      await Promise.allSettled([...this.#flights, ...this.#compactions.values()]);
+      await Promise.allSettled([this.#flights.settled(), ...this.#compactions.values()]);
       return await this.#committing.run(work);
     } finally {
       this.#isHeld = false;
@@ -111,13 +113,7 @@ export class WriteBack {
       dirty.delete(window.start);
       underWay.set(window.start, window);
     }
-    const flight = this.#storeTaken(windows);
-    this.#flights.add(flight);
-    try {
-      await flight;
-    } finally {
-      this.#flights.delete(flight);
-    }
+    await this.#flights.run(() => this.#storeTaken(windows));
     for (const window of windows) this.#compactIfNeeded(window);
   }
 
@@ -238,15 +234,16 @@ export class WriteBack {
   async #cutOf(run: Run, policy: Policy): Promise<{ cut: Cut; hasRead: boolean }> {
     const { stripes } = this.#context;
     const contentBytes = run.end - run.start;
-    const gaps = uncovered(run, [...run.window.pieces(run)]);
+    const pieces = [...run.window.pieces(run)];
+    const gaps = uncovered(run, pieces);
     const isLong = contentBytes >= LIMITS.copyContentBytesMax;
     if (isLong && gaps.length === 0 && policy.length === 1) {
       const buffer = await stripes.lease(policy[0]);
-      fillFrom(run, buffer.content);
+      copyPieces(pieces, buffer.content, run.start);
       return { cut: { buffer, contentBytes }, hasRead: false };
     }
     const bytes = new Uint8Array(contentBytes);
-    fillFrom(run, bytes);
+    copyPieces(pieces, bytes, run.start);
     for (const gap of gaps) await this.#readGap(gap, bytes, run.start);
     return { cut: { bytes }, hasRead: gaps.length > 0 };
   }
@@ -256,9 +253,7 @@ export class WriteBack {
     const { map } = this.#state;
     if (this.#context.fault === 'drops-edges') return;
     try {
-      do await map.look(gap);
-      while (!map.isKnown(gap));
-      await this.#reader.fill([...map.parts(gap)], { target, offset });
+      await this.#reader.fill(await map.partsOf(gap), { target, offset });
     } catch (error) {
       if (isFinal(error)) throw error;
       this.#state.distrust();
@@ -308,9 +303,12 @@ export class WriteBack {
   }
 
   /** While nothing is under way: see {@link whileStill}. */
-  async adopt({ write, extents, named }: Adopted): Promise<void> {
+  async adopt({ write, extents }: Adopted): Promise<void> {
     await this.#commit({ write, extents, readAt: undefined });
-    this.#confirm(write, named);
+    this.#confirm(
+      write,
+      extents.map(({ stripe }) => stripe),
+    );
   }
 
   /** Commits what is left when all content is: the size, and the time. */
@@ -331,9 +329,7 @@ export class WriteBack {
     const { references, tree, volume, background } = this.#context;
     const holder = { volume: volume().id, inode: write };
     const confirm = async (): Promise<void> => {
-      for (const batch of batchesOf(named, LIMITS.stripesPerEntryMax)) {
-        await references.confirm(holder, batch);
-      }
+      await confirmStripes(references, holder, named);
       await tree.forgetWrites([write]);
     };
     background.start('confirming references', confirm());
@@ -375,13 +371,5 @@ export class WriteBack {
       underWay.delete(window.start);
       this.#compactions.delete(window.start);
     }
-  }
-}
-
-/** The dirty bytes of a run, where they belong. */
-function fillFrom(run: Run, target: Uint8Array): void {
-  for (const { start, end, bytes } of run.window.pieces(run)) {
-    if (bytes) target.set(bytes, start - run.start);
-    else target.fill(0, start - run.start, end - run.start);
   }
 }

@@ -2,9 +2,9 @@
  * Handing slots to another cell, as the cell that gives them. Each step is durable before the next,
  * so whoever is the steward goes on from where the last one was.
  *
- *   owned ─ freeze ─→ outgoing ─ begin, rows …, end: the target has them ─→ leaving ─ delete ─→
- *     gone ↑                  │
- *     └── cancel, busy ──┘
+ *   owned ─ freeze ─→ outgoing ─ begin, rows …, end: the target has them ─→ leaving
+ *     ↑                  │                                                    │
+ *     └── cancel, busy ──┘                                          gone ←─ delete
  *
  * Invariants:
  * 1. Nothing touches outgoing slots: no operation, no intent. So all tries send the same rows.
