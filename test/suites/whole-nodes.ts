@@ -3,6 +3,7 @@ import fs from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, vi } from 'vitest';
 import { CONTROL_SOCKET } from '../../src/api/index.ts';
 import { errorMessage, utf8 } from '../../src/base/index.ts';
 import { connect, type HoldfastClient } from '../../src/client/index.ts';
@@ -83,6 +84,15 @@ export class WholeNodes implements AsyncDisposable {
     const transports = this.#transports;
     await joinNode({ dataPath: this.at(name), token, transports, log: silentLog });
     await this.start(name, options);
+    await this.#untilCalled(inviter, options.config ? options.config.name : name);
+  }
+
+  /** It joins by the name of its machine; gossip brings what its configuration calls it. */
+  async #untilCalled(inviter: string, called: string | undefined): Promise<void> {
+    const isCalled = async () =>
+      called === undefined ||
+      (await this.on(inviter).call('peers.list', {})).some((node) => node.name === called);
+    await vi.waitFor(async () => expect(await isCalled()).toBe(true), PATIENCE);
   }
 
   /** An object whose content tells its key. */
