@@ -89,7 +89,7 @@ export interface VolumeManager {
   files(name: string): FileTree;
 }
 
-/** The volumes that are directories of this node's machine. */
+/** The volumes that are directories of this node's machine, and are again in its next life. */
 export interface MountManager {
   list(): Promise<readonly MountView[]>;
   /**
@@ -97,7 +97,10 @@ export interface MountManager {
    *   when it is mounted there already; HF_DENIED, HF_UNSUPPORTED when nothing can be mounted.
    */
   add(request: ControlRequest<'mount.add'>): Promise<MountView>;
-  /** @throws HF_NOT_FOUND; HF_BUSY when somebody uses it, unless forced. */
+  /**
+   * Ends one, and forgets it; also one that could not be mounted again.
+   * @throws HF_NOT_FOUND; HF_BUSY when somebody uses it, unless forced or lazy.
+   */
   remove(request: ControlRequest<'mount.remove'>): Promise<MountView>;
 }
 

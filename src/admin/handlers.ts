@@ -1,6 +1,6 @@
 /** What each method of the control interface does: one table, method → function. */
 import type { ControlMethod } from '../api/index.ts';
-import { errorCode, LIMITS, parsePolicy } from '../base/index.ts';
+import { errorCode, LIMITS, type ObjectId, parsePolicy } from '../base/index.ts';
 import type { Retention } from '../meta/index.ts';
 import type { ShardLocation } from './admin-parts.ts';
 import { openContent, optionalPolicy, storeContent } from './content.ts';
@@ -11,6 +11,7 @@ import { TREE_HANDLERS } from './tree-handlers.ts';
 import {
   fullness,
   healthView,
+  listedView,
   nodesAway,
   objectView,
   placeView,
@@ -79,8 +80,11 @@ export const HANDLERS: { readonly [Method in ControlMethod]: Handler<Method> } =
     const policy = parsePolicy(scheme);
     return objectView(await parts.volumes.objects(volume).reencode(reference, policy, { signal }));
   },
-  'object.list': async ({ volume, prefix }, { parts }, item) =>
-    await sendAll(parts.volumes.objects(volume).list(prefix), (info) => item(objectView(info))),
+  async 'object.list'({ volume, prefix, afterId, ...page }, { parts }, item) {
+    const wanted = { ...page, afterId: afterId as ObjectId | undefined };
+    const files = parts.volumes.objects(volume).list(prefix, wanted);
+    return await sendAll(files, (file) => item(listedView(file)));
+  },
   'object.where': async ({ volume, reference }, { parts }, item) =>
     await sendAll(parts.volumes.objects(volume).where(reference), (places) => {
       const { relaxed } = parts.layoutReport();

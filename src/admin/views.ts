@@ -2,6 +2,7 @@
 import type {
   DeviceView,
   HealthView,
+  ListedView,
   NodeView,
   ObjectView,
   PlaceView,
@@ -13,7 +14,7 @@ import type {
 import { formatPolicy, formatScheme } from '../base/index.ts';
 import type { LayoutReport } from '../placement/index.ts';
 import type { HealthSummary, RepairStatus } from '../repair/index.ts';
-import type { ObjectInfo, PutReport, StripePlaces } from '../volume/index.ts';
+import type { ListedFile, ObjectInfo, PutReport, StripePlaces } from '../volume/index.ts';
 import type { VolumeStatus } from './admin-parts.ts';
 
 export function objectView(info: ObjectInfo): ObjectView {
@@ -27,6 +28,10 @@ export function objectView(info: ObjectInfo): ObjectView {
     scheme: formatPolicy(info.policy),
     createdAtMs: info.createdAtMs,
   };
+}
+
+export function listedView({ mode, modifiedAtMs, ...info }: ListedFile): ListedView {
+  return { ...objectView(info), mode, modifiedAtMs };
 }
 
 export function putAnswer(report: PutReport): PutAnswer {

@@ -23,7 +23,7 @@ import type { DeviceChange, DeviceDetails, DeviceView } from './device-views.ts'
 import type { MountView } from './mount-views.ts';
 import type { MetadataView, PathCellView } from './meta-views.ts';
 import type { DiskView, GrantView, InvitationView, LeaveView, NodeView } from './node-views.ts';
-import type { LocationView, ObjectView, PlaceView, PutAnswer } from './object-views.ts';
+import type { ListedView, LocationView, ObjectView, PlaceView, PutAnswer } from './object-views.ts';
 import type { FileView } from './tree-views.ts';
 import type { ReencodeView, VolumeView } from './volume-views.ts';
 
@@ -92,6 +92,7 @@ const nothing = v.strictObject({});
 /** Ms from the creation of an object; null: for ever. */
 const worm = v.strictObject({ retentionMs: v.nullable(count) });
 const oneObject = v.strictObject({ volume, reference: text });
+const objectId = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
 /** Names joined by '/', from the root; '' is the root. */
 const path = v.string();
 const onePath = v.strictObject({ volume, path });
@@ -145,7 +146,14 @@ export const CONTROL_METHODS = {
   }),
   'object.create': v.strictObject({ volume }),
   'object.query': oneObject,
-  'object.list': v.strictObject({ volume, prefix: v.optional(v.string(), '') }),
+  /** All, or those after the last one of a page before: its key, or its id when it had no key. */
+  'object.list': v.strictObject({
+    volume,
+    prefix: v.optional(v.string(), ''),
+    after: v.optional(text),
+    afterId: v.optional(objectId),
+    limit: v.optional(v.pipe(count, v.minValue(1))),
+  }),
   'object.remove': oneObject,
   'object.reencode': v.strictObject({ ...oneObject.entries, scheme: text }),
   'object.where': oneObject,
@@ -179,9 +187,16 @@ export const CONTROL_METHODS = {
     directory: text,
     isReadOnly: v.optional(v.boolean(), false),
     allowsOthers: v.optional(v.boolean(), false),
+    forbidsPrograms: v.optional(v.boolean(), false),
+    endsWithUmount: v.optional(v.boolean(), false),
   }),
-  /** @throws HF_BUSY when somebody uses it, unless forced. */
-  'mount.remove': v.strictObject({ directory: text, isForced: v.optional(v.boolean(), false) }),
+  /** @throws HF_BUSY when somebody uses it, unless forced or lazy. */
+  'mount.remove': v.strictObject({
+    directory: text,
+    isForced: v.optional(v.boolean(), false),
+    /** Out of sight at once; who uses it goes on, and it ends when nobody does. */
+    isLazy: v.optional(v.boolean(), false),
+  }),
   'device.list': nothing,
   'device.add': v.strictObject({
     path: text,
@@ -288,7 +303,7 @@ export interface ControlAnswers {
   'content.fetch': { result: ObjectView };
   'object.create': { result: ObjectView };
   'object.query': { result: ObjectView };
-  'object.list': { result: { readonly count: number }; item: ObjectView };
+  'object.list': { result: { readonly count: number }; item: ListedView };
   'object.remove': { result: ObjectView };
   'object.reencode': { result: ObjectView };
   'object.where': { result: { readonly count: number }; item: PlaceView };

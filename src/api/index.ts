@@ -43,6 +43,7 @@ export type {
   NodeView,
 } from './node-views.ts';
 export type {
+  ListedView,
   LocationView,
   ObjectView,
   PlaceView,

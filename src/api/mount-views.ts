@@ -7,5 +7,8 @@ export interface MountView {
   readonly isReadOnly: boolean;
   /** Whether other users than the node's may use it. */
   readonly allowsOthers: boolean;
+  readonly forbidsPrograms: boolean;
+  /** mount(8) made it: umount(8) ends it for good; others come back when the node starts. */
+  readonly endsWithUmount: boolean;
   readonly mountedAtMs: number;
 }

@@ -1,15 +1,24 @@
 /** Objects as the control interface shows them, and where their bytes are. */
 
 export interface ObjectView {
-  /** Empty of a file that a mount has made, which is no object: so is its address. */
+  /** 32 hexadecimal digits; of a file that a mount has made its inode number behind 16 zeros. */
   readonly id: string;
+  /** A byte that is no UTF-8 is a lone surrogate, U+DC80 to U+DCFF. */
   readonly key: string | null;
   readonly fileName: string;
   readonly mediaType: string;
   readonly sizeBytes: number;
+  /** Empty of a file that a mount has made. */
   readonly address: string;
   readonly scheme: string;
   readonly createdAtMs: number;
+}
+
+/** As a listing has it. */
+export interface ListedView extends ObjectView {
+  /** The twelve permission bits. */
+  readonly mode: number;
+  readonly modifiedAtMs: number;
 }
 
 export interface PutAnswer {

@@ -1,7 +1,7 @@
 /** Files and directories as the control interface shows them. */
 
 export interface FileView {
-  /** From the root, without '/' in front; '' is the root. */
+  /** From the root, without '/' in front; '' is the root. Bytes as in the key of an object. */
   readonly path: string;
   /** Decimal; the same for all hard links of a file. */
   readonly inode: string;

@@ -238,8 +238,31 @@ export const LIMITS = {
    * Steps of a batch under directory leases: 4 KiB of rows each fit an entry, their results a row.
    */
   batchStepsMax: 256,
+  /** How much earlier than it is brought a step of a batch may have been done. */
+  stepAgeMsMax: 60_000,
   /** Directory leases that one batch goes by. */
   batchLeasesMax: 16,
+  /** Directories that a node holds at once, and entries of them that it keeps in memory. */
+  heldDirectoriesMax: 64,
+  heldEntriesMax: 200_000,
+  /** A directory that nobody works in is returned after so long. */
+  heldIdleMs: 30_000,
+  /** How old the status of what is in a held directory may be when it is told to who stats it. */
+  heldStatusMsMax: 3000,
+  /** How long a kernel may remember names of a held directory: it is returned no sooner. */
+  heldMemoryMs: 250,
+  /** Steps that wait to be brought, how long the first of them waits, and how long at the end. */
+  heldStepsMax: 4096,
+  heldStepMsMax: 500,
+  heldEndMsMax: 30_000,
+  /**
+   * Files that are closed before they are stored: how many, for how long, how many are stored at
+   * once, and how much may be dirty of each.
+   */
+  deferredClosesMax: 2048,
+  deferredCloseMs: 100,
+  deferredClosesAtOnce: 128,
+  deferredBytesMax: 1 * MiB,
   /** Inode numbers that come with a directory lease. */
   leasedInodesMax: 65_536,
   /** How often a steward lets go of orphans and of parts of uploads that are over. */
@@ -254,6 +277,8 @@ export const LIMITS = {
   mountTickMs: 250,
   /** Time for a request to a mount: its caller cannot go on, nor be killed, without an answer. */
   mountRequestMs: 60_000,
+  /** Files up to this are stored whole beside their inode, which has the tolerance of copies. */
+  inlineBytesMax: 4 * KiB,
   /** Bytes written to open files of a volume that are in no stripe yet; who writes more waits. */
   dirtyBytesMax: 128 * MiB,
   /** Age at which they become content though nobody asked for it. */

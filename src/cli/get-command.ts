@@ -82,7 +82,7 @@ async function fetchInto(
 ): Promise<void> {
   const { client } = session;
   // The very object that was asked about: its key may have a new one by now.
-  const request = { ...wanted, reference: object.id === '' ? wanted.reference : object.id };
+  const request = { ...wanted, reference: object.id };
   if (await getOpenFile(session, file, { object, request })) return;
   const { bytes } = await client.get(request);
   await writeStream(file, withProgress(session, object, bytes));

@@ -1,12 +1,12 @@
 /** Verbs about objects: create, put, get, query, ls, rm, where. */
-import type { ObjectView, PlaceView, StorePlaceView } from '../api/index.ts';
+import type { ListedView, ObjectView, PlaceView, StorePlaceView } from '../api/index.ts';
 import { errorCode } from '../base/index.ts';
 import { queryAsDdfs } from './ddfs-commands.ts';
 import { addGetVerb } from './get-command.ts';
-import { fields, isoDate, shortId, sizeField, table } from './output.ts';
+import { fields, isoDate, modeText, shortId, shownName, sizeField, table } from './output.ts';
 import { addPutVerb } from './put-command.ts';
 import { type Session, writeTo } from './session.ts';
-import { formatSize } from './sizes.ts';
+import { formatSize, parseCount } from './sizes.ts';
 import { addVerb, oneOf, type Verbs } from './verbs.ts';
 
 const KEY_COLUMN = 40;
@@ -55,50 +55,89 @@ export function addObjectCommands(verbs: Verbs): void {
 function objectFields(object: ObjectView): string[] {
   return fields({
     id: object.id,
-    key: object.key,
+    key: object.key === null ? null : shownName(object.key),
     'file name': object.fileName || null,
     'media type': object.mediaType || null,
     size: sizeField(object.sizeBytes),
     scheme: object.scheme,
-    address: object.address,
+    address: object.address || null,
     created: isoDate(object.createdAtMs),
   });
 }
 
+interface ListOptions extends VolumeOption {
+  readonly long?: boolean;
+  readonly after?: string;
+  readonly afterId?: string;
+  readonly limit?: string;
+}
+
 function addListVerb(verbs: Verbs): void {
   addVerb(verbs, 'ls', {
-    summary: 'list objects by key: key, size, id',
-    details: 'Objects without a key come last, with "-" and their file name.',
+    summary: 'list files by key: key, size, id',
+    details:
+      'Objects and files of mounts, by each of their names. Objects without a key come last, ' +
+      'with "-" and their file name. Names that do not show as they are stand in $\'…\'.',
     args: { '[prefix]': 'only keys that begin with this' },
-    hasVolume: true,
-    examples: ['holdfast ls', 'holdfast ls logs/', 'holdfast ls --json'],
-    action: async (session: Session, { volume }: VolumeOption, prefix: string | undefined) => {
-      const { io, isJson, signal } = session;
-      let count = 0;
-      const onItem = async (object: ObjectView) => {
-        const start = count++ === 0 ? '[\n' : ',\n';
-        const line = isJson ? start + JSON.stringify(object) : `${listLine(object)}\n`;
-        await writeTo(io.stdout, line);
-      };
-      const input = { volume, ...(prefix === undefined ? {} : { prefix }) };
-      await session.client.call('object.list', input, { onItem, signal });
-      if (isJson) session.print(count === 0 ? '[]' : '\n]');
+    options: {
+      '-l, --long': 'mode, time of modification, size, id and key',
+      '--limit <count>': 'at most so many',
+      '--after <key>': 'only what comes after this key, which ended the list before',
+      '--after-id <id>': 'the same, when that had no key',
     },
+    hasVolume: true,
+    examples: ['holdfast ls', 'holdfast ls -l logs/', 'holdfast ls --json --limit 100 --after b/c'],
+    action: listFiles,
   });
 }
 
-function listLine({ key, fileName, sizeBytes, id }: ObjectView): string {
-  const name = key ?? (fileName === '' ? '-' : `- (${fileName})`);
-  const size = formatSize(sizeBytes).padStart(SIZE_COLUMN);
-  return `${name.padEnd(KEY_COLUMN)}  ${size}  ${id}`;
+async function listFiles(
+  session: Session,
+  options: ListOptions,
+  prefix: string | undefined,
+): Promise<void> {
+  const { io, isJson, signal, client } = session;
+  const { volume, long = false, after, afterId, limit } = options;
+  let count = 0;
+  const onItem = async (file: ListedView) => {
+    const start = count++ === 0 ? '[\n' : ',\n';
+    const line = long ? longLine(file) : listLine(file);
+    await writeTo(io.stdout, isJson ? start + JSON.stringify(file) : `${line}\n`);
+  };
+  const input = {
+    volume,
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(after === undefined ? {} : { after }),
+    ...(afterId === undefined ? {} : { afterId }),
+    ...(limit === undefined ? {} : { limit: parseCount(limit, { min: 1 }) }),
+  };
+  await client.call('object.list', input, { onItem, signal });
+  if (isJson) session.print(count === 0 ? '[]' : '\n]');
+}
+
+function listLine(file: ListedView): string {
+  const size = formatSize(file.sizeBytes).padStart(SIZE_COLUMN);
+  return `${nameCell(file).padEnd(KEY_COLUMN)}  ${size}  ${file.id}`;
+}
+
+function longLine(file: ListedView): string {
+  const mode = modeText({ type: 'file', mode: file.mode });
+  const size = formatSize(file.sizeBytes).padStart(SIZE_COLUMN);
+  return [mode, isoDate(file.modifiedAtMs), size, file.id, nameCell(file)].join('  ');
+}
+
+function nameCell({ key, fileName }: ListedView): string {
+  if (key !== null) return shownName(key);
+  return fileName === '' ? '-' : `- (${shownName(fileName)})`;
 }
 
 function addRemoveVerb(verbs: Verbs): void {
   addVerb(verbs, 'rm', {
-    summary: 'remove objects',
+    summary: 'remove files, with all their names',
     details:
-      'Their space is free for new puts when it returns. What cannot be removed does not stop ' +
-      'the rest.',
+      'Objects and files of mounts; `unlink` removes one name. Their space is free for new puts ' +
+      'when it returns, or when nobody has them open. What cannot be removed does not stop the ' +
+      'rest.',
     args: { '<refs...>': 'ids, keys or content addresses' },
     hasVolume: true,
     examples: ['holdfast rm $id', 'holdfast rm logs/yesterday logs/today'],

@@ -1,7 +1,7 @@
 /** Verbs about names: dir, stat, mkdir, mv, ln, unlink, rmdir. */
 import type { FileView } from '../api/index.ts';
 import { HoldfastError } from '../base/index.ts';
-import { fields, isoDate, sizeField, table } from './output.ts';
+import { fields, isoDate, modeText, shownName, sizeField, table } from './output.ts';
 import type { Session } from './session.ts';
 import { formatSize } from './sizes.ts';
 import { addVerb, type Verbs } from './verbs.ts';
@@ -122,7 +122,7 @@ function addMoves(verbs: Verbs): void {
 function addRemovals(verbs: Verbs): void {
   addVerb(verbs, 'unlink', {
     summary: 'remove one name of a file; with its last name the file goes',
-    details: '`rm` removes an object with all its names.',
+    details: '`rm` removes a file with all its names.',
     args: { '<path>': PATH },
     hasVolume: true,
     examples: ['holdfast unlink archive/report.pdf'],
@@ -143,45 +143,22 @@ function addRemovals(verbs: Verbs): void {
   });
 }
 
-const TYPE_LETTERS: Readonly<Record<string, string>> = {
-  file: '-',
-  directory: 'd',
-  symlink: 'l',
-  fifo: 'p',
-  socket: 's',
-  characterDevice: 'c',
-  blockDevice: 'b',
-};
-
-/** "drwxr-xr-x", as ls has it. */
-function modeText({ type, mode }: FileView): string {
-  const bits = Array.from('rwxrwxrwx', (letter, i) => ((mode >> (8 - i)) & 1 ? letter : '-'));
-  const special = ([at, bit, letter]: readonly [number, number, string]): void => {
-    if ((mode & bit) === 0) return;
-    bits[at] = bits[at] === '-' ? letter.toUpperCase() : letter;
-  };
-  special([2, 0o4000, 's']);
-  special([5, 0o2000, 's']);
-  special([8, 0o1000, 't']);
-  return (TYPE_LETTERS[type] ?? '?') + bits.join('');
-}
-
 function entryLines(entries: readonly FileView[]): string[] {
   const rows = entries.map((entry) => [
     modeText(entry),
     String(entry.linkCount),
     formatSize(entry.sizeBytes),
     isoDate(entry.modifiedAtMs),
-    entry.path.slice(entry.path.lastIndexOf('/') + 1),
+    shownName(entry.path.slice(entry.path.lastIndexOf('/') + 1)),
   ]);
   return rows.length === 0 ? [] : table(['mode', 'links', 'size', 'modified', 'name'], rows);
 }
 
 function fileFields(file: FileView): string[] {
   return fields({
-    path: file.path === '' ? '/' : file.path,
+    path: file.path === '' ? '/' : shownName(file.path),
     type: file.type,
-    'leads to': file.target ?? null,
+    'leads to': file.target === undefined ? null : shownName(file.target),
     mode: modeText(file),
     owner: `${file.uid}:${file.gid}`,
     links: String(file.linkCount),

@@ -16,7 +16,7 @@ import {
   type ProgressView,
   type PutAnswer,
 } from '../api/index.ts';
-import { errorCode } from '../base/index.ts';
+import { errorCode, HoldfastError } from '../base/index.ts';
 import type { ConnectOptions, NodeAddress } from './address.ts';
 import { Connections } from './exchange.ts';
 import { answeredError, badAnswer, interrupted } from './failures.ts';
@@ -200,10 +200,19 @@ function hasError(answer: unknown): answer is { readonly error: ErrorView } {
   return typeof answer === 'object' && answer !== null && 'error' in answer;
 }
 
+/** @throws HF_BAD_ARGUMENT for what a query cannot carry: bytes of a name that are no UTF-8. */
 function contentPath(query: ContentPutInput | ContentGetInput): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) search.set(name, String(value));
+    if (value === undefined) continue;
+    const text = String(value);
+    if (!text.isWellFormed()) {
+      throw new HoldfastError(
+        'HF_BAD_ARGUMENT',
+        `the ${name} is no UTF-8; name the file by its id`,
+      );
+    }
+    search.set(name, text);
   }
   return `/v1/content?${search.toString()}`;
 }

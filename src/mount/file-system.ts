@@ -70,14 +70,19 @@ export interface OpenRequest {
 
 export interface NewNode {
   readonly name: Uint8Array;
-  /** Type and permission bits; the umask has been taken off. */
+  /** Type and permission bits. */
   readonly mode: number;
+  readonly umask?: Umask;
   readonly deviceNumber: number;
 }
+
+/** Bits to take off the mode, unless a default access control list says more; none: left out. */
+export type Umask = number;
 
 export interface NewFile {
   readonly name: Uint8Array;
   readonly mode: number;
+  readonly umask?: Umask;
   /** As in open(2); O_EXCL among them: HF_EXISTS when something has the name. */
   readonly flags: number;
 }
@@ -136,6 +141,8 @@ export interface NewXattr {
   readonly value: Uint8Array;
   /** `create`: HF_EXISTS when there is one; `replace`: HF_NO_DATA when there is none. */
   readonly mode: 'create' | 'replace' | undefined;
+  /** With an access control list: take the set-group-id bit away. */
+  readonly killsSetGroupId?: boolean;
 }
 
 export interface Allocation {
@@ -190,7 +197,7 @@ export interface FileSystem {
   makeDirectory(
     caller: Caller,
     parent: InodeNumber,
-    directory: { name: Uint8Array; mode: number },
+    directory: { name: Uint8Array; mode: number; umask?: Umask },
   ): Answer<Entry>;
   makeSymlink(
     caller: Caller,
@@ -213,7 +220,7 @@ export interface FileSystem {
   createUnnamed(
     caller: Caller,
     parent: InodeNumber,
-    file: { mode: number; flags: number },
+    file: { mode: number; umask?: Umask; flags: number },
   ): Answer<Entry & OpenFile>;
   /**
    * The bytes that are there, in one or several arrays that stay as they are until they are sent,
@@ -269,4 +276,10 @@ export interface FileSystem {
   syncAll?(caller: Caller): Answer<void>;
 
   readonly locks?: Locks;
+  /**
+   * It keeps access control lists, as the extended attributes that Linux has them in: `umask` of
+   * what is made comes here, for a default list takes its place; and {@link setXattr} and
+   * {@link setAttributes} keep list and mode at one. The kernel heeds them.
+   */
+  readonly keepsAcls?: boolean;
 }

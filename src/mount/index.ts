@@ -45,8 +45,14 @@ export { ROOT_INODE_NUMBER } from './inode.ts';
 export type { MountOptions } from './mounting/mount-options.ts';
 export { placeOf } from './mounting/mount-info.ts';
 export type { FileSystemModule, OpenedFileSystem } from './mounting/mount-order.ts';
-export { type Mount, openMount, type OpenMountOptions } from './mounting/open-mount.ts';
-export { type RelayedMountOptions, openRelayedMount } from './relay/open-relayed-mount.ts';
+export { type MountUser, usersOf } from './mounting/mount-users.ts';
+export {
+  type Mount,
+  openMount,
+  type OpenMountOptions,
+  type UnmountOptions,
+} from './mounting/open-mount.ts';
+export { type PumpedMountOptions, openPumpedMount } from './pump/open-pumped-mount.ts';
 export { VolumeFileSystem } from './volume/volume-file-system.ts';
 export { cleanStaleMounts } from './mounting/stale-mounts.ts';
 export { type ServeBehaviour, serveMount, type ServeOptions, type Serving } from './serve-mount.ts';

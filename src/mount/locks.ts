@@ -10,7 +10,9 @@ export interface LockRange {
 
 /**
  * `posix`: fcntl(2), of a process or (F_OFD_SETLK, which the kernel does not tell apart) of an open
- * file description. `flock`: flock(2), on the whole file. The two kinds never meet.
+ * file description. The kernel tells of no end of the latter's locks: who is still among the owners
+ * of an open file when that is released was one, for processes have given up theirs by then.
+ * `flock`: flock(2), on the whole file. The two kinds never meet.
  */
 export interface LockOwner {
   readonly owner: bigint;
@@ -32,11 +34,16 @@ export interface LockRequest extends LockOwner, LockRange {
 
 export interface HeldLock extends LockRange {
   readonly isExclusive: boolean;
+  /** 0: of another machine. */
   readonly processId: number;
 }
 
-/** `denied`: EAGAIN, or with `waits` the wait was given up; `deadlock`: EDEADLK. */
-export type LockAnswer = 'granted' | 'denied' | 'deadlock';
+/**
+ * `grantedAnew`: as `granted`, and what the kernel has cached of the file is dropped before the
+ * caller hears of it: who held the lock elsewhere may have changed it. `denied`: EAGAIN, or with
+ * `waits` the wait was given up; `deadlock`: EDEADLK.
+ */
+export type LockAnswer = 'granted' | 'grantedAnew' | 'denied' | 'deadlock';
 
 /** Locks across mounts. Without it the kernel keeps locks to itself. */
 export interface Locks {

@@ -1,7 +1,7 @@
 /**
  * Serves a mount in the thread that calls. That thread belongs to the mount from then on
- * (`session/` says when it sleeps), so a daemon calls this in a worker; `mounting/open-mount.ts`
- * does.
+ * (`session/` says when it sleeps), so it is a worker (`mounting/open-mount.ts`), unless another
+ * thread reads the requests (`pump/`).
  */
 import type { Env } from '../env/index.ts';
 import { LIMITS } from '../base/index.ts';
@@ -10,6 +10,7 @@ import type { FileSystem } from './file-system.ts';
 import { KernelDevice } from './session/device.ts';
 import { isDying } from './session/dying.ts';
 import { Session } from './session/session.ts';
+import type { RequestSource } from './session/slots.ts';
 
 export interface ServeOptions {
   readonly env: Env;
@@ -19,6 +20,8 @@ export interface ServeOptions {
   /** Of `newWake`. */
   readonly wake?: SharedArrayBuffer | undefined;
   readonly behaviour?: ServeBehaviour | undefined;
+  /** When another thread reads. */
+  readonly source?: RequestSource | undefined;
 }
 
 export interface ServeBehaviour {
@@ -41,7 +44,7 @@ export interface Serving {
 }
 
 export function serveMount(options: ServeOptions): Serving {
-  const { env, descriptor, fileSystem, wake, behaviour = {} } = options;
+  const { env, descriptor, fileSystem, wake, source, behaviour = {} } = options;
   const session = new Session({
     env,
     device: new KernelDevice(descriptor),
@@ -49,6 +52,7 @@ export function serveMount(options: ServeOptions): Serving {
     wishes: {
       writebackCache: behaviour.writebackCache ?? false,
       locks: fileSystem.locks !== undefined,
+      acls: fileSystem.keepsAcls === true,
     },
     patience: {
       deadlineMs: behaviour.requestMs ?? LIMITS.mountRequestMs,
@@ -56,6 +60,7 @@ export function serveMount(options: ServeOptions): Serving {
       isDying,
     },
     wake: wake && new Int32Array(wake),
+    source,
   });
   const ended = session.run();
   return { ready: session.ready.then(() => undefined), ended };

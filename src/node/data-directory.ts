@@ -8,6 +8,7 @@
  *     kit-exported.json   which volumes the last exported recovery kit opens
  *     node.json           where the node listens and stands, see node-config.ts
  *     members.json        the cluster as last known: where it is found, who was removed
+ *     mounts.json         what is mounted, to be mounted again
  *     metadata.json       where the metadata was seen last, and whether its log is here
  *     joining.json        the seed of a node that is about to join, 0600
  *     cells/              databases of rows, one a cell: caches of the mirrored log
@@ -20,7 +21,7 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
-import { CONTROL_SOCKET, CONTROL_TOKEN } from '../api/index.ts';
+import { CONTROL_SOCKET, CONTROL_TOKEN, type MountView } from '../api/index.ts';
 import {
   errorCode,
   errorMessage,
@@ -84,6 +85,21 @@ const StoredPlace = v.strictObject({
 
 /** Where the metadata of the cluster is, as this node saw it last. */
 export type MetadataPlace = Readonly<Omit<v.InferOutput<typeof StoredPlace>, 'version'>>;
+
+const MountList = v.strictObject({
+  version: v.literal(1),
+  mounts: v.array(
+    v.strictObject({
+      volume: v.string(),
+      directory: v.string(),
+      isReadOnly: v.boolean(),
+      allowsOthers: v.boolean(),
+      forbidsPrograms: v.boolean(),
+      endsWithUmount: v.boolean(),
+      mountedAtMs: v.number(),
+    }),
+  ),
+});
 
 const NodeSeed = v.strictObject({
   version: v.literal(1),
@@ -234,6 +250,14 @@ export class DataDirectory implements AsyncDisposable {
 
   async writePlace(place: MetadataPlace): Promise<void> {
     await this.#writeJson('metadata.json', { version: 1, ...place });
+  }
+
+  async readMounts(): Promise<readonly MountView[]> {
+    return (await this.#readJson('mounts.json', MountList))?.mounts ?? [];
+  }
+
+  async writeMounts(mounts: readonly MountView[]): Promise<void> {
+    await this.#writeJson('mounts.json', { version: 1, mounts });
   }
 
   /** The seed with which this node has begun to join; made here when there is none yet. */

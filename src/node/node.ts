@@ -138,7 +138,7 @@ export async function openNode(options: NodeOptions): Promise<RunningNode> {
     }),
   );
   await heart.open();
-  const mounts = stack.use(await Mounts.open({ env, heart }));
+  const mounts = stack.use(await Mounts.open({ env, heart, data }));
   const parts = { ...foundation, start, metrics, heart, mounts, look };
   const stopped = Promise.withResolvers<void>();
   const admin = adminParts(parts, () => stopped.resolve());
@@ -239,7 +239,10 @@ function adminParts(parts: Parts, stop: () => void): AdminParts {
     metrics: () => Object.fromEntries(metrics.entries()),
     storePlaces: () => storePlaces(heart.needCore(), others),
     layoutReport: () => machineReport(heart.needCore()),
-    warnings: () => nodeWarnings({ ...parts, reporter }),
+    warnings: async () => [
+      ...(await nodeWarnings({ ...parts, reporter })),
+      ...parts.mounts.warnings(),
+    ],
     async exportKit() {
       const volumes = (await heart.core?.volumes.list()) ?? [];
       const names = new Map(volumes.map(({ record }) => [record.id, record.name]));

@@ -19,6 +19,7 @@ export function waitingParts(heart: Pick<Heart, 'refuse'>): Pick<AdminParts, 'vo
       repair: refuse,
       collect: refuse,
       release: refuse,
+      releaseLoose: refuse,
       abandon: refuse,
       status: refuse,
     },

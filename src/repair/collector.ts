@@ -6,6 +6,7 @@
 import {
   assert,
   batchesOf,
+  HoldfastError,
   LIMITS,
   mapBounded,
   type StripeId,
@@ -88,8 +89,7 @@ export async function releaseForgotten(
 }
 
 /**
- * Removes the references of stripes that files which were written in place name no more. Where it
- * is cut short they are still loose, and a reference that is gone is removed once more.
+ * Removes the references of stripes that files which were written in place name no more.
  * @returns the stripes that were deleted.
  */
 export async function finishLoose(
@@ -103,16 +103,32 @@ export async function finishLoose(
     const page = await tree.looseInodes({ after });
     for (const inode of page) {
       throwIfAborted(signal);
-      for (let found; (found = await tree.looseStripes(inode)).length > 0;) {
-        for (const loose of found) {
-          const holder = { volume, inode: loose.holder };
-          deleted.push(...(await dropReferences(context, holder, loose.stripes)));
-          await tree.finishLooseStripes(loose);
-        }
-      }
+      deleted.push(...(await finishLooseOf(context, volume, inode)));
     }
     after = page.at(-1);
     if (after === undefined) break;
+  }
+  return deleted;
+}
+
+/**
+ * The same of one file. Where it is cut short they are still loose, and a reference that is gone is
+ * removed once more; so it may also be done twice at once.
+ */
+export async function finishLooseOf(
+  context: CollectorContext,
+  volume: string,
+  inode: Inode,
+): Promise<StripeId[]> {
+  const tree = context.treeOf(volume);
+  if (!tree) throw new HoldfastError('HF_NOT_FOUND', 'the volume is not open here');
+  const deleted: StripeId[] = [];
+  for (let found; (found = await tree.looseStripes(inode)).length > 0;) {
+    for (const loose of found) {
+      const holder = { volume, inode: loose.holder };
+      deleted.push(...(await dropReferences(context, holder, loose.stripes)));
+      await tree.finishLooseStripes(loose);
+    }
   }
   return deleted;
 }

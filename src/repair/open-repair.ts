@@ -32,6 +32,7 @@ import {
   deleteUnnamed,
   dropReferences,
   finishLoose,
+  finishLooseOf,
   finishRelease,
   releaseForgotten,
   settleStrays,
@@ -80,6 +81,7 @@ export function openRepair(options: RepairOptions): Repair {
     repair: (run) => runner.repair(run),
     collect: (run) => runner.collect(run),
     release: (volume, release) => runner.release(volume, release),
+    releaseLoose: (volume, inode) => runner.releaseLoose(volume, inode),
     abandon: (volume, inode, stripes) => runner.abandon(volume, inode, stripes),
     status: () => runner.status(),
   };
@@ -349,7 +351,14 @@ class RepairRunner implements Repair {
     await this.#collector.treeOf(volume)?.releaseOrphans([release.inode]);
     // Another node may ask, and be late or wrong: what is alive keeps its references.
     const isDue = (await namespace.releases()).some(({ inode }) => inode === release.inode);
-    if (isDue) await finishRelease(this.#collector, volume, release);
+    if (!isDue) return;
+    await finishRelease(this.#collector, volume, release);
+    // It leaves loose stripes of what was written in place.
+    if (this.#collector.treeOf(volume)) await this.releaseLoose(volume, release.inode);
+  }
+
+  async releaseLoose(volume: string, inode: Inode): Promise<void> {
+    await finishLooseOf(this.#collector, volume, inode);
   }
 
   async abandon(volume: string, inode: Inode, stripes: readonly StripeId[]): Promise<void> {

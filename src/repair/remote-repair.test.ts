@@ -65,6 +65,8 @@ class NotingRepair implements Repair {
     this.#answer(['collect', graceMs], COLLECTED, run);
   release: Repair['release'] = (volume, { inode }) =>
     this.#answer(['release', volume, inode], undefined);
+  releaseLoose: Repair['releaseLoose'] = (volume, inode) =>
+    this.#answer(['releaseLoose', volume, inode], undefined);
   abandon: Repair['abandon'] = (volume, inode, stripes) =>
     this.#answer(['abandon', volume, inode, stripes.length], undefined);
 }
@@ -103,6 +105,7 @@ describe('repair on another node', () => {
     expect(await remote.repair({ isAutomatic: true, rateBytesPerSecond: 1e6 })).toEqual(REPAIRED);
     expect(await remote.collect({ graceMs: DAY_MS })).toEqual(COLLECTED);
     await remote.release('v', { inode: 2n ** 64n - 1n });
+    await remote.releaseLoose('v', 7n);
     await remote.abandon('v', 5n, []);
     await remote.abandon('v', 6n, stripes as StripeId[]);
     expect(served.asked).toEqual([
@@ -113,6 +116,7 @@ describe('repair on another node', () => {
       ['repair', true, 1e6],
       ['collect', DAY_MS],
       ['release', 'v', 2n ** 64n - 1n],
+      ['releaseLoose', 'v', 7n],
       ['abandon', 'v', 5n, 0],
       ['abandon', 'v', 6n, 16_384],
       ['abandon', 'v', 6n, 20_000 - 16_384],

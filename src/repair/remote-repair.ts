@@ -3,11 +3,12 @@
  * included. A run may last for hours; a silence ends it with HF_UNAVAILABLE. What the steward threw
  * keeps its code.
  *
- * `release` and `abandon` are asked once more when nobody answered. That is safe, whether the first
- * one was done, half done or never came: an inode number is never used again, so a release names
- * what is dead for good, and removing a reference that is not there is nothing; and whether a write
- * is refused or was committed is decided by the volume's cell once, whoever asks. Should both go
- * unanswered, the steward's next collection does what was left.
+ * `release`, `releaseLoose` and `abandon` are asked once more when nobody answered. That is safe,
+ * whether the first one was done, half done or never came: an inode number is never used again, so
+ * a release names what is dead for good, the cell says what is loose each time, and removing a
+ * reference that is not there is nothing; and whether a write is refused or was committed is
+ * decided by the volume's cell once, whoever asks. Should both go unanswered, the steward's next
+ * collection does what was left.
  */
 import * as v from 'valibot';
 import {
@@ -56,7 +57,8 @@ export function remoteRepair(options: RemoteRepairOptions): Repair {
     if (!success) throw nonsense(issues[0].message);
     return output as Answer<Method>;
   }
-  const askTwice = async (method: 'release' | 'abandon', arg: object): Promise<void> => {
+  type Twice = 'release' | 'releaseLoose' | 'abandon';
+  const askTwice = async (method: Twice, arg: object): Promise<void> => {
     try {
       await ask(method, arg);
     } catch (error) {
@@ -73,6 +75,8 @@ export function remoteRepair(options: RemoteRepairOptions): Repair {
     collect: ({ graceMs, ...run }) => ask('collect', { graceMs }, run),
     release: (volume: string, { inode }: Release) =>
       askTwice('release', { volume, inode: String(inode) }),
+    releaseLoose: (volume: string, inode: Inode) =>
+      askTwice('releaseLoose', { volume, inode: String(inode) }),
     async abandon(volume: string, inode: Inode, stripes: readonly StripeId[]) {
       // Also without stripes: the write is to be refused.
       const batches = stripes.length === 0 ? [[]] : batchesOf(stripes, STRIPES_PER_REQUEST);

@@ -48,6 +48,7 @@ export const REPAIR_ARGS = {
   repair: v.object({ isAutomatic: v.optional(v.boolean()), rateBytesPerSecond: rate }),
   collect: v.object({ graceMs: v.pipe(whole, v.minValue(GRACE_MS_MIN)) }),
   release: v.object({ volume, inode }),
+  releaseLoose: v.object({ volume, inode }),
   abandon: v.object({
     volume,
     inode,
@@ -113,6 +114,7 @@ export const REPAIR_ANSWERS = {
   repair: repairSummary,
   collect: collectSummary,
   release: v.null(),
+  releaseLoose: v.null(),
   abandon: v.null(),
 };
 

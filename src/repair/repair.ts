@@ -127,6 +127,12 @@ export interface Repair {
    */
   release(volume: string, release: Release): Promise<void>;
   /**
+   * Removes the references to stripes that a file which was written in place names no more, and the
+   * stripes that lost their last one. May be asked at any time, again, and of any inode.
+   * @throws HF_NOT_FOUND when the volume is not open here.
+   */
+  releaseLoose(volume: string, inode: Inode): Promise<void>;
+  /**
    * Undoes a write that will not be committed; `stripes` are those it has named. May be asked
    * again: that the write is refused was decided once.
    */

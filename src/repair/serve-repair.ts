@@ -19,7 +19,7 @@ import {
 
 export interface ServeRepairOptions {
   readonly clock: Clock;
-  /** Whether a node may ask; of release and abandon, whether it may change that volume. */
+  /** Whether a node may ask; of what names a volume, whether it may change that. */
   readonly mayAsk: (from: NodeId, volume?: string) => boolean;
 }
 
@@ -39,11 +39,12 @@ const WORK: {
   repair: (repair, arg, run) => repair.repair({ ...arg, ...run }),
   collect: (repair, arg, run) => repair.collect({ ...arg, ...run }),
   release: (repair, { volume, inode }) => repair.release(volume, { inode }),
+  releaseLoose: (repair, { volume, inode }) => repair.releaseLoose(volume, inode),
   abandon: (repair, { volume, inode, stripes }) => repair.abandon(volume, inode, stripes),
 };
 
-/** The last two go on without their caller. */
-const NO_RUNS: readonly RepairMethod[] = ['status', 'release', 'abandon'];
+/** The last three go on without their caller. */
+const NO_RUNS: readonly RepairMethod[] = ['status', 'release', 'releaseLoose', 'abandon'];
 
 export interface ServedRepair {
   /** Ends the runs that others have asked for, and waits for them. */

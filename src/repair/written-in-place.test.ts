@@ -303,9 +303,51 @@ describe('a collection of what was written in place', () => {
     const file = await makeFile();
     const written = await write(file, 1, { at: 0 });
     await repairOver(parts()).release(VOLUME, { inode: file });
-    const story = { wanted: [], unwanted: [written] };
-    await repairOver(parts()).collect(GRACE); // its stripe was held by a write
+    expect(await complaints({ wanted: [], unwanted: [written] })).toEqual([]);
+  });
+
+  it('frees at once what one file names no more, when it is asked to', async () => {
+    const [file, other] = [await makeFile('file'), await makeFile('other')];
+    const lost = [await write(file, 1, { at: 0 }), await write(file, 2, { at: BYTES })];
+    const [covered, punched] = lost as [Written, Written];
+    const over = await write(file, 3, { at: 0 });
+    const elsewhere = await write(other, 4, { at: 0 });
+    await write(other, 5, { at: 0 });
+    const shared = await write(other, 2, { at: BYTES }); // the same stripe by another write
+    await cell.tree.commitExtents({
+      inode: file,
+      write: await cell.namespace.allocateInodes(1),
+      extents: [],
+      holes: [{ offset: BYTES - 10, lengthBytes: BYTES + 10 }],
+      schemeNumbers: [],
+      sizeBytes: 0,
+      baseChange: 0n,
+    });
+    const repair = repairOver(parts());
+    await Promise.all([repair.releaseLoose(VOLUME, file), repair.releaseLoose(VOLUME, file)]);
+    expect(await cell.tree.looseInodes()).toEqual([other]);
+    expect(await bed.record(covered)).toBeUndefined();
+    expect((await bed.holders(covered)).flat()).toEqual([]);
+    for (const each of [over, elsewhere, shared, punched]) {
+      expect((await bed.stripes.inspect(each.stripe, each.schemeNumber)).isWhole).toBe(true);
+    }
+    // Content beside the inode takes the place of the rest.
+    await cell.tree.commitExtents({
+      inode: file,
+      extents: [],
+      inline: { sealed: new Uint8Array(30), lengthBytes: 10 },
+      schemeNumbers: [],
+      sizeBytes: 10,
+      baseChange: (await cell.tree.getAttributes(file))!.changeCount,
+    });
+    await repair.releaseLoose(VOLUME, file);
+    await repair.releaseLoose(VOLUME, 999n);
+    expect(await bed.record(over)).toBeUndefined();
+    await repair.collect(GRACE);
+    const story = { wanted: [shared], unwanted: [covered, over, elsewhere] };
     expect(await complaints(story)).toEqual([]);
+    const locked = bed.openRepair({}).releaseLoose(VOLUME, file);
+    await expect(locked).rejects.toMatchObject({ code: 'HF_NOT_FOUND' });
   });
 });
 

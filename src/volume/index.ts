@@ -2,6 +2,15 @@
 export type { Content, ContentSource } from './content-source.ts';
 export type { FileStatus, FileTree } from './file-tree.ts';
 export type { FileRange, OpenFile } from './files/open-file.ts';
+export {
+  type FileLockAnswer,
+  type FileLockHolder,
+  type FileLockOwner,
+  type FileLockRange,
+  type FileLockRequest,
+  FileLocks,
+  type FileLocksOptions,
+} from './file-locks.ts';
 export { OpenFiles, type OpenFilesOptions } from './files/open-files.ts';
 export {
   InodeTree,
@@ -11,11 +20,14 @@ export {
   type NamePlace,
   type NewInode,
 } from './inode-tree.ts';
-export type { InodeStatus, InodeType } from '../meta/index.ts';
-export type { MountableVolume } from './mountable-volume.ts';
+export type { InodeStatus, InodeType, Removal } from '../meta/index.ts';
+export { type MountableOptions, type MountableVolume, openMountable } from './mountable-volume.ts';
+export type { Held } from './held/held-tree.ts';
 export { OpenInodes, type OpenInodesOptions } from './open-inodes.ts';
 export { type FileTreeOptions, openFileTree } from './open-file-tree.ts';
 export type {
+  ListedFile,
+  ListPage,
   MendReport,
   ObjectContent,
   ObjectInfo,

@@ -1,9 +1,9 @@
 /**
- * Seals of what belongs to one inode: the target of a symbolic link, and extended attributes. Each
- * is bound to its inode, so that nobody can give it to another one. Names of extended attributes
+ * Seals of what belongs to one inode: the target of a symbolic link, extended attributes, and the
+ * content of a small file. Each is bound to its inode, so that nobody can give it to another one. Names of extended attributes
  * are the same for the same name on the same inode, for they are looked up.
  */
-import { concatBytes, fromHex, utf8, type VolumeId } from '../base/index.ts';
+import { concatBytes, fromHex, HoldfastError, utf8, type VolumeId } from '../base/index.ts';
 import {
   NONCE_BYTES,
   openName,
@@ -13,7 +13,7 @@ import {
   type VolumeKeys,
 } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
-import type { Inode } from '../meta/index.ts';
+import type { InlineContent, Inode } from '../meta/index.ts';
 
 export interface InodeSealsOptions {
   readonly env: Pick<Env, 'random'>;
@@ -57,6 +57,18 @@ export class InodeSeals {
 
   openedXattr(inode: Inode, name: Uint8Array, sealed: Uint8Array): Uint8Array {
     return this.#opened(concatBytes(this.#context(`xattr ${inode} `), name), sealed);
+  }
+
+  /** All that a file has, where it is small. */
+  sealedContent(inode: Inode, content: Uint8Array): Uint8Array {
+    return this.#sealed(this.#context(`content ${inode}`), content);
+  }
+
+  /** What of it is still seen. @throws HF_CORRUPT when there is less. */
+  openedContent(inode: Inode, { sealed, lengthBytes }: InlineContent): Uint8Array {
+    const content = this.#opened(this.#context(`content ${inode}`), sealed);
+    if (content.length >= lengthBytes) return content.subarray(0, lengthBytes);
+    throw new HoldfastError('HF_CORRUPT', 'a file has less inline content than its inode says');
   }
 
   #sealed(aad: Uint8Array, record: Uint8Array): Uint8Array {

@@ -48,6 +48,13 @@ export interface NamePlace {
 type Owned = Pick<NodeRequest, 'mode' | 'uid' | 'gid'>;
 export type NewInode = Owned & Pick<NodeRequest, 'type' | 'deviceNumber'>;
 
+interface NewInodeXattr {
+  readonly name: Uint8Array;
+  readonly value: Uint8Array;
+  readonly mode?: 'create' | 'replace';
+  readonly permissions?: number | undefined;
+}
+
 const SALT_BYTES = 16;
 const SLASH = 0x2f;
 
@@ -156,15 +163,17 @@ export class InodeTree {
     return sealed && this.#seals.openedXattr(inode, name, sealed);
   }
 
+  /** @param xattr.permissions the mode of the inode from then on: an access control list says it. */
   async setXattr(
     inode: Inode,
-    { name, value, mode }: { name: Uint8Array; value: Uint8Array; mode?: 'create' | 'replace' },
-  ): Promise<void> {
-    await this.#tree.setXattr({
+    { name, value, mode, permissions }: NewInodeXattr,
+  ): Promise<InodeStatus> {
+    return await this.#tree.setXattr({
       inode,
       name: this.#seals.sealedXattrName(inode, name),
       value: this.#seals.sealedXattr(inode, name, value),
       mode,
+      permissions,
     });
   }
 

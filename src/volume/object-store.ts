@@ -1,14 +1,15 @@
 /**
  * The objects of one volume: immutable named bytes, reached by id, by key or by content address.
- * Names, types and keys are sealed here; below this module nobody can read them.
+ * Files that a mount has made are reached in the same way, but for the address, which they have
+ * not. Names, types and keys are sealed here; below this module nobody can read them.
  */
 import type { Address, DeviceId, ObjectId, Policy, Scheme, StripeId } from '../base/index.ts';
 import type { Content } from './content-source.ts';
 
 export interface ObjectInfo {
-  /** Empty of a file that a mount has made, which is no object: so is its address. */
+  /** Of a file that a mount has made it begins with 16 zeros (`file-ids.ts`). */
   readonly id: ObjectId;
-  /** Path-like name in the volume; `undefined` when the object has none. */
+  /** Path-like name in the volume (`keys.ts`); `undefined` when the object has none. */
   readonly key: string | undefined;
   /** File name recorded at `put`; empty when there was none. */
   readonly fileName: string;
@@ -16,12 +17,30 @@ export interface ObjectInfo {
   readonly sizeBytes: number;
   /**
    * Names the content: equal content, equal address. Of what was written in place since, that of
-   * what was put.
+   * what was put; empty of a file that a mount has made.
    */
   readonly address: Address;
   /** How it is stored: its encodings. */
   readonly policy: Policy;
   readonly createdAtMs: number;
+}
+
+/** As a listing has it. */
+export interface ListedFile extends ObjectInfo {
+  /** The twelve permission bits. */
+  readonly mode: number;
+  /** The time of modification that a mount shows. */
+  readonly modifiedAtMs: number;
+}
+
+/** Part of a listing: what comes after the last one of the part before. */
+export interface ListPage {
+  /** Its key. */
+  readonly after?: string | undefined;
+  /** Its id, when it had no key. */
+  readonly afterId?: ObjectId | undefined;
+  /** At least 1; all that there are when left out. */
+  readonly limit?: number | undefined;
 }
 
 export interface PutOptions {
@@ -101,7 +120,8 @@ export interface ObjectStore extends AsyncDisposable {
   create(): Promise<ObjectInfo>;
 
   /**
-   * Stores a stream. Acknowledged when all of it is durable; on failure nothing of it stays.
+   * Stores a stream. Acknowledged when all of it is durable; on failure nothing of it stays. What
+   * it replaces under its key gives it owner, group and mode, but for the set-id bits.
    * @throws HF_BAD_SCHEME when the scheme has more shards than there are stores; HF_NO_SPACE;
    *   HF_TOO_FEW_STORES; HF_BAD_ARGUMENT for a bad key; HF_EXISTS when the key is taken; HF_WORM
    *   when it is taken in a WORM volume.
@@ -111,8 +131,7 @@ export interface ObjectStore extends AsyncDisposable {
   /**
    * Resolves when the first bytes are there; a key that is replaced meanwhile gives the old object
    * or the new one.
-   * @param reference an id, a key or a content address, tried in this order; also the key of a file
-   *   that a mount has made.
+   * @param reference an id, a key or a content address, tried in this order.
    * @throws HF_NOT_FOUND, HF_TOO_FEW_SHARDS, HF_FORGED; while reading on, the same.
    */
   get(
@@ -127,9 +146,10 @@ export interface ObjectStore extends AsyncDisposable {
   query(reference: string): Promise<ObjectInfo>;
 
   /**
-   * Objects whose key begins with the prefix, in key order; without one also those without a key.
+   * Files whose key begins with the prefix, in the byte order of the keys, by each of their names;
+   * without a prefix also objects without a key, behind the others, in the order of their ids.
    */
-  list(prefix?: string): AsyncIterable<ObjectInfo>;
+  list(prefix?: string, page?: ListPage): AsyncIterable<ListedFile>;
 
   /**
    * Stores an object by another policy, under the same id, key, time and address; it can be read
@@ -155,7 +175,8 @@ export interface ObjectStore extends AsyncDisposable {
   mendAll(options?: Pick<RunOptions, 'signal'>): Promise<MendReport>;
 
   /**
-   * Deletes the object; its space is free when this resolves.
+   * Deletes the file with all its names; its space is free when this resolves, or when nobody has
+   * it open any more. By key or id also what is no file and no directory.
    * @throws HF_NOT_FOUND; HF_WORM before its retention ends.
    */
   remove(reference: string): Promise<ObjectInfo>;

@@ -19,7 +19,7 @@ import {
 } from '../base/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
 import { bytesOf, type Core, CoreBed, eventually, streamOf } from '../../test/suites/store-bed.ts';
-import type { ObjectInfo, ObjectStore, PutOptions, PutReport } from './index.ts';
+import type { ListedFile, ListPage, ObjectStore, PutOptions, PutReport } from './index.ts';
 
 interface Opened {
   readonly bed: CoreBed;
@@ -443,11 +443,36 @@ describe('where', () => {
 
 it('an object that is listed is what query says', async () => {
   const { put, objects } = await open();
-  const infos: ObjectInfo[] = [];
+  const infos: ListedFile[] = [];
   for (const key of ['x/1', 'x/2', undefined]) {
-    infos.push((await put(bytesOf(9), { key, fileName: 'f' })).info);
+    const { info } = await put(bytesOf(9), { key, fileName: 'f' });
+    infos.push({ ...info, mode: 0o644, modifiedAtMs: info.createdAtMs });
   }
   expect(await Array.fromAsync(objects.list())).toEqual(infos);
+});
+
+it('a list comes in pages, by keys and then by ids', async () => {
+  const { put, objects } = await open();
+  for (const key of ['a', 'a-b', 'a/b', 'a/c/d', 'a/ä', 'b/x']) await put(bytesOf(9), { key });
+  for (let count = 0; count < 3; count++) await put(bytesOf(9));
+  const all = await Array.fromAsync(objects.list());
+  expect(all).toHaveLength(9);
+  for (const limit of [1, 2, 4, 9]) {
+    const seen: ListedFile[] = [];
+    for (let page: ListPage = {}; ;) {
+      const found = await Array.fromAsync(objects.list('', { ...page, limit }));
+      seen.push(...found);
+      const last = found.at(-1);
+      if (!last) break;
+      page = last.key === undefined ? { afterId: last.id } : { after: last.key };
+    }
+    expect(seen, `${limit} at once`).toEqual(all);
+  }
+  const after = async (key: string, prefix = '') =>
+    (await Array.fromAsync(objects.list(prefix, { after: key }))).map(({ key: found }) => found);
+  expect(await after('a/c', 'a')).toEqual(['a/c/d', 'a/ä']);
+  expect((await after('a/c/d0')).slice(0, 2)).toEqual(['a/ä', 'b/x']);
+  expect(await after('c', 'b')).toEqual([]);
 });
 
 it('is removed though its references have to wait for the collector', async () => {

@@ -12,16 +12,19 @@ import {
   throwIfAborted,
 } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
-import type { InodeRecord, Release, Session, VolumeRecord } from '../meta/index.ts';
+import type { InodeRecord, Release, Session, Tree, VolumeRecord } from '../meta/index.ts';
 import { AbandonedPuts } from './abandoned-puts.ts';
 import { Background } from './background.ts';
 import type { Content } from './content-source.ts';
-import { findContent, findObject } from './find-object.ts';
+import { findContent, findNamed } from './find-object.ts';
+import { InodeSeals } from './inode-seals.ts';
 import { InodeSource } from './inode-source.ts';
 import { type KeyPath, parseKey } from './keys.ts';
-import { listKeyless, listKeys, type Names } from './list.ts';
+import { listFiles, type Names } from './list.ts';
 import { addMended, mendObject, NOTHING_MENDED } from './mend.ts';
 import type {
+  ListedFile,
+  ListPage,
   MendReport,
   ObjectContent,
   ObjectInfo,
@@ -34,6 +37,7 @@ import type {
 } from './object-store.ts';
 import { ensureFits, type PutContext, putObject, reencodeObject } from './put-object.ts';
 import { extentsFrom, readContent, type ReadRange } from './read-content.ts';
+import { resealedXattrs } from './resealed-xattrs.ts';
 import { SealedTree } from './sealed-tree.ts';
 import type { StaleReads } from './stale-reads.ts';
 import { StripeKeys } from './stripe-keys.ts';
@@ -48,6 +52,7 @@ export interface ObjectsOptions extends Pick<
   PutContext,
   'env' | 'namespace' | 'references' | 'stripes' | 'cluster' | 'repair' | 'onDegraded'
 > {
+  readonly tree: Tree;
   /** As it is now: it may be opened anew. What was begun keeps the one that it was begun with. */
   readonly session: () => Session;
   /** The volume as it is now: its scheme may change. */
@@ -64,9 +69,11 @@ export function openObjects(options: ObjectsOptions): ObjectStore {
 class Objects implements ObjectStore {
   readonly #options: ObjectsOptions;
   readonly #tree: SealedTree;
+  readonly #strict: Names;
   /** For what is handed out and nothing is decided by: they may be old. */
   readonly #readable: Names;
   readonly #stripeKeys: StripeKeys;
+  readonly #seals: InodeSeals;
   readonly #background: Background;
   readonly #abandoned: AbandonedPuts;
   readonly #inodes: InodeSource;
@@ -76,12 +83,18 @@ class Objects implements ObjectStore {
     const volume = options.volume().id;
     this.#options = options;
     this.#tree = new SealedTree({ env, volume, keys, namespace });
+    this.#strict = { namespace, tree: this.#tree, inodes: options.tree };
     const old = options.staleReads?.namespace(namespace);
     this.#readable = old
-      ? { namespace: old, tree: new SealedTree({ env, volume, keys, namespace: old }) }
+      ? {
+          namespace: old,
+          tree: new SealedTree({ env, volume, keys, namespace: old }),
+          inodes: options.staleReads?.tree(options.tree) ?? options.tree,
+        }
       : this.#strict;
     this.#inodes = new InodeSource({ env, namespace, tree: this.#tree });
     this.#stripeKeys = new StripeKeys({ env, volume, keys });
+    this.#seals = new InodeSeals({ env, volume, keys });
     this.#background = new Background(env.log);
     this.#abandoned = new AbandonedPuts({ env, volume, repair });
   }
@@ -99,10 +112,6 @@ class Objects implements ObjectStore {
     return await putObject(this.#putContext(), inode, { content, options, id, path });
   }
 
-  get #strict(): Names {
-    return { namespace: this.#options.namespace, tree: this.#tree };
-  }
-
   #newId(path: KeyPath | undefined): ObjectId {
     if (!path) return this.#inodes.newId();
     return hexId<ObjectId>(this.#options.env.random.bytes(16));
@@ -115,6 +124,8 @@ class Objects implements ObjectStore {
       session: this.#options.session(),
       tree: this.#tree,
       inodes: this.#inodes,
+      resealedXattrs: (successor) =>
+        resealedXattrs({ inodes: this.#options.tree, seals: this.#seals }, successor),
       stripeKeys: this.#stripeKeys,
       background: this.#background,
       abandoned: this.#abandoned,
@@ -163,7 +174,7 @@ class Objects implements ObjectStore {
   }
 
   get #readContext() {
-    return { ...this.#options, stripeKeys: this.#stripeKeys };
+    return { ...this.#options, stripeKeys: this.#stripeKeys, seals: this.#seals };
   }
 
   /** Goes on in the successor of an object that is re-encoded while it is read. */
@@ -208,18 +219,19 @@ class Objects implements ObjectStore {
     return await tree.info(await this.#findContent(reference));
   }
 
-  async *list(prefix = ''): AsyncIterable<ObjectInfo> {
-    yield* listKeys(this.#readable, prefix);
-    if (prefix === '') yield* listKeyless(this.#readable);
+  async *list(prefix = '', page: ListPage = {}): AsyncIterable<ListedFile> {
+    yield* listFiles(this.#readable, { ...page, prefix, volume: this.#options.volume() });
   }
 
   async remove(reference: string): Promise<ObjectInfo> {
     const { namespace, repair, volume } = this.#options;
     for (;;) {
-      const info = await this.#tree.info(await this.#find(reference));
+      const found = await findNamed(this.#strict, reference, volume());
+      const info = await this.#tree.info(found);
+      const { objectId, inode } = found;
       let release: Release;
       try {
-        release = await namespace.removeObject(info.id);
+        release = await (objectId ? namespace.removeObject(objectId) : namespace.removeFile(inode));
       } catch (error) {
         // It was replaced or removed meanwhile: the reference may lead to another one by now.
         if (errorCode(error) !== 'HF_NOT_FOUND') throw error;
@@ -333,7 +345,7 @@ class Objects implements ObjectStore {
   async *where(reference: string): AsyncIterable<StripePlaces> {
     const { stripes } = this.#options;
     const { namespace } = this.#readable;
-    const { inode, schemeNumbers } = await this.#find(reference, this.#readable);
+    const { inode, schemeNumbers } = await this.#findContent(reference);
     for (const encoding of policyOfNumbers(schemeNumbers).keys()) {
       for await (const extent of extentsFrom(namespace, inode, { encoding, offset: 0 })) {
         const { offset, lengthBytes, stripe } = extent;
@@ -344,8 +356,8 @@ class Objects implements ObjectStore {
     }
   }
 
-  async #find(reference: string, names: Names = this.#strict): Promise<InodeRecord> {
-    return await findObject(names, reference, this.#options.volume());
+  async #find(reference: string): Promise<InodeRecord> {
+    return await findContent(this.#strict, reference, this.#options.volume());
   }
 
   async #findContent(reference: string): Promise<InodeRecord> {

@@ -1,9 +1,9 @@
 /** {@link FileTree} over the inodes of a volume: paths are walked, name by name. */
-import { errorCode, fromUtf8, HoldfastError, utf8 } from '../base/index.ts';
+import { compareBytes, errorCode, HoldfastError } from '../base/index.ts';
 import type { InodeStatus } from '../meta/index.ts';
 import type { FileStatus, FileTree, Ownership } from './file-tree.ts';
 import { InodeTree, type InodeTreeOptions, type NamePlace } from './inode-tree.ts';
-import { parseKey } from './keys.ts';
+import { nameBytes, nameText, parseKey } from './keys.ts';
 import type { StaleReads } from './stale-reads.ts';
 
 export interface FileTreeOptions extends InodeTreeOptions {
@@ -37,7 +37,7 @@ class NamedTree implements FileTree {
     const found = await this.#find(names, this.#readable);
     const status = statusOf(names.join('/'), found);
     if (found.type !== 'symlink') return status;
-    return { ...status, target: fromUtf8(await this.#readable.readSymlink(found.inode)) };
+    return { ...status, target: nameText(await this.#readable.readSymlink(found.inode)) };
   }
 
   async *list(path: string): AsyncGenerator<FileStatus> {
@@ -48,11 +48,11 @@ class NamedTree implements FileTree {
     do {
       const page = await this.#readable.list(directory, after);
       for (const { name, status } of page.entries) {
-        found.push(statusOf([...names, fromUtf8(name)].join('/'), status));
+        found.push(statusOf([...names, nameText(name)].join('/'), status));
       }
       after = page.after;
     } while (after);
-    yield* found.toSorted((a, b) => Buffer.compare(utf8(a.path), utf8(b.path)));
+    yield* found.toSorted((a, b) => compareBytes(nameBytes(a.path), nameBytes(b.path)));
   }
 
   async makeDirectory(
@@ -92,7 +92,7 @@ class NamedTree implements FileTree {
   }
 
   async makeSymlink(target: string, path: string): Promise<FileStatus> {
-    const bytes = utf8(target);
+    const bytes = nameBytes(target);
     if (bytes.length < 1 || bytes.length > TARGET_BYTES_MAX || target.includes('\0')) {
       throw new HoldfastError('HF_BAD_ARGUMENT', 'a symbolic link leads to 1 to 4095 bytes');
     }
@@ -136,7 +136,7 @@ class NamedTree implements FileTree {
     let found = await tree.root();
     for (const [depth, name] of names.entries()) {
       const directory = asDirectory(found, names.slice(0, depth).join('/'));
-      const status = await tree.lookup({ directory, name: utf8(name) });
+      const status = await tree.lookup({ directory, name: nameBytes(name) });
       if (!status) {
         const path = names.slice(0, depth + 1).join('/');
         throw new HoldfastError('HF_NOT_FOUND', `there is no "${path}"`);
@@ -151,7 +151,7 @@ class NamedTree implements FileTree {
     if (name === undefined) throw new HoldfastError('HF_BAD_ARGUMENT', 'the root stays as it is');
     const above = names.slice(0, -1);
     const directory = asDirectory(await this.#find(above), above.join('/'));
-    return { directory, name: utf8(name) };
+    return { directory, name: nameBytes(name) };
   }
 }
 

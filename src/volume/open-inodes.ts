@@ -28,9 +28,19 @@ export interface OpenInodesOptions {
   readonly release: (inode: Inode) => Promise<void>;
 }
 
+/** Who keeps something in the session besides open inodes: locks, directory leases. */
+export interface SessionWatcher {
+  /** All that was kept in the session is gone; the next one is open. */
+  readonly sessionOver: () => void;
+  /** A cell's memory began anew: what waits in it is to be asked again. */
+  readonly begunAnew?: () => void;
+}
+
 interface HeldInode {
   count: number;
   readonly declaring: Mutex;
+  /** The cells know that it is open. */
+  isDeclared: boolean;
   /** Its last name was removed here. */
   isOrphan: boolean;
 }
@@ -38,6 +48,8 @@ interface HeldInode {
 const SESSION_BYTES = 16;
 /** Three signs of life in a lease. */
 const SIGNS_PER_LEASE = 3;
+/** Clocks are of unlike rate, and a look at one is before the act. */
+const SURE_MS = LIMITS.sessionLeaseMs - 1000;
 
 export class OpenInodes implements AsyncDisposable {
   readonly #options: OpenInodesOptions;
@@ -45,8 +57,11 @@ export class OpenInodes implements AsyncDisposable {
   readonly #background: Background;
   readonly #end = new AbortController();
   readonly #opening = new Mutex();
+  readonly #watchers: SessionWatcher[] = [];
   #session: SessionId;
   #generation = '';
+  /** Monotonic: when the newest sign of life that was answered was given. */
+  #askedAtMs = -Infinity;
   #living: Promise<void> | undefined;
 
   private constructor(options: OpenInodesOptions) {
@@ -58,26 +73,52 @@ export class OpenInodes implements AsyncDisposable {
   static async open(options: OpenInodesOptions): Promise<OpenInodes> {
     const opened = new OpenInodes(options);
     opened.#generation = (await opened.#begin()).generation;
+    await opened.#endOthers();
     opened.#living = opened.#live();
     return opened;
   }
 
-  /** One more has it open; {@link drop} ends it. @throws HF_NOT_FOUND when it is gone. */
-  async hold(inode: Inode): Promise<void> {
-    const found = this.#held.get(inode);
-    const held = found ?? { count: 0, declaring: new Mutex(), isOrphan: false };
+  /**
+   * One more has it open; {@link drop} ends it.
+   * @param isGuarded nobody can remove it without this node: {@link declare} tells the cells when
+   *   that changes.
+   * @throws HF_NOT_FOUND when it is gone.
+   */
+  async hold(inode: Inode, { isGuarded = false } = {}): Promise<void> {
+    const fresh = { count: 0, declaring: new Mutex(), isDeclared: false, isOrphan: false };
+    const held = this.#held.get(inode) ?? fresh;
     this.#held.set(inode, held);
     held.count += 1;
+    if (isGuarded || held.isDeclared) return;
     try {
-      await held.declaring.run(async () => {
-        const gone = await this.#inSession((session) =>
-          this.#options.handles.open(session, [inode]),
-        );
-        if (gone.length > 0) throw new HoldfastError('HF_NOT_FOUND', `inode ${inode} is gone`);
-      });
+      const isThere = await this.#declare(inode, held);
+      if (!isThere) throw new HoldfastError('HF_NOT_FOUND', `inode ${inode} is gone`);
     } catch (error) {
       await this.drop(inode);
       throw error;
+    }
+  }
+
+  /** @returns whether it is there. */
+  async #declare(inode: Inode, held: HeldInode): Promise<boolean> {
+    return await held.declaring.run(async () => {
+      const { handles } = this.#options;
+      const gone = await this.inSession((session) => handles.open(session, [inode]));
+      held.isDeclared = gone.length === 0;
+      return held.isDeclared;
+    });
+  }
+
+  /** Whether it is open here, and only this node knows. */
+  isUndeclared(inode: Inode): boolean {
+    return this.#held.get(inode)?.isDeclared === false;
+  }
+
+  /** Whatever of these is open here is known to be, as far as it is there. */
+  async declare(inodes: Iterable<Inode>): Promise<void> {
+    for (const inode of inodes) {
+      const held = this.#held.get(inode);
+      if (held && !held.isDeclared) await this.#declare(inode, held);
     }
   }
 
@@ -87,9 +128,12 @@ export class OpenInodes implements AsyncDisposable {
     held.count -= 1;
     await held.declaring.run(async () => {
       if (held.count > 0 || this.#held.get(inode) !== held) return;
-      await this.#inSession((session) => this.#options.handles.close(session, [inode])).catch(
-        (error: unknown) => this.#note('an inode could not be declared closed', error),
-      );
+      if (held.isDeclared) {
+        held.isDeclared = false;
+        await this.inSession((session) => this.#options.handles.close(session, [inode])).catch(
+          (error: unknown) => this.#note('an inode could not be declared closed', error),
+        );
+      }
       if (held.count > 0) return; // opened again meanwhile, and about to be declared
       this.#held.delete(inode);
       if (held.isOrphan) this.#background.start('a release', this.#options.release(inode));
@@ -117,12 +161,46 @@ export class OpenInodes implements AsyncDisposable {
   }
 
   async #begin(): Promise<SessionState> {
+    const { handles, node, env } = this.#options;
+    const atMs = env.clock.monotonic();
+    const state = await handles.openSession({ session: this.#session, node });
+    this.#askedAtMs = atMs;
+    return state;
+  }
+
+  /** From now on; as long as the mounts of the volume. */
+  watch(watcher: SessionWatcher): void {
+    this.#watchers.push(watcher);
+  }
+
+  get session(): SessionId {
+    return this.#session;
+  }
+
+  /** Of earlier lives of this node: what they held is held by nobody. */
+  async #endOthers(): Promise<void> {
     const { handles, node } = this.#options;
-    return await handles.openSession({ session: this.#session, node });
+    try {
+      for (const { session, node: of } of await handles.sessions()) {
+        if (of === node && session !== this.#session) await handles.closeSession(session);
+      }
+    } catch (error) {
+      this.#note('sessions of an earlier life could not be ended', error);
+    }
+  }
+
+  /** Whether the session may be counted on: no steward ends it before. */
+  get isSure(): boolean {
+    return this.#options.env.clock.monotonic() - this.#askedAtMs < SURE_MS;
+  }
+
+  /** Has begun another session in the place of one that is over. */
+  async renewed(over: SessionId): Promise<void> {
+    await this.#beginAnew(over);
   }
 
   /** Asks in the session; in a new one when it is over. */
-  async #inSession<Result>(ask: (session: SessionId) => Promise<Result>): Promise<Result> {
+  async inSession<Result>(ask: (session: SessionId) => Promise<Result>): Promise<Result> {
     const session = this.#session;
     try {
       return await ask(session);
@@ -140,11 +218,14 @@ export class OpenInodes implements AsyncDisposable {
       this.#session = this.#newSession();
       this.#generation = (await this.#begin()).generation;
       await this.#declareAll();
+      for (const watcher of this.#watchers) watcher.sessionOver();
     });
   }
 
   async #declareAll(): Promise<void> {
-    for (const page of batchesOf([...this.#held.keys()], LIMITS.listPageMax)) {
+    const declared = Array.from(this.#held).filter(([, { isDeclared }]) => isDeclared);
+    const inodes = declared.map(([inode]) => inode);
+    for (const page of batchesOf(inodes, LIMITS.listPageMax)) {
       await this.#options.handles.open(this.#session, page);
     }
   }
@@ -155,10 +236,13 @@ export class OpenInodes implements AsyncDisposable {
     const everyMs = LIMITS.sessionLeaseMs / SIGNS_PER_LEASE;
     for await (const _ of env.clock.every(everyMs, { signal })) {
       try {
-        const { generation } = await this.#inSession((session) => handles.renewSession(session));
+        const atMs = env.clock.monotonic();
+        const { generation } = await this.inSession((session) => handles.renewSession(session));
+        this.#askedAtMs = Math.max(this.#askedAtMs, atMs);
         if (generation === this.#generation) continue;
         await this.#declareAll();
         this.#generation = generation;
+        for (const watcher of this.#watchers) watcher.begunAnew?.();
       } catch (error) {
         this.#note('the session of the mounts of a volume gave no sign of life', error);
       }

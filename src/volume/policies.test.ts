@@ -19,7 +19,7 @@ import {
   toHex,
 } from '../base/index.ts';
 import { volumeKeys } from '../crypto/index.ts';
-import type { Namespace, References } from '../meta/index.ts';
+import type { Namespace, References, Tree } from '../meta/index.ts';
 import type { MemoryChunkStore } from '../store/index.ts';
 import { bytesOf, type Core, CoreBed, eventually, streamOf } from '../../test/suites/store-bed.ts';
 import { openObjects } from './index.ts';
@@ -351,6 +351,7 @@ async function racingObjects(
   return openObjects({
     env: bed.env,
     namespace: { ...namespace, ...namespaceParts },
+    tree: {} as Tree, // nothing is listed, and has extended attributes
     references: { ...core.references, ...referenceParts },
     session: () => session,
     stripes: core.stripes,

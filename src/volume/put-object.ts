@@ -19,8 +19,10 @@ import type { Env } from '../env/index.ts';
 import type {
   Inode,
   InodeRecord,
+  KeptXattrs,
   Namespace,
   ObjectCommit,
+  Reencoding,
   References,
   Release,
   Session,
@@ -34,6 +36,7 @@ import type { Content } from './content-source.ts';
 import type { InodeSource } from './inode-source.ts';
 import { keyOf, type KeyPath } from './keys.ts';
 import type { ObjectInfo, PutOptions, PutReport } from './object-store.ts';
+import type { Successor } from './resealed-xattrs.ts';
 import type { SealedTree } from './sealed-tree.ts';
 import { confirmStripes } from './store-cut.ts';
 import type { StripeKeys } from './stripe-keys.ts';
@@ -55,6 +58,7 @@ export interface PutContext {
   readonly abandoned: AbandonedPuts;
   readonly tree: SealedTree;
   readonly inodes: InodeSource;
+  readonly resealedXattrs: (successor: Successor) => Promise<KeptXattrs | undefined>;
   readonly stripeKeys: StripeKeys;
   readonly background: Background;
   /** Told after the commit of an object that lacks shards: from now on repair sees it. */
@@ -149,12 +153,12 @@ export async function reencodeObject(
     readonly signal: AbortSignal | undefined;
   },
 ): Promise<void> {
-  const { namespace, tree } = context;
+  const { tree } = context;
   const { record, info, content, policy, signal } = again;
   // What it would replace may be whole.
   const write = { content, policy, signal, mayDegrade: false };
   await writeAndCommit(context, inode, write, async (written) => {
-    const release = await namespace.reencodeObject({
+    const request = {
       inode,
       replaces: record.inode,
       sizeBytes: written.sizeBytes,
@@ -162,9 +166,25 @@ export async function reencodeObject(
       attributes: tree.sealedAttributes(inode, info),
       addressKey: tree.addressKey(info.address),
       extents: written.extents,
-    });
-    releaseAfterwards(context, [release]);
+    };
+    releaseAfterwards(context, [await commitReencoding(context, request)]);
   });
+}
+
+async function commitReencoding(
+  context: PutContext,
+  request: Omit<Reencoding, 'xattrs'>,
+): Promise<Release> {
+  const successor = { from: request.replaces, to: request.inode };
+  for (let tries = 1; ; tries++) {
+    // Most have none, which the commit checks.
+    const xattrs = tries === 1 ? undefined : await context.resealedXattrs(successor);
+    try {
+      return await context.namespace.reencodeObject({ ...request, xattrs });
+    } catch (error) {
+      if (errorCode(error) !== 'HF_BUSY' || tries === COMMIT_TRIES) throw error;
+    }
+  }
 }
 
 function commitOf(

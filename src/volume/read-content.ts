@@ -12,8 +12,16 @@ import {
   readingOrder,
   throwIfAborted,
 } from '../base/index.ts';
-import type { Extent, ExtentPlace, Inode, InodeRecord, Namespace } from '../meta/index.ts';
+import type {
+  Extent,
+  ExtentPlace,
+  InlineContent,
+  Inode,
+  InodeRecord,
+  Namespace,
+} from '../meta/index.ts';
 import type { StripeStore } from '../stripes/index.ts';
+import type { InodeSeals } from './inode-seals.ts';
 import type { StripeKeys } from './stripe-keys.ts';
 
 /** Stripes in a reader's memory besides the one that is being consumed. */
@@ -23,6 +31,7 @@ export interface ReadContext {
   readonly namespace: Namespace;
   readonly stripes: StripeStore;
   readonly stripeKeys: StripeKeys;
+  readonly seals: Pick<InodeSeals, 'openedContent'>;
 }
 
 export interface ReadRange {
@@ -36,21 +45,24 @@ interface Part {
   readonly range: ReadRange;
 }
 
-/** What no extent holds is zeros. */
+/** What no extent holds: inline content, or zeros. */
 interface Hole {
   readonly extent?: undefined;
+  readonly inline?: Uint8Array | undefined;
   readonly range: ReadRange;
 }
 
 interface Wanted extends ReadRange {
   readonly encoding: number;
   readonly mayHaveHoles: boolean;
+  /** As far as is known. */
+  readonly isInline?: boolean;
 }
 
 /** Bytes of an inode in order; each array is valid until the next is asked for. */
 export async function* readContent(
   context: ReadContext,
-  { inode, schemeNumbers, isRewritten: mayHaveHoles = false }: InodeRecord,
+  { inode, schemeNumbers, isInline = false, isRewritten: mayHaveHoles = false }: InodeRecord,
   options: { range: ReadRange; signal: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array> {
   const policy = policyOfNumbers(schemeNumbers);
@@ -58,8 +70,8 @@ export async function* readContent(
   assert(encoding !== undefined, 'an object has an encoding');
   const ahead: Promise<Uint8Array>[] = [];
   const memory = new ReadMemory();
-  const wanted = { ...options.range, encoding, mayHaveHoles };
-  const parts = partsOf(context.namespace, inode, wanted);
+  const wanted = { ...options.range, encoding, mayHaveHoles, isInline };
+  const parts = partsOf(context, inode, wanted);
   try {
     for (let isEnd = false; ;) {
       while (!isEnd && ahead.length < STRIPES_AHEAD_MAX) {
@@ -68,10 +80,10 @@ export async function* readContent(
         if (next.done) continue;
         const target = memory.take(next.value.range.lengthBytes);
         const { signal } = options;
-        const { extent, range } = next.value;
-        const reading = extent
-          ? readPart(context, inode, { extent, range, others }, { target, signal })
-          : Promise.resolve(zeros(range, target));
+        const part = next.value;
+        const reading = part.extent
+          ? readPart(context, inode, { ...part, others }, { target, signal })
+          : Promise.resolve(part.inline ?? zeros(part.range, target));
         // Whoever awaits it sees the failure; until then it must not count as unhandled.
         reading.catch(() => {});
         ahead.push(reading);
@@ -153,7 +165,7 @@ export async function readElsewhere(
       const target = new Uint8Array(range.lengthBytes);
       let filled = 0;
       const wanted = { ...range, encoding, mayHaveHoles: false };
-      for await (const part of partsOf(context.namespace, inode, wanted)) {
+      for await (const part of partsOf(context, inode, wanted)) {
         if (!part.extent) break; // there are none
         const bytes = await readExtent(context, inode, part, { signal });
         target.set(bytes, filled);
@@ -182,10 +194,12 @@ async function readExtent(
 
 /** The stripes of a range in one encoding, and which bytes of each. */
 async function* partsOf(
-  namespace: Namespace,
+  context: ReadContext,
   inode: Inode,
-  { encoding, offset, lengthBytes, mayHaveHoles }: Wanted,
-): AsyncGenerator<Part | Hole> {
+  wanted: Wanted,
+): AsyncGenerator<Part | Hole, void> {
+  const { encoding, offset, lengthBytes, mayHaveHoles, isInline = false } = wanted;
+  const { namespace } = context;
   const end = offset + lengthBytes;
   let position = offset;
   // The first extent of the range begins less than a stripe before it.
@@ -208,11 +222,28 @@ async function* partsOf(
     position = extentEnd;
   }
   if (position >= end) return;
-  if (await namespace.record(inode)) {
-    if (mayHaveHoles) return yield* holesOf(position, end);
-    throw new HoldfastError('HF_CORRUPT', 'the record of an object has a gap');
-  }
-  throw new HoldfastError('HF_NOT_FOUND', 'the object was removed or replaced while it was read');
+  const found = await namespace.record(inode, { withContent: mayHaveHoles });
+  if (!found)
+    throw new HoldfastError('HF_NOT_FOUND', 'it was removed or replaced while it was read');
+  if (!mayHaveHoles) throw new HoldfastError('HF_CORRUPT', 'the record of an object has a gap');
+  const left = { ...wanted, offset: position, lengthBytes: end - position };
+  if (found.inline) yield* inlineParts(context, { ...found, inline: found.inline }, left);
+  // It has grown out of its inode between the two questions.
+  else if (isInline) yield* partsOf(context, inode, { ...left, isInline: false });
+  else yield* holesOf(position, end);
+}
+
+function* inlineParts(
+  { seals }: ReadContext,
+  { inode, inline }: { readonly inode: Inode; readonly inline: InlineContent },
+  { offset, lengthBytes }: ReadRange,
+): Generator<Hole, void> {
+  const content = seals.openedContent(inode, inline);
+  const end = offset + lengthBytes;
+  const to = Math.max(offset, Math.min(end, content.length));
+  const range = { offset, lengthBytes: to - offset };
+  if (to > offset) yield { inline: content.subarray(offset, to), range };
+  yield* holesOf(to, end);
 }
 
 /** Cut up, so that none takes more memory than a stripe. */

@@ -1,7 +1,8 @@
 /** Names in directories, sealed for the directory that they are in (ruling 8). */
-import { concatBytes, fromHex, fromUtf8, utf8, type VolumeId } from '../base/index.ts';
+import { concatBytes, fromHex, utf8, type VolumeId } from '../base/index.ts';
 import { openName, sealName, type VolumeKeys } from '../crypto/index.ts';
 import type { Inode, Place } from '../meta/index.ts';
+import { nameBytes, nameText } from './keys.ts';
 
 const SLASH = utf8('/');
 
@@ -27,12 +28,12 @@ export class SealedNames {
 
   /** The same for the same name in the same directory. */
   sealedName(directory: Directory, name: string): Uint8Array {
-    return this.#sealed(directory, utf8(name));
+    return this.#sealed(directory, nameBytes(name));
   }
 
   /** @throws HF_FORGED when the name was not sealed for this directory. */
   openedName(directory: Directory, sealed: Uint8Array): string {
-    return fromUtf8(this.openedBytes(directory, sealed));
+    return nameText(this.openedBytes(directory, sealed));
   }
 
   /** The same in bytes, which need not be UTF-8; those of a directory may have a '/' at the end. */

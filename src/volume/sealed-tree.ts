@@ -8,10 +8,8 @@ import {
   ByteWriter,
   concatBytes,
   fromHex,
-  type ObjectId,
   policyOfNumbers,
   toHex,
-  utf8,
 } from '../base/index.ts';
 import {
   keyedAddress,
@@ -22,6 +20,7 @@ import {
 } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import { type Inode, type InodeRecord, type Namespace, ROOT_INODE } from '../meta/index.ts';
+import { fileId } from './file-ids.ts';
 import { type KeyPath } from './keys.ts';
 import type { ObjectInfo } from './object-store.ts';
 import { type Directory, SealedNames, type SealedNamesOptions } from './sealed-names.ts';
@@ -152,27 +151,12 @@ export class SealedTree extends SealedNames {
   async info(record: InodeRecord, key?: string): Promise<ObjectInfo> {
     const isObject = record.objectId !== undefined;
     return {
-      id: (record.objectId ?? '') as ObjectId,
+      id: fileId(record),
       key: key ?? (await this.keyOf(record.inode)),
       ...(isObject ? this.#openedAttributes(record) : NO_ATTRIBUTES),
       sizeBytes: record.sizeBytes,
       policy: policyOfNumbers(record.schemeNumbers),
       createdAtMs: record.createdAtMs,
     };
-  }
-
-  /** Entries of a directory with their names, in the byte order of the names. */
-  async entries(directory: Directory): Promise<{ name: string; record: InodeRecord }[]> {
-    const opened: { name: string; record: InodeRecord }[] = [];
-    let after: Uint8Array | undefined;
-    for (;;) {
-      const page = await this.#namespace.list({ directory: directory.inode, after });
-      for (const { name, record } of page) {
-        opened.push({ name: this.openedName(directory, name), record });
-      }
-      after = page.at(-1)?.name;
-      if (!after) break;
-    }
-    return opened.toSorted((a, b) => Buffer.compare(utf8(a.name), utf8(b.name)));
   }
 }

@@ -1,20 +1,23 @@
 /**
  * Aim: an object that the tree has written in place reads as what was written last, holes as zeros;
- * what is no object is none; and new inodes lie near to what they belong to. Method: objects over a
- * real volume cell and real stripes, written through the tree as a mount does.
+ * what only the tree has made is found like one; and new inodes lie near to what they belong to.
+ * Method: objects over a real volume cell and real stripes, written through the tree as a mount
+ * does.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   errorCode,
+  fromUtf8,
   hexId,
   LIMITS,
   type ObjectId,
   parseScheme,
   type Policy,
   schemeNumber,
+  utf8,
   type VolumeId,
 } from '../base/index.ts';
-import { volumeKeys } from '../crypto/index.ts';
+import { type VolumeKeys, volumeKeys } from '../crypto/index.ts';
 import { MemoryDb } from '../db/index.ts';
 import { realEnv } from '../env/index.ts';
 import { MemoryLog } from '../log/index.ts';
@@ -31,6 +34,7 @@ import { RepairBed, rs42 } from '../../test/suites/repair-bed.ts';
 import type { Repair } from '../repair/index.ts';
 import { bytesOf, streamOf } from '../../test/suites/store-bed.ts';
 import type { FileTree } from './file-tree.ts';
+import { InodeTree } from './inode-tree.ts';
 import type { ObjectStore } from './object-store.ts';
 import { openFileTree } from './open-file-tree.ts';
 import { openObjects } from './objects.ts';
@@ -50,6 +54,7 @@ const volume: VolumeRecord = {
 
 let bed: RepairBed;
 let cell: VolumeCell;
+let keys: VolumeKeys;
 let objects: ObjectStore;
 let files: FileTree;
 let repair: Repair;
@@ -61,7 +66,7 @@ beforeEach(async () => {
   bed = await RepairBed.open(6);
   const log = new MemoryLog();
   cell = await openVolumeCell({ env, cell: 'v', log, db: new MemoryDb() });
-  const keys = volumeKeys(env.random.bytes(32));
+  keys = volumeKeys(env.random.bytes(32));
   const session = await bed.references.openSession('n');
   const about = { env, volume: volume.id, keys };
   nears = [];
@@ -80,7 +85,7 @@ beforeEach(async () => {
     treeOf: () => tree,
     uploadsOf: () => uploads,
   });
-  const parts = { env, namespace, references, stripes, cluster, repair, keys };
+  const parts = { env, namespace, tree, references, stripes, cluster, repair, keys };
   objects = openObjects({ ...parts, session: () => session, volume: () => volume });
   files = openFileTree({ ...about, namespace, tree });
   stripeKeys = new StripeKeys(about);
@@ -201,21 +206,119 @@ describe('an object that was written in place', () => {
   });
 });
 
+it('an object has its extended attributes still when it is re-encoded', async () => {
+  await objects.put(streamOf(bytesOf(100_000, 1)), { key: 'a' });
+  const { namespace, tree } = cell;
+  const inodes = new InodeTree({ env, volume: volume.id, keys, namespace, tree });
+  const wanted = { name: utf8('user.colour'), value: utf8('green') };
+  await inodes.setXattr(await inodeOf('a'), wanted);
+  const before = await inodeOf('a');
+  await objects.reencode('a', [COPY]);
+  const inode = await inodeOf('a');
+  expect(inode).not.toBe(before);
+  expect((await inodes.listXattrs(inode)).map((name) => fromUtf8(name))).toEqual(['user.colour']);
+  expect(fromUtf8((await inodes.getXattr(inode, wanted.name))!)).toBe('green');
+});
+
 describe('what only the tree has made', () => {
-  it('is no object, and in nobody’s way', async () => {
-    await files.makeFile('file');
-    await files.makeSymlink('file', 'link');
+  it('is listed when it is a file, by each name, and found by key and id', async () => {
+    await files.makeFile('d', { mode: 0o600 });
+    await files.makeDirectory('b');
+    await files.makeSymlink('d', 'c');
+    await files.link('d', 'b/second');
     await objects.put(streamOf(bytesOf(10, 1)), { key: 'a' });
-    expect((await Array.fromAsync(objects.list())).map(({ key }) => key)).toEqual(['a']);
-    expect(await objects.query('file')).toMatchObject({ id: '', address: '', sizeBytes: 0 });
-    expect(await objects.query('link').catch(errorCode)).toBe('HF_NOT_FOUND');
-    for (const key of ['file', 'link']) {
-      expect(await objects.remove(key).catch(errorCode)).toBe('HF_NOT_FOUND');
-      const put = objects.put(streamOf(bytesOf(10, 1)), { key, mayReplace: false });
-      expect(await put.catch(errorCode)).toBe('HF_EXISTS');
+    await write(await inodeOf('d'), 0, bytesOf(7, 2));
+    const id = (await inodeOf('d')).toString(16).padStart(32, '0');
+    const file = { id, address: '', sizeBytes: 7, mode: 0o600, policy: [rs42] };
+    expect(await Array.fromAsync(objects.list())).toMatchObject([
+      { key: 'a', mode: 0o644 },
+      { key: 'b/second', ...file },
+      { key: 'd', ...file },
+    ]);
+    expect(await objects.query('d')).toMatchObject({ id, sizeBytes: 7 });
+    expect((await contentOf(id)).equals(bytesOf(7, 2))).toBe(true);
+    expect(await Array.fromAsync(objects.where(id))).toMatchObject([{ lengthBytes: 7 }]);
+    expect(await objects.reencode('d', [COPY]).catch(errorCode)).toBe('HF_UNSUPPORTED');
+    expect(await objects.query('c').catch(errorCode)).toBe('HF_NOT_FOUND');
+    expect((await cell.namespace.usage()).objectCount).toBe(2);
+  });
+
+  it('is removed by key or id, with all its names and all it holds', async () => {
+    await files.makeDirectory('b');
+    for (const isById of [false, true]) {
+      await files.makeFile('file');
+      await files.link('file', 'b/link');
+      await write(await inodeOf('file'), 0, bytesOf(100_000, 2));
+      const { id, key } = await objects.query('b/link');
+      await objects.remove(isById ? id : key!);
+      expect(await Array.fromAsync(objects.list())).toEqual([]);
     }
-    await objects.put(streamOf(bytesOf(10, 2)), { key: 'link' });
-    expect((await contentOf('link')).equals(bytesOf(10, 2))).toBe(true);
+    await files.makeSymlink('b', 'link');
+    await objects.remove('link');
+    expect((await Array.fromAsync(files.list(''))).map(({ path }) => path)).toEqual(['b']);
+    expect(await objects.remove('b').catch(errorCode)).toBe('HF_NOT_FOUND');
+    const directory = (await inodeOf('b')).toString(16).padStart(32, '0');
+    expect(await objects.remove(directory).catch(errorCode)).toBe('HF_NOT_FOUND');
+    await repair.collect({ graceMs: 1e9 });
+    for (const store of bed.stores) expect(await bed.held(store)).toEqual([]);
+    expect(await cell.namespace.usage()).toEqual({ objectCount: 0, contentBytes: 0 });
+  });
+
+  it('gives owner and mode to what replaces it, and is replaced only when it may be', async () => {
+    await files.makeFile('file', { mode: 0o4750, uid: 7, gid: 8 });
+    await files.link('file', 'other');
+    const put = (seed: number, mayReplace: boolean) =>
+      objects.put(streamOf(bytesOf(10, seed)), { key: 'file', mayReplace });
+    expect(await put(1, false).catch(errorCode)).toBe('HF_EXISTS');
+    for (const seed of [2, 3]) {
+      await put(seed, true);
+      const status = await files.status('file');
+      expect(status).toMatchObject({ mode: 0o750, uid: 7, gid: 8, linkCount: 1, sizeBytes: 10 });
+      expect((await contentOf('file')).equals(bytesOf(10, seed))).toBe(true);
+    }
+    expect(await files.status('other')).toMatchObject({ mode: 0o4750, linkCount: 1, sizeBytes: 0 });
+    await files.makeSymlink('file', 'link');
+    await put(4, true);
+    await objects.put(streamOf(bytesOf(10, 5)), { key: 'link' });
+    expect(await files.status('link')).toMatchObject({ type: 'file', mode: 0o644, uid: 0 });
+    expect((await contentOf('file')).equals(bytesOf(10, 4))).toBe(true);
+  });
+
+  it('has a key whatever its name is, and another name has another key', async () => {
+    const names = [[0xff], [0xef, 0xbf, 0xbd], [0xef, 0xbb, 0xbf, 0x61], [0x61, 0xc3, 0xf0, 0x9f]];
+    const tree = new InodeTree({
+      env,
+      volume: volume.id,
+      keys,
+      namespace: cell.namespace,
+      tree: cell.tree,
+    });
+    const directory = await tree.root();
+    const node = { type: 'file' as const, mode: 0o644, uid: 0, gid: 0 };
+    for (const name of names) {
+      await tree.makeNode({ directory, name: Uint8Array.from(name) }, node);
+    }
+    const listed = await Array.fromAsync(objects.list());
+    expect(listed.map(({ key }) => key)).toEqual([
+      'a\udcc3\udcf0\udc9f',
+      '\ufeffa',
+      '\ufffd',
+      '\udcff',
+    ]);
+    for (const { key, id } of listed) {
+      expect((await objects.query(key!)).id).toBe(id);
+      expect((await files.status(key!)).inode).toBe(String(BigInt(`0x${id}`)));
+    }
+    expect(await objects.query('\udc00').catch(errorCode)).toBe('HF_BAD_ARGUMENT');
+    await objects.remove('\udcff');
+    await files.rename('\ufffd', '\udcff\udcfe');
+    await objects.put(streamOf(bytesOf(10, 1)), { key: '\ud83d\ude00\udc80' });
+    expect((await Array.fromAsync(files.list(''))).map(({ path }) => path)).toEqual([
+      'a\udcc3\udcf0\udc9f',
+      '\ufeffa',
+      '\ud83d\ude00\udc80',
+      '\udcff\udcfe',
+    ]);
   });
 
   it('is given out by its key, holes and all', async () => {

@@ -37,6 +37,9 @@ export interface GroundOptions {
   readonly nodeCount: number;
   readonly storesPerNode?: number;
   readonly scheme?: string;
+  readonly capacityBytes?: number;
+  /** Whether they share this machine's namespaces, so that their mounts can be seen from here. */
+  readonly isOnLoopback?: boolean;
   /** Whether the cells are still to be spread while the node is used already. */
   readonly isFresh?: boolean;
 }
@@ -60,22 +63,25 @@ export class Ground implements AsyncDisposable {
     this.#made = made;
   }
 
-  /** Resolves when the metadata is in a ring, and the cells have been spread. */
+  /** Resolves when the metadata of several is in a ring, and the cells have been spread. */
   static async open(bed: Bed, options: GroundOptions): Promise<Ground> {
     const { nodeCount, storesPerNode: storeCount = 1, scheme = 'copy-2' } = options;
-    const network = namespaceObstacle() === undefined ? LocalNetwork.open() : undefined;
+    const isApart = !options.isOnLoopback && namespaceObstacle() === undefined;
+    const network = isApart ? LocalNetwork.open() : undefined;
+    const capacity = options.capacityBytes ? { capacityBytes: options.capacityBytes } : {};
     try {
-      const plans = Array.from({ length: nodeCount }, (_, i) =>
-        planOf(bed, network, { number: i + 1, storeCount }),
-      );
+      const plans = Array.from({ length: nodeCount }, (_, i) => ({
+        ...planOf(bed, network, { number: i + 1, storeCount }),
+        ...capacity,
+      }));
       const cluster = await LoopbackCluster.start(bed, plans, { scheme, hasRing: true });
       const ground = new Ground(cluster, {
         ...(network && { network }),
         storeCount,
         made: nodeCount,
       });
-      await ground.untilInRing();
-      if (!options.isFresh) await ground.rest();
+      if (nodeCount > 1) await ground.untilInRing();
+      if (nodeCount > 1 && !options.isFresh) await ground.rest();
       return ground;
     } catch (error) {
       await bed.stopAll();

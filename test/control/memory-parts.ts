@@ -34,6 +34,8 @@ import type { VolumeRecord } from '../../src/meta/index.ts';
 import type { HealthSummary, Repair, RepairStatus, RunOptions } from '../../src/repair/index.ts';
 import type {
   Content,
+  ListedFile,
+  ListPage,
   ObjectInfo,
   ObjectStore,
   PutOptions,
@@ -119,10 +121,14 @@ export class MemoryObjects implements ObjectStore {
     return this.#find(reference).info;
   }
 
-  async *list(prefix = ''): AsyncGenerator<ObjectInfo> {
-    const infos = [...this.stored.values()].map(({ info }) => info);
-    yield* infos.filter(({ key }) => key?.startsWith(prefix));
-    if (prefix === '') yield* infos.filter(({ key }) => key === undefined);
+  async *list(prefix = '', page: ListPage = {}): AsyncGenerator<ListedFile> {
+    const { after = '', afterId = '', limit = Infinity } = page;
+    const files = [...this.stored.values()].map(({ info }) => {
+      return { ...info, mode: 0o644, modifiedAtMs: info.createdAtMs };
+    });
+    const named = files.filter(({ key }) => key?.startsWith(prefix) && key > after);
+    const others = files.filter(({ id, key }) => key === undefined && id > afterId);
+    yield* [...(afterId ? [] : named), ...(prefix === '' ? others : [])].slice(0, limit);
   }
 
   async reencode(reference: string, policy: Policy): Promise<ObjectInfo> {
@@ -440,6 +446,7 @@ export class MemoryParts implements AdminParts {
     },
     collect: async () => ({ releases: 0, strays: 0, deletedStripes: 0, deletedChunks: 0 }),
     release: async () => {},
+    releaseLoose: async () => {},
     abandon: async () => {},
     status: async () => this.repairState,
   };

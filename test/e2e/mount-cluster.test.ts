@@ -4,27 +4,33 @@
  * it open on the other. Method: two nodes on loopback, a mount of each through the real /dev/fuse.
  * Needs root and /dev/fuse; skipped, loudly, elsewhere.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import fs from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NodeView } from '../../src/api/index.ts';
 import { seededBytes } from './content.ts';
-import { Bed, until } from './harness.ts';
+import { Bed, type NodeProcess, until } from './harness.ts';
 
 const canMount = process.getuid?.() === 0 && existsSync('/dev/fuse');
 if (!canMount) console.warn('SKIPPED: tests of mounted volumes need root and /dev/fuse');
 
 const LISTEN = ['--listen', 'tls://127.0.0.1:0'];
 const NODES = ['a', 'b'] as const;
+/** A program that has not ended by then waits. */
+const STUCK_MS = 500;
 
 let bed: Bed;
+let home: NodeProcess;
 
 const at = (node: (typeof NODES)[number], name: string): string => bed.path(`mnt-${node}`, name);
 
 describe.skipIf(!canMount)('a volume mounted on two nodes', () => {
   beforeAll(async () => {
     bed = await Bed.open();
-    await bed.up({ data: 'a', flags: [...LISTEN, '--name', 'a'] });
+    home = await bed.up({ data: 'a', flags: [...LISTEN, '--name', 'a'] });
     const token = await bed.ok(['invite'], { data: 'a' });
     const stores = [1, 2, 3].map((number) => bed.path('b', `disk-${number}`));
     await bed.up({ data: 'b', flags: [...LISTEN, '--name', 'b'], stores, token });
@@ -82,5 +88,25 @@ describe.skipIf(!canMount)('a volume mounted on two nodes', () => {
     await file.write('CON', 0);
     await file.sync();
     expect((await file.stat()).nlink).toBe(0);
+  });
+
+  it('lets go who is killed while the other node answers nothing', async () => {
+    await fs.writeFile(at('a', 'far'), 'content');
+    home.child.kill('SIGSTOP');
+    try {
+      const readers = Array.from({ length: 3 }, () => spawn('cat', [at('b', 'far')]));
+      const ends = readers.map(async (reader) => await once(reader, 'exit'));
+      await setTimeout(STUCK_MS);
+      for (const reader of readers) {
+        expect([reader.exitCode, reader.signalCode], 'it is stuck').toEqual([null, null]);
+        reader.kill('SIGKILL');
+      }
+      for (const [, signal] of await Promise.all(ends)) expect(signal).toBe('SIGKILL');
+    } finally {
+      home.child.kill('SIGCONT');
+    }
+    await until('it answers again', async () => {
+      return (await fs.readFile(at('b', 'far'), 'utf8').catch(() => '')) === 'content';
+    });
   });
 });

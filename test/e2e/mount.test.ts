@@ -1,12 +1,13 @@
 /**
  * Aim: a mounted volume is a file system: what is written there is there after unmounting and
- * mounting again, and after a crash; `put` and `get` see the same files. Method: a node in a
- * process of its own serves a mount through the real /dev/fuse; this process uses it through
- * node:fs. Needs root and /dev/fuse; skipped, loudly, elsewhere.
+ * mounting again, and after a crash, when it is mounted again by itself; `put` and `get` see the
+ * same files. Method: a node in a process of its own serves a mount through the real /dev/fuse;
+ * this process uses it through node:fs. Needs root and /dev/fuse; skipped, loudly, elsewhere.
  */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { MountView } from '../../src/api/index.ts';
@@ -45,6 +46,13 @@ async function remount(): Promise<void> {
 async function mountIfGone(): Promise<void> {
   const mounts = await bed.json<MountView[]>(['mount']);
   if (mounts.length === 0) await mount();
+}
+
+/** By the node that has just started. */
+async function mountedAgain(): Promise<void> {
+  await until('it is mounted again', async () => {
+    return (await bed.json<MountView[]>(['mount'])).length === 1;
+  });
 }
 
 describe.skipIf(!canMount)('a mounted volume', () => {
@@ -241,20 +249,78 @@ describe.skipIf(!canMount)('a mounted volume', () => {
     await node.stop();
     expect(await fs.readdir(point)).toEqual([]);
     node = await bed.up();
-    await mount();
+    await mountedAgain();
     expect(await fs.readFile(at('closed'), 'utf8')).toBe('before the stop');
   });
 
-  it('can be mounted again at the same place after a crash', async () => {
-    await fs.writeFile(at('synced'), 'before the crash');
+  it('fails when the node is killed, and comes back with what was synced', async () => {
+    const file = await fs.open(at('synced'), 'w');
+    await file.write('before the crash');
+    await file.sync();
+    await file.write(' and lost');
     await node.kill();
+    expect(await codeOf(file.sync())).toMatch(/^(ENOTCONN|ECONNABORTED|EIO)$/u);
+    expect(await codeOf(file.close())).toBe('ENOTCONN');
     await until('the place is usable', async () => {
       return (await codeOf(fs.readdir(point))) === undefined;
     });
     expect(await fs.readdir(point)).toEqual([]);
     node = await bed.up();
+    await mountedAgain();
+    expect(await fs.readFile(at('synced'), 'utf8')).toMatch(/^before the crash/u);
+  });
+
+  it('comes back as it was until the node unmounts it, whoever else does', async () => {
+    await bed.ok(['umount', point]);
+    await mount('-o', 'ro,noexec,nofail');
+    await promisify(execFile)('umount', [point]);
+    await node.stop();
+    node = await bed.up();
+    await mountedAgain();
+    const [again] = await bed.json<MountView[]>(['mount']);
+    expect(again).toMatchObject({ isReadOnly: true, forbidsPrograms: true });
+    expect(await codeOf(fs.writeFile(at('new'), ''))).toBe('EROFS');
+    await bed.ok(['umount', point]);
+    await node.stop();
+    node = await bed.up();
+    await setTimeout(1000);
+    expect(await bed.json<MountView[]>(['mount'])).toEqual([]);
+  });
+
+  it('is told of when it cannot come back, and does not stop the node', async () => {
+    await node.stop();
+    await fs.rmdir(point);
+    node = await bed.up();
+    const doctor = async (): Promise<string> => await bed.ok(['doctor']);
+    await until('it is told', async () => (await doctor()).includes('is not mounted again at'));
+    expect(await bed.json<MountView[]>(['mount'])).toEqual([]);
+    await fs.mkdir(point);
+    await mountedAgain();
+    expect(await doctor()).not.toContain('is not mounted again');
+    await node.stop();
+    await fs.rmdir(point);
+    node = await bed.up();
+    await until('it is told', async () => (await doctor()).includes(`holdfast umount ${point}`));
+    await bed.ok(['umount', point]);
+    expect(await doctor()).not.toContain('is not mounted again');
+    await fs.mkdir(point);
+  });
+
+  it('names who uses it, and is out of sight when that is asked for', async () => {
+    const work = await fs.open(at('used'), 'w');
+    const program = readFileSync('/proc/self/comm', 'utf8').trim();
+    const busy = await bed.run(['umount', point]);
+    expect([busy.exitCode, busy.stderr]).toEqual([
+      8,
+      expect.stringContaining(`in use by ${program} (${process.pid})`),
+    ]);
+    await bed.ok(['umount', point, '--lazy']);
+    expect(await fs.readdir(point)).toEqual([]);
     await mount();
-    expect(await fs.readFile(at('synced'), 'utf8')).toBe('before the crash');
+    await work.write('still there');
+    await work.close();
+    expect(await fs.readFile(at('used'), 'utf8')).toBe('still there');
+    await remount();
   });
 });
 

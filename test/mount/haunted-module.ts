@@ -1,7 +1,8 @@
 /**
  * The file system in memory with places where things go wrong, for tests with the real kernel:
- * directories called `never…` are not made until somebody gives up, files called `never…` are not
- * read, and reads of `later…` take a moment. It does what it is told by messages.
+ * directories called `never…` are not made until somebody gives up, those called `forever…` not
+ * even then; files called `never…` are not read, and reads of `later…` take a moment. It does what
+ * it is told by messages.
  */
 import { parentPort } from 'node:worker_threads';
 import { assert, HoldfastError } from '../../src/base/index.ts';
@@ -42,6 +43,7 @@ class HauntedFileSystem extends MemoryFileSystem {
   override makeDirectory(...request: Parameters<MemoryFileSystem['makeDirectory']>): Entry {
     const [{ signal }, , { name }] = request;
     // What is asked of this file system may be a promise; the one it extends has none.
+    if (keyOf(name).startsWith('forever')) return forever() as unknown as Entry;
     if (keyOf(name).startsWith('never')) return givenUp(signal) as unknown as Entry;
     return super.makeDirectory(...request);
   }
@@ -68,6 +70,11 @@ async function givenUp(signal: AbortSignal): Promise<never> {
   await new Promise((resolve) => signal.addEventListener('abort', resolve));
   tell('givenUp');
   throw new HoldfastError('HF_INTERRUPTED');
+}
+
+async function forever(): Promise<never> {
+  tell('waiting');
+  return await new Promise(() => {});
 }
 
 function tell(told: Told): void {

@@ -1,6 +1,7 @@
 /**
  * Mounts the file system in memory until SIGINT or SIGTERM: for pjdfstest, fio and curiosity.
- * Usage: node test/mount/main.ts MOUNTPOINT [--writeback] [--module FILE]
+ * Usage: node test/mount/main.ts MOUNTPOINT [--writeback] [--private] [--module FILE]
+ * With --private for the user alone who runs it, without what only root may ask for.
  */
 import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
@@ -10,12 +11,17 @@ import { openMount } from '../../src/mount/index.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { writeback: { type: 'boolean', default: false }, module: { type: 'string' } },
+  options: {
+    writeback: { type: 'boolean', default: false },
+    private: { type: 'boolean', default: false },
+    module: { type: 'string' },
+  },
 });
+const all = { allowsOthers: true, allowsSetUserId: true, allowsDevices: true };
 const mount = await openMount({
   env: realEnv(),
   mountpoint: positionals[0]!,
-  mount: { name: 'memory', allowsOthers: true, allowsSetUserId: true, allowsDevices: true },
+  mount: { name: 'memory', ...(values.private ? {} : all) },
   behaviour: { writebackCache: values.writeback },
   module: values.module
     ? pathToFileURL(values.module)

@@ -55,9 +55,10 @@ export class MemoryFileSystem implements FileSystem {
   #lastNumber = ROOT;
   #lastFile = 0;
 
-  constructor() {
+  /** @param owner of the root directory. */
+  constructor(owner = { uid: 0, gid: 0 }) {
     const mode = constants.S_IFDIR | 0o755;
-    this.#inodes.set(ROOT, new MemoryInode({ number: ROOT, mode, uid: 0, gid: 0 }));
+    this.#inodes.set(ROOT, new MemoryInode({ number: ROOT, mode, ...owner }));
   }
 
   begin(kernel: Kernel): void {

@@ -17,7 +17,10 @@ import {
 } from '../../src/meta/index.ts';
 import type { Repair } from '../../src/repair/index.ts';
 import {
+  type MountableOptions,
+  type MountableVolume,
   type ObjectStore,
+  openMountable,
   openObjects,
   OpenFiles,
   type OpenFilesOptions,
@@ -34,7 +37,7 @@ export class FilesBed implements AsyncDisposable {
   /** Turns of the event loop that each of them takes, until it is set to less. */
   putTurns = 0;
   readonly #keys = volumeKeys(new Uint8Array(32).fill(3));
-  readonly #nodes: OpenFiles[] = [];
+  readonly #stack = new AsyncDisposableStack();
   #names = 0;
   #sessions = 0;
 
@@ -70,9 +73,25 @@ export class FilesBed implements AsyncDisposable {
 
   /** The open files of one more node. */
   async node(options: Partial<OpenFilesOptions> = {}): Promise<OpenFiles> {
+    const files = new OpenFiles({ ...(await this.#nodeOptions()), ...options });
+    this.#stack.use(files);
+    return files;
+  }
+
+  /** The volume as mounts of one more node have it. */
+  async mountable(options: Partial<MountableOptions> = {}): Promise<MountableVolume> {
+    const { handles } = this.cell;
+    const freeBytes = async (): Promise<number> => 4096 * 1000;
+    const release = async (): Promise<void> => {};
+    const node = { handles, node: `node ${this.#sessions}`, freeBytes, release };
+    const all = { ...(await this.#nodeOptions()), ...node, ...options };
+    return await openMountable(all, this.#stack);
+  }
+
+  async #nodeOptions(): Promise<OpenFilesOptions> {
     const { references, stripes, env } = this.bed;
     const session = await references.openSession(`node ${this.#sessions++}`);
-    const files = new OpenFiles({
+    return {
       env,
       volume: () => this.volume,
       session: () => session,
@@ -82,10 +101,7 @@ export class FilesBed implements AsyncDisposable {
       references,
       stripes,
       repair: this.repair,
-      ...options,
-    });
-    this.#nodes.push(files);
-    return files;
+    };
   }
 
   /** The same volume, as objects; the caller disposes them. */
@@ -98,6 +114,7 @@ export class FilesBed implements AsyncDisposable {
       session: () => session,
       keys: this.#keys,
       namespace: this.cell.namespace,
+      tree: this.cell.tree,
       references,
       stripes,
       cluster,
@@ -116,7 +133,7 @@ export class FilesBed implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.putError = undefined;
-    for (const node of this.#nodes) await node[Symbol.asyncDispose]();
+    await this.#stack[Symbol.asyncDispose]();
     await this.cell[Symbol.asyncDispose]();
     await this.bed[Symbol.asyncDispose]();
   }

@@ -3,7 +3,7 @@
  * Content is a list of bytes, each known by the stripe that it came from; a hole is `undefined`.
  */
 import { errorCode, toHex } from '../../src/base/index.ts';
-import type { Extent, Inode, InodeType } from '../../src/meta/index.ts';
+import type { ContentRange, Extent, Inode, InodeType } from '../../src/meta/index.ts';
 
 /** Fails with a code, as the real one. */
 export class Refusal extends Error {
@@ -39,6 +39,8 @@ export interface ModelNode {
   changedMs: number;
   links: number;
   content: (string | undefined)[];
+  /** So much of it is inline; none of it in extents then. */
+  inlineBytes: number;
   /** By the name as it is stored. */
   readonly children: Map<string, ModelNode>;
   parent: ModelNode | undefined;
@@ -83,6 +85,7 @@ export class ModelTree {
       changedMs: nowMs,
       links: 0,
       content: [],
+      inlineBytes: 0,
       children: new Map(),
       parent: undefined,
       isImplicit: false,
@@ -277,11 +280,13 @@ export class ModelTree {
     if (node.content.length !== sizeBytes) node.isAddressed = false;
     node.content.length = Math.min(node.content.length, sizeBytes);
     while (node.content.length < sizeBytes) node.content.push(undefined);
+    node.inlineBytes = Math.min(node.inlineBytes, sizeBytes);
   }
 
-  write(inode: Inode, write: Inode, { extents, sizeBytes }: ModelWrite): void {
+  write(inode: Inode, write: Inode, { extents, sizeBytes, holes = [] }: ModelWrite): void {
     const node = this.file(inode);
     const first = extents.filter(({ encoding }) => encoding === 0);
+    this.#moveOut(node, [...first, ...holes]);
     const end = Math.max(0, ...first.map(({ offset, lengthBytes }) => offset + lengthBytes));
     this.resize(node, Math.max(node.content.length, sizeBytes, end));
     for (const extent of first) {
@@ -289,6 +294,37 @@ export class ModelTree {
         node.content[extent.offset + at] = byteText(write, extent, at);
       }
     }
+    for (const { offset, lengthBytes } of holes) {
+      const end = Math.min(node.content.length, offset + lengthBytes);
+      for (let at = offset; at < end; at++) node.content[at] = undefined;
+    }
+    this.#rewritten(node);
+  }
+
+  /** Extents take the place of inline content only where they bring all of it. */
+  #moveOut(node: ModelNode, touched: readonly ContentRange[]): void {
+    if (touched.length === 0) return;
+    for (let at = 0; at < node.inlineBytes; at++) {
+      const isBrought = touched.some((range) => at >= range.offset && at < endOf(range));
+      if (!isBrought) throw new Refusal('HF_BUSY');
+    }
+    node.inlineBytes = 0;
+  }
+
+  /** Content that is put whole. @param isBase nobody else has changed the inode. */
+  putInline(
+    inode: Inode,
+    { name, lengthBytes, sizeBytes }: { name: string; lengthBytes: number; sizeBytes: number },
+    isBase: boolean,
+  ): void {
+    const node = this.file(inode);
+    if (!isBase && node.content.length > 0) throw new Refusal('HF_BUSY');
+    node.content = inlineContentOf(name, { lengthBytes, sizeBytes });
+    node.inlineBytes = lengthBytes;
+    this.#rewritten(node);
+  }
+
+  #rewritten(node: ModelNode): void {
     node.modifiedMs = this.nowMs;
     node.changedMs = this.nowMs;
     node.isAddressed = false;
@@ -320,6 +356,7 @@ export class ModelTree {
   put(node: ModelNode, id: string, at: ModelPlace | undefined): void {
     const old = [...this.nodes.values()].find((each) => each.objectId === id);
     const links = old ? this.linksOf((each) => each === old) : [];
+    if (at) this.keepOwner(node, this.directory(at.directory).children.get(at.name) ?? old);
     for (const { directory, name } of links) this.detach(directory, name);
     if (old) this.letGo(old);
     Object.assign(node, { objectId: id, isAddressed: true });
@@ -335,9 +372,27 @@ export class ModelTree {
     }
   }
 
+  private keepOwner(node: ModelNode, replaced: ModelNode | undefined): void {
+    if (replaced?.type !== 'file') return;
+    const { mode, uid, gid, xattrs } = replaced;
+    const group = mode & 0o070 & (xattrs.size > 0 ? mode << 3 : 0o070);
+    Object.assign(node, { mode: (mode & 0o1707) | group, uid, gid });
+  }
+
   remove(id: string): void {
     const node = [...this.nodes.values()].find(({ objectId }) => objectId === id);
     if (!node) throw new Refusal('HF_NOT_FOUND');
+    this.removeNode(node);
+  }
+
+  removeFile(inode: Inode): void {
+    const node = this.node(inode);
+    if (node.type === 'directory') throw new Refusal('HF_IS_DIRECTORY');
+    if (!this.linksOf((each) => each === node)[0]) throw new Refusal('HF_NOT_FOUND');
+    this.removeNode(node);
+  }
+
+  private removeNode(node: ModelNode): void {
     const links = this.linksOf((each) => each === node);
     for (const { directory, name } of links) this.detach(directory, name);
     this.letGo(node);
@@ -392,6 +447,21 @@ export class ModelTree {
 export interface ModelWrite {
   readonly extents: readonly Extent[];
   readonly sizeBytes: number;
+  readonly holes?: readonly ContentRange[];
+}
+
+function endOf({ offset, lengthBytes }: ContentRange): number {
+  return offset + lengthBytes;
+}
+
+/** What a file with inline content of this name reads as. */
+export function inlineContentOf(
+  name: string,
+  { lengthBytes, sizeBytes }: { readonly lengthBytes: number; readonly sizeBytes: number },
+): (string | undefined)[] {
+  return Array.from({ length: sizeBytes }, (_, at) =>
+    at < lengthBytes ? `${name} ${at}` : undefined,
+  );
 }
 
 /** Which byte of which stripe. */

@@ -6,6 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { compareBytes, errorCode, toHex, utf8, type ObjectId } from '../../base/index.ts';
 import { MemoryDb } from '../../db/index.ts';
 import * as names from '../namespace/namespace-rows.ts';
+import { newPosix } from '../namespace/posix-part.ts';
+import { inlineKey } from '../namespace/tree-rows.ts';
 import * as references from '../references/reference-rows.ts';
 import { hasRowWithin, keyAfter, prefixRange, rowKey, rowsOfTag } from './rows.ts';
 import { extentOf, stripeOf } from '../../../test/suites/meta-makers.ts';
@@ -23,6 +25,7 @@ describe('keys', () => {
     expect(toHex(names.objectKey('abc'.padEnd(32, '0') as ObjectId))).toBe(
       '0abc' + '4a' + 'abc'.padEnd(32, '0'),
     );
+    expect(toHex(inlineKey(names.makeInode(2, 5)))).toBe('0002' + '42' + '0020000000000005');
     expect(names.slotOfInode(names.makeInode(4095, 2 ** 52 - 1))).toBe(4095);
   });
 
@@ -160,6 +163,19 @@ describe('values', () => {
     }
     expect(codeOf(() => decode(new Uint8Array([...bytes, 0])))).toBe('HF_CORRUPT');
     expect(codeOf(() => decode(new Uint8Array([2, ...bytes.subarray(1)])))).toBe('HF_CORRUPT');
+  });
+
+  it('of inodes of the tree say in their flags what lies beside them', () => {
+    const own = { mode: 0o644, uid: 1, gid: 2, linkCount: 1, storedBytes: 3 };
+    const posix = newPosix(own, 5);
+    const inline = { ...inode, addressKey: undefined, posix, hasXattrs: true, isInline: true };
+    const bytes = names.encodeInode(inline);
+    // Version, type; an object, of unknown address, with extended attributes, inline.
+    expect([...bytes.subarray(0, 3)]).toEqual([2, 0, 2 + 8 + 32 + 64]);
+    expect(names.decodeInode(9n, bytes)).toEqual(inline);
+    const directory = new Uint8Array(bytes);
+    directory[1] = 1;
+    expect(codeOf(() => names.decodeInode(9n, directory))).toBe('HF_CORRUPT');
   });
 
   it.each(kinds)('%s rows of random bytes fail with HF_CORRUPT or not at all', (...kind) => {

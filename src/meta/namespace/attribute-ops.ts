@@ -1,4 +1,4 @@
-/** Extended attributes and quotas of a tree: operations over rows, as those of `tree-ops.ts`. */
+/** Attributes, plain and extended, and quotas of a tree: operations over rows, as those of `tree-ops.ts`. */
 import { HoldfastError, KiB } from '../../base/index.ts';
 import {
   type Circumstances,
@@ -17,7 +17,8 @@ import {
   posixOf,
   statusOf,
 } from './link-ops.ts';
-import type { Inode } from './namespace.ts';
+import { inlineOf } from './inline-ops.ts';
+import type { Inode, RecordOptions } from './namespace.ts';
 import { checkUnlinkable } from './retention.ts';
 import {
   decodeQuota,
@@ -28,14 +29,26 @@ import {
   quotaKey,
   xattrKey,
 } from './tree-rows.ts';
+import { checkOwnership } from './tree-ops.ts';
 import type { InodeStatus, Quota, QuotaUsage, Tree } from './tree.ts';
 import type { Overlay, Rows } from '../cells/overlay.ts';
-import { prefixRange } from '../cells/rows.ts';
+import { hasRowWithin, prefixRange } from '../cells/rows.ts';
 
 /** Of a value: Linux's 64 KiB, and room for sealing. */
 const XATTR_BYTES_MAX = 64 * KiB + 64;
 /** Of one inode. */
 const XATTRS_MAX = 1000;
+
+export function getAttributes(
+  rows: Rows,
+  inode: Inode,
+  { withContent = false }: RecordOptions = {},
+): InodeStatus | undefined {
+  const row = findInode(rows, inode);
+  if (!row) return undefined;
+  const status = statusOf(rows, row);
+  return withContent && row.isInline ? { ...status, inline: inlineOf(rows, row) } : status;
+}
 
 export function getXattr(rows: Rows, inode: Inode, name: Uint8Array): Uint8Array | undefined {
   checkName(name);
@@ -46,10 +59,11 @@ export function getXattr(rows: Rows, inode: Inode, name: Uint8Array): Uint8Array
 
 export function setXattr(
   rows: Overlay,
-  { inode, name, value, mode }: Parameters<Tree['setXattr']>[0],
+  { inode, name, value, mode, permissions }: Parameters<Tree['setXattr']>[0],
   { nowMs }: Circumstances,
 ): InodeStatus {
   checkName(name);
+  checkOwnership({ mode: permissions });
   const before = givenInode(rows, inode);
   const key = xattrKey(inode, name);
   const isPresent = rows.get(key) !== undefined;
@@ -63,7 +77,9 @@ export function setXattr(
     throw new HoldfastError('HF_TOO_LARGE', `an inode has at most ${XATTRS_MAX} attributes`);
   }
   rows.put(key, encodeSealed(value));
-  const row = { ...changedRow(rows, before, nowMs), isImplicit: false };
+  const change = permissions === undefined ? {} : { mode: permissions };
+  const changed = changedRow(rows, before, nowMs, change);
+  const row = { ...changed, isImplicit: false, hasXattrs: true };
   saveInode(rows, row);
   return statusOf(rows, row);
 }
@@ -83,7 +99,8 @@ export function removeXattr(
   if (!rows.get(xattrKey(inode, name))) throw new HoldfastError('HF_NO_DATA');
   checkUnlinkable(rows, before, nowMs);
   rows.delete(xattrKey(inode, name));
-  const row = changedRow(rows, before, nowMs);
+  const hasXattrs = hasRowWithin(rows, xattrKey(inode)) || undefined;
+  const row = { ...changedRow(rows, before, nowMs), hasXattrs };
   saveInode(rows, row);
   return statusOf(rows, row);
 }

@@ -14,6 +14,7 @@ import type { Circumstances } from './inode-ops.ts';
 import type { Inode } from './namespace.ts';
 import { slotOfInode } from './namespace-rows.ts';
 import { rename } from './rename-op.ts';
+import { retentionOf } from './retention.ts';
 import * as operations from './tree-ops.ts';
 import type { BatchAnswer, StepResult, Tree, TreeBatch, TreeStep, TreeStepName } from './tree.ts';
 import { type Change, Overlay } from '../cells/overlay.ts';
@@ -125,10 +126,17 @@ function runStep(rows: Overlay, step: TreeStep, { at, claims, session }: Holding
   if (step.do === 'leaseDirectory') {
     return { lease: grantLease(rows, { ...step.args[0], session }) };
   }
-  const result = (STEPS[step.do] as AnyStep)(rows, { ...at, claims }, ...step.args);
+  const circumstances = { ...at, nowMs: momentOf(rows, step, at), claims };
+  const result = (STEPS[step.do] as AnyStep)(rows, circumstances, ...step.args);
   // Of the many shapes of answers.
   const { status, changeCount, wasBase, release } = (result ?? {}) as Told;
   return { changeCount: status?.changeCount ?? changeCount, wasBase, release };
+}
+
+/** A writer's clock must not shorten a retention. */
+function momentOf(rows: Overlay, { atMs }: TreeStep, { nowMs }: Circumstances): number {
+  if (atMs === undefined || retentionOf(rows)) return nowMs;
+  return Math.min(nowMs, Math.max(atMs, nowMs - LIMITS.stepAgeMsMax));
 }
 
 interface Told extends StepResult {

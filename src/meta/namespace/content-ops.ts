@@ -1,23 +1,31 @@
 /**
- * Content of files that are written in place: dirty ranges become extents, of each byte the last
- * one committed counts, and what no extent names any more is loose.
+ * Content of files that are written in place: dirty ranges become extents or holes, of each byte
+ * the last one committed counts, and what no extent names any more is loose. Or all content is
+ * inline (`inline-ops.ts`), and there are no extents.
  *
- * Invariants: extents of one encoding never meet; a file's stored bytes are those of its extents of
- * encoding 0, and those of the others lie within ranges of these; a stripe that was named by a
+ * Invariants: extents of one encoding never meet; the stored bytes of a file that is not inline are
+ * those of its extents of encoding 0, and those of the others lie within ranges of these; a stripe that was named by a
  * holder and is not any more is loose ('F') or released, and is never named by it again, because a
  * write is committed once ('W').
  */
 import { HoldfastError, LIMITS } from '../../base/index.ts';
-import { checkExtent, checkUncommitted, EXTENTS_PER_CALL_MAX } from './extent-ops.ts';
+import { checkExtent, checkRange, checkUncommitted, EXTENTS_PER_CALL_MAX } from './extent-ops.ts';
 import { type Circumstances, givenInode, saveInode } from './inode-ops.ts';
 import { changedRow, posixOf, statusOf } from './link-ops.ts';
-import type { Extent, Inode } from './namespace.ts';
+import { checkInline, cutInline, putInline } from './inline-ops.ts';
+import type { Extent, InlineContent, Inode } from './namespace.ts';
 import * as keys from './namespace-rows.ts';
 import type { InodeRow } from './namespace-rows.ts';
 import { nsOf } from './posix-part.ts';
 import { checkContentKept } from './retention.ts';
 import { looseKey, looseOfKey, looseText, writeKey } from './tree-rows.ts';
-import type { CommittedContent, ContentCommit, LooseStripes, NewTime } from './tree.ts';
+import type {
+  CommittedContent,
+  ContentCommit,
+  ContentRange,
+  LooseStripes,
+  NewTime,
+} from './tree.ts';
 import type { Overlay, Rows } from '../cells/overlay.ts';
 import { EMPTY_VALUE, keyAfter, prefixRange } from '../cells/rows.ts';
 
@@ -35,36 +43,82 @@ export function commitContent(
   commit: ContentCommit,
   { nowMs }: Circumstances,
 ): CommittedContent {
-  const { inode, write, extents, isOnlyOnBase, attributes, schemeNumbers } = commit;
+  const { inode, write, attributes, inline, isOnlyOnBase = false } = commit;
   const before = givenFile(rows, inode);
-  checkUncommitted(rows, write);
-  const written = writtenRanges(commit);
-  checkContentKept(rows, before, written[0]?.start ?? before.sizeBytes);
+  const touched = checkedRanges(commit);
+  if (write !== undefined) checkUncommitted(rows, write);
+  checkContentKept(rows, before, inline ? 0 : (touched.all[0]?.start ?? before.sizeBytes));
   const posix = posixOf(rows, before);
   const wasBase = posix.changeCount === commit.baseChange;
-  if (isOnlyOnBase && !wasBase) {
+  // What is put whole would undo what it does not know of.
+  if (!wasBase && (isOnlyOnBase || (inline && before.sizeBytes > 0))) {
     throw new HoldfastError('HF_BUSY', 'the file was changed by somebody else');
   }
-  let { storedBytes } = posix;
-  for (const range of written) {
-    storedBytes += range.end - range.start - cut(rows, inode, range);
-  }
-  for (const extent of extents) {
-    const held = { ...extent, holder: write, whole: undefined };
-    rows.put(keys.extentKey(inode, extent), keys.encodeExtent(held));
-  }
-  rows.put(writeKey(write), keys.encodeInodeNumber(inode));
+  const changed = inline
+    ? storeInline(rows, before, { ...commit, inline })
+    : storeRanges(rows, before, { commit, touched });
+  if (write !== undefined) rows.put(writeKey(write), keys.encodeInodeNumber(inode));
   const modifiedNs = timeOf(commit.modifiedNs ?? 'now', nowMs);
-  const end = written.at(-1)?.end ?? 0;
   const row = {
-    ...changedRow(rows, before, nowMs, { modifiedNs, storedBytes }),
-    ...(extents.length > 0 && { schemeNumbers }),
+    ...changedRow(rows, before, nowMs, { modifiedNs, storedBytes: changed.storedBytes }),
+    ...changed.row,
     ...(attributes && { attributes }),
-    sizeBytes: Math.max(before.sizeBytes, commit.sizeBytes, end),
     modifiedAtMs: nowMs,
   };
   const saved = saveContent(rows, row);
   return { status: statusOf(rows, saved), wasBase };
+}
+
+interface Stored {
+  readonly storedBytes: number;
+  readonly row: Partial<Pick<InodeRow, 'sizeBytes' | 'schemeNumbers' | 'isInline'>>;
+}
+
+/** It takes the place of all that there was. */
+function storeInline(
+  rows: Overlay,
+  { inode, isInline = false, posix }: InodeRow,
+  { inline, sizeBytes }: { readonly inline: InlineContent; readonly sizeBytes: number },
+): Stored {
+  const isStored = !isInline && posix?.storedBytes !== 0;
+  if (isStored) cut(rows, inode, { start: 0, end: Number.MAX_SAFE_INTEGER });
+  const isThere = putInline(rows, inode, inline);
+  return {
+    storedBytes: inline.lengthBytes,
+    row: { sizeBytes, isInline: isThere || undefined },
+  };
+}
+
+function storeRanges(
+  rows: Overlay,
+  before: InodeRow,
+  { commit, touched }: { readonly commit: ContentCommit; readonly touched: TouchedRanges },
+): Stored {
+  const { inode, write, extents, schemeNumbers } = commit;
+  let { storedBytes } = posixOf(rows, before);
+  let isInline = before.isInline ?? false;
+  if (isInline && touched.all.length > 0) {
+    if (!covers(touched.all, { start: 0, end: storedBytes })) {
+      throw new HoldfastError('HF_BUSY', 'the file has inline content that is to be written, too');
+    }
+    cutInline(rows, before, 0);
+    [storedBytes, isInline] = [0, false];
+  }
+  for (const range of touched.all) storedBytes -= cut(rows, inode, range);
+  for (const { start, end } of touched.written) storedBytes += end - start;
+  for (const extent of extents) {
+    const held = { ...extent, holder: write, whole: undefined };
+    rows.put(keys.extentKey(inode, extent), keys.encodeExtent(held));
+  }
+  const end = touched.written.at(-1)?.end ?? 0;
+  return {
+    storedBytes,
+    row: {
+      ...(extents.length > 0 && { schemeNumbers }),
+      sizeBytes: Math.max(before.sizeBytes, commit.sizeBytes, end),
+      isInline: isInline || undefined,
+    },
+  };
 }
 
 /** @throws HF_NOT_FOUND, HF_IS_DIRECTORY, HF_BAD_ARGUMENT. */
@@ -91,10 +145,19 @@ function saveContent(rows: Overlay, row: InodeRow): InodeRow {
   return saved;
 }
 
-/** What the extents of encoding 0 cover, joined, in order. @throws HF_BAD_ARGUMENT. */
-function writtenRanges({ extents, schemeNumbers, sizeBytes }: ContentCommit): ByteRange[] {
-  if (extents.length > EXTENTS_PER_CALL_MAX) {
-    throw new HoldfastError('HF_BAD_ARGUMENT', `${extents.length} extents in one call`);
+/** Joined where they touch, in order. */
+interface TouchedRanges {
+  /** What the extents of encoding 0 cover. */
+  readonly written: readonly ByteRange[];
+  /** That and the holes. */
+  readonly all: readonly ByteRange[];
+}
+
+/** @throws HF_BAD_ARGUMENT, HF_TOO_LARGE. */
+function checkedRanges(commit: ContentCommit): TouchedRanges {
+  const { extents, holes = [], inline, schemeNumbers, sizeBytes, write } = commit;
+  if (Math.max(extents.length, holes.length) > EXTENTS_PER_CALL_MAX) {
+    throw badExtents(`${extents.length} extents and ${holes.length} holes in one call`);
   }
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw badExtents('a size is none');
   if (schemeNumbers.length > LIMITS.encodingsMax) throw badExtents('there are too many encodings');
@@ -102,24 +165,33 @@ function writtenRanges({ extents, schemeNumbers, sizeBytes }: ContentCommit): By
     checkExtent(extent);
     if (extent.encoding >= schemeNumbers.length) throw badExtents('an encoding has no scheme');
   }
-  const written = joinedRanges(extents, 0);
+  for (const hole of holes) checkRange(hole);
+  const hasRanges = extents.length + holes.length > 0;
+  if (hasRanges && write === undefined) throw badExtents('ranges are committed by a write');
+  if (hasRanges && inline) throw badExtents('inline content stands alone');
+  if (inline) checkInline(inline, sizeBytes);
+  const first = extents.filter(({ encoding }) => encoding === 0);
+  const written = joinedRanges(first);
   for (let encoding = 1; encoding < schemeNumbers.length; encoding++) {
-    for (const { start, end } of joinedRanges(extents, encoding)) {
-      const isWithin = written.some((range) => range.start <= start && end <= range.end);
-      if (!isWithin) throw badExtents('an extent lies outside of what is written');
+    const others = extents.filter((extent) => extent.encoding === encoding);
+    for (const range of joinedRanges(others)) {
+      if (!covers(written, range)) throw badExtents('an extent lies outside of what is written');
     }
   }
-  return written;
+  return { written, all: holes.length > 0 ? joinedRanges([...first, ...holes]) : written };
 }
 
-function joinedRanges(extents: readonly Extent[], encoding: number): ByteRange[] {
-  const ofEncoding = extents
-    .filter((extent) => extent.encoding === encoding)
-    .toSorted((a, b) => a.offset - b.offset);
+/** Whether one of them does. */
+function covers(ranges: readonly ByteRange[], { start, end }: ByteRange): boolean {
+  return ranges.some((range) => range.start <= start && end <= range.end);
+}
+
+/** @throws HF_BAD_ARGUMENT when two of them meet. */
+function joinedRanges(given: readonly ContentRange[]): ByteRange[] {
   const ranges: { start: number; end: number }[] = [];
-  for (const { offset, lengthBytes } of ofEncoding) {
+  for (const { offset, lengthBytes } of given.toSorted((a, b) => a.offset - b.offset)) {
     const last = ranges.at(-1);
-    if (last && offset < last.end) throw badExtents('two extents meet');
+    if (last && offset < last.end) throw badExtents('two ranges meet');
     if (last && offset === last.end) last.end += lengthBytes;
     else ranges.push({ start: offset, end: offset + lengthBytes });
   }
@@ -208,12 +280,16 @@ export function resized(rows: Overlay, before: InodeRow, sizeBytes: number): Ino
   checkContentKept(rows, before, sizeBytes);
   const { inode, addressKey } = before;
   if (sizeBytes === before.sizeBytes) return before;
-  const posix = posixOf(rows, before);
-  const range = { start: sizeBytes, end: Number.MAX_SAFE_INTEGER };
-  const storedBytes =
-    posix.storedBytes - (sizeBytes < before.sizeBytes ? cut(rows, inode, range) : 0);
   if (addressKey) rows.delete(keys.addressRowKey(addressKey, inode));
-  return { ...before, sizeBytes, addressKey: undefined, posix: { ...posix, storedBytes } };
+  const posix = posixOf(rows, before);
+  const row = { ...before, sizeBytes, addressKey: undefined };
+  if (sizeBytes > before.sizeBytes) return { ...row, posix };
+  const range = { start: sizeBytes, end: Number.MAX_SAFE_INTEGER };
+  const storedBytes = before.isInline
+    ? cutInline(rows, before, sizeBytes)
+    : posix.storedBytes - cut(rows, inode, range);
+  const isInline = (before.isInline && storedBytes > 0) || undefined;
+  return { ...row, isInline, posix: { ...posix, storedBytes } };
 }
 
 // Loose stripes.

@@ -120,17 +120,23 @@ function addExtents(
   return staged;
 }
 
-export function checkExtent({ encoding, offset, lengthBytes }: Extent): void {
+/** @throws HF_BAD_ARGUMENT. */
+export function checkExtent(extent: Extent): void {
+  const { encoding } = extent;
+  checkRange(extent);
+  if (Number.isSafeInteger(encoding) && encoding >= 0 && encoding < LIMITS.encodingsMax) return;
+  throw new HoldfastError('HF_BAD_ARGUMENT', 'an extent is of no encoding');
+}
+
+/** @throws HF_BAD_ARGUMENT. */
+export function checkRange({ offset, lengthBytes }: Pick<Extent, 'offset' | 'lengthBytes'>): void {
   const isValid =
-    Number.isSafeInteger(encoding) &&
-    encoding >= 0 &&
-    encoding < LIMITS.encodingsMax &&
     Number.isSafeInteger(offset) &&
     offset >= 0 &&
     Number.isSafeInteger(lengthBytes) &&
     lengthBytes >= 1 &&
     Number.isSafeInteger(offset + lengthBytes);
-  if (!isValid) throw new HoldfastError('HF_BAD_ARGUMENT', 'an extent is out of range');
+  if (!isValid) throw new HoldfastError('HF_BAD_ARGUMENT', 'a range is none');
 }
 
 /** @throws HF_BAD_ARGUMENT when the extent meets another one of its encoding. */

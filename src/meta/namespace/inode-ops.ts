@@ -209,7 +209,9 @@ function chargedTo(rows: Rows, directory: Inode): QuotaUsage {
 
 function weightOf(row: InodeRow | undefined): QuotaUsage & { readonly objectCount: number } {
   if (!row) return { objectCount: 0, bytes: 0, inodes: 0 };
-  return { objectCount: row.objectId ? 1 : 0, bytes: storedBytesOf(row), inodes: 1 };
+  const isNamed = row.type === 'file' && (row.posix?.linkCount ?? 0) > 0;
+  const objectCount = row.objectId || isNamed ? 1 : 0;
+  return { objectCount, bytes: storedBytesOf(row), inodes: 1 };
 }
 
 function countUsage(rows: Overlay, slot: number, change: keys.Usage): void {
@@ -217,12 +219,12 @@ function countUsage(rows: Overlay, slot: number, change: keys.Usage): void {
   if (objectCount === 0 && contentBytes === 0 && inodeCount === 0) return;
   const before = keys.decodeUsage(rows.get(keys.usageKey(slot)));
   const after = {
-    objectCount: before.objectCount + objectCount,
+    // Files of mounts and directories were not counted once, and may go now.
+    objectCount: Math.max(0, before.objectCount + objectCount),
     contentBytes: before.contentBytes + contentBytes,
-    // Directories were not counted once, and may go now.
     inodeCount: Math.max(0, before.inodeCount + inodeCount),
   };
-  assert(after.objectCount >= 0 && after.contentBytes >= 0, 'usage does not fall below nothing');
+  assert(after.contentBytes >= 0, 'usage does not fall below nothing');
   rows.put(keys.usageKey(slot), keys.encodeUsage(after));
 }
 

@@ -146,6 +146,7 @@ const OPERATIONS: Record<string, (bed: Bed) => Promise<unknown>> = {
     await namespace.reencodeObject({ ...commitOf(inode, { id: ID }), replaces });
   },
   removeObject: ({ namespace }) => namespace.removeObject(ID),
+  removeFile: async ({ namespace }) => namespace.removeFile((await namespace.object(ID))!.inode),
 };
 
 describe('a directory that somebody holds', () => {
@@ -209,6 +210,43 @@ describe('a batch', () => {
     expect(await run.catch(errorCode)).toBe('HF_TOO_LARGE');
     expect(asked).toBe(Math.ceil(LIMITS.logEntryBytesMax / value.length));
     expect(await tree.listXattrs(inode)).toEqual([]);
+  });
+});
+
+describe('content in a batch', () => {
+  it('of small files comes with their names, once, and is no other’s', async () => {
+    await using bed = await openBed();
+    const { tree, leased, steward } = bed;
+    const inode = await bed.namespace.allocateInodes(1, { inode: leased });
+    const lease = await bed.lease(leased);
+    const whole = { inode, extents: [], schemeNumbers: [], sizeBytes: 6, isOnlyOnBase: true };
+    const inline = { sealed: utf8('sealed'), lengthBytes: 6 };
+    const holes = { ...whole, write: 900n, holes: [{ offset: 1, lengthBytes: 2 }] };
+    const steps: TreeStep[] = [
+      { do: 'makeNode', args: [{ ...OWNER, place: at(leased, 'small'), inode, type: 'file' }] },
+      { do: 'commitExtents', args: [{ ...whole, inline, baseChange: 0n }] },
+      { do: 'commitExtents', args: [{ ...whole, inline, baseChange: 0n }] },
+      { do: 'commitExtents', args: [{ ...holes, baseChange: 1n }] },
+      { do: 'setAttributes', args: [inode, { sizeBytes: 4 }] },
+    ];
+    const batch = { session: A, leases: [lease], lane: 0, sequence: 1, steps };
+    const run = () => steward.execute((rows) => runBatch(rows, batch, { nowMs: 5 }));
+    const answer = await run();
+    expect(answer).toMatchObject({
+      results: [
+        { changeCount: 0n },
+        { changeCount: 1n, wasBase: true },
+        { code: 'HF_BUSY' },
+        { code: 'HF_BUSY' },
+        { changeCount: 2n },
+      ],
+    });
+    expect(await run()).toEqual(answer);
+    expect(await tree.getAttributes(inode, { withContent: true })).toMatchObject({
+      inline: { ...inline, lengthBytes: 4 },
+      sizeBytes: 4,
+      storedBytes: 4,
+    });
   });
 });
 

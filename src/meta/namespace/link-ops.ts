@@ -23,7 +23,7 @@ import {
   saveInode,
 } from './inode-ops.ts';
 import { defaultPosix, nsOf, type PosixPart, UNCOUNTED_LINKS } from './posix-part.ts';
-import { orphanKey, quotaKey, targetKey, xattrKey } from './tree-rows.ts';
+import { inlineKey, orphanKey, quotaKey, targetKey, xattrKey } from './tree-rows.ts';
 import type { InodeStatus } from './tree.ts';
 import type { Overlay, Rows } from '../cells/overlay.ts';
 import { EMPTY_VALUE, hasRowWithin, keyAfter, prefixRange } from '../cells/rows.ts';
@@ -245,6 +245,7 @@ export function discard(rows: Overlay, row: InodeRow, wasObject = false): Releas
   clearLocks(rows, inode);
   for (const { key } of rows.range(prefixRange(xattrKey(inode)))) rows.delete(key);
   if (type === 'symlink') rows.delete(targetKey(inode));
+  if (row.isInline) rows.delete(inlineKey(inode));
   if (type === 'directory') {
     clearLease(rows, inode);
     if (rows.get(quotaKey(inode))) rows.delete(quotaKey(inode));

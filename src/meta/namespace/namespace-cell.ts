@@ -8,6 +8,8 @@ import { extentsFrom, stageExtents } from './extent-ops.ts';
 import type { Namespace } from './namespace.ts';
 import * as operations from './namespace-ops.ts';
 import { allocateInodes, findInode, recordsOf, slotNear } from './inode-ops.ts';
+import { inlineOf } from './inline-ops.ts';
+import { finishRelease, refuse, releases } from './release-ops.ts';
 import { protect } from './retention.ts';
 import { ADDRESS_KEY_BYTES, recordOf } from './namespace-rows.ts';
 import type { Executor } from '../cells/executor.ts';
@@ -67,10 +69,11 @@ function namesOf(
       assert(count >= 1 && count <= ALLOCATION_MAX, 'a call takes a bounded count of numbers');
       return await steward.execute((rows) => allocateInodes(rows, count, slotNear(near)));
     },
-    record: (inode) =>
+    record: (inode, { withContent = false } = {}) =>
       steward.execute((rows) => {
         const row = findInode(rows, inode);
-        return row && recordOf(row);
+        if (!row || !row.isInline || !withContent) return row && recordOf(row);
+        return { ...recordOf(row), inline: inlineOf(rows, row) };
       }),
     async records(inodes) {
       assert(inodes.length <= LIMITS.listPageMax, 'a call asks for a page of records');
@@ -107,6 +110,7 @@ function objectsOf(
   | 'commitObject'
   | 'reencodeObject'
   | 'removeObject'
+  | 'removeFile'
   | 'protect'
   | 'usage'
 > {
@@ -140,6 +144,10 @@ function objectsOf(
       const at = now();
       return await steward.execute((rows) => operations.removeObject(rows, id, at));
     },
+    async removeFile(inode) {
+      const at = now();
+      return await steward.execute((rows) => operations.removeFile(rows, inode, at));
+    },
     protect: (retention) => steward.execute((rows) => protect(rows, retention)),
     usage: () =>
       steward.execute((rows) => {
@@ -152,10 +160,10 @@ function objectsOf(
 /** What is left of inodes that are gone, or will never be. */
 function releasesOf(steward: Executor): Pick<Namespace, 'refuse' | 'releases' | 'finishRelease'> {
   return {
-    refuse: (inode) => steward.execute((rows) => operations.refuse(rows, inode)),
-    releases: () => steward.execute(operations.releases),
+    refuse: (inode) => steward.execute((rows) => refuse(rows, inode)),
+    releases: () => steward.execute(releases),
     finishRelease: (release, places) =>
-      steward.execute((rows) => operations.finishRelease(rows, release, places)),
+      steward.execute((rows) => finishRelease(rows, release, places)),
   };
 }
 

@@ -9,7 +9,6 @@
 import { bytesEqual, HoldfastError, LIMITS, type ObjectId } from '../../base/index.ts';
 import type {
   Dirent,
-  ExtentPlace,
   Inode,
   InodeRecord,
   Namespace,
@@ -27,6 +26,7 @@ import {
   allocateInodes,
   type Circumstances,
   findInode,
+  givenInode,
   namedInode,
   type NamespaceFault,
   quotaWithin,
@@ -55,12 +55,16 @@ import {
 } from './link-ops.ts';
 import { EMPTY_DIRECTORY_LINKS, newPosix, type PosixPart } from './posix-part.ts';
 import { checkRemovable, checkReplaceable } from './retention.ts';
-import { looseKey, nameOfXattr, writeKey, xattrKey } from './tree-rows.ts';
+import { encodeSealed, xattrKey } from './tree-rows.ts';
 import { removeRawKey } from '../uploads/raw-key-links.ts';
 import { EMPTY_VALUE, hasRowWithin, keyAfter, prefixRange, rowsOfTag } from '../cells/rows.ts';
 
 export type { Circumstances, NamespaceFault } from './inode-ops.ts';
 export { allocateInodes, findInode } from './inode-ops.ts';
+
+/** Set-user-id and set-group-id: not of content that somebody else has put. */
+const SET_ID_BITS = 0o6000;
+const GROUP_BITS = 0o070;
 
 export type DirectoryRequest = Parameters<Namespace['makeDirectory']>[0];
 
@@ -201,8 +205,8 @@ export function commitObject(
   const modifiedAtMs = fault === 'writer-clock' ? commit.createdAtMs : nowMs;
   const quotaDirectory = directory && quotaWithin(rows, directory);
   const { sizeBytes } = commit;
-  const posix =
-    quotaDirectory === undefined ? undefined : objectPosix({ sizeBytes, quotaDirectory }, nowMs);
+  const replaced = entry && (byEntry ?? byId);
+  const posix = objectPosix({ sizeBytes, quotaDirectory, replaced }, nowMs);
   writeObject(rows, { ...commit, modifiedAtMs, posix });
   if (entry) {
     addLink(rows, entry, inode);
@@ -215,13 +219,23 @@ export function commitObject(
   return released.filter((release) => release !== undefined);
 }
 
-/** Only what is charged to a quota has this part from the beginning. */
+/** Only what is charged to a quota, or takes another owner or mode, has it from the beginning. */
 function objectPosix(
-  { sizeBytes, quotaDirectory }: { sizeBytes: number; quotaDirectory: Inode },
+  object: { sizeBytes: number; quotaDirectory: Inode | undefined; replaced: InodeRow | undefined },
   nowMs: number,
-): PosixPart {
-  const own = { mode: 0o644, uid: 0, gid: 0, linkCount: 1 };
-  return newPosix({ ...own, storedBytes: sizeBytes, quotaDirectory }, nowMs);
+): PosixPart | undefined {
+  const { sizeBytes: storedBytes, quotaDirectory, replaced } = object;
+  const before = replaced?.type === 'file' ? replaced.posix : undefined;
+  if (!before && quotaDirectory === undefined) return undefined;
+  const { uid, gid } = before ?? { uid: 0, gid: 0 };
+  const mode = replaced && before ? keptMode(replaced, before) : 0o644;
+  return newPosix({ mode, uid, gid, linkCount: 1, storedBytes, quotaDirectory }, nowMs);
+}
+
+/** An access control list does not stay, and may have denied the group what the bits grant it. */
+function keptMode({ hasXattrs }: Pick<InodeRow, 'hasXattrs'>, { mode }: PosixPart): number {
+  const group = mode & GROUP_BITS & (hasXattrs ? mode << 3 : GROUP_BITS);
+  return (mode & ~(SET_ID_BITS | GROUP_BITS)) | group;
 }
 
 /** All links of an inode, each of which is to go or to change. @throws HF_LEASED, HF_FENCED. */
@@ -267,19 +281,29 @@ export function reencodeObject(
   extents.commitExtents(rows, request);
   const { posix } = changedRow(rows, old, nowMs);
   const links = linksToChange(rows, replaces, circumstances);
-  for (const { key, value } of rows.range(prefixRange(xattrKey(replaces)))) {
-    rows.put(xattrKey(inode, nameOfXattr({ key, value })), value);
-  }
+  const hasXattrs = keepXattrs(rows, old, request);
   for (const at of links) removeBackLink(rows, at, replaces);
   letGo(rows, old, circumstances);
   const { objectId, createdAtMs, modifiedAtMs } = old;
-  writeObject(rows, { ...request, objectId, createdAtMs, modifiedAtMs, posix });
+  writeObject(rows, { ...request, objectId, createdAtMs, modifiedAtMs, posix, hasXattrs });
   for (const at of links) {
     addLink(rows, at, inode);
     // Nothing has changed for who looks at the names, but those that know the inode look again.
     saveInode(rows, changedRow(rows, namedInode(rows, at.directory), nowMs));
   }
   return { inode: replaces };
+}
+
+/** @returns whether there are any. @throws HF_BUSY when they may be others by now. */
+function keepXattrs(rows: Overlay, old: InodeRow, { inode, xattrs }: Reencoding): true | undefined {
+  if (!xattrs && !hasRowWithin(rows, xattrKey(old.inode))) return undefined;
+  if (xattrs?.baseChange !== posixOf(rows, old).changeCount) {
+    throw new HoldfastError('HF_BUSY', 'the object was changed meanwhile');
+  }
+  for (const { name, value } of xattrs.sealed) {
+    rows.put(xattrKey(inode, name), encodeSealed(value));
+  }
+  return xattrs.sealed.length > 0 || undefined;
 }
 
 function isSameAddress(known: Uint8Array | undefined, claimed: Uint8Array): boolean {
@@ -317,7 +341,7 @@ function findStanding(
 }
 
 type NewObject = Omit<ObjectCommit, 'extents' | 'mayReplace' | 'entry'> &
-  Pick<InodeRow, 'modifiedAtMs' | 'posix'>;
+  Pick<InodeRow, 'modifiedAtMs' | 'posix' | 'hasXattrs'>;
 
 function writeObject(rows: Overlay, commit: NewObject): void {
   const { inode, objectId, addressKey } = commit;
@@ -334,6 +358,7 @@ function writeObject(rows: Overlay, commit: NewObject): void {
     isImplicit: false,
     addressKey,
     posix: commit.posix,
+    hasXattrs: commit.hasXattrs,
   });
   rows.put(keys.objectKey(objectId), keys.encodeInodeNumber(inode));
   rows.put(keys.addressRowKey(addressKey, inode), EMPTY_VALUE);
@@ -342,9 +367,20 @@ function writeObject(rows: Overlay, commit: NewObject): void {
 export function removeObject(rows: Overlay, id: ObjectId, circumstances: Circumstances): Release {
   const row = findObject(rows, id);
   if (!row) throw new HoldfastError('HF_NOT_FOUND', 'there is no such object');
+  return removeWithLinks(rows, row, circumstances);
+}
+
+export function removeFile(rows: Overlay, inode: Inode, circumstances: Circumstances): Release {
+  const row = givenInode(rows, inode);
+  if (row.type === 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
+  if (linksOf(rows, inode).length === 0) throw new HoldfastError('HF_NOT_FOUND', 'it was removed');
+  return removeWithLinks(rows, row, circumstances);
+}
+
+function removeWithLinks(rows: Overlay, row: InodeRow, circumstances: Circumstances): Release {
   checkRemovable(rows, row, circumstances.nowMs);
   const links = linksToChange(rows, row.inode, circumstances);
-  removeRawKey(rows, id);
+  if (row.objectId) removeRawKey(rows, row.objectId);
   removeAll(rows, row, circumstances);
   for (const { directory } of links) leaveDirectory(rows, directory, circumstances);
   return { inode: row.inode };
@@ -359,35 +395,4 @@ export function usage(rows: Rows): keys.Usage {
     inodeCount += ofSlot.inodeCount;
   }
   return { objectCount, contentBytes, inodeCount };
-}
-
-export function refuse(rows: Overlay, inode: Inode): 'committed' | 'refused' {
-  if (rows.get(keys.refusedKey(inode))) return 'refused';
-  const committed = [keys.inodeKey(inode), keys.releaseKey(inode), writeKey(inode)];
-  if (committed.some((key) => rows.get(key))) return 'committed';
-  rows.put(keys.refusedKey(inode), EMPTY_VALUE);
-  rows.delete(keys.stagedKey(inode));
-  if (hasRowWithin(rows, keys.extentKey(inode))) rows.put(keys.releaseKey(inode), EMPTY_VALUE);
-  return 'refused';
-}
-
-export function releases(rows: Rows): readonly Release[] {
-  return Array.from(rowsOfTag(rows, 'G'), ({ key }) => ({ inode: keys.inodeAtEndOf(key) }));
-}
-
-/** What a write of the tree holds stays as a loose stripe: its reference is another holder's. */
-export function finishRelease(
-  rows: Overlay,
-  { inode }: Release,
-  places: readonly ExtentPlace[],
-): void {
-  if (!rows.get(keys.releaseKey(inode))) return; // it was finished before
-  for (const place of places) {
-    const key = keys.extentKey(inode, place);
-    const value = rows.get(key);
-    const { holder, stripe } = value ? keys.decodeExtent({ key, value }) : {};
-    if (holder !== undefined && stripe) rows.put(looseKey(inode, { holder, stripe }), EMPTY_VALUE);
-    rows.delete(key);
-  }
-  if (!hasRowWithin(rows, keys.extentKey(inode))) rows.delete(keys.releaseKey(inode));
 }

@@ -142,20 +142,27 @@ const IS_HYBRID = 4;
 const IS_UNADDRESSED = 8;
 /** No object, and has a scheme. */
 const IS_ENCODED = 16;
-const FLAGS_MAX = { 1: 7, 2: 31 } as const;
+const HAS_XATTRS = 32;
+/** Its content is in a 'B' row; the stored bytes say how much of that is seen. */
+const IS_INLINE = 64;
+const FLAGS_MAX = { 1: 7, 2: 127 } as const;
 
 export function encodeInode(row: InodeRow): Uint8Array {
   const { posix, objectId, addressKey } = row;
   assert(!addressKey || objectId, 'only objects have an address key');
   assert(!objectId || addressKey || posix, 'what was put has a content address');
   assert(!row.isImplicit || row.type === 'directory', 'only directories are implicit');
+  assert(!row.isInline || (posix && row.type === 'file'), 'only files of the tree are inline');
+  assert(!row.hasXattrs || posix, 'the tree has changed what has extended attributes');
   const [firstScheme, ...moreSchemes] = row.schemeNumbers;
   const flags =
     (row.isImplicit ? IS_IMPLICIT : 0) |
     (objectId ? IS_OBJECT : 0) |
     (moreSchemes.length > 0 ? IS_HYBRID : 0) |
     (objectId && !addressKey ? IS_UNADDRESSED : 0) |
-    (!objectId && firstScheme !== undefined ? IS_ENCODED : 0);
+    (!objectId && firstScheme !== undefined ? IS_ENCODED : 0) |
+    (row.hasXattrs ? HAS_XATTRS : 0) |
+    (row.isInline ? IS_INLINE : 0);
   const writer = new ByteWriter(192 + row.attributes.length)
     .u8(posix ? VERSION.posix : VERSION.plain)
     .u8(INODE_TYPES.indexOf(row.type))
@@ -195,6 +202,8 @@ export function decodeInode(inode: Inode, bytes: Uint8Array): InodeRow {
     salt: copyOf(reader.bytes()),
     attributes: copyOf(reader.bytes()),
     ...objectPart(reader, flags),
+    ...((flags & HAS_XATTRS) !== 0 && { hasXattrs: true }),
+    ...((flags & IS_INLINE) !== 0 && { isInline: true }),
     schemeNumbers: [
       ...((flags & (IS_OBJECT | IS_ENCODED)) !== 0 ? [firstScheme] : []),
       ...((flags & IS_HYBRID) !== 0 ? moreSchemesOf(reader) : []),
@@ -202,6 +211,7 @@ export function decodeInode(inode: Inode, bytes: Uint8Array): InodeRow {
     posix: version === VERSION.posix ? readPosix(reader) : undefined,
   };
   if (row.isImplicit && type !== 'directory') throw reader.corrupt('a file cannot be implicit');
+  if (row.isInline && type !== 'file') throw reader.corrupt('only files are inline');
   reader.end();
   return row;
 }

@@ -31,6 +31,9 @@ const addressKey = v.custom<Uint8Array>(
 export const schemeNumbers = v.pipe(v.array(schemeNumber), v.maxLength(LIMITS.encodingsMax));
 const near = v.union([v.object({ inode }), v.object({ objectId })]);
 export const pageOfInodes = v.pipe(v.array(inode), v.maxLength(LIMITS.listPageMax));
+/** Opened at most 16 KiB. */
+export const inline = v.object({ sealed: bytes, lengthBytes: whole });
+export const recordOptions = v.optional(v.object({ withContent: v.optional(v.boolean()) }));
 export const record = v.object({
   inode,
   type: v.picklist([
@@ -50,6 +53,9 @@ export const record = v.object({
   objectId: v.undefinedable(objectId),
   schemeNumbers,
   isRewritten: v.optional(v.boolean()),
+  hasXattrs: v.optional(v.boolean()),
+  isInline: v.optional(v.boolean()),
+  inline: v.optional(inline),
 });
 const dirent = v.object({ name: bytes, record });
 const extentPlace = v.object({ encoding: wholeUpTo(LIMITS.encodingsMax - 1), offset: whole });
@@ -86,6 +92,12 @@ const reencoding = v.object({
   attributes: bytes,
   addressKey,
   extents: v.array(extent),
+  xattrs: v.optional(
+    v.object({
+      sealed: v.array(v.object({ name: bytes, value: bytes })),
+      baseChange: v.pipe(v.bigint(), v.minValue(0n), v.maxValue(2n ** 64n - 1n)),
+    }),
+  ),
 });
 
 const newDirectory = v.object({
@@ -110,7 +122,9 @@ export const NAMESPACE_METHODS: CellMethods<Namespace> = {
     inode,
     ([, of]) => slotNear(of),
   ),
-  record: reads(v.tuple([inode]), v.undefinedable(record), ([of]) => slotOfInode(of)),
+  record: reads(v.tuple([inode, recordOptions]), v.undefinedable(record), ([of]) =>
+    slotOfInode(of),
+  ),
   records: reads(v.tuple([pageOfInodes]), v.array(v.undefinedable(record)), {
     slots: ([inodes]) => inodes.map(slotOfInode),
     pick: ([inodes], indexes) => [picked(inodes, indexes)],
@@ -137,6 +151,7 @@ export const NAMESPACE_METHODS: CellMethods<Namespace> = {
     merge: nothing,
   }),
   removeObject: changes(v.tuple([objectId]), release, ([id]) => slotOfObject(id)),
+  removeFile: changes(v.tuple([inode]), release, ([of]) => slotOfInode(of)),
   refuse: changes(v.tuple([inode]), v.picklist(['committed', 'refused']), ([of]) =>
     slotOfInode(of),
   ),

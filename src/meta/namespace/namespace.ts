@@ -49,6 +49,25 @@ export interface InodeRecord {
    * (zeros), and encodings but the first may lack parts.
    */
   readonly isRewritten?: boolean | undefined;
+  /** Whether it has extended attributes. Those set before rows told of them do not count. */
+  readonly hasXattrs?: boolean | undefined;
+  /** Set on files whose content is in a row of theirs; then they have no extents. */
+  readonly isInline?: boolean | undefined;
+  /** That content, where it was asked for. */
+  readonly inline?: InlineContent | undefined;
+}
+
+/** Small content beside the inode instead of in stripes. */
+export interface InlineContent {
+  /** By `volume`, for this inode. */
+  readonly sealed: Uint8Array;
+  /** Of what was sealed so many bytes are content still; zeros follow up to the size. */
+  readonly lengthBytes: number;
+}
+
+export interface RecordOptions {
+  /** With {@link InodeRecord.inline}, as of the same moment. */
+  readonly withContent?: boolean | undefined;
 }
 
 /** Where in an inode an extent begins. Extents are ordered by encoding, then by offset. */
@@ -114,6 +133,15 @@ export interface Reencoding extends Pick<
 > {
   /** The inode that goes. */
   readonly replaces: Inode;
+  /** Left out: it has none. */
+  readonly xattrs?: KeptXattrs | undefined;
+}
+
+/** Extended attributes of an inode that another one takes over: they are sealed for it. */
+export interface KeptXattrs {
+  readonly sealed: readonly { readonly name: Uint8Array; readonly value: Uint8Array }[];
+  /** The change count (`tree.ts`) of the inode that has them, from before they were read. */
+  readonly baseChange: bigint;
 }
 
 /** How long objects of a WORM volume are kept. */
@@ -134,7 +162,7 @@ export interface Namespace extends AsyncDisposable {
    */
   allocateInodes(count: number, near?: Nearness): Promise<Inode>;
 
-  record(inode: Inode): Promise<InodeRecord | undefined>;
+  record(inode: Inode, options?: RecordOptions): Promise<InodeRecord | undefined>;
   /** The same of many, in their order; at most LIMITS.listPageMax. */
   records(inodes: readonly Inode[]): Promise<readonly (InodeRecord | undefined)[]>;
   lookup(directory: Inode, name: Uint8Array): Promise<Dirent | undefined>;
@@ -170,7 +198,10 @@ export interface Namespace extends AsyncDisposable {
   /** Where an inode's name is, the first of several; `undefined` for one without. */
   entryOf(inode: Inode): Promise<{ directory: Inode; name: Uint8Array } | undefined>;
 
-  /** Extents from a place on, in order, at most LIMITS.listPageMax; of released inodes too. */
+  /**
+   * Extents from a place on, in order, at most LIMITS.listPageMax; of released inodes too. None may
+   * mean that the content is inline: {@link record} knows.
+   */
   extents(inode: Inode, from?: ExtentPlace): Promise<readonly Extent[]>;
 
   /** Records extents of an inode that is not committed yet, at most 256 a call. */
@@ -179,7 +210,8 @@ export interface Namespace extends AsyncDisposable {
   /**
    * Makes the object visible at once and whole. An inode is committed once: after
    * HF_UNKNOWN_OUTCOME ask {@link refuse} whether it was. What is replaced by its name, and has
-   * others, keeps those.
+   * others, keeps those. A file that is replaced gives its owner, group and mode, but for the
+   * set-id bits.
    * @returns the releases of what it replaced, but for what somebody has open (`tree.ts`).
    * @throws HF_EXISTS when something stands there and may not be replaced; HF_NOT_FOUND when the
    *   entry's directory is gone (resolve it again); HF_FENCED when this inode was refused;
@@ -192,7 +224,8 @@ export interface Namespace extends AsyncDisposable {
    * Puts an object's new encodings in the place of the old ones, at once: a commit of its inode.
    * @returns the release of the inode that it replaces.
    * @throws HF_NOT_FOUND when that one is gone; HF_BAD_ARGUMENT when size or content address differ
-   *   from its, or the extents do not cover the size; else as {@link commitObject}.
+   *   from its, or the extents do not cover the size; HF_BUSY when its extended attributes may be
+   *   others than those given; else as {@link commitObject}.
    */
   reencodeObject(request: Reencoding): Promise<Release>;
 
@@ -202,6 +235,12 @@ export interface Namespace extends AsyncDisposable {
    * @throws HF_NOT_FOUND; HF_WORM before the end of its retention.
    */
   removeObject(id: ObjectId): Promise<Release>;
+
+  /**
+   * The same for any inode that has a name, but for directories.
+   * @throws HF_NOT_FOUND; HF_IS_DIRECTORY; HF_WORM before the end of its retention.
+   */
+  removeFile(inode: Inode): Promise<Release>;
 
   /**
    * From now on objects are only added: none is ever replaced, and none removed before its
@@ -221,6 +260,6 @@ export interface Namespace extends AsyncDisposable {
   /** The references of these extents are gone: forget them; the last one ends the release. */
   finishRelease(release: Release, extents: readonly ExtentPlace[]): Promise<void>;
 
-  /** What `status` shows. */
+  /** What `status` shows: objects and all other files that have a name, and their bytes. */
   usage(): Promise<{ objectCount: number; contentBytes: number }>;
 }

@@ -35,7 +35,8 @@ export function treeOf(executor: Executor, now: () => Circumstances): Tree {
       circumspect((rows, at) =>
         operations.lookup(rows, place, claiming(at, place.directory, claim)),
       ),
-    getAttributes: (inode) => plain((rows) => operations.getAttributes(rows, inode)),
+    getAttributes: (inode, options) =>
+      plain((rows) => attributes.getAttributes(rows, inode, options)),
     parentOf: (directory) => plain((rows) => operations.parentOf(rows, directory)),
     async listAttributes({ directory, after, limit, claim }) {
       const page = { directory, after, limit: pageLimit(limit) };

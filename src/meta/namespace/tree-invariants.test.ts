@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { extentOf } from '../../../test/suites/meta-makers.ts';
 import {
   contentOf,
+  inlineContentOf,
   type ModelNode,
   type ModelPlace,
   ModelTree,
@@ -203,7 +204,9 @@ function checkObjects({ rows, inodes }: Tables): void {
   );
 }
 
-function checkContent({ inodes, extents }: Tables): void {
+function checkContent({ rows, inodes, extents }: Tables): void {
+  const inlines = new Set((rows.get('B') ?? []).map(({ key }) => treeRows.inodeOfKey(key)));
+  for (const inode of inlines) expect(inodes.has(inode)).toBe(true);
   for (const inode of new Set([...inodes.keys(), ...extents.keys()])) {
     const all = extents.get(inode) ?? [];
     for (const encoding of [0, 1, 2, 3]) {
@@ -220,6 +223,13 @@ function checkContent({ inodes, extents }: Tables): void {
     if (!row) continue; // staged, or released
     const first = all.filter(({ encoding }) => encoding === 0);
     const stored = first.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
+    expect(inlines.has(inode)).toBe(row.isInline ?? false);
+    if (row.isInline) {
+      expect(all).toEqual([]);
+      expect(row.posix?.storedBytes).toBeGreaterThan(0);
+      expect(row.posix?.storedBytes).toBeLessThanOrEqual(row.sizeBytes);
+      continue;
+    }
     expect(row.posix?.storedBytes ?? row.sizeBytes).toBe(stored);
     const end = first.at(-1);
     expect(end ? end.offset + end.lengthBytes : 0).toBeLessThanOrEqual(row.sizeBytes);
@@ -236,13 +246,18 @@ function bytesOf(row: names.InodeRow): number {
   return row.posix?.storedBytes ?? (row.type === 'file' ? row.sizeBytes : 0);
 }
 
+/** Objects, and all other files that have a name. */
+function isCounted({ objectId, type, posix }: names.InodeRow): boolean {
+  return objectId !== undefined || (type === 'file' && (posix?.linkCount ?? 0) > 0);
+}
+
 function checkUsage({ rows, inodes }: Tables): void {
   const sums = new Map<number, names.Usage>();
   for (const row of inodes.values()) {
     const slot = names.slotOfInode(row.inode);
     const before = sums.get(slot) ?? { objectCount: 0, contentBytes: 0, inodeCount: 0 };
     sums.set(slot, {
-      objectCount: before.objectCount + (row.objectId ? 1 : 0),
+      objectCount: before.objectCount + (isCounted(row) ? 1 : 0),
       contentBytes: before.contentBytes + bytesOf(row),
       inodeCount: before.inodeCount + 1,
     });
@@ -409,12 +424,24 @@ export class TreeBed {
       this.#checkChange(status as InodeStatus);
       if (node.type === 'directory') await this.#checkEntries(node);
       if (node.type === 'file') {
-        const extents = await this.namespace.extents(node.inode);
-        expect(contentOf(node.inode, extents, status?.sizeBytes ?? 0)).toEqual(node.content);
+        expect(await this.#contentOf(status as InodeStatus)).toEqual(node.content);
+        expect(status?.isInline ?? false).toBe(node.inlineBytes > 0);
       }
       const xattrs = (await this.tree.listXattrs(node.inode)).map((name) => toHex(name));
       expect(xattrs).toEqual([...node.xattrs.keys()].map((name) => toHex(utf8(name))).toSorted());
     }
+  }
+
+  /** As it reads, which both doors agree on. */
+  async #contentOf({ inode, sizeBytes }: InodeStatus): Promise<(string | undefined)[]> {
+    const { inline } = (await this.tree.getAttributes(inode, { withContent: true }))!;
+    const record = await this.namespace.record(inode, { withContent: true });
+    expect(record?.inline).toEqual(inline);
+    const extents = await this.namespace.extents(inode);
+    if (!inline) return contentOf(inode, extents, sizeBytes);
+    expect(extents).toEqual([]);
+    const { sealed, lengthBytes } = inline;
+    return inlineContentOf(Buffer.from(sealed).toString(), { lengthBytes, sizeBytes });
   }
 
   /** What is different has another change count, a higher one. */
@@ -512,6 +539,9 @@ describe('the invariants of a tree', () => {
       sizeBytes: 9,
       baseChange: 0n,
     });
+    const small = { sealed: utf8('sealed'), lengthBytes: 4 };
+    const unused = { extents: [], schemeNumbers: [], baseChange: 0n };
+    await tree.commitExtents({ ...unused, inode: 7n, inline: small, sizeBytes: 5 });
     const object = names.makeInode(0, 50);
     await namespace.commitObject({
       inode: object,
@@ -526,7 +556,7 @@ describe('the invariants of a tree', () => {
       mayReplace: false,
     });
     const { rows } = executor;
-    expect(checkTreeRows(rows)).toBe(24);
+    expect(checkTreeRows(rows)).toBe(25);
     const all = rows.range({ from: Uint8Array.of(0), to: Uint8Array.of(0x10, 0) });
     // What is next of a slot, and which writes are known, follows from no other row.
     for (const { key } of all.filter((row) => !'NW'.includes(keyReader(row.key).tag))) {

@@ -174,11 +174,18 @@ const write = fc
     size: fc.nat({ max: 30 }),
     isHybrid: fc.boolean(),
     isOnBase: fc.boolean(),
+    /** Every other part of them is one. */
+    hasHoles: fc.boolean(),
   })
   .map((request): Step => async (bed) => {
     const inode = bed.file(request.index);
     const holder = await bed.namespace.allocateInodes(1, { inode });
-    const first = bed.extents(request.parts, holder);
+    const isHole = (index: number): boolean => request.hasHoles && index % 2 === 0;
+    const written = request.parts.filter((_, index) => !isHole(index));
+    const first = bed.extents(written, holder);
+    const holes = request.parts
+      .filter((_, index) => isHole(index))
+      .map(({ at: offset, length: lengthBytes }) => ({ offset, lengthBytes }));
     const second = request.isHybrid ? first.map((extent) => ({ ...extent, encoding: 1 })) : [];
     const baseChange = request.isOnBase
       ? ((await bed.tree.getAttributes(inode))?.changeCount ?? 0n)
@@ -187,19 +194,51 @@ const write = fc
       inode,
       write: holder,
       extents: [...first, ...second],
+      holes,
       sizeBytes: request.size,
       schemeNumbers: request.isHybrid ? [3, 18] : [3],
       baseChange,
     };
     const done = await bed.both(
       () => bed.tree.commitExtents(commit),
-      () => bed.model.write(inode, holder, { extents: first, sizeBytes: request.size }),
+      () => bed.model.write(inode, holder, { extents: first, sizeBytes: request.size, holes }),
     );
     if (done) expect(done.wasBase).toBe(request.isOnBase);
     expect(await bed.namespace.refuse(holder)).toBe(done ? 'committed' : 'refused');
     if (!done) {
       for (const { stripe } of first) bed.references.delete(`${holder} ${toHex(stripe)}`);
     } else if (request.isOnBase) await bed.tree.forgetWrites([holder]);
+  });
+
+const writeInline = fc
+  .record({
+    index: small,
+    length: fc.nat({ max: 12 }),
+    more: fc.nat({ max: 3 }),
+    isOnBase: fc.boolean(),
+    isWrite: fc.boolean(),
+  })
+  .map(({ index, length, more, isOnBase, isWrite }): Step => async (bed) => {
+    const inode = bed.file(index);
+    const name = `inline ${++bed.stripeCount}`;
+    const status = await bed.tree.getAttributes(inode);
+    const write = isWrite ? await bed.namespace.allocateInodes(1, { inode }) : undefined;
+    const sizeBytes = length + more;
+    const done = await bed.both(
+      () =>
+        bed.tree.commitExtents({
+          inode,
+          write,
+          extents: [],
+          inline: { sealed: utf8(name), lengthBytes: length },
+          sizeBytes,
+          schemeNumbers: [],
+          baseChange: isOnBase ? (status?.changeCount ?? 0n) : 10_000n,
+        }),
+      () => bed.model.putInline(inode, { name, lengthBytes: length, sizeBytes }, isOnBase),
+    );
+    if (write === undefined) return;
+    expect(await bed.namespace.refuse(write)).toBe(done ? 'committed' : 'refused');
   });
 
 const setXattr = fc
@@ -336,6 +375,16 @@ const put = fc
     for (const { stripe } of extents) bed.references.delete(`${inode} ${toHex(stripe)}`);
   });
 
+/** As a model says; there they are not sealed. */
+async function xattrsOf(bed: TreeBed, node: ModelNode | undefined) {
+  if (!node || node.xattrs.size === 0) return undefined;
+  const sealed = Array.from(node.xattrs, ([name, value]) => ({
+    name: utf8(name),
+    value: utf8(value),
+  }));
+  return { sealed, baseChange: (await bed.tree.getAttributes(node.inode))!.changeCount };
+}
+
 const reencode = fc.tuple(small, fc.boolean()).map(([index, isHybrid]): Step => async (bed) => {
   const id = idOf(index);
   const old = [...bed.model.nodes.values()].find(({ objectId }) => objectId === id);
@@ -344,9 +393,11 @@ const reencode = fc.tuple(small, fc.boolean()).map(([index, isHybrid]): Step => 
   const whole = sizeBytes > 0 ? [{ at: 0, length: sizeBytes, again: false }] : [];
   const first = bed.extents(whole, inode);
   const second = isHybrid ? first.map((extent) => ({ ...extent, encoding: 1 })) : [];
+  const xattrs = await xattrsOf(bed, old);
   const done = await bed.both(
     () =>
       bed.namespace.reencodeObject({
+        xattrs,
         inode,
         replaces: old?.inode ?? 999n,
         sizeBytes,
@@ -373,6 +424,14 @@ const removeObject = small.map((index): Step => async (bed) => {
   );
 });
 
+const removeFile = small.map((index): Step => async (bed) => {
+  const inode = bed.pick(index);
+  await bed.both(
+    () => bed.namespace.removeFile(inode),
+    () => bed.model.removeFile(inode),
+  );
+});
+
 const kinds = {
   lookup: [lookup, 1],
   makeNode: [makeNode, 8],
@@ -387,6 +446,7 @@ const kinds = {
   changeTimes: [changeTimes, 1],
   truncate: [truncate, 3],
   write: [write, 7],
+  writeInline: [writeInline, 4],
   setXattr: [setXattr, 2],
   getXattr: [getXattr, 1],
   removeXattr: [removeXattr, 1],
@@ -400,6 +460,7 @@ const kinds = {
   put: [put, 4],
   reencode: [reencode, 2],
   removeObject: [removeObject, 2],
+  removeFile: [removeFile, 2],
 } as const satisfies Record<string, readonly [fc.Arbitrary<Step>, number]>;
 
 /** Directories of the root lie in slot 5, most else in slot 0: with another cell. */

@@ -10,7 +10,6 @@ import {
   allocateInodes,
   checkAllocated,
   type Circumstances,
-  findInode,
   givenInode,
   mayBeOpen,
   quotaWithin,
@@ -120,11 +119,6 @@ export function lookup(
   checkPlace(rows, place, circumstances);
   const seen = seenAt(rows, place);
   return seen && entryAt(rows, seen);
-}
-
-export function getAttributes(rows: Rows, inode: Inode): InodeStatus | undefined {
-  const row = findInode(rows, inode);
-  return row && statusOf(rows, row);
 }
 
 export function parentOf(rows: Rows, directory: Inode): Inode {
@@ -243,7 +237,7 @@ function ownershipOf({ mode, uid, gid }: Ownership): Ownership {
 }
 
 /** @throws HF_BAD_ARGUMENT. */
-function checkOwnership({ mode = 0, uid = 0, gid = 0 }: AttributeChanges): void {
+export function checkOwnership({ mode = 0, uid = 0, gid = 0 }: AttributeChanges): void {
   if (isWithin(mode, MODE_MAX) && isWithin(uid, ID_MAX) && isWithin(gid, ID_MAX)) return;
   throw new HoldfastError('HF_BAD_ARGUMENT', 'a mode, user or group is none');
 }

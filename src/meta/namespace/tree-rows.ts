@@ -16,6 +16,11 @@ export function targetKey(inode: Inode): Uint8Array {
   return rowKey(slotOfInode(inode), 'S', inode);
 }
 
+/** Content of a file that has no extents. */
+export function inlineKey(inode: Inode): Uint8Array {
+  return rowKey(slotOfInode(inode), 'B', inode);
+}
+
 /** Without a name: the prefix of an inode's extended attributes. */
 export function xattrKey(inode: Inode, name: Uint8Array = new Uint8Array()): Uint8Array {
   return rowKey(slotOfInode(inode), 'X', inode, name);
@@ -67,7 +72,7 @@ export function looseText(holder: Inode, stripe: StripeId): string {
 
 // Values.
 
-/** 'S' and 'X' rows: sealed bytes. */
+/** 'S', 'X' and 'B' rows: sealed bytes. */
 export function encodeSealed(bytes: Uint8Array): Uint8Array {
   return valueWriter(8 + bytes.length)
     .bytes(bytes)

@@ -21,7 +21,15 @@ import {
 } from '../remote/cell-methods.ts';
 import type { Inode } from './namespace.ts';
 import { slotOfInode } from './namespace-rows.ts';
-import { extent, pageLimit, pageOfInodes, record, release } from './namespace-wire.ts';
+import {
+  extent,
+  inline,
+  pageLimit,
+  pageOfInodes,
+  record,
+  recordOptions,
+  release,
+} from './namespace-wire.ts';
 import { MODE_MAX } from './posix-part.ts';
 import type { Place, ScanPage, Tree, TreeStep, TreeStepName } from './tree.ts';
 
@@ -92,11 +100,14 @@ const newXattr = v.object({
   name: bytes,
   value: bytes,
   mode: v.optional(v.picklist(['create', 'replace'])),
+  permissions: v.optional(mode),
 });
 const contentCommit = v.object({
   inode,
-  write: inode,
+  write: v.optional(inode),
   extents: v.array(extent),
+  holes: v.optional(v.array(v.object({ offset: whole, lengthBytes: whole }))),
+  inline: v.optional(inline),
   schemeNumbers: v.array(schemeNumber),
   sizeBytes: whole,
   modifiedNs: v.optional(newTime),
@@ -156,7 +167,9 @@ const stepArgs = Object.entries({
 });
 const step = v.variant(
   'do',
-  stepArgs.map(([name, { args }]) => v.object({ do: v.literal(name), args })),
+  stepArgs.map(([name, { args }]) =>
+    v.object({ do: v.literal(name), args, atMs: v.optional(v.pipe(v.number(), v.integer())) }),
+  ),
 ) as unknown as v.GenericSchema<unknown, TreeStep>;
 const code = v.custom<ErrorCode>((value) => errorCode({ code: value }) !== undefined);
 const result = v.object({
@@ -185,7 +198,7 @@ export const TREE_METHODS: CellMethods<Tree> = {
     slotOfInode(leases[0]?.directory ?? 0n),
   ),
   lookup: reads(v.tuple([place, v.optional(claim)]), v.undefinedable(entry), ofPlace),
-  getAttributes: reads(v.tuple([inode]), v.undefinedable(status), ofInode),
+  getAttributes: reads(v.tuple([inode, recordOptions]), v.undefinedable(status), ofInode),
   parentOf: reads(v.tuple([inode]), inode, ofInode),
   listAttributes: reads(v.tuple([directoryPage]), v.array(entry), ([{ directory }]) =>
     slotOfInode(directory),

@@ -162,7 +162,7 @@ describe('objects in the tree', () => {
     await tree.setXattr({ inode: old, name: utf8('user.a'), value: utf8('value') });
     const before = await tree.getAttributes(old);
     const inode = await namespace.allocateInodes(1);
-    await namespace.reencodeObject({
+    const request = {
       inode,
       replaces: old,
       sizeBytes: 10,
@@ -170,7 +170,14 @@ describe('objects in the tree', () => {
       attributes: utf8('y'),
       addressKey: new Uint8Array(32).fill(1),
       extents: [extentOf(0, 10, 2)],
-    });
+    };
+    const sealed = [{ name: utf8('user.a'), value: utf8('of the new one') }];
+    const { changeCount: baseChange } = before as InodeStatus;
+    const stale = { sealed, baseChange: baseChange - 1n };
+    expect(await namespace.reencodeObject(request).catch(errorCode)).toBe('HF_BUSY');
+    const late = namespace.reencodeObject({ ...request, xattrs: stale });
+    expect(await late.catch(errorCode)).toBe('HF_BUSY');
+    await namespace.reencodeObject({ ...request, xattrs: { sealed, baseChange } });
     const { mode, uid, linkCount, accessedNs, modifiedNs } = before as InodeStatus;
     for (const name of ['object', 'second']) {
       expect((await tree.lookup(placeOf(name, top)))?.status).toMatchObject({
@@ -184,7 +191,7 @@ describe('objects in the tree', () => {
         objectId: ID,
       });
     }
-    expect(await tree.getXattr(inode, utf8('user.a'))).toEqual(utf8('value'));
+    expect(await tree.getXattr(inode, utf8('user.a'))).toEqual(utf8('of the new one'));
     checkTreeRows(bed.rows);
   });
 });
@@ -279,6 +286,109 @@ describe('rows of before there was a tree', () => {
     await tree.unlink(placeOf('link'));
     expect((await tree.unlink(placeOf('moved'))).release).toEqual({ inode: file });
     expect([...rows.range({ from: rowKey(0, 'P'), to: rowKey(0, 'Q') })]).toEqual([]);
+  });
+});
+
+describe('inline content', () => {
+  const inlineOf = (text: string, lengthBytes = text.length) => ({
+    sealed: utf8(text),
+    lengthBytes,
+  });
+  const nothing = { extents: [], schemeNumbers: [], isOnlyOnBase: true };
+
+  it('comes with its inode, in both doors, and is counted', async () => {
+    const bed = await Bed.open();
+    const top = await bed.directory('top');
+    await bed.tree.setQuota(top, { bytesMax: 5, inodesMax: undefined });
+    const inode = await bed.file('file', top);
+    const put = (text: string, baseChange: bigint) =>
+      bed.tree.commitExtents({
+        inode,
+        ...nothing,
+        inline: inlineOf(text),
+        sizeBytes: 9,
+        baseChange,
+      });
+    const { status } = await put('abcd', 0n);
+    expect(status).toMatchObject({ isInline: true, sizeBytes: 9, storedBytes: 4, changeCount: 1n });
+    expect(status.inline).toBeUndefined();
+    const known = { ...status, inline: inlineOf('abcd') };
+    expect(await bed.tree.getAttributes(inode, { withContent: true })).toEqual(known);
+    expect(await bed.namespace.record(inode, { withContent: true })).toMatchObject({
+      isInline: true,
+      inline: inlineOf('abcd'),
+    });
+    expect((await bed.namespace.record(inode))?.inline).toBeUndefined();
+    expect((await bed.tree.lookup(placeOf('file', top)))?.status).toEqual(status);
+    expect(await codeOf(put('abcdef', 1n))).toBe('HF_QUOTA');
+    expect(await bed.tree.getQuota(top)).toMatchObject({ usage: { bytes: 4 } });
+    expect((await bed.tree.unlink(placeOf('file', top))).release).toBeUndefined();
+    checkTreeRows(bed.rows);
+    expect(bed.rows.range({ from: rowKey(77, 'B'), to: rowKey(77, 'C') })).toEqual([]);
+  });
+
+  it('is refused when it is too long, longer than its file, or with anything else', async () => {
+    const bed = await Bed.open();
+    const inode = await bed.file('file');
+    const code = async (parts: object): Promise<string | undefined> => {
+      const commit = { inode, ...nothing, inline: inlineOf('abcd'), sizeBytes: 9, baseChange: 0n };
+      return await codeOf(bed.tree.commitExtents({ ...commit, ...parts }));
+    };
+    const sizeBytes = 100 * KiB;
+    expect(await code({ inline: inlineOf('a', 16 * KiB + 1), sizeBytes })).toBe('HF_TOO_LARGE');
+    const sealed = new Uint8Array(16 * KiB + 65);
+    expect(await code({ inline: { sealed, lengthBytes: 1 } })).toBe('HF_TOO_LARGE');
+    expect(await code({ sizeBytes: 3 })).toBe('HF_BAD_ARGUMENT');
+    const extents = [extentOf(0, 5, 1)];
+    const held = { write: 900n, schemeNumbers: [3] };
+    const holes = [{ offset: 0, lengthBytes: 5 }];
+    expect(await code({ ...held, extents })).toBe('HF_BAD_ARGUMENT');
+    expect(await code({ ...held, holes })).toBe('HF_BAD_ARGUMENT');
+    const ranges = { inline: undefined, schemeNumbers: [3] };
+    expect(await code({ ...ranges, extents })).toBe('HF_BAD_ARGUMENT');
+    expect(await code({ ...ranges, write: 900n, extents, holes })).toBe('HF_BAD_ARGUMENT');
+    expect(await code({ ...ranges, write: 900n, holes: [{ offset: 0, lengthBytes: 0 }] })).toBe(
+      'HF_BAD_ARGUMENT',
+    );
+    expect(await code({})).toBeUndefined();
+  });
+
+  it('takes what there was with it, and goes when it is brought in extents', async () => {
+    const bed = await Bed.open();
+    const inode = await bed.put();
+    const put = async (baseChange: bigint): Promise<string | undefined> => {
+      const commit = { inode, ...nothing, inline: inlineOf('abcd'), sizeBytes: 4, baseChange };
+      return await codeOf(bed.tree.commitExtents(commit));
+    };
+    expect(await put(7n)).toBe('HF_BUSY');
+    expect(await put(0n)).toBeUndefined();
+    expect(await bed.namespace.extents(inode)).toEqual([]);
+    expect(await bed.tree.looseInodes()).toEqual([inode]);
+    expect(await bed.namespace.objectsByAddress(new Uint8Array(32).fill(1))).toEqual([]);
+    expect(await codeOf(bed.write(inode, 1, 20))).toBe('HF_BUSY');
+    expect(await bed.write(inode, 0, 20)).toMatchObject({ storedBytes: 20, sizeBytes: 20 });
+    expect((await bed.tree.getAttributes(inode))?.isInline).toBeUndefined();
+    checkTreeRows(bed.rows);
+  });
+
+  it('is only added to a protected volume', async () => {
+    const bed = await Bed.open();
+    const { tree } = bed;
+    const [old, young] = [await bed.file('old'), await bed.file('young')];
+    const put = async (inode: Inode, baseChange: bigint): Promise<string | undefined> => {
+      const commit = { inode, ...nothing, inline: inlineOf('abcd'), sizeBytes: 4, baseChange };
+      return await codeOf(tree.commitExtents(commit));
+    };
+    await put(old, 0n);
+    await bed.namespace.protect({ retentionMs: DAY_MS });
+    expect(await put(young, 0n)).toBeUndefined();
+    for (const inode of [old, young]) {
+      expect(await put(inode, 1n)).toBe('HF_WORM');
+      expect(await codeOf(tree.setAttributes(inode, { sizeBytes: 2 }))).toBe('HF_WORM');
+      const holes = [{ offset: 1, lengthBytes: 1 }];
+      const commit = { inode, ...nothing, write: 900n, holes, sizeBytes: 0, baseChange: 1n };
+      expect(await codeOf(tree.commitExtents(commit))).toBe('HF_WORM');
+    }
   });
 });
 

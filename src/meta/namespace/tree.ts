@@ -10,7 +10,7 @@
  * Names, symlink targets, names and values of extended attributes come sealed and stay so.
  * After POSIX.1-2024 (rename, link, unlink, times) and Linux rename(2), xattr(7).
  */
-import type { ErrorCode, StripeId } from '../../base/index.ts';
+import type { ErrorCode } from '../../base/index.ts';
 import type {
   DirectoryLease,
   Handles,
@@ -18,7 +18,16 @@ import type {
   LeaseClaim,
   SessionId,
 } from '../handles/handles.ts';
-import type { Extent, Inode, InodeRecord, InodeType, Release } from './namespace.ts';
+import type { CommittedContent, ContentCommit, LooseStripes, NewTime } from './content-commit.ts';
+import type { Inode, InodeRecord, InodeType, RecordOptions, Release } from './namespace.ts';
+
+export type {
+  CommittedContent,
+  ContentCommit,
+  ContentRange,
+  LooseStripes,
+  NewTime,
+} from './content-commit.ts';
 
 /**
  * Where something stands or is to stand. A plain name has two sealed forms, and one thing at most
@@ -50,7 +59,7 @@ export interface InodeStatus extends InodeRecord {
   readonly changeCount: bigint;
   /** Of a device, else 0. */
   readonly deviceNumber: number;
-  /** Content bytes that are stored: the size without holes. */
+  /** Content bytes that are stored, inline or in stripes: the size without holes. */
   readonly storedBytes: number;
   /** The directory with a quota that it is charged to. */
   readonly quotaDirectory: Inode | undefined;
@@ -90,9 +99,6 @@ export interface TreeDirectoryRequest extends Ownership {
   readonly attributes?: Uint8Array | undefined;
 }
 
-/** `now`: by the steward's clock. */
-export type NewTime = bigint | 'now';
-
 /** What is left out stays. */
 export interface AttributeChanges {
   readonly mode?: number | undefined;
@@ -114,39 +120,6 @@ export interface Removal {
   readonly release: Release | undefined;
 }
 
-/** A writer's dirty ranges, durable as stripes, become content. */
-export interface ContentCommit {
-  readonly inode: Inode;
-  /**
-   * A number of `allocateInodes` (near: the inode) for this commit alone. It is the holder of the
-   * references, and stands in for the inode where wrapped keys are bound to one. An unknown outcome
-   * is settled by `Namespace.refuse` of it, as that of an object.
-   */
-  readonly write: Inode;
-  /**
-   * At most 256, none meets another of its encoding. Those of encoding 0 say what is written: that
-   * range goes from all encodings first; the other encodings stay within it.
-   */
-  readonly extents: readonly Extent[];
-  /** Of the encodings of these extents; the inode's from now on. */
-  readonly schemeNumbers: readonly number[];
-  /** The file is no shorter afterwards. */
-  readonly sizeBytes: number;
-  readonly modifiedNs?: NewTime | undefined;
-  /** Sealed, when the inode's are to change with its content. */
-  readonly attributes?: Uint8Array | undefined;
-  /** What the writer had seen last. */
-  readonly baseChange: bigint;
-  /** Refuses when somebody else changed the inode since: of who stores the same content anew. */
-  readonly isOnlyOnBase?: boolean | undefined;
-}
-
-export interface CommittedContent {
-  readonly status: InodeStatus;
-  /** Whether nobody else had changed the inode since `baseChange`: what is cached still holds. */
-  readonly wasBase: boolean;
-}
-
 export interface Quota {
   /** Of stored content; `undefined`: as much as fits. */
   readonly bytesMax: number | undefined;
@@ -156,14 +129,6 @@ export interface Quota {
 export interface QuotaUsage {
   readonly bytes: number;
   readonly inodes: number;
-}
-
-/** Stripes that a write holds and its inode does not name any more: their references are to go. */
-export interface LooseStripes {
-  readonly inode: Inode;
-  /** The holder of the references: a write, or the inode itself. */
-  readonly holder: Inode;
-  readonly stripes: readonly StripeId[];
 }
 
 /** The changes of {@link Tree} that a batch may bring. */
@@ -183,14 +148,22 @@ export type TreeStepName =
  * One of them as it would be asked for by itself; or the lease of a directory, of one that the
  * batch has made: then nobody comes in between.
  */
-export type TreeStep =
+export type TreeStep = (
   | {
       readonly [Name in TreeStepName]: { readonly do: Name; readonly args: Parameters<Tree[Name]> };
     }[TreeStepName]
   | {
       readonly do: 'leaseDirectory';
       readonly args: readonly [Omit<Parameters<Handles['leaseDirectory']>[0], 'session'>];
-    };
+    }
+) & {
+  /**
+   * When it was done, by the holder's clock: the time that it leaves in inodes. Not later than the
+   * steward's own, nor more than LIMITS.stepAgeMsMax earlier; that one when left out, and in a
+   * protected volume.
+   */
+  readonly atMs?: number | undefined;
+};
 
 /** What a session did in directories that it holds, in order (docs/design/0010). */
 export interface TreeBatch {
@@ -210,7 +183,7 @@ export interface TreeBatch {
 export type BatchAnswer =
   | {
       readonly state: 'done';
-      /** By the steward's clock: the time of all that the batch did. */
+      /** By the steward's clock: the time of the steps that say none. */
       readonly atMs: number;
       /** One for each step. */
       readonly results: readonly StepResult[];
@@ -251,7 +224,7 @@ export interface Tree {
    * @param claim of who holds the lease of the directory; HF_FENCED when it does not any more.
    */
   lookup(place: Place, claim?: LeaseClaim): Promise<TreeEntry | undefined>;
-  getAttributes(inode: Inode): Promise<InodeStatus | undefined>;
+  getAttributes(inode: Inode, options?: RecordOptions): Promise<InodeStatus | undefined>;
   /** The directory that a directory is in; its own for the root and for one that is removed. */
   parentOf(directory: Inode): Promise<Inode>;
 
@@ -333,6 +306,8 @@ export interface Tree {
     readonly name: Uint8Array;
     readonly value: Uint8Array;
     readonly mode?: 'create' | 'replace' | undefined;
+    /** The mode of the inode from then on: an access control list says it, too. */
+    readonly permissions?: number | undefined;
   }): Promise<InodeStatus>;
   /** Sealed names. */
   listXattrs(inode: Inode): Promise<readonly Uint8Array[]>;
@@ -344,7 +319,9 @@ export interface Tree {
    * with a window of their stripe ({@link Extent.whole}). An object is of unknown content address
    * from then on.
    * @throws HF_EXISTS when this write was committed before, HF_FENCED when it was refused; HF_BUSY
-   *   when `isOnlyOnBase` and the inode was changed; HF_BAD_ARGUMENT; HF_IS_DIRECTORY.
+   *   when the inode was changed, of what goes only on its base, and when extents and holes leave
+   *   out some of its inline content: who writes them brings that, too. HF_TOO_LARGE when more than
+   *   4,096 extents would go; HF_BAD_ARGUMENT; HF_IS_DIRECTORY.
    */
   commitExtents(commit: ContentCommit): Promise<CommittedContent>;
   /** Which of these numbers are writes that were committed, and are not forgotten. */

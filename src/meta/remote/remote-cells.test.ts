@@ -121,6 +121,8 @@ async function namespaceStory(namespace: Namespace, tell: Tell): Promise<void> {
   await tell(namespace.refuse(first + 2n));
   await tell(namespace.removeObject(idOf(Number(first) + 2)));
   await tell(namespace.removeObject(idOf(77)));
+  await tell(namespace.removeFile(first));
+  await tell(namespace.removeFile(ROOT_INODE));
   await tell(namespace.releases());
   const places = [0, 2 ** 40].map((offset) => ({ encoding: 0, offset }));
   await tell(namespace.finishRelease({ inode: first }, places));
@@ -149,6 +151,19 @@ async function treeStory(tree: Tree, tell: Tell): Promise<void> {
   await tell(tree.commitExtents({ ...commit, extents, baseChange: 0n }));
   await tell(tree.committedWrites([76n, 77n]));
   await tell(tree.commitExtents({ ...commit, write: 78n, extents, baseChange: 0n }));
+  const holes = [{ offset: 2, lengthBytes: 3 }];
+  await tell(tree.commitExtents({ ...commit, write: 79n, extents: [], holes, baseChange: 0n }));
+  const { status: small } = await tree.makeNode({ ...own, place: at('small'), type: 'file' });
+  const inline = { sealed: utf8('sealed'), lengthBytes: 4 };
+  const onBase = { inode: small.inode, baseChange: 0n, isOnlyOnBase: true };
+  const whole = { ...onBase, extents: [], inline, schemeNumbers: [], sizeBytes: 5 };
+  await tell(tree.commitExtents(whole));
+  await tell(tree.commitExtents(whole));
+  await tell(tree.getAttributes(small.inode));
+  await tell(tree.getAttributes(small.inode, { withContent: true }));
+  await tell(
+    tree.commitExtents({ ...commit, inode: small.inode, extents: [], holes, baseChange: 0n }),
+  );
   await tell(tree.looseInodes());
   const loose = await tree.looseStripes(file.inode);
   await tell(Promise.resolve(loose));

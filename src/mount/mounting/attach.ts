@@ -4,12 +4,10 @@
  */
 import fs from 'node:fs';
 import process from 'node:process';
-import { HoldfastError } from '../../base/index.ts';
+import { DEVICE, deviceMissing } from './fuse-device.ts';
 import { attachByHelper } from './helper.ts';
 import { commonOptions, type MountOptions, sourceOf, TYPE } from './mount-options.ts';
 import { PASSED, run } from './programs.ts';
-
-const DEVICE = '/dev/fuse';
 
 /** @returns a descriptor of the connection. @throws HF_DENIED, HF_UNSUPPORTED, HF_IO. */
 export async function attach(mountpoint: string, options: MountOptions): Promise<number> {
@@ -46,8 +44,7 @@ function openDevice(): number {
   try {
     return fs.openSync(DEVICE, 'r+');
   } catch (error) {
-    const message = `${DEVICE} cannot be opened: is FUSE there (modprobe fuse)?`;
-    throw new HoldfastError('HF_UNSUPPORTED', message, { cause: error });
+    throw deviceMissing(error);
   }
 }
 

@@ -4,8 +4,10 @@
  * receive a descriptor, so the optional library koffi calls the C library for us: three functions,
  * once a mount. Source: fusermount3(1), cmsg(3), recvmsg(2).
  */
-import { HoldfastError } from '../../base/index.ts';
+import fs from 'node:fs/promises';
+import { errorCode, HoldfastError } from '../../base/index.ts';
 import { commonOptions, type MountOptions, sourceOf } from './mount-options.ts';
+import { DEVICE, deviceMissing } from './fuse-device.ts';
 import { completed, PASSED, start } from './programs.ts';
 
 /** What of koffi is used; its types are not there when it is not. */
@@ -33,7 +35,9 @@ const LIBRARY: string = 'koffi';
 const CONTROL_BYTES = 24;
 const DESCRIPTOR_AT = 16;
 
+/** @throws HF_UNSUPPORTED when something is not installed, HF_DENIED, HF_IO. */
 export async function attachByHelper(mountpoint: string, options: MountOptions): Promise<number> {
+  await checkDevice();
   const sockets = new Sockets(await loadKoffi());
   try {
     const words = ['fsname=' + sourceOf(options), 'subtype=holdfast', ...commonOptions(options)];
@@ -47,11 +51,30 @@ export async function attachByHelper(mountpoint: string, options: MountOptions):
     sockets.closeTheirs();
     const received = sockets.receiveDescriptor();
     received.catch(() => undefined); // what the helper itself complains of says more
-    await completed('fusermount3', helper);
+    await completed('fusermount3', helper).catch((error: unknown) => {
+      throw errorCode(error) === 'HF_UNSUPPORTED' ? helperMissing(error) : error;
+    });
     return await received;
   } finally {
     sockets.close();
   }
+}
+
+/** The helper opens it with the user's own rights. */
+async function checkDevice(): Promise<void> {
+  try {
+    await fs.access(DEVICE, fs.constants.R_OK | fs.constants.W_OK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw deviceMissing(error);
+    const message = `${DEVICE} is closed to this user; root opens it to all: chmod 0666 ${DEVICE}`;
+    throw new HoldfastError('HF_DENIED', message, { cause: error });
+  }
+}
+
+function helperMissing(cause: unknown): HoldfastError {
+  const message =
+    'to mount without being root needs fusermount3, which is not installed (package fuse3)';
+  return new HoldfastError('HF_UNSUPPORTED', message, { cause });
 }
 
 async function loadKoffi(): Promise<Koffi> {

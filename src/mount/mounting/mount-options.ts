@@ -15,6 +15,8 @@ export interface MountOptions {
   readonly allowsSetUserId?: boolean;
   /** Device files work; root alone may say so. */
   readonly allowsDevices?: boolean;
+  /** Nothing there is run as a program. */
+  readonly forbidsPrograms?: boolean;
 }
 
 /** By this the mounts of ours are known. */
@@ -38,5 +40,6 @@ export function commonOptions(options: MountOptions): string[] {
     ...(options.allowsOthers ? ['allow_other'] : []),
     options.allowsSetUserId ? 'suid' : 'nosuid',
     options.allowsDevices ? 'dev' : 'nodev',
+    ...(options.forbidsPrograms ? ['noexec'] : []),
   ];
 }

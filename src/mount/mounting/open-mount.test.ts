@@ -15,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Told } from '../../../test/mount/haunted-module.ts';
 import { realEnv } from '../../env/index.ts';
 import { ourMountAt } from './mount-info.ts';
+import { usersOf } from './mount-users.ts';
 import { type Mount, openMount, type OpenMountOptions } from './open-mount.ts';
 
 const run = promisify(execFile);
@@ -129,7 +130,8 @@ describe.runIf(canMount)('a program that waits', () => {
   it.each(['mkdir', 'cat'])('can be killed in the middle of %s', async (program) => {
     const mount = await mounted();
     fs.writeFileSync(join(point, 'never'), 'x'.repeat(10));
-    await run('sh', ['-c', 'echo 1 > /proc/sys/vm/drop_caches']);
+    // Drops what the kernel has cached of it.
+    await run('dd', [`if=${join(point, 'never')}`, 'iflag=nocache', 'count=0', 'status=none']);
     const child = started(program, join(point, program === 'mkdir' ? 'never made' : 'never'));
     await told(mount, 'waiting');
     const ended = once(child, 'exit');
@@ -174,6 +176,29 @@ describe.runIf(canMount)('unmounting', () => {
     await mount.unmount({ isForced: true });
     expect(() => fs.fsyncSync(open)).toThrow();
     expect(() => fs.closeSync(open)).toThrow('ENOTCONN');
+  });
+
+  it('out of sight lets those go on who use it, and tells who they are', async () => {
+    const mount = await mounted();
+    const open = fs.openSync(join(point, 'file'), 'w+');
+    expect((await usersOf(point)).map(({ processId }) => processId)).toEqual([process.pid]);
+    await mount.unmount({ isLazy: true });
+    expect(fs.readdirSync(point)).toEqual([]);
+    fs.writeSync(open, 'still there');
+    fs.fsyncSync(open);
+    expect(fs.readFileSync(open, 'utf8')).toBe('');
+    fs.closeSync(open);
+    await mount.ended;
+    expect(await usersOf(point)).toEqual([]);
+  });
+
+  it('by force does not wait for an answer that never comes', async () => {
+    const mount = await mounted();
+    const waiting = run('mkdir', [join(point, 'forever')]);
+    waiting.catch(() => undefined);
+    await told(mount, 'waiting');
+    await mount.unmount({ isForced: true });
+    await expect(waiting).rejects.toThrow('mkdir');
   });
 
   it('does not wait for another namespace that holds it', async () => {

@@ -35,8 +35,44 @@ export interface OpenMountOptions {
   readonly options?: unknown;
 }
 
-/** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY; HF_DENIED, HF_UNSUPPORTED, HF_IO. */
+/** Who serves a mount. */
+export interface MountServer {
+  /** It sleeps in the kernel, and ends when the mount is gone. */
+  readonly worker: Worker;
+  /** @throws what serving failed with at once. */
+  readonly ready: Promise<void>;
+  /** The kernel has let go of the mount; the file system may have work left. */
+  readonly gone: Promise<void>;
+  /** @throws what ended it. */
+  readonly ended: Promise<void>;
+}
+
+export interface ServedMountOptions extends Pick<OpenMountOptions, 'env' | 'mountpoint' | 'mount'> {
+  /** @param descriptor /dev/fuse, mounted; its own from now on. */
+  readonly serve: (descriptor: number) => MountServer;
+}
+
+/** Served by a thread of its own. @throws as {@link openServedMount}. */
 export async function openMount(options: OpenMountOptions): Promise<Mount> {
+  const { behaviour, module, options: data } = options;
+  const wake = newWake();
+  const serve = (descriptor: number): MountServer => {
+    const order: MountOrder = { descriptor, wake, behaviour, module: module.href, options: data };
+    const worker = new Worker(siblingModule(import.meta.url, './mount-worker'), {
+      workerData: order,
+      trackUnmanagedFds: false, // it closes a descriptor that was opened here
+    });
+    const ended = endOf(worker);
+    return { worker, ready: heard(worker, READY), gone: heard(worker, GONE), ended };
+  };
+  return await openServedMount({ ...options, serve }, wake);
+}
+
+/** @throws HF_NOT_FOUND, HF_NOT_DIRECTORY; HF_DENIED, HF_UNSUPPORTED, HF_IO. */
+export async function openServedMount(
+  options: ServedMountOptions,
+  wake?: SharedArrayBuffer,
+): Promise<Mount> {
   const place = await placeOf(options.mountpoint).catch(() => resolve(options.mountpoint));
   await cleanStaleMounts(place);
   const mountpoint = await checkedMountpoint(options.mountpoint);
@@ -44,16 +80,11 @@ export async function openMount(options: OpenMountOptions): Promise<Mount> {
   const watchdog = new Watchdog(mountpoint);
   const device = (await ourMountAt(mountpoint))?.device;
   assert(device !== undefined, 'what was mounted is there');
-  const wake = newWake();
-  const { behaviour, module, options: data } = options;
-  const order: MountOrder = { descriptor, wake, behaviour, module: module.href, options: data };
-  const worker = new Worker(siblingModule(import.meta.url, './mount-worker'), {
-    workerData: order,
-    trackUnmanagedFds: false, // it closes a descriptor that was opened here
-  });
-  const mount = new Mount({ env: options.env, mountpoint, device, worker, watchdog, wake });
+  const server = options.serve(descriptor);
+  for (const each of [server.ready, server.gone]) each.catch(() => undefined); // also in `ended`
+  const mount = new Mount({ env: options.env, mountpoint, device, server, watchdog, wake });
   try {
-    await begun(mount);
+    await Promise.race([server.ready, mount.ended]);
     await tune(device);
     return mount;
   } catch (error) {
@@ -72,14 +103,19 @@ async function checkedMountpoint(path: string): Promise<string> {
   throw new HoldfastError('HF_NOT_DIRECTORY', `${path} is no directory`);
 }
 
+export interface UnmountOptions {
+  readonly isForced?: boolean;
+  readonly isLazy?: boolean;
+}
+
 interface MountParts {
   readonly env: Env;
   readonly mountpoint: string;
   /** `major:minor`, which names the connection as long as the kernel has it. */
   readonly device: string;
-  readonly worker: Worker;
+  readonly server: MountServer;
   readonly watchdog: Watchdog;
-  readonly wake: SharedArrayBuffer;
+  readonly wake: SharedArrayBuffer | undefined;
 }
 
 export class Mount implements AsyncDisposable {
@@ -95,15 +131,15 @@ export class Mount implements AsyncDisposable {
   constructor(parts: MountParts) {
     this.#parts = parts;
     this.mountpoint = parts.mountpoint;
-    this.ended = endOf(parts.worker).finally(() => (this.#isServed = false));
+    this.ended = parts.server.ended.finally(() => (this.#isServed = false));
     this.ended.catch(() => undefined); // who is interested hears it, too
-    this.#gone = Promise.race([heard(parts.worker, GONE), this.ended]);
+    this.#gone = Promise.race([parts.server.gone, this.ended]);
     this.#gone.catch(() => undefined); // as above
   }
 
   /** For messages to and from its thread; {@link Mount.wake} makes it listen. */
   get worker(): Worker {
-    return this.#parts.worker;
+    return this.#parts.server.worker;
   }
 
   /**
@@ -111,20 +147,26 @@ export class Mount implements AsyncDisposable {
    * of which the mount needs one to be served.
    */
   async wake(): Promise<void> {
-    await this.#waking.run(async () => await wakeMount(this.#parts.wake, this.mountpoint));
+    const { wake } = this.#parts;
+    assert(wake, 'its thread serves it');
+    await this.#waking.run(async () => await wakeMount(wake, this.mountpoint));
   }
 
   /**
    * Takes it away and waits until everything has been written.
    *
    * @param options.isForced even when somebody uses it: they get errors, and what they have not
-   *   synced is lost. @throws HF_BUSY when somebody uses it, else.
+   *   synced is lost.
+   * @param options.isLazy out of sight now; who uses it goes on, and it ends when nobody does.
+   * @throws HF_BUSY when somebody uses it, else.
    */
-  async unmount({ isForced = false }: { isForced?: boolean } = {}): Promise<void> {
+  async unmount({ isForced = false, isLazy = false }: UnmountOptions = {}): Promise<void> {
     try {
-      if (await this.#isThere()) await this.#detach(isForced);
+      if (await this.#isThere()) await this.#detach({ isForced, isLazy });
+      if (isLazy && !isForced) return;
       await this.#letGo();
-      await this.ended;
+      if (isForced) await this.#cutOff();
+      else await this.ended;
     } finally {
       if (!(await this.#isThere())) await this.#parts.watchdog.dismiss();
     }
@@ -135,13 +177,13 @@ export class Mount implements AsyncDisposable {
     return (await ourMountAt(this.mountpoint))?.device === this.#parts.device;
   }
 
-  async #detach(isForced: boolean): Promise<void> {
+  async #detach({ isForced, isLazy }: Required<UnmountOptions>): Promise<void> {
     const { device } = this.#parts;
     try {
       // Nobody answers any more: to look at it, as unmounting does, might wait for ever.
       if (!this.#isServed) await abortConnection(device);
       else if (!isForced) await flush(this.mountpoint);
-      await detach(this.mountpoint, !this.#isServed);
+      await detach(this.mountpoint, isLazy || !this.#isServed);
     } catch (error) {
       if (!isForced || errorCode(error) !== 'HF_BUSY') throw error;
       await detach(this.mountpoint, true);
@@ -151,27 +193,28 @@ export class Mount implements AsyncDisposable {
 
   /** See above: who holds it where we cannot see gets errors from now on. */
   async #letGo(): Promise<void> {
+    if (await this.#isLate(this.#gone)) await abortConnection(this.#parts.device);
+  }
+
+  /** Nothing is read from the kernel any more, so a thread that waits for answers can be ended. */
+  async #cutOff(): Promise<void> {
+    if (await this.#isLate(this.ended)) await this.worker.terminate();
+  }
+
+  async #isLate(end: Promise<void>): Promise<boolean> {
     const waiting = new AbortController();
     const isLate = this.#parts.env.clock.sleep(LIMITS.mountEndMs, waiting).then(
       () => true,
       () => false,
     );
-    await Promise.race([this.#gone, isLate]);
-    waiting.abort();
-    if (await isLate) await abortConnection(this.#parts.device);
+    await Promise.race([end, isLate]).finally(() => waiting.abort());
+    return await isLate;
   }
 
   /** As {@link unmount}, by force if need be; where even that fails, the watchdog is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.unmount({ isForced: true }).catch(() => undefined);
   }
-}
-
-/** Resolves when it is served. @throws what its thread failed with. */
-async function begun({ worker, ended }: Mount): Promise<void> {
-  const ready = heard(worker, READY);
-  ready.catch(() => undefined); // an error is in `ended`
-  await Promise.race([ready, ended]);
 }
 
 async function heard(worker: Worker, what: string): Promise<void> {
@@ -181,7 +224,7 @@ async function heard(worker: Worker, what: string): Promise<void> {
   }
 }
 
-async function endOf(worker: Worker): Promise<void> {
+export async function endOf(worker: Worker): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   worker.once('error', reject);
   worker.once('exit', (code) => {

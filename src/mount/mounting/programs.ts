@@ -57,7 +57,7 @@ function programError(name: string, complaint: string): HoldfastError {
   const line = complaint.split('\n').at(-1) ?? '';
   const message = line.includes(name) ? line : `${name}: ${line || 'it failed'}`;
   if (/busy/iu.test(complaint)) return new HoldfastError('HF_BUSY', message);
-  if (/permi|denied|superuser|allowed/iu.test(complaint)) {
+  if (/permi|denied|superuser|allowed|no write access/iu.test(complaint)) {
     return new HoldfastError('HF_DENIED', message);
   }
   return new HoldfastError('HF_IO', message);

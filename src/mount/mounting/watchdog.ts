@@ -1,13 +1,14 @@
 /**
  * A process that outlives ours: after a crash every access to a mount would fail with ENOTCONN
  * until somebody unmounts it, so a shell waits at a pipe that only we hold. When we say so, it
- * ends; when we are gone without a word, it takes the mount out of sight.
+ * ends; when we are gone without a word, it takes the mount out of sight. Signals do not stop it:
+ * a service manager sends them to whatever a crash has left.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { detachProgram } from './attach.ts';
 
 /** $1 and on: what is to be run. `read` fails at the end of the pipe. */
-const SCRIPT = 'read word || exec "$@"';
+const SCRIPT = 'trap "" HUP INT TERM; read word || exec "$@"';
 const FAREWELL = 'unmounted\n';
 
 export class Watchdog {

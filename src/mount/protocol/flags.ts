@@ -9,12 +9,14 @@ export const INIT_FLAGS = {
   posixLocks: 1,
   atomicTruncate: 3,
   bigWrites: 5,
+  dontMask: 6,
   flockLocks: 10,
   readdirplus: 13,
   readdirplusAuto: 14,
   asyncDirectIo: 15,
   writebackCache: 16,
   parallelDirectories: 18,
+  posixAcl: 20,
   maxPages: 22,
   cacheSymlinks: 23,
   explicitInvalidation: 25,
@@ -66,6 +68,9 @@ export const LOCK_TYPES = { shared: 0, exclusive: 1, unlocked: 2 } as const;
 
 /** setxattr(2). */
 export const XATTR_MODES = { create: 1, replace: 2 } as const;
+
+/** In SETXATTR of an access control list: the set-group-id bit goes. */
+export const SETXATTR_KILL_SET_GROUP_ID: number = 1 << 0;
 
 /** renameat2(2). */
 export const RENAME_FLAGS = { noReplace: 1, exchange: 2 } as const;

@@ -19,12 +19,20 @@ export class Slot {
   readonly words: Uint32Array;
   readonly longs: BigUint64Array;
 
-  /** @param bytes a multiple of 8. Pages are only taken from the machine as they are filled. */
-  constructor(bytes: number) {
-    const memory = new ArrayBuffer(bytes);
-    this.buffer = Buffer.from(memory);
-    this.words = new Uint32Array(memory);
-    this.longs = new BigUint64Array(memory);
+  /**
+   * @param bytes a multiple of 8. Pages are only taken from the machine as they are filled.
+   * @param place where it is within other memory; without one it has its own.
+   */
+  constructor(
+    bytes: number,
+    { memory, offset }: { memory: ArrayBufferLike; offset: number } = {
+      memory: new ArrayBuffer(bytes),
+      offset: 0,
+    },
+  ) {
+    this.buffer = Buffer.from(memory, offset, bytes);
+    this.words = new Uint32Array(memory, offset, bytes / Uint32Array.BYTES_PER_ELEMENT);
+    this.longs = new BigUint64Array(memory, offset, bytes / BigUint64Array.BYTES_PER_ELEMENT);
   }
 }
 

@@ -2,7 +2,7 @@
 import { ErrnoError } from '../errno.ts';
 import type { AttributeChanges, NewTime } from '../file-system.ts';
 import type { KnownAttributes, Statistics } from '../inode.ts';
-import { SETATTR_VALID, XATTR_MODES } from '../protocol/flags.ts';
+import { SETATTR_VALID, SETXATTR_KILL_SET_GROUP_ID, XATTR_MODES } from '../protocol/flags.ts';
 import type { Reply } from '../protocol/reply.ts';
 import type { Request } from '../protocol/request.ts';
 import {
@@ -102,12 +102,15 @@ const setxattr = operation<void>({
   struct: SETXATTR_IN_SHORT,
   perform(work) {
     const { fileSystem, caller, request } = work;
-    request.expect(setxattrStruct(work));
+    const struct = setxattrStruct(work);
+    request.expect(struct);
+    const flags = struct === SETXATTR_IN ? request.u32(SETXATTR_IN.setxattrFlags) : 0;
     const name = request.text();
     return fileSystem.setXattr(caller, request.inode, {
       name,
       value: request.data(request.u32(SETXATTR_IN.lengthBytes)),
       mode: xattrMode(request.u32(SETXATTR_IN.flags)),
+      killsSetGroupId: (flags & SETXATTR_KILL_SET_GROUP_ID) !== 0,
     });
   },
 });

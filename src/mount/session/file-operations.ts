@@ -30,7 +30,7 @@ import {
   WRITE_IN,
   WRITE_OUT,
 } from '../protocol/structs.ts';
-import { operation, type Work } from './operation.ts';
+import { operation, umaskOf, type Work } from './operation.ts';
 
 /** The reply to COPY_FILE_RANGE has 32 bits for it. */
 const COPIED_BYTES_MAX = 2 ** 30;
@@ -48,10 +48,11 @@ const open = operation<OpenFile>({
 
 const create = operation<Entry & OpenFile>({
   struct: CREATE_IN,
-  perform: ({ fileSystem, caller, request }) =>
+  perform: ({ fileSystem, caller, request, agreement }) =>
     fileSystem.create(caller, request.inode, {
       name: request.name(),
       mode: request.u32(CREATE_IN.mode),
+      umask: umaskOf(agreement, request.u32(CREATE_IN.umask)),
       flags: request.u32(CREATE_IN.flags),
     }),
   reply: putCreated,
@@ -60,9 +61,10 @@ const create = operation<Entry & OpenFile>({
 
 const tmpfile = operation<Entry & OpenFile>({
   struct: CREATE_IN,
-  perform: ({ fileSystem, caller, request }) =>
+  perform: ({ fileSystem, caller, request, agreement }) =>
     fileSystem.createUnnamed(caller, request.inode, {
       mode: request.u32(CREATE_IN.mode),
+      umask: umaskOf(agreement, request.u32(CREATE_IN.umask)),
       flags: request.u32(CREATE_IN.flags),
     }),
   reply: putCreated,

@@ -6,6 +6,8 @@ import type { Request } from '../protocol/request.ts';
 import { LOCK_IN, LOCK_OUT } from '../protocol/structs.ts';
 import { operation } from './operation.ts';
 
+const ALL_CONTENT = { offset: 0, lengthBytes: 0 };
+
 const getlk = operation<HeldLock | undefined>({
   struct: LOCK_IN,
   isOffered: ({ locks }) => locks !== undefined,
@@ -30,16 +32,20 @@ function locking(waits: boolean) {
     struct: LOCK_IN,
     waits,
     isOffered: ({ locks }) => locks !== undefined,
-    perform: ({ fileSystem, caller, request }) =>
-      fileSystem.locks!.lock(caller, request.inode, {
+    async perform({ fileSystem, caller, request, kernel }) {
+      const { inode } = request;
+      const answer = await fileSystem.locks!.lock(caller, inode, {
         ...ownerAndRange(request),
         mode: modeIn(request),
         processId: request.u32(LOCK_IN.processId),
         waits,
-      }),
+      });
+      if (answer === 'grantedAnew') await kernel.invalidateInode(inode, ALL_CONTENT);
+      return answer;
+    },
     reply(_, answer) {
       if (answer === 'deadlock') throw new ErrnoError('EDEADLK', 'it would wait for ever');
-      if (answer === 'granted') return;
+      if (answer === 'granted' || answer === 'grantedAnew') return;
       throw new ErrnoError(waits ? 'EINTR' : 'EAGAIN', 'somebody else has it');
     },
   });

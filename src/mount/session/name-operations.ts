@@ -13,7 +13,7 @@ import {
   RENAME2_IN,
   RENAME_IN,
 } from '../protocol/structs.ts';
-import { operation } from './operation.ts';
+import { operation, umaskOf } from './operation.ts';
 
 const lookup = operation<Entry | NoEntry>({
   struct: NOTHING,
@@ -29,10 +29,11 @@ const lookup = operation<Entry | NoEntry>({
 
 const mknod = operation<Entry>({
   struct: MKNOD_IN,
-  perform: ({ fileSystem, caller, request }) =>
+  perform: ({ fileSystem, caller, request, agreement }) =>
     fileSystem.makeNode(caller, request.inode, {
       name: request.name(),
       mode: request.u32(MKNOD_IN.mode),
+      umask: umaskOf(agreement, request.u32(MKNOD_IN.umask)),
       deviceNumber: request.u32(MKNOD_IN.deviceNumber),
     }),
   reply: (reply, entry) => reply.entry(entry),
@@ -40,10 +41,11 @@ const mknod = operation<Entry>({
 
 const mkdir = operation<Entry>({
   struct: MKDIR_IN,
-  perform: ({ fileSystem, caller, request }) =>
+  perform: ({ fileSystem, caller, request, agreement }) =>
     fileSystem.makeDirectory(caller, request.inode, {
       name: request.name(),
       mode: request.u32(MKDIR_IN.mode) | constants.S_IFDIR,
+      umask: umaskOf(agreement, request.u32(MKDIR_IN.umask)),
     }),
   reply: (reply, entry) => reply.entry(entry),
 });

@@ -24,7 +24,9 @@ describe('with Linux 6.18', () => {
     expect([reply.u32(INIT_OUT.writeBytesMax), dataBytesMax]).toEqual([2 ** 20, 2 ** 20]);
     expect(reply.body.readUInt16LE(INIT_OUT.pagesMax)).toBe(256);
     expect(flags).toEqual(
-      new Set(Object.keys(INIT_FLAGS).filter((name) => name !== 'writebackCache')),
+      new Set(Object.keys(INIT_FLAGS)).difference(
+        new Set(['writebackCache', 'posixAcl', 'dontMask']),
+      ),
     );
     expect(reply.u32(INIT_OUT.flags2)).toBe(bits('expireOnly'));
     await kernel.end();
@@ -39,6 +41,14 @@ describe('with Linux 6.18', () => {
     expect(flags & bits('posixLocks', 'flockLocks')).toBe(0);
     await kernel.end();
   });
+});
+
+it('leaves lists and umask to us where they are kept', async () => {
+  const wishes = { writebackCache: false, locks: true, acls: true };
+  const kernel = new FakeKernel(new MemoryFileSystem(), { wishes });
+  const flags = (await kernel.init()).u32(INIT_OUT.flags);
+  expect((flags & bits('posixAcl', 'dontMask')) >>> 0).toBe(bits('posixAcl', 'dontMask'));
+  await kernel.end();
 });
 
 it('an older kernel gets no more than it offers', async () => {

@@ -7,6 +7,8 @@
  * - `explicitInvalidation`: cached content is dropped when we say so, not when times look new.
  * - `killPrivileges`: we take set-user-id bits away; the kernel need not ask for a capability
  *   first.
+ * - `posixAcl`: the kernel heeds access control lists, which are extended attributes here.
+ * - `dontMask`: the umask comes here, since a default list takes its place.
  * - `posixLocks`, `flockLocks`: locks come here instead of staying within this kernel.
  * - `writebackCache`: small writes are gathered; the kernel then owns size and times meanwhile.
  */
@@ -30,6 +32,7 @@ const TIME_GRANULARITY = 1;
 export interface Wishes {
   readonly writebackCache: boolean;
   readonly locks: boolean;
+  readonly acls?: boolean;
 }
 
 /** What both sides can do. */
@@ -65,12 +68,16 @@ export function negotiate(request: Request, reply: Reply, wishes: Wishes): Negot
   return { minor: Math.min(minor, MINOR_MAX), flags, dataBytesMax };
 }
 
-function wanted({ writebackCache, locks }: Wishes): Set<InitFlag> {
+function wanted({ writebackCache, locks, acls = false }: Wishes): Set<InitFlag> {
   const flags = new Set(Object.keys(INIT_FLAGS) as InitFlag[]);
   if (!writebackCache) flags.delete('writebackCache');
   if (!locks) {
     flags.delete('posixLocks');
     flags.delete('flockLocks');
+  }
+  if (!acls) {
+    flags.delete('posixAcl');
+    flags.delete('dontMask');
   }
   return flags;
 }

@@ -3,6 +3,7 @@
  * reply. The files `*-operations.ts` are the table of all of them.
  */
 import type { Answer, FileSystem } from '../file-system.ts';
+import type { Kernel } from '../kernel.ts';
 import type { Reply } from '../protocol/reply.ts';
 import type { Request } from '../protocol/request.ts';
 import type { Agreement } from './negotiate.ts';
@@ -14,6 +15,7 @@ export interface Work {
   readonly request: Request;
   readonly caller: Task;
   readonly agreement: Agreement;
+  readonly kernel: Kernel;
 }
 
 export interface Operation<Result = unknown> {
@@ -37,4 +39,9 @@ export interface Operation<Result = unknown> {
 /** Keeps the type of the result between the parts. */
 export function operation<Result>(parts: Operation<Result>): Operation {
   return parts;
+}
+
+/** What is left to take off a mode: else the kernel has done so. */
+export function umaskOf({ flags }: Agreement, umask: number): number {
+  return flags.has('dontMask') ? umask : 0;
 }

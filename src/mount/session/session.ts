@@ -14,6 +14,7 @@ import { errorMessage, HoldfastError, LIMITS, UnderWay } from '../../base/index.
 import type { Env } from '../../env/index.ts';
 import { ERRNO, errnoOf, type Errno } from '../errno.ts';
 import type { FileSystem } from '../file-system.ts';
+import type { Kernel } from '../kernel.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { Reply } from '../protocol/reply.ts';
 import { Request, type Slot } from '../protocol/request.ts';
@@ -30,7 +31,7 @@ import { type Agreement, negotiate, type Wishes } from './negotiate.ts';
 import { Notifier } from './notifier.ts';
 import type { Operation, Work } from './operation.ts';
 import { OPERATIONS } from './operations.ts';
-import { Slots } from './slots.ts';
+import { type Received, type RequestSource, Slots } from './slots.ts';
 import { type Patience, Task, Tasks } from './task.ts';
 import { takeWake } from './wake.ts';
 
@@ -41,17 +42,22 @@ export interface SessionParts {
   readonly wishes: Wishes;
   readonly patience: Patience;
   readonly wake?: Int32Array | undefined;
+  /** When another thread reads; then this one never sleeps in the kernel. */
+  readonly source?: RequestSource | undefined;
 }
 
 export class Session {
   readonly #parts: SessionParts;
-  readonly #slots = new Slots();
+  readonly #ownSlots = new Slots();
+  readonly #slots: Pick<Slots, 'giveBack' | 'writeOff' | 'isExhausted'>;
   readonly #reply = new Reply(OUT_HEADER.bytes + LIMITS.mountDataBytesMax);
   readonly #lookups = new LookupCounts();
   readonly #tasks: Tasks;
   readonly #underWay = new UnderWay();
   readonly #ready = Promise.withResolvers<Agreement>();
   #agreement: Agreement | undefined;
+  /** There when there is an agreement. */
+  #kernel: Kernel | undefined;
   /** How many need the event loop; see 1. */
   #awakeCount = 0;
   /** A bug of ours, or a device that fails: the session ends when the next request comes. */
@@ -67,7 +73,8 @@ export class Session {
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
-    this.#tasks = new Tasks(parts.patience, (task, errno) => this.#refuse(task.unique, errno));
+    this.#slots = parts.source ?? this.#ownSlots;
+    this.#tasks = new Tasks(parts.patience, (task, errno) => this.#giveUp(task, errno));
     this.#ready.promise.catch(() => undefined); // who is interested hears it, too
   }
 
@@ -101,13 +108,21 @@ export class Session {
 
   async #loop(): Promise<void> {
     while (!this.#fault) {
-      const slot = await this.#slots.take();
-      const length = await this.#receive(slot);
+      const { slot, length } = await this.#next();
       if (length === 0) return;
       const isNew = !this.#agreement;
       this.#accept(slot, length);
       if (isNew || (this.#parts.wake && takeWake(this.#parts.wake))) await this.#listen();
     }
+  }
+
+  #next(): Received | Promise<Received> {
+    return this.#parts.source ? this.#parts.source.next() : this.#read();
+  }
+
+  async #read(): Promise<Received> {
+    const slot = await this.#ownSlots.take();
+    return { slot, length: await this.#receive(slot) };
   }
 
   #receive(slot: Slot): number | Promise<number> {
@@ -129,7 +144,7 @@ export class Session {
   async #watch(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts.env;
     for await (const _ of clock.every(LIMITS.mountTickMs, { signal })) {
-      this.#tasks.sweep(clock.monotonic());
+      this.#tasks.sweep(clock.monotonic(), this.#slots.isExhausted);
     }
   }
 
@@ -180,7 +195,8 @@ export class Session {
       this.#agreement = negotiation;
       const canExpire = negotiation.flags.has('expireOnly');
       const stayAwake = () => this.#stayAwake();
-      fileSystem.begin?.(new Notifier({ device, stayAwake, canExpire }));
+      this.#kernel = new Notifier({ device, stayAwake, canExpire });
+      fileSystem.begin?.(this.#kernel);
       this.#ready.resolve(negotiation);
     }
     this.#send();
@@ -212,13 +228,14 @@ export class Session {
   #perform(request: Request, slot: Slot): void {
     const { fileSystem } = this.#parts;
     const agreement = this.#agreement;
+    const kernel = this.#kernel;
     const operation = OPERATIONS[request.opcode];
-    if (!agreement || !operation || operation.isOffered?.(fileSystem) === false) {
+    if (!agreement || !kernel || !operation || operation.isOffered?.(fileSystem) === false) {
       this.#refuse(request.unique, agreement ? ERRNO.ENOSYS : ERRNO.EPROTO);
       return this.#slots.giveBack(slot);
     }
     const caller = new Task(request, operation.waits === true);
-    const work: Work = { fileSystem, request, caller, agreement };
+    const work: Work = { fileSystem, request, caller, agreement, kernel };
     try {
       request.expect(operation.struct);
       const answer = operation.perform(work);
@@ -242,6 +259,7 @@ export class Session {
     const task = work.caller;
     this.#tasks.add(task, this.#parts.env.clock.monotonic());
     if (task.waits) this.#slots.giveBack(slot);
+    else task.slot = slot;
     try {
       this.#answer(operation, await answer, work);
     } catch (error) {
@@ -276,6 +294,12 @@ export class Session {
     } catch (error) {
       this.#complain(error, 'an answer that nobody got could not be undone');
     }
+  }
+
+  /** What it asked goes on; its memory is not waited for. */
+  #giveUp(task: Task, errno: Errno): void {
+    this.#refuse(task.unique, errno);
+    if (task.slot) this.#slots.writeOff(task.slot);
   }
 
   #fail(task: Task, error: unknown): void {

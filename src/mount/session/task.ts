@@ -15,7 +15,7 @@
 import { HoldfastError } from '../../base/index.ts';
 import { ERRNO, type Errno } from '../errno.ts';
 import type { Caller } from '../file-system.ts';
-import type { Request } from '../protocol/request.ts';
+import type { Request, Slot } from '../protocol/request.ts';
 
 export class Task implements Caller {
   readonly unique: number;
@@ -24,6 +24,8 @@ export class Task implements Caller {
   readonly processId: number;
   /** Waits for a lock: see 4; has no deadline. */
   readonly waits: boolean;
+  /** Memory of the request, while it is lent to the file system. */
+  slot: Slot | undefined;
   isAnswered = false;
   isInterrupted = false;
   deadline = Infinity;
@@ -95,14 +97,18 @@ export class Tasks {
     this.#look(task, -Infinity);
   }
 
-  /** Gives up whoever has to be, by now. */
-  sweep(now: number): void {
-    for (const task of this.#tasks.values()) this.#look(task, now);
+  /**
+   * Gives up whoever has to be, by now.
+   * @param isDeaf no INTERRUPT can be read: anybody may have got one.
+   */
+  sweep(now: number, isDeaf = false): void {
+    for (const task of this.#tasks.values()) this.#look(task, now, isDeaf);
   }
 
-  #look(task: Task, now: number): void {
+  #look(task: Task, now: number, isDeaf = false): void {
     if (task.isAnswered) return;
-    if (task.isInterrupted && this.#patience.isDying(task.processId)) {
+    const mayBeInterrupted = task.isInterrupted || isDeaf;
+    if (mayBeInterrupted && this.#patience.isDying(task.processId)) {
       this.#giveUp(task, ERRNO.EINTR, new HoldfastError('HF_INTERRUPTED'));
     } else if (now > task.deadline) {
       this.#giveUp(task, this.#patience.deadlineErrno, new HoldfastError('HF_TIMEOUT'));

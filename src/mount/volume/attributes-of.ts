@@ -23,12 +23,17 @@ const NS_PER_S = 1_000_000_000n;
 /** Times of the volume are 64 bits without a sign. */
 const LAST_NS = 2n ** 64n - 1n;
 
-export function attributesOf(status: InodeStatus): Attributes {
+export type Owner = Pick<Attributes, 'uid' | 'gid'>;
+
+const ROOT: Owner = { uid: 0, gid: 0 };
+
+/** @param root shown where user and group are root's: on a node of a user they are nobody's. */
+export function attributesOf(status: InodeStatus, root = ROOT): Attributes {
   return {
     inode: status.inode,
     mode: modeOf(status),
-    uid: status.uid,
-    gid: status.gid,
+    uid: status.uid === ROOT.uid ? root.uid : status.uid,
+    gid: status.gid === ROOT.gid ? root.gid : status.gid,
     linkCount: status.linkCount,
     sizeBytes: status.sizeBytes,
     storedBytes: status.storedBytes,

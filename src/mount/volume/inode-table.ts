@@ -14,8 +14,13 @@ export interface KnownInode {
   readonly salt: Uint8Array;
 }
 
+interface TabledInode extends KnownInode {
+  /** By the status that the kernel was told last, and what was done here since. */
+  hasXattrs: boolean;
+}
+
 export class InodeTable {
-  readonly #byNumber = new Map<InodeNumber, KnownInode>();
+  readonly #byNumber = new Map<InodeNumber, TabledInode>();
   readonly #numbers = new Map<bigint, InodeNumber>();
   #last = ROOT_INODE_NUMBER - 1;
 
@@ -25,12 +30,12 @@ export class InodeTable {
     if (known !== undefined) return known;
     this.#last += 1;
     this.#numbers.set(inode, this.#last);
-    this.#byNumber.set(this.#last, { inode, type, salt });
+    this.#byNumber.set(this.#last, { inode, type, salt, hasXattrs: true });
     return this.#last;
   }
 
   /** @throws HF_NOT_FOUND. */
-  get(number: InodeNumber): KnownInode {
+  get(number: InodeNumber): Readonly<TabledInode> {
     const found = this.#byNumber.get(number);
     if (!found) throw new HoldfastError('HF_NOT_FOUND', `there is no inode number ${number}`);
     return found;
@@ -41,6 +46,12 @@ export class InodeTable {
     const found = this.get(number);
     if (found.type !== 'directory') throw new HoldfastError('HF_NOT_DIRECTORY');
     return found;
+  }
+
+  setHasXattrs(inode: bigint, hasXattrs: boolean): void {
+    const number = this.#numbers.get(inode);
+    const found = number === undefined ? undefined : this.#byNumber.get(number);
+    if (found) found.hasXattrs = hasXattrs;
   }
 
   forget(number: InodeNumber): void {

@@ -4,12 +4,12 @@ import type { MountableVolume, OpenFile } from '../../volume/index.ts';
 import type { FileNumber } from '../inode.ts';
 
 export class OpenedFiles {
-  readonly #volume: Pick<MountableVolume, 'files' | 'opens'>;
+  readonly #volume: Pick<MountableVolume, 'files' | 'opens' | 'held'>;
   readonly #files = new Map<FileNumber, OpenFile>();
   readonly #byInode = new Map<bigint, Set<OpenFile>>();
   #last = 0;
 
-  constructor(volume: Pick<MountableVolume, 'files' | 'opens'>) {
+  constructor(volume: Pick<MountableVolume, 'files' | 'opens' | 'held'>) {
     this.#volume = volume;
   }
 
@@ -53,10 +53,10 @@ export class OpenedFiles {
     }
   }
 
-  /** All who have it open keep this time from now on. */
-  setModified(inode: bigint, modifiedNs: bigint): void {
-    const [open] = this.#byInode.get(inode) ?? [];
-    open?.setModified(modifiedNs);
+  /** What was written is durable, or nobody else can see the file before it is. */
+  async flush(number: FileNumber): Promise<void> {
+    const file = this.get(number);
+    if (!this.#volume.held.mayDefer(file.inode)) await file.sync();
   }
 
   async close(number: FileNumber): Promise<void> {
@@ -78,8 +78,8 @@ export class OpenedFiles {
   }
 
   async #opened(inode: bigint): Promise<OpenFile> {
-    const { opens, files } = this.#volume;
-    await opens.hold(inode);
+    const { opens, files, held } = this.#volume;
+    await opens.hold(inode, { isGuarded: held.guards(inode) });
     try {
       return await files.open(inode);
     } catch (error) {
@@ -89,8 +89,10 @@ export class OpenedFiles {
   }
 
   async #closed(file: OpenFile): Promise<void> {
+    const { files, held } = this.#volume;
     try {
-      await file.close();
+      if (held.mayDefer(file.inode)) await files.closeLater(file);
+      else await file.close();
     } finally {
       await this.#volume.opens.drop(file.inode);
     }

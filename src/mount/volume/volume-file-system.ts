@@ -1,18 +1,18 @@
 /**
- * A volume as a file system for the kernel. First version, right before fast: each request is asked
- * of the volume, and every answer is a promise.
+ * A volume as a file system for the kernel: each request is asked of the volume, and every answer is
+ * a promise.
  *
- * 1. Time-outs of names and attributes are 0: other nodes, and `put` on this one, change what is
- *    mounted, and nobody tells the kernel yet. Who opens a file must see what was closed elsewhere
- *    before (*close-to-open*), and a name or size that the kernel remembers for even a second could
- *    be an older one. Directory leases (docs/design/0010) will allow longer ones.
+ * 1. Names and attributes are remembered by the kernel for a moment in directories that this node
+ *    holds, and not at all in others: who opens a file must see what was closed elsewhere before
+ *    (*close-to-open*; docs/design/0011).
  * 2. Content that the kernel has cached is dropped with each open, for the same reason.
- * 3. The kernel checks modes (`default_permissions`), and keeps locks to itself.
+ * 3. The kernel checks modes and access control lists (`default_permissions`; acl-xattrs.ts). Locks
+ *    are those of the volume (locks.ts), unless they are to stay with the kernel.
  * 4. Times of access are not kept (`noatime`).
  */
 import { constants } from 'node:fs';
 import { errorCode, HoldfastError } from '../../base/index.ts';
-import type { InodeStatus, MountableVolume, NewInode } from '../../volume/index.ts';
+import type { InodeStatus, MountableVolume, Removal } from '../../volume/index.ts';
 import type {
   Allocation,
   AttributeChanges,
@@ -41,39 +41,52 @@ import type {
   NoEntry,
   Statistics,
 } from '../inode.ts';
-import {
-  attributesOf,
-  nodeTypeOf,
-  PERMISSION_BITS,
-  SET_GROUP_ID,
-  treeChangesOf,
-  withoutPrivileges,
-} from './attributes-of.ts';
+import { AclXattrs } from './acl-xattrs.ts';
+import { attributesOf, type Owner, treeChangesOf, withoutPrivileges } from './attributes-of.ts';
 import { DirectoryListings } from './directory-listing.ts';
 import { InodeTable } from './inode-table.ts';
+import { MountLocks } from './locks.ts';
+import { NewInodes } from './new-inodes.ts';
 import { OpenedFiles } from './opened-files.ts';
 import { statisticsOf } from './statistics.ts';
-import { checkXattrName } from './xattr-names.ts';
 
-const NO_ENTRY: NoEntry = { inode: undefined, entryMs: 0 };
-/** See 1. */
-const KNOWN_MS = 0;
 /** Of fallocate(2). */
 const PUNCH_HOLE = 0x02 | 0x01;
+
+export interface VolumeMountOptions {
+  /** Locks hold among the programs of this mount alone; they cost nothing. */
+  readonly localLocks?: boolean;
+  /** Who stands for root, in what is shown; what is stored stays as it is. */
+  readonly root?: Owner | undefined;
+}
 
 export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   readonly #volume: MountableVolume;
   readonly #inodes = new InodeTable();
   readonly #files: OpenedFiles;
   readonly #listings = new DirectoryListings();
+  readonly #xattrs: AclXattrs;
+  readonly #made: NewInodes;
+  readonly #root: Owner | undefined;
+  readonly keepsAcls = true;
+  readonly locks?: MountLocks;
 
-  private constructor(volume: MountableVolume) {
+  private constructor(volume: MountableVolume, { localLocks = false, root }: VolumeMountOptions) {
+    this.#root = root;
     this.#volume = volume;
     this.#files = new OpenedFiles(volume);
+    this.#xattrs = new AclXattrs(volume, this.#inodes);
+    this.#made = new NewInodes({ volume, inodes: this.#inodes, xattrs: this.#xattrs });
+    if (localLocks) return;
+    this.locks = new MountLocks({ volume, inodes: this.#inodes, opened: this.#files });
   }
 
-  static async open(volume: MountableVolume): Promise<VolumeFileSystem> {
-    const opened = new VolumeFileSystem(volume);
+  static async open(
+    volume: MountableVolume,
+    options: VolumeMountOptions = {},
+  ): Promise<VolumeFileSystem> {
+    const opened = new VolumeFileSystem(volume, options);
+    await volume.held.enter();
     opened.#inodes.numberOf(await volume.tree.root());
     return opened;
   }
@@ -83,7 +96,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   async lookup(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<Entry | NoEntry> {
     const directory = this.#inodes.directory(parent);
     const status = await this.#volume.tree.lookup({ directory, name });
-    return status ? this.#entryOf(status) : NO_ENTRY;
+    if (status) return this.#entryOf(status, parent);
+    return { inode: undefined, entryMs: this.#volume.held.rememberNamesMs(directory.inode) };
   }
 
   forget(inode: InodeNumber): void {
@@ -91,46 +105,23 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   async makeNode(caller: Caller, parent: InodeNumber, node: NewNode): Promise<Entry> {
-    return this.#entryOf(await this.#makeNode(caller, parent, node));
-  }
-
-  async #makeNode(
-    caller: Caller,
-    parent: InodeNumber,
-    { name, mode, deviceNumber }: Omit<NewNode, 'name'> & { name: Uint8Array | undefined },
-  ): Promise<InodeStatus> {
-    const directory = this.#inodes.directory(parent);
-    const type = nodeTypeOf(mode);
-    const isDevice = type === 'characterDevice' || type === 'blockDevice';
-    const { owned } = await this.#ownedIn(parent, caller, mode);
-    const node: NewInode = {
-      ...owned,
-      type,
-      ...(isDevice && { deviceNumber }),
-    };
-    return await this.#volume.tree.makeNode(name && { directory, name }, node);
+    return this.#entryOf(await this.#made.makeNode(caller, parent, node), parent);
   }
 
   async makeDirectory(
     caller: Caller,
     parent: InodeNumber,
-    { name, mode }: { name: Uint8Array; mode: number },
+    made: { name: Uint8Array; mode: number; umask?: number },
   ): Promise<Entry> {
-    const directory = this.#inodes.directory(parent);
-    const { owned, isGroupInherited } = await this.#ownedIn(parent, caller, mode);
-    const inherited = isGroupInherited ? SET_GROUP_ID : 0;
-    const wanted = { ...owned, mode: owned.mode | inherited };
-    return this.#entryOf(await this.#volume.tree.makeDirectory({ directory, name }, wanted));
+    return this.#entryOf(await this.#made.makeDirectory(caller, parent, made), parent);
   }
 
   async makeSymlink(
     caller: Caller,
     parent: InodeNumber,
-    { name, target }: { name: Uint8Array; target: Uint8Array },
+    symlink: { name: Uint8Array; target: Uint8Array },
   ): Promise<Entry> {
-    const directory = this.#inodes.directory(parent);
-    const { owned } = await this.#ownedIn(parent, caller, 0o777);
-    return this.#entryOf(await this.#volume.tree.makeSymlink({ directory, name }, target, owned));
+    return this.#entryOf(await this.#made.makeSymlink(caller, parent, symlink), parent);
   }
 
   async readSymlink(_: Caller, inode: InodeNumber): Promise<Uint8Array> {
@@ -146,12 +137,18 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     const directory = this.#inodes.directory(parent);
     const status = await this.#volume.tree.link(inode, { directory, name });
     this.#volume.opens.linked(inode);
-    return this.#entryOf(status);
+    return this.#entryOf(status, parent);
   }
 
   async unlink(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<void> {
     const directory = this.#inodes.directory(parent);
-    this.#volume.opens.removed(await this.#volume.tree.unlink({ directory, name }));
+    this.#isRemoved(await this.#volume.tree.unlink({ directory, name }));
+  }
+
+  #isRemoved(removal: Removal): void {
+    const { opens, files } = this.#volume;
+    opens.removed(removal);
+    if (removal.status.linkCount === 0) files.dropClosed(removal.status.inode);
   }
 
   async removeDirectory(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<void> {
@@ -167,7 +164,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     const from = { directory: this.#inodes.directory(parent), name };
     const to = { directory: this.#inodes.directory(newParent), name: newName };
     const replaced = await this.#volume.tree.rename(from, to, flag);
-    if (replaced) this.#volume.opens.removed(replaced);
+    if (replaced) this.#isRemoved(replaced);
   }
 
   // Attributes.
@@ -191,7 +188,9 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     const wanted = treeChangesOf({ ...changes, mode });
     if (Object.keys(wanted).length === 0) return this.#knownOf(await this.#statusOf(number));
     const status = await this.#volume.tree.setAttributes(inode, wanted);
-    if (wanted.modifiedNs !== undefined) this.#files.setModified(inode, status.modifiedNs);
+    if (wanted.modifiedNs !== undefined) {
+      this.#volume.files.setModified(inode, status.modifiedNs);
+    }
     return this.#knownOf(status);
   }
 
@@ -209,26 +208,19 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   async getXattr(_: Caller, number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
-    checkXattrName(name);
-    const value = await this.#volume.tree.getXattr(this.#inodes.get(number).inode, name);
-    if (!value) throw new HoldfastError('HF_NO_DATA');
-    return value;
+    return await this.#xattrs.get(number, name);
   }
 
   async setXattr(_: Caller, number: InodeNumber, xattr: NewXattr): Promise<void> {
-    checkXattrName(xattr.name);
-    const { name, value, mode } = xattr;
-    const { inode } = this.#inodes.get(number);
-    await this.#volume.tree.setXattr(inode, { name, value, ...(mode && { mode }) });
+    await this.#xattrs.set(number, xattr);
   }
 
   async listXattrs(_: Caller, number: InodeNumber): Promise<readonly Uint8Array[]> {
-    return await this.#volume.tree.listXattrs(this.#inodes.get(number).inode);
+    return await this.#xattrs.list(number);
   }
 
   async removeXattr(_: Caller, number: InodeNumber, name: Uint8Array): Promise<void> {
-    checkXattrName(name);
-    await this.#volume.tree.removeXattr(this.#inodes.get(number).inode, name);
+    await this.#xattrs.remove(number, name);
   }
 
   // Files.
@@ -248,18 +240,19 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     const status = await this.#madeOrFound(caller, parent, wanted);
     const isCut = (wanted.flags & constants.O_TRUNC) !== 0 && status.sizeBytes > 0;
     const file = await this.#files.open(status.inode, { isCut });
-    return { ...this.#entryOf(status), file };
+    return { ...this.#entryOf(status, parent), file };
   }
 
   async #madeOrFound(
     caller: Caller,
     parent: InodeNumber,
-    { name, mode, flags }: NewFile,
+    { name, mode, umask, flags }: NewFile,
   ): Promise<InodeStatus> {
     for (;;) {
       try {
         const bits = mode | constants.S_IFREG;
-        return await this.#makeNode(caller, parent, { name, mode: bits, deviceNumber: 0 });
+        const node = { name, mode: bits, deviceNumber: 0, ...(umask && { umask }) };
+        return await this.#made.makeNode(caller, parent, node);
       } catch (error) {
         const isTaken = errorCode(error) === 'HF_EXISTS';
         if (!isTaken || (flags & constants.O_EXCL) !== 0) throw error;
@@ -273,13 +266,13 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   async createUnnamed(
     caller: Caller,
     parent: InodeNumber,
-    { mode }: { mode: number; flags: number },
+    { mode, umask = 0 }: { mode: number; umask?: number; flags: number },
   ): Promise<Entry & OpenFile> {
-    const node = { name: undefined, mode: mode | constants.S_IFREG, deviceNumber: 0 };
-    const status = await this.#makeNode(caller, parent, node);
+    const node = { name: undefined, mode: mode | constants.S_IFREG, umask, deviceNumber: 0 };
+    const status = await this.#made.makeNode(caller, parent, node);
     const file = await this.#files.open(status.inode, { isCut: false });
     this.#volume.opens.removed({ status, release: undefined });
-    return { ...this.#entryOf(status), file };
+    return { ...this.#entryOf(status, parent), file };
   }
 
   async read(
@@ -287,21 +280,36 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     __: InodeNumber,
     { file, offset, lengthBytes }: ReadRequest,
   ): Promise<Uint8Array> {
+    await this.locks?.checkHeld(file);
     return await this.#files.get(file).read({ offset, lengthBytes });
   }
 
   async write(_: Caller, number: InodeNumber, request: WriteRequest): Promise<void> {
     const { file, offset, data, killsPrivileges } = request;
+    await this.locks?.checkHeld(file);
     await this.#files.get(file).write(offset, data);
     if (killsPrivileges) await this.#killPrivileges(number);
   }
 
-  async flush(_: Caller, __: InodeNumber, { file }: { file: FileNumber }): Promise<void> {
-    await this.#files.get(file).sync();
+  async flush(
+    _: Caller,
+    __: InodeNumber,
+    { file, owner }: { file: FileNumber; owner: bigint },
+  ): Promise<void> {
+    try {
+      await this.#files.flush(file);
+    } finally {
+      await this.locks?.flushed(file, owner);
+    }
   }
 
+  /** All locks that were got by the open file go: those of `flock`, too. */
   async release(_: Caller, __: InodeNumber, { file }: Release): Promise<void> {
-    await this.#files.close(file);
+    try {
+      await this.#files.close(file);
+    } finally {
+      await this.locks?.released(file);
+    }
   }
 
   async sync(
@@ -309,7 +317,10 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     __: InodeNumber,
     { file, dataOnly }: { file: FileNumber; dataOnly: boolean },
   ): Promise<void> {
-    await this.#files.get(file).sync({ dataOnly });
+    await this.locks?.checkHeld(file);
+    const opened = this.#files.get(file);
+    await opened.sync({ dataOnly });
+    await this.#volume.held.bring(opened.inode);
   }
 
   async allocate(_: Caller, __: InodeNumber, request: Allocation): Promise<void> {
@@ -353,32 +364,33 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     this.#listings.close(file);
   }
 
-  /** What was done to names is durable when it is answered. */
-  syncDirectory(): void {}
+  async syncDirectory(_: Caller, number: InodeNumber): Promise<void> {
+    await this.#volume.held.bring(this.#inodes.get(number).inode);
+  }
 
   async statistics(): Promise<Statistics> {
     return await statisticsOf(this.#volume);
   }
 
   async syncAll(): Promise<void> {
+    const { files, held } = this.#volume;
     for (const file of this.#files.all) await file.sync();
+    await files.storeClosed();
+    await held.bringAll();
   }
 
   /** The mount is gone. @throws what could not be stored of files that were left open. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { files, held } = this.#volume;
     const [error] = await this.#files.closeAll();
+    await this.locks?.close();
+    await files.storeClosed();
+    await held.bringAll();
+    held.leave();
     if (error !== undefined) throw error;
   }
 
   // Helpers.
-
-  /** In a set-group-id directory everything is of its group. */
-  async #ownedIn(parent: InodeNumber, { uid, gid }: Caller, mode: number) {
-    const directory = await this.#statusOf(parent);
-    const isGroupInherited = (directory.mode & SET_GROUP_ID) !== 0;
-    const owner = { uid, gid: isGroupInherited ? directory.gid : gid };
-    return { owned: { ...owner, mode: mode & PERMISSION_BITS }, isGroupInherited };
-  }
 
   /** @throws HF_NOT_FOUND. */
   async #statusOf(number: InodeNumber): Promise<InodeStatus> {
@@ -388,13 +400,15 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   #knownOf(status: InodeStatus): KnownAttributes {
-    const attributes = attributesOf(this.#volume.files.merged(status));
-    return { attributes, attributesMs: KNOWN_MS };
+    this.#inodes.setHasXattrs(status.inode, status.hasXattrs === true);
+    const attributes = attributesOf(this.#volume.files.merged(status), this.#root);
+    return { attributes, attributesMs: this.#volume.held.rememberStatusMs(status.inode) };
   }
 
   /** Nothing may be awaited between this and the answer: the kernel may forget the number. */
-  #entryOf(status: InodeStatus): Entry {
+  #entryOf(status: InodeStatus, parent: InodeNumber): Entry {
     const inode = this.#inodes.numberOf(status);
-    return { ...this.#knownOf(status), inode, entryMs: KNOWN_MS };
+    const entryMs = this.#volume.held.rememberNamesMs(this.#inodes.directory(parent).inode);
+    return { ...this.#knownOf(status), inode, entryMs };
   }
 }

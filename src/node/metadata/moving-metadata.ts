@@ -244,6 +244,7 @@ function repairOf(now: () => Repair): Repair {
     repair: async (run) => await now().repair(run),
     collect: async (run) => await now().collect(run),
     release: async (...release) => await now().release(...release),
+    releaseLoose: async (...of) => await now().releaseLoose(...of),
     abandon: async (...write) => await now().abandon(...write),
     status: async () => await now().status(),
   };

@@ -67,6 +67,7 @@ export class RingRepair {
         return await (at ? at.repair.collect(run(given, at.over)) : this.#elsewhere.collect(given));
       },
       release: async (...release) => await (here()?.repair ?? this.#elsewhere).release(...release),
+      releaseLoose: async (...of) => await (here()?.repair ?? this.#elsewhere).releaseLoose(...of),
       abandon: async (...write) => await (here()?.repair ?? this.#elsewhere).abandon(...write),
       status: async () => await (here()?.repair ?? this.#elsewhere).status(),
     };

@@ -1,15 +1,9 @@
 /** Volumes as mounts of this node share them: of each one set of open files, and one session. */
 import type { NodeId, Policy, VolumeId } from '../../base/index.ts';
 import type { VolumeKeys } from '../../crypto/index.ts';
-import type { Handles, Namespace, Release, Tree, VolumeRecord } from '../../meta/index.ts';
+import type { Handles, Inode, Namespace, Release, Tree, VolumeRecord } from '../../meta/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
-import {
-  InodeTree,
-  type MountableVolume,
-  OpenFiles,
-  type OpenFilesOptions,
-  OpenInodes,
-} from '../../volume/index.ts';
+import { type MountableVolume, openMountable, type OpenFilesOptions } from '../../volume/index.ts';
 import { freeBytesByStore } from '../stores/free-bytes.ts';
 
 export interface MountablesOptions extends Pick<
@@ -19,6 +13,7 @@ export interface MountablesOptions extends Pick<
   readonly self: NodeId;
   readonly repair: OpenFilesOptions['repair'] & {
     release(volume: VolumeId, release: Release): Promise<void>;
+    releaseLoose(volume: VolumeId, inode: Inode): Promise<void>;
   };
   readonly stores: () => readonly Pick<ChunkStore, 'id' | 'usage'>[];
   readonly openHandles: (volume: VolumeId) => Promise<Handles>;
@@ -58,18 +53,18 @@ export class Mountables implements AsyncDisposable {
   }
 
   async #open(id: VolumeId, inUse: VolumeInUse): Promise<MountableVolume> {
-    const { env, self, session, references, stripes, repair, onDegraded } = this.#options;
-    const { volume, keys, namespace, tree } = inUse;
-    const handles = await this.#options.openHandles(id);
-    const release = (inode: bigint): Promise<void> => repair.release(id, { inode });
-    const opens = this.#stack.use(await OpenInodes.open({ env, handles, node: self, release }));
-    const shared = { env, keys, namespace, tree, session, references, stripes, repair, onDegraded };
-    return {
-      tree: new InodeTree({ ...shared, volume: id }),
-      files: this.#stack.use(new OpenFiles({ ...shared, volume })),
-      opens,
-      freeBytes: async () => (await this.#freeBytes()) / expansionOf(volume().policy),
+    const { self, repair, stores: _stores, openHandles, ...shared } = this.#options;
+    const options = {
+      ...shared,
+      ...inUse,
+      repair,
+      handles: await openHandles(id),
+      node: self,
+      release: (inode: Inode) => repair.release(id, { inode }),
+      releaseLoose: (inode: Inode) => repair.releaseLoose(id, inode),
+      freeBytes: async () => (await this.#freeBytes()) / expansionOf(inUse.volume().policy),
     };
+    return await openMountable(options, this.#stack);
   }
 
   /** On all stores; of one that does not answer soon: none. */

@@ -73,7 +73,7 @@ export interface VolumeSetOptions {
   /** All stores that can be asked now. */
   readonly stores: () => readonly Pick<ChunkStore, 'id' | 'usage'>[];
   readonly cluster: Cluster;
-  readonly repair: Pick<Repair, 'release' | 'abandon'>;
+  readonly repair: Pick<Repair, 'release' | 'releaseLoose' | 'abandon'>;
   /** It stays the caller's. */
   readonly openNamespace: (volume: VolumeId) => Promise<Namespace>;
   readonly openTree: (volume: VolumeId) => Promise<Tree>;
@@ -196,6 +196,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       volume: () => open.record,
       keys,
       namespace,
+      tree,
       staleReads,
       onDegraded: this.#onDegraded,
     });

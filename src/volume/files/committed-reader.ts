@@ -1,8 +1,12 @@
-/** Reads what is committed of a file: parts of stripes through the cache, holes as zeros. */
-import { LIMITS, mapBounded } from '../../base/index.ts';
+/**
+ * Reads what is committed of a file: parts of stripes through the cache, inline content, holes as
+ * zeros.
+ */
+import { HoldfastError, LIMITS, mapBounded } from '../../base/index.ts';
 import type { Extent } from '../../meta/index.ts';
 import type { StripeRef } from '../../stripes/index.ts';
 import { isFinal, readElsewhere } from '../read-content.ts';
+import type { ByteRange } from './dirty-window.ts';
 import type { Part } from './extent-map.ts';
 import type { FilesContext } from './files-context.ts';
 import type { FileState } from './file-state.ts';
@@ -29,10 +33,35 @@ export class CommittedReader {
   /** @throws as stripes are read. */
   async fill(parts: readonly Part[], to: Target): Promise<void> {
     const stored = parts.filter(({ extent }) => extent);
-    for (const { start, end, extent } of parts) {
-      if (!extent) to.target.fill(0, start - to.offset, end - to.offset);
+    for (const part of parts) {
+      if (!part.extent) this.#fillPlainly(part, to);
     }
     await mapBounded(stored, LIMITS.stripesInFlightMax, (part) => this.#fillPart(part, to));
+  }
+
+  /** Zeros, or inline content, which is authenticated each time. */
+  #fillPlainly({ start, end, inline }: Part, { target, offset }: Target): void {
+    if (!inline) {
+      target.fill(0, start - offset, end - offset);
+      return;
+    }
+    const content = this.#context.seals.openedContent(this.#state.inode, inline);
+    target.set(content.subarray(start, end), start - offset);
+  }
+
+  /**
+   * What is committed beside what is stored anew.
+   * @throws HF_BUSY when it cannot be read: it may have moved.
+   */
+  async fillGap(gap: ByteRange, to: Target): Promise<void> {
+    if (this.#context.fault === 'drops-edges') return;
+    try {
+      await this.fill(await this.#state.map.partsOf(gap), to);
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      this.#state.distrust();
+      throw new HoldfastError('HF_BUSY', 'what is beside it cannot be read', { cause: error });
+    }
   }
 
   /** Has stripes read that are wanted whole soon. */

@@ -5,7 +5,7 @@
  */
 import { LIMITS, mapBounded, MiB } from '../../base/index.ts';
 import type { Extent, Inode } from '../../meta/index.ts';
-import type { Part } from './extent-map.ts';
+import { isHole, type Part } from './extent-map.ts';
 import type { FileContent } from './file-content.ts';
 import type { FilesContext } from './files-context.ts';
 
@@ -46,7 +46,7 @@ async function copyParts(context: FilesContext, copy: Copy, parts: readonly Part
   for (const part of parts) {
     const { start, end, extent } = part;
     const [dirty] = copy.source.state.pieces(part);
-    if (!dirty && !extent) await copyHole(copy, part);
+    if (!dirty && isHole(part)) await copyHole(copy, part);
     else if (!dirty && isWhole(part) && isOfOne(copy)) shared.push(extent!);
     else await copyBytes(copy, { start, end });
   }

@@ -21,16 +21,16 @@ class File {
 
   constructor(holes: ReadonlySet<number>) {
     for (let cell = 0; cell < CELLS; cell++) this.cells.push(holes.has(cell) ? undefined : cell);
-    const extents = async (_: bigint, from?: { offset: number }): Promise<readonly Extent[]> => {
+    const extents = async (from: { offset: number }): Promise<readonly Extent[]> => {
       this.asked += 1;
       const all = [...this.cells.keys()]
         .filter((cell) => this.cells[cell] !== undefined)
         .map((cell) => this.extent(cell));
       const other = { ...this.extent(0), encoding: 1, offset: 0 };
-      const found = [...all.filter(({ offset }) => offset >= (from?.offset ?? 0)), other];
+      const found = [...all.filter(({ offset }) => offset >= from.offset), other];
       return found.slice(0, LIMITS.listPageMax);
     };
-    this.map = new ExtentMap({ extents }, 1n);
+    this.map = new ExtentMap({ extents, isInline: () => false, refresh: async () => {} });
   }
 
   extent(cell: number): Extent {

@@ -1,21 +1,37 @@
 /**
- * The extents of a file's first encoding as far as they were looked up, kept in step with the
- * file's own commits. What others commit is seen when the map is dropped (close-to-open).
+ * Where the content of a file is, as far as it was looked up: the extents of its first encoding, or
+ * all of it inline. Kept in step with the file's own commits. What others commit is seen when the
+ * map is dropped (close-to-open).
  *
- * *Known*: a range of which all extents are here.
+ * *Known*: a range of which all extents are here. Inline content is known whole, or not at all.
  */
 import { assert, firstWhere, LIMITS } from '../../base/index.ts';
-import type { Extent, Inode, Namespace } from '../../meta/index.ts';
+import type { Extent, ExtentPlace, InlineContent } from '../../meta/index.ts';
 import type { ByteRange } from './dirty-window.ts';
 
-/** A part of a range: in an extent, or in none (zeros). */
+/** A part of a range: in an extent, inline, or in neither (zeros). */
 export interface Part extends ByteRange {
   readonly extent: Extent | undefined;
+  readonly inline?: InlineContent | undefined;
+}
+
+export function isHole({ extent, inline }: Part): boolean {
+  return !extent && !inline;
+}
+
+/** Where a map looks things up. */
+export interface MapSource {
+  /** From a place on, as `Namespace.extents`. */
+  readonly extents: (from: ExtentPlace) => Promise<readonly Extent[]>;
+  /** Whether all there is, is inline, as far as is known. */
+  readonly isInline: () => boolean;
+  /** Asks for the inode, with inline content; the map is told of it when there is news. */
+  readonly refresh: () => Promise<unknown>;
 }
 
 export class ExtentMap {
-  readonly #namespace: Pick<Namespace, 'extents'>;
-  readonly #inode: Inode;
+  readonly #source: MapSource;
+  #inline: InlineContent | undefined;
   /** In order, none meets another. */
   #extents: Extent[] = [];
   /** In order, neither meeting nor touching. */
@@ -23,9 +39,8 @@ export class ExtentMap {
   /** Rises with each change that a look-up under way may not know of. */
   #changes = 0;
 
-  constructor(namespace: Pick<Namespace, 'extents'>, inode: Inode) {
-    this.#namespace = namespace;
-    this.#inode = inode;
+  constructor(source: MapSource) {
+    this.#source = source;
   }
 
   get extentCount(): number {
@@ -35,8 +50,16 @@ export class ExtentMap {
   /** Forgets all. */
   drop(): void {
     this.#changes += 1;
+    this.#inline = undefined;
     this.#extents = [];
     this.#known = [];
+  }
+
+  /** There are no extents: all content is inline, or there is none. */
+  learnInline(inline: InlineContent | undefined): void {
+    this.drop();
+    this.#inline = inline && inline.lengthBytes > 0 ? inline : undefined;
+    this.#known = [{ start: 0, end: Infinity }];
   }
 
   /** Resolves when the range is known. It may be dropped the moment after. */
@@ -45,7 +68,13 @@ export class ExtentMap {
       const from = this.#unknownFrom(range);
       if (from === undefined) return;
       const changes = this.#changes;
+      if (this.#source.isInline()) {
+        await this.#source.refresh();
+        continue;
+      }
       const { extents, end } = await this.#pageFrom(from);
+      // What has none may have become inline.
+      if (extents.length === 0) await this.#source.refresh();
       if (changes === this.#changes) this.#replace({ start: from, end }, extents);
     }
   }
@@ -55,7 +84,7 @@ export class ExtentMap {
     // The first of them begins less than a stripe before it.
     let offset = Math.max(0, from - LIMITS.stripeBytesMax);
     for (;;) {
-      const page = await this.#namespace.extents(this.#inode, { encoding: 0, offset });
+      const page = await this.#source.extents({ encoding: 0, offset });
       const extents = page.filter(({ encoding }) => encoding === 0);
       const last = extents.at(-1);
       const isEnd = extents.length < page.length || page.length < LIMITS.listPageMax;
@@ -85,6 +114,11 @@ export class ExtentMap {
   /** The parts of a known range, in order. */
   *parts({ start, end }: ByteRange): Generator<Part> {
     let position = start;
+    const inline = this.#inline;
+    if (inline && position < Math.min(end, inline.lengthBytes)) {
+      position = Math.min(end, inline.lengthBytes);
+      yield { start, end: position, extent: undefined, inline };
+    }
     for (let index = this.#firstAfter(start); position < end; index++) {
       const extent = this.#extents[index];
       const from = extent ? Math.min(end, extent.offset) : end;
@@ -101,9 +135,11 @@ export class ExtentMap {
     return next - this.#firstAfter(range.start);
   }
 
-  /** As a commit of these extents leaves it; those of other encodings are passed over. */
-  commit(extents: readonly Extent[]): void {
+  /** As a commit leaves it; extents of other encodings are passed over. */
+  commit(extents: readonly Extent[], holes: readonly ByteRange[] = []): void {
     this.#changes += 1;
+    if (extents.length + holes.length > 0) this.#inline = undefined;
+    for (const hole of holes) this.#replace(hole, []);
     for (const extent of extents) {
       const { encoding, offset, lengthBytes } = extent;
       if (encoding === 0) this.#replace({ start: offset, end: offset + lengthBytes }, [extent]);
@@ -113,6 +149,10 @@ export class ExtentMap {
   /** As cutting the file leaves it. */
   truncate(sizeBytes: number): void {
     this.#changes += 1;
+    if (this.#inline) {
+      const lengthBytes = Math.min(this.#inline.lengthBytes, sizeBytes);
+      this.learnInline({ ...this.#inline, lengthBytes });
+    }
     const rest = { start: sizeBytes, end: Infinity };
     if (this.#known.length > 0) this.#replace(rest, []);
   }

@@ -12,7 +12,7 @@ import { CommittedReader } from './committed-reader.ts';
 import { type ByteRange, copyPieces, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
 import { FileState } from './file-state.ts';
-import type { Part } from './extent-map.ts';
+import { isHole, type Part } from './extent-map.ts';
 import { checkOffset, isRefusal } from './refusals.ts';
 import { firstData, firstHole } from './seek.ts';
 import { type Adopted, WriteBack } from './write-back.ts';
@@ -67,6 +67,13 @@ export class FileContent {
     return this.state.dirty.size > 0;
   }
 
+  /** In memory. */
+  get dirtyBytes(): number {
+    let bytes = 0;
+    for (const { memoryBytes } of this.state.dirty.values()) bytes += memoryBytes;
+    return bytes;
+  }
+
   get isUnderWay(): boolean {
     return this.state.underWay.size > 0;
   }
@@ -86,7 +93,7 @@ export class FileContent {
         return Math.max(0, range.end - offset);
       } catch (error) {
         if (isFinal(error) || tries === READ_TRIES) throw error;
-        await this.#writeBack.refresh();
+        await this.state.refresh();
         this.state.distrust();
         await this.state.map.look(range);
         const isSame = sameStripes(parts, this.state.committedParts(range));
@@ -169,7 +176,8 @@ export class FileContent {
     const { volume, roomBytes, memory, env } = this.#context;
     const { committed } = this.state;
     checkOffset(offset + lengthBytes);
-    if (volume().retention && (committed.objectId || offset < committed.sizeBytes)) {
+    const isFixed = committed.objectId || committed.isInline || offset < committed.sizeBytes;
+    if (volume().retention && isFixed) {
       throw new HoldfastError('HF_WORM', 'the volume is WORM: content is only added to files');
     }
     const room = roomBytes?.();
@@ -202,7 +210,9 @@ export class FileContent {
         return;
       }
       await this.#writeBack.whileStill(async () => {
+        const { isInline, storedBytes } = state.committed;
         await this.#cut(sizeBytes);
+        if (!isInline && state.committed.storedBytes < storedBytes) this.#writeBack.releaseLoose();
         this.#discard({ start: sizeBytes, end: Infinity });
         state.grownTo = 0;
         if (this.isDirty) this.#touch();
@@ -239,11 +249,11 @@ export class FileContent {
       const range = { start: wanted.start, end: Math.min(wanted.end, state.sizeBytes) };
       if (range.start >= range.end) return;
       await this.#writeBack.whileStill(async () => {
-        // Zeros that are written stand for a hole: commits of the tree know no holes.
+        // Where nothing is stored there is nothing to take away.
         const parts = await state.map.partsOf(range);
         this.#discard(range);
-        for (const { start, end, extent } of parts) {
-          if (extent && fault !== 'keeps-hole') this.#zero({ start, end });
+        for (const part of parts) {
+          if (!isHole(part) && fault !== 'keeps-hole') this.#zero(part);
         }
         this.#touch();
       });
@@ -392,7 +402,7 @@ function isReady(window: DirtyWindow): boolean {
 }
 
 function sameStripes(a: readonly Part[], b: readonly Part[]): boolean {
-  const name = ({ start, extent }: Part): string =>
-    `${start} ${extent ? toHex(extent.stripe) : ''}`;
+  const name = ({ start, extent, inline }: Part): string =>
+    `${start} ${extent ? toHex(extent.stripe) : inline ? toHex(inline.sealed) : ''}`;
   return a.map(name).join() === b.map(name).join();
 }

@@ -35,6 +35,10 @@ export class FileHandle implements OpenFile {
     return this.content.state.status;
   }
 
+  get foreignChanges(): number {
+    return this.content.state.foreignChanges;
+  }
+
   async read(
     { offset, lengthBytes }: FileRange,
     options: { readonly target?: Uint8Array | undefined } = {},
@@ -119,12 +123,22 @@ export class FileHandle implements OpenFile {
       await this.content.sync({ dataOnly: false });
       this.#tell();
     } finally {
-      this.content.handleCount -= 1;
-      if (this.content.handleCount === 0) {
-        await this.content.giveUp();
-        if (this.content.handleCount === 0) this.#onLastClose();
-      }
+      await this.#leave();
     }
+  }
+
+  /** As `close`, and nothing is stored for its sake. */
+  async giveUp(): Promise<void> {
+    this.#checkOpen();
+    this.#isClosed = true;
+    await this.#leave();
+  }
+
+  async #leave(): Promise<void> {
+    this.content.handleCount -= 1;
+    if (this.content.handleCount > 0) return;
+    await this.content.giveUp();
+    if (this.content.handleCount === 0) this.#onLastClose();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

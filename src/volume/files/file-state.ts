@@ -6,11 +6,33 @@
  * each byte what is dirty counts before what is under way, and that before what is committed.
  * Invariants: a window is under way once at a time; `changeCount` never goes back.
  */
-import { assert, policyNumbers, type Policy, policyOfNumbers } from '../../base/index.ts';
-import type { CommittedContent, Extent, Inode, InodeStatus } from '../../meta/index.ts';
+import {
+  assert,
+  HoldfastError,
+  policyNumbers,
+  type Policy,
+  policyOfNumbers,
+} from '../../base/index.ts';
+import type {
+  CommittedContent,
+  Extent,
+  InlineContent,
+  Inode,
+  InodeStatus,
+} from '../../meta/index.ts';
 import { type ByteRange, DirtyWindow, type Piece, uncovered } from './dirty-window.ts';
 import { ExtentMap, type Part } from './extent-map.ts';
 import type { FilesContext } from './files-context.ts';
+
+const ALL: ByteRange = { start: 0, end: Infinity };
+
+/** What was committed, and on what. */
+interface Committed {
+  readonly base: bigint;
+  readonly extents?: readonly Extent[];
+  readonly holes?: readonly ByteRange[];
+  readonly inline?: InlineContent | undefined;
+}
 
 export class FileState {
   readonly inode: Inode;
@@ -24,18 +46,25 @@ export class FileState {
   readonly policy: Policy;
   /** Of each encoding a window fits one stripe. */
   readonly windowBytes: number;
+  readonly #tree: FilesContext['tree'];
   readonly #fault: FilesContext['fault'];
   #status: InodeStatus;
   #foreignChanges = 0;
 
   constructor(context: FilesContext, status: InodeStatus) {
     this.#fault = context.fault;
-    this.#status = status;
+    this.#status = withoutContent(status);
     this.policy = policyOf(context, status);
     const { stripes } = context;
     this.windowBytes = Math.min(...this.policy.map((scheme) => stripes.contentBytesFor(scheme)));
     this.inode = status.inode;
-    this.map = new ExtentMap(context.namespace, status.inode);
+    this.#tree = context.tree;
+    this.map = new ExtentMap({
+      extents: async (from) => await context.namespace.extents(status.inode, from),
+      isInline: () => this.#status.isInline ?? false,
+      refresh: () => this.refresh(),
+    });
+    this.#learnContent(status);
   }
 
   /** As it is committed, as far as is known. */
@@ -70,10 +99,28 @@ export class FileState {
   /** Takes over what somebody has just been told; what is older than what is known is nothing. */
   learn(status: InodeStatus): void {
     assert(status.inode === this.inode, 'it is the same file');
-    if (status.changeCount <= this.#status.changeCount) return;
-    this.#status = status;
-    this.#settleSize();
-    this.distrust();
+    if (status.changeCount < this.#status.changeCount) return;
+    if (status.changeCount > this.#status.changeCount) {
+      this.#status = withoutContent(status);
+      this.#settleSize();
+      this.distrust();
+    }
+    this.#learnContent(status);
+  }
+
+  /** It may say where the content is, and be the content. */
+  #learnContent({ inline, isInline, storedBytes }: InodeStatus): void {
+    const isTold = inline !== undefined || (!isInline && storedBytes === 0);
+    if (isTold && !this.map.isKnown(ALL)) this.map.learnInline(inline);
+  }
+
+  /** What others have made of the file. @throws HF_NOT_FOUND. */
+  async refresh(): Promise<InodeStatus> {
+    const status = await this.#tree.getAttributes(this.inode, { withContent: true });
+    if (!status) throw new HoldfastError('HF_NOT_FOUND', `the file ${this.inode} is gone`);
+    this.learn(status);
+    if (!status.isInline || status.inline) return status;
+    throw new HoldfastError('HF_UNAVAILABLE', 'a file came without its inline content');
   }
 
   #settleSize(): void {
@@ -90,11 +137,12 @@ export class FileState {
   /** Takes over the outcome of a commit of its own. */
   commit(
     { status, wasBase }: CommittedContent,
-    { base, extents }: { readonly base: bigint; readonly extents: readonly Extent[] },
+    { base, extents = [], holes = [], inline }: Committed,
   ): void {
     if (wasBase && this.#status.changeCount === base) {
       this.#status = status;
-      this.map.commit(extents);
+      if (inline) this.map.learnInline(inline);
+      else this.map.commit(extents, holes);
     } else {
       if (status.changeCount > this.#status.changeCount) this.#status = status;
       this.distrust();
@@ -106,8 +154,8 @@ export class FileState {
   cut(status: InodeStatus, base: bigint): void {
     const isNext = status.changeCount === base + 1n && this.#status.changeCount === base;
     if (status.changeCount > this.#status.changeCount) this.#status = status;
-    if (isNext) this.map.truncate(status.sizeBytes);
-    else this.distrust();
+    if (!isNext) this.distrust();
+    else if (this.#fault !== 'shows-cut') this.map.truncate(status.sizeBytes);
   }
 
   /** The dirty window that an offset is in. */
@@ -155,6 +203,11 @@ export class FileState {
   committedParts(range: ByteRange): Part[] {
     return uncovered(range, [...this.pieces(range)]).flatMap((left) => [...this.map.parts(left)]);
   }
+}
+
+/** The content is the map's to keep. */
+function withoutContent({ inline: _inline, ...status }: InodeStatus): InodeStatus {
+  return status;
 }
 
 /** How a file is stored: as it was, else as the volume says. */

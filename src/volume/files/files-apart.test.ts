@@ -15,6 +15,9 @@ import type { FilesFault } from './files-context.ts';
 
 const CELL_BYTES = 1000;
 const CELLS = 40;
+/** Cells of a file that stays beside its inode, and of one that grows out of it. */
+const SMALL_CELL_BYTES = 50;
+const GROWING_CELL_BYTES = 150;
 
 let bed: FilesBed;
 
@@ -32,17 +35,20 @@ async function readAll(files: OpenFiles, inode: bigint): Promise<Uint8Array> {
 }
 
 /** Each node has every other cell, writes them in an order of its own, and syncs now and then. */
-async function writeApart(fault?: FilesFault): Promise<boolean> {
+async function writeApart({
+  fault,
+  cellBytes = CELL_BYTES,
+}: { fault?: FilesFault; cellBytes?: number } = {}): Promise<boolean> {
   const inode = await bed.make();
-  const expected = Buffer.alloc(CELLS * CELL_BYTES);
+  const expected = Buffer.alloc(CELLS * cellBytes);
   bed.putTurns = 2;
   const work = async (index: number): Promise<void> => {
     await using file = await (await bed.node({ fault })).open(inode);
     for (let step = 0; step < 2 * CELLS; step++) {
       const cell = 2 * ((step * 7) % (CELLS / 2)) + index;
-      const bytes = bytesOf(CELL_BYTES, step * 2 + index);
-      await file.write(cell * CELL_BYTES, bytes);
-      expected.set(bytes, cell * CELL_BYTES);
+      const bytes = bytesOf(cellBytes, step * 2 + index);
+      await file.write(cell * cellBytes, bytes);
+      expected.set(bytes, cell * cellBytes);
       if (step % 3 === index) await file.sync();
     }
   };
@@ -56,7 +62,81 @@ describe('two nodes that write at the same time', () => {
   });
 
   it('would not if they trusted what they had read', async () => {
-    expect(await writeApart('trusts-edges')).toBe(false);
+    expect(await writeApart({ fault: 'trusts-edges' })).toBe(false);
+  });
+
+  it.each([SMALL_CELL_BYTES, GROWING_CELL_BYTES])(
+    'keep those of files with cells of %i bytes, too',
+    async (cellBytes) => {
+      expect(await writeApart({ cellBytes })).toBe(true);
+    },
+  );
+
+  it('would not if they trusted that nobody else has changed a small file', async () => {
+    const fault = 'trusts-extents';
+    expect(await writeApart({ fault, cellBytes: SMALL_CELL_BYTES })).toBe(false);
+  });
+
+  it.each<[FilesFault | undefined, boolean]>([
+    [undefined, true],
+    ['leaves-inline', false],
+  ])(
+    'keep what one has written while the other grows the file (fault %s)',
+    async (fault, isKept) => {
+      const inode = await bed.make();
+      const [mine, theirs] = [await bed.node({ fault }), await bed.node({ fault })];
+      await using file = await mine.open(inode);
+      await file.write(0, bytesOf(1000, 1));
+      await file.sync();
+      await using other = await theirs.open(inode);
+      await file.write(10, bytesOf(100, 2));
+      await other.write(50_000, bytesOf(100, 3));
+      await Promise.all([file.sync(), other.sync()]);
+      const expected = Buffer.alloc(50_100);
+      expected.set(bytesOf(1000, 1));
+      expected.set(bytesOf(100, 2), 10);
+      expected.set(bytesOf(100, 3), 50_000);
+      const bytes = await readAll(await bed.node(), inode);
+      expect(Buffer.compare(bytes, expected) === 0).toBe(isKept);
+    },
+  );
+
+  it('keep each other’s bytes beside holes', async () => {
+    const inode = await bed.make();
+    const [mine, theirs] = [await bed.node(), await bed.node()];
+    const expected = Buffer.from(bytesOf(100_000, 1));
+    await using file = await mine.open(inode);
+    await file.write(0, expected);
+    await file.sync();
+    await using other = await theirs.open(inode);
+    await file.deallocate({ offset: 10_000, lengthBytes: 50_000 });
+    expected.fill(0, 10_000, 60_000);
+    await other.write(70_000, bytesOf(100, 2));
+    expected.set(bytesOf(100, 2), 70_000);
+    await Promise.all([file.sync(), other.sync()]);
+    await file.write(30_000, bytesOf(100, 3));
+    expected.set(bytesOf(100, 3), 30_000);
+    await file.sync();
+    expect(Buffer.compare(await readAll(await bed.node(), inode), expected)).toBe(0);
+    const status = await bed.cell.tree.getAttributes(inode);
+    expect(status!.storedBytes).toBeLessThanOrEqual(50_000 + 4096);
+  });
+
+  it('see small content that took the place of what they knew', async () => {
+    const inode = await bed.make();
+    const [mine, theirs] = [await bed.node(), await bed.node()];
+    await using file = await mine.open(inode);
+    await file.write(0, bytesOf(200_000, 1));
+    await file.sync();
+    await using other = await theirs.open(inode);
+    await file.truncate(10);
+    await file.write(100, bytesOf(900, 2));
+    await file.sync();
+    const expected = Buffer.alloc(1000);
+    expected.set(bytesOf(10, 1));
+    expected.set(bytesOf(900, 2), 100);
+    const bytes = await other.read({ offset: 0, lengthBytes: 1e6 });
+    expect(Buffer.compare(bytes, expected)).toBe(0);
   });
 
   it('see what the other one has written when a read fails for want of old stripes', async () => {
@@ -142,7 +222,8 @@ describe('a commit without an answer', () => {
     const tree: Tree = {
       ...bed.cell.tree,
       commitExtents: async (commit) => {
-        if (isLost || commit.extents.length === 0) return await bed.cell.tree.commitExtents(commit);
+        const isContent = commit.inline !== undefined || commit.extents.length > 0;
+        if (isLost || !isContent) return await bed.cell.tree.commitExtents(commit);
         isLost = true;
         if (loss === 'answer') await bed.cell.tree.commitExtents(commit);
         if (loss === 'late') late = commit;
@@ -177,6 +258,42 @@ describe('a commit without an answer', () => {
     expect(Buffer.compare(await readAll(await bed.node(), inode), expected)).toBe(0);
     await files[Symbol.asyncDispose]();
     await bed.repair.collect({ graceMs: 0 });
+    expect(Buffer.compare(await readAll(await bed.node(), inode), expected)).toBe(0);
+  });
+
+  it.each<[Loss, string]>([
+    ['answer', 'ok'],
+    ['request', 'HF_UNKNOWN_OUTCOME'],
+    ['late', 'HF_UNKNOWN_OUTCOME'],
+  ])('of a small file, because the %s is lost', async (loss, outcome) => {
+    const { tree, late } = losing(loss);
+    const inode = await bed.make();
+    const files = await bed.node({ tree });
+    const file = await files.open(inode);
+    await file.write(0, bytesOf(1000, 1));
+    expect(await synced(file)).toBe(outcome);
+    await file.write(100, bytesOf(50, 2));
+    expect(await synced(file)).toBe('ok');
+    await file.truncate(120);
+    const refused = await late().then(() => undefined, errorCode);
+    expect(refused).toBe(loss === 'late' ? 'HF_BUSY' : undefined);
+    await file.close();
+    const expected = Buffer.from(bytesOf(120, 1));
+    expected.set(bytesOf(50, 2).subarray(0, 20), 100);
+    expect(Buffer.compare(await readAll(await bed.node(), inode), expected)).toBe(0);
+  });
+
+  it('that comes after the file was read anew, and before the next one, is seen', async () => {
+    const { tree, late } = losing('late');
+    const inode = await bed.make();
+    const file = await (await bed.node({ tree })).open(inode);
+    await file.write(0, bytesOf(1000, 1));
+    expect(await synced(file)).toBe('HF_UNKNOWN_OUTCOME');
+    await late();
+    await file.write(500, bytesOf(5000, 2));
+    expect(await synced(file)).toBe('ok');
+    await file.close();
+    const expected = Buffer.concat([bytesOf(500, 1), bytesOf(5000, 2)]);
     expect(Buffer.compare(await readAll(await bed.node(), inode), expected)).toBe(0);
   });
 });

@@ -13,6 +13,7 @@ import type {
 import type { StripeStore } from '../../stripes/index.ts';
 import type { AbandonedPuts } from '../abandoned-puts.ts';
 import type { Background } from '../background.ts';
+import type { InodeSeals } from '../inode-seals.ts';
 import type { InodeSource } from '../inode-source.ts';
 import type { StripeKeys } from '../stripe-keys.ts';
 import type { StripeCache } from './stripe-cache.ts';
@@ -32,7 +33,14 @@ export type FilesFault =
   /** What could not be stored comes back over what was written since. */
   | 'older-wins'
   /** Extents are kept though the file has changed. */
-  | 'trusts-extents';
+  | 'trusts-extents'
+  /** A file that grows out of its inode loses what it was. */
+  | 'leaves-inline'
+  /** Inline content that was cut off is seen again when the file grows. */
+  | 'shows-cut'
+  /** Holes are not committed, or as zeros. */
+  | 'forgets-holes'
+  | 'stores-holes';
 
 export interface FilesContext {
   readonly env: Env;
@@ -44,6 +52,9 @@ export interface FilesContext {
   readonly references: References;
   readonly stripes: StripeStore;
   readonly stripeKeys: StripeKeys;
+  readonly seals: InodeSeals;
+  /** Files up to this are stored beside their inode. */
+  readonly inlineBytesMax: number;
   readonly inodes: Pick<InodeSource, 'take'>;
   readonly abandoned: Pick<AbandonedPuts, 'undo'>;
   readonly background: Background;

@@ -25,6 +25,7 @@ type Step =
   | { readonly do: 'truncate'; readonly at: number }
   | { readonly do: 'copy'; readonly at: number; readonly bytes: number; readonly to: number }
   | { readonly do: 'scatter'; readonly at: number; readonly stride: number }
+  | { readonly do: 'stored'; readonly most: number }
   | { readonly do: 'sync' | 'syncBehind' | 'pause' | 'fail' | 'away' | 'reopen' | 'turn' | 'seek' };
 
 /** Often near to the bounds of units and windows. */
@@ -40,30 +41,49 @@ const length = fc.oneof(
   fc.integer({ min: 1, max: 700_000 }),
   fc.constantFrom(4096, 65_536, WINDOW_BYTES),
 );
-const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ do: fc.constant('write'), at: offset, bytes: length }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('read'), at: offset, bytes: length }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('deallocate'), at: offset, bytes: length }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('truncate'), at: offset }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ do: fc.constant('copy'), at: offset, bytes: length, to: offset }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant('scatter'),
-      at: offset,
-      stride: fc.integer({ min: 4096, max: 9000 }),
-    }),
-  },
-  {
-    weight: 8,
-    arbitrary: fc.record({
-      do: fc.constantFrom('sync', 'syncBehind', 'pause', 'fail', 'away', 'reopen', 'turn', 'seek'),
-    }),
-  },
-) as fc.Arbitrary<Step>;
+/** Of files that are inline now and then. */
+const smallOffset = fc.oneof(fc.nat(5000), fc.integer({ min: 4090, max: 4100 }));
+const smallLength = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 5000 }));
+
+const stepOf = (offset: fc.Arbitrary<number>, length: fc.Arbitrary<number>): fc.Arbitrary<Step> =>
+  fc.oneof(
+    { weight: 8, arbitrary: fc.record({ do: fc.constant('write'), at: offset, bytes: length }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('read'), at: offset, bytes: length }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('deallocate'), at: offset, bytes: length }),
+    },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('truncate'), at: offset }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('copy'), at: offset, bytes: length, to: offset }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('scatter'),
+        at: offset,
+        stride: fc.integer({ min: 4096, max: 9000 }),
+      }),
+    },
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        do: fc.constantFrom(
+          'sync',
+          'syncBehind',
+          'pause',
+          'fail',
+          'away',
+          'reopen',
+          'turn',
+          'seek',
+        ),
+      }),
+    },
+  ) as fc.Arbitrary<Step>;
+const step = stepOf(offset, length);
+const smallStep = stepOf(smallOffset, smallLength);
 
 class Run {
   readonly #bed: FilesBed;
@@ -122,6 +142,11 @@ class Run {
         return await this.#copy(file!, other!, given);
       case 'seek':
         return await this.#seek(file!);
+      case 'stored': {
+        const status = await this.#bed.cell.tree.getAttributes(this.#inode);
+        expect(status?.storedBytes).toBeLessThanOrEqual(given.most);
+        return;
+      }
       case 'sync':
         if (await this.#can(file!.sync())) await this.#checkDurable();
         return;
@@ -289,12 +314,15 @@ function withNarrowStripes({ bed: { stripes } }: FilesBed): typeof stripes {
 }
 
 describe('a file', () => {
-  it('is an array of bytes', async () => {
-    const steps = fc.array(step, { minLength: 5, maxLength: 30 });
+  it.each([
+    ['of some windows', step, RUNS],
+    ['that is small now and then', smallStep, 2 * RUNS],
+  ])('%s is an array of bytes', async (_, anyStep, numRuns) => {
+    const steps = fc.array(anyStep, { minLength: 5, maxLength: 30 });
     const property = fc.asyncProperty(steps, fc.boolean(), async (given, isDeduplicating) => {
       await runSteps(given, { isDeduplicating });
     });
-    await fc.assert(property, { seed: SEED, numRuns: RUNS, endOnFailure: true });
+    await fc.assert(property, { seed: SEED, numRuns, endOnFailure: true });
   });
 });
 
@@ -345,10 +373,57 @@ const SCRIPTS: readonly (readonly [FilesFault, readonly Step[]])[] = [
       { do: 'read', at: 0, bytes: 9999 },
     ],
   ],
+  [
+    'trusts-extents',
+    [
+      { do: 'write', at: 0, bytes: 999 },
+      { do: 'turn' },
+      { do: 'write', at: 0, bytes: 999 },
+      { do: 'turn' },
+      { do: 'read', at: 0, bytes: 999 },
+    ],
+  ],
+  [
+    'drops-edges',
+    [{ do: 'write', at: 0, bytes: 1000 }, { do: 'sync' }, { do: 'write', at: 500, bytes: 9 }],
+  ],
+  [
+    'leaves-inline',
+    [
+      { do: 'write', at: 0, bytes: 1000 },
+      { do: 'sync' },
+      { do: 'write', at: 99_999, bytes: 9 },
+      { do: 'sync' },
+    ],
+  ],
+  [
+    'shows-cut',
+    [
+      { do: 'write', at: 0, bytes: 1000 },
+      { do: 'sync' },
+      { do: 'read', at: 0, bytes: 1000 },
+      { do: 'truncate', at: 10 },
+      { do: 'truncate', at: 1000 },
+      { do: 'read', at: 0, bytes: 1000 },
+    ],
+  ],
+  ['forgets-holes', punched(300_000)],
+  ['stores-holes', [...punched(300_000), { do: 'stored', most: 120_000 }]],
+  ['keeps-hole', punched(1000)],
 ];
 
+/** Two thirds of a file are taken away. */
+function punched(bytes: number): Step[] {
+  return [
+    { do: 'write', at: 0, bytes },
+    { do: 'sync' },
+    { do: 'deallocate', at: Math.ceil(bytes / 3), bytes: Math.floor((2 * bytes) / 3) },
+    { do: 'sync' },
+  ];
+}
+
 describe('a planted fault is found', () => {
-  it.each(SCRIPTS)('%s', async (fault, steps) => {
+  it.each(SCRIPTS)('%s (script %#)', async (fault, steps) => {
     await runSteps(steps);
     await expect(runSteps(steps, { fault })).rejects.toThrow();
   });

@@ -24,6 +24,8 @@ export interface OpenFile extends AsyncDisposable {
   readonly inode: Inode;
   /** As it was committed last, as far as is known here; size and time as of what is dirty. */
   readonly status: InodeStatus;
+  /** Rises when somebody on another node may have changed the content, as far as is known here. */
+  readonly foreignChanges: number;
 
   /**
    * Fewer bytes than wanted only at the end of the file. Holes are zeros.

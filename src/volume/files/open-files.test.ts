@@ -241,31 +241,37 @@ describe('a file', () => {
     expectSame((await contentOf(two)).subarray(50), bytesOf(100, 2));
   });
 
-  it('is read as others left it when it is opened again, and else as it is known', async () => {
-    const inode = await bed.make();
-    let asked = 0;
-    const { namespace } = bed.cell;
-    const counted = {
-      ...namespace,
-      extents: async (...given: Parameters<typeof namespace.extents>) => {
-        asked += 1;
-        return await namespace.extents(...given);
-      },
-    };
-    const watched = await bed.node({ namespace: counted });
-    const other = await bed.node();
-    const [mine, theirs] = [await watched.open(inode), await other.open(inode)];
-    await mine.write(0, bytesOf(100, 1));
-    await mine.close();
-    await theirs.write(50, bytesOf(100, 2));
-    await theirs.close();
-    const expected = Buffer.concat([bytesOf(100, 1).subarray(0, 50), bytesOf(100, 2)]);
-    for (let times = 0; times < 3; times++) {
-      await using again = await watched.open(inode);
-      expectSame(await contentOf(again), expected);
-    }
-    expect(asked).toBe(1);
-  });
+  it.each([
+    ['in stripes', 5000, 1],
+    ['beside its inode', 100, 0],
+  ])(
+    '%s is read as others left it when opened again, else as known',
+    async (_, sizeBytes, looks) => {
+      const inode = await bed.make();
+      let asked = 0;
+      const { namespace } = bed.cell;
+      const counted = {
+        ...namespace,
+        extents: async (...given: Parameters<typeof namespace.extents>) => {
+          asked += 1;
+          return await namespace.extents(...given);
+        },
+      };
+      const watched = await bed.node({ namespace: counted });
+      const other = await bed.node();
+      const [mine, theirs] = [await watched.open(inode), await other.open(inode)];
+      await mine.write(0, bytesOf(sizeBytes, 1));
+      await mine.close();
+      await theirs.write(50, bytesOf(sizeBytes, 2));
+      await theirs.close();
+      const expected = Buffer.concat([bytesOf(50, 1), bytesOf(sizeBytes, 2)]);
+      for (let times = 0; times < 3; times++) {
+        await using again = await watched.open(inode);
+        expectSame(await contentOf(again), expected);
+      }
+      expect(asked).toBe(looks);
+    },
+  );
 
   it('that was put as an object is written in place, and got as it is then', async () => {
     await using objects = await bed.objects();

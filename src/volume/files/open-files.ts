@@ -1,12 +1,21 @@
 /** The open files of one volume on this node: who opens the same file shares its content. */
-import { HoldfastError, isSamePolicy, LIMITS, mapBounded, Semaphore } from '../../base/index.ts';
+import {
+  assert,
+  HoldfastError,
+  isSamePolicy,
+  LIMITS,
+  mapBounded,
+  Semaphore,
+} from '../../base/index.ts';
 import type { Inode, InodeStatus } from '../../meta/index.ts';
 import { AbandonedPuts, type AbandonedPutsOptions } from '../abandoned-puts.ts';
 import { Background } from '../background.ts';
+import { InodeSeals } from '../inode-seals.ts';
 import { InodeSource } from '../inode-source.ts';
 import { SealedTree } from '../sealed-tree.ts';
 import { StripeKeys } from '../stripe-keys.ts';
 import { FileContent } from './file-content.ts';
+import { DeferredCloses } from './deferred-closes.ts';
 import type { FilesContext } from './files-context.ts';
 import { FileHandle } from './file-handle.ts';
 import { policyOf } from './file-state.ts';
@@ -31,15 +40,17 @@ export interface OpenFilesOptions extends Pick<
   | 'fault'
 > {
   readonly repair: AbandonedPutsOptions['repair'];
-  /** LIMITS.dirtyBytesMax and LIMITS.openedBytesMax when left out. */
+  /** Those of LIMITS when left out. */
   readonly dirtyBytesMax?: number | undefined;
   readonly openedBytesMax?: number | undefined;
+  readonly inlineBytesMax?: number | undefined;
 }
 
 export class OpenFiles implements AsyncDisposable {
   readonly #context: FilesContext;
   readonly #abandoned: AbandonedPuts;
   readonly #background: Background;
+  readonly #deferred: DeferredCloses;
   /** Open, and those closed last; the one closed last is the last. */
   readonly #files = new Map<Inode, FileContent>();
   readonly #end = new AbortController();
@@ -50,15 +61,19 @@ export class OpenFiles implements AsyncDisposable {
     const { env, namespace, keys, repair } = options;
     const { dirtyBytesMax = LIMITS.dirtyBytesMax, openedBytesMax = LIMITS.openedBytesMax } =
       options;
+    const { inlineBytesMax = LIMITS.inlineBytesMax } = options;
     const volume = options.volume().id;
     const tree = new SealedTree({ env, volume, keys, namespace });
     this.#abandoned = new AbandonedPuts({ env, volume, repair });
     this.#background = new Background(env.log);
+    this.#deferred = new DeferredCloses({ env, background: this.#background });
     const memory = new WriteMemory(dirtyBytesMax);
     this.#context = {
       ...options,
       inodes: new InodeSource({ env, namespace, tree }),
       stripeKeys: new StripeKeys({ env, volume, keys }),
+      seals: new InodeSeals({ env, volume, keys }),
+      inlineBytesMax,
       abandoned: this.#abandoned,
       background: this.#background,
       cache: new StripeCache(options.stripes, openedBytesMax),
@@ -78,7 +93,7 @@ export class OpenFiles implements AsyncDisposable {
    * @throws HF_NOT_FOUND; HF_IS_DIRECTORY; HF_BAD_ARGUMENT for what has no content.
    */
   async open(inode: Inode): Promise<OpenFile> {
-    const status = await this.#context.tree.getAttributes(inode);
+    const status = await this.#context.tree.getAttributes(inode, { withContent: true });
     if (!status) throw new HoldfastError('HF_NOT_FOUND', `there is no inode ${inode}`);
     if (status.type === 'directory') throw new HoldfastError('HF_IS_DIRECTORY');
     if (status.type !== 'file') throw new HoldfastError('HF_BAD_ARGUMENT', 'it has no content');
@@ -86,6 +101,36 @@ export class OpenFiles implements AsyncDisposable {
     content.handleCount += 1;
     this.#ageing ??= this.#storeOld();
     return new FileHandle(this.#context, content, () => this.#retire(content));
+  }
+
+  /**
+   * As `close` of a file that nobody else can open before {@link storeClosed}: what was written to
+   * it is stored soon, and what fails then is told by the log alone. A large one is stored at once.
+   */
+  async closeLater(file: OpenFile): Promise<void> {
+    assert(file instanceof FileHandle, 'it is of these files');
+    const { isDirty, dirtyBytes } = file.content;
+    const isSmall = dirtyBytes <= LIMITS.deferredBytesMax;
+    if (isDirty && isSmall && !this.#deferred.isFull) this.#deferred.add(file);
+    else await file.close();
+  }
+
+  /** What was closed of these, or of all, is content, or was given up. */
+  async storeClosed(inodes?: Iterable<Inode>): Promise<void> {
+    if (inodes) await this.#deferred.store(inodes);
+    else await this.#deferred.storeAll();
+  }
+
+  /** A file without a name is opened by nobody any more: what was closed of it need not be stored. */
+  dropClosed(inode: Inode): void {
+    const isDirty = this.#files.get(inode)?.isDirty;
+    if (isDirty) this.#background.start('dropping a removed file', this.#deferred.drop(inode));
+  }
+
+  /** The time of its last change was set otherwise: what is stored of it later keeps that. */
+  setModified(inode: Inode, modifiedNs: bigint): void {
+    const content = this.#files.get(inode);
+    if (content && content.handleCount > 0) content.setModified(modifiedNs);
   }
 
   /** What is known of an inode, with what is dirty here, when it is a file that is open here. */
@@ -187,6 +232,7 @@ export class OpenFiles implements AsyncDisposable {
 
   /** Everything that can be stored is; all handles are of no use then. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#deferred[Symbol.asyncDispose]();
     this.#end.abort();
     await this.#ageing;
     for (const content of this.#files.values()) {

@@ -1,5 +1,6 @@
 /** Where a file has content and where holes, with what is not committed. */
 import type { ByteRange } from './dirty-window.ts';
+import { isHole } from './extent-map.ts';
 import type { FileState } from './file-state.ts';
 
 /** The first byte at or behind an offset that is no hole; `undefined`: there is none. */
@@ -33,7 +34,7 @@ async function* stretches(
     await state.map.look({ start, end: start + 1 });
     const end = Math.min(state.sizeBytes, state.map.knownTo(start));
     const range = { start, end };
-    const stored = state.committedParts(range).filter(({ extent }) => extent);
+    const stored = state.committedParts(range).filter((part) => !isHole(part));
     const written = [...state.pieces(range)].filter(({ bytes }) => bytes);
     const data = [...stored, ...written].toSorted((a, b) => a.start - b.start);
     if (end > start) yield { data, end };

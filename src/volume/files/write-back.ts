@@ -1,7 +1,8 @@
 /**
  * Makes content of what was written to one file: windows are taken, their runs stored as stripes
- * side by side, and committed one batch after the other. A batch is a *write* of the tree: whole or
- * not at all. What fails is dirty again.
+ * side by side, and committed one batch after the other (`committer.ts`), then their holes. A batch
+ * is a *write* of the tree: whole or not at all. What fails is dirty again. A file that is small is
+ * committed whole, without stripes.
  *
  * A run that holds bytes that were read (the rest of a unit of 4 KiB) is committed only if nobody
  * else has changed the file since; else it is made again, at last without them. So two writers on
@@ -10,37 +11,36 @@
 import {
   batchesOf,
   errorCode,
-  HoldfastError,
   LIMITS,
   mapBounded,
-  Mutex,
   type Policy,
-  type StripeId,
+  Mutex,
   UnderWay,
 } from '../../base/index.ts';
 import type { Extent, Inode } from '../../meta/index.ts';
 import type { Cut } from '../cut-content.ts';
-import { isFinal } from '../read-content.ts';
-import { confirmStripes, StripeWriter } from '../store-cut.ts';
 import type { CommittedReader } from './committed-reader.ts';
+import { Committer } from './committer.ts';
 import { type ByteRange, copyPieces, DirtyWindow, uncovered } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
 import type { FileState } from './file-state.ts';
-import { alignedRuns, compactRuns, exactRuns } from './plan-runs.ts';
+import { alignedRuns, compactRuns, exactRuns, holesBeside } from './plan-runs.ts';
 
-/** Tries of a batch that others are in the way of. */
+/** Tries of a batch that others are in the way of; small files are quickly tried again. */
 const TRIES_MAX = 4;
+const INLINE_TRIES_MAX = 16;
 
-/** Whether the commit was executed is not known. */
-const UNANSWERED: readonly (string | undefined)[] = [
-  'HF_UNKNOWN_OUTCOME',
-  'HF_UNAVAILABLE',
-  'HF_TIMEOUT',
-  'HF_INTERRUPTED',
-];
+/** Each may cut off as many extents as a window has, and a commit only so many. */
+const HOLES_PER_COMMIT = 16;
 
 interface Run extends ByteRange {
   readonly window: DirtyWindow;
+}
+
+/** What becomes of some windows. */
+interface Plan {
+  readonly runs: readonly Run[];
+  readonly holes: readonly ByteRange[];
 }
 
 /** Stripes that are stored already, and get one more place. */
@@ -49,30 +49,24 @@ export interface Adopted {
   readonly extents: readonly Extent[];
 }
 
-interface Batch {
-  readonly write: Inode;
-  readonly extents: readonly Extent[];
-  /** Of the state, when the first byte was read that is stored again; `undefined`: none was. */
-  readonly readAt: number | undefined;
-}
-
 export class WriteBack {
   readonly #context: FilesContext;
   readonly #state: FileState;
   readonly #reader: CommittedReader;
+  readonly #committer: Committer;
   readonly #flights = new UnderWay();
+  readonly #ordered = new Mutex();
+  /** The last one, of a protected volume. */
+  #failure: { readonly error: unknown } | undefined;
   /** By the start of their windows. */
   readonly #compactions = new Map<number, Promise<void>>();
-  readonly #committing = new Mutex();
-  /** A commit of which is not known whether it was executed; or still will be. */
-  #unsettled: Inode | undefined;
   #isHeld = false;
-  #isReleasing = false;
 
   constructor(context: FilesContext, state: FileState, reader: CommittedReader) {
     this.#context = context;
     this.#state = state;
     this.#reader = reader;
+    this.#committer = new Committer(context, state, reader);
   }
 
   get flightCount(): number {
@@ -100,7 +94,7 @@ export class WriteBack {
     this.#isHeld = true;
     try {
       await Promise.allSettled([this.#flights.settled(), ...this.#compactions.values()]);
-      return await this.#committing.run(work);
+      return await this.#committer.inLine(work);
     } finally {
       this.#isHeld = false;
     }
@@ -121,7 +115,7 @@ export class WriteBack {
     const { dirty, underWay } = this.#state;
     const { memory, fault } = this.#context;
     try {
-      await this.#storeWindows(windows);
+      await this.#inOrder(() => this.#storeWindows(windows));
     } catch (error) {
       for (const window of windows) this.#putBack(window);
       throw error;
@@ -131,6 +125,21 @@ export class WriteBack {
       if (fault === 'loses-late-writes') dirty.delete(window.start);
       memory.giveBack(window.memoryBytes);
     }
+  }
+
+  /** In a protected volume content is only added: what was taken first is stored first. */
+  async #inOrder(store: () => Promise<void>): Promise<void> {
+    if (this.#context.volume().retention === undefined) return await store();
+    const known = this.#failure;
+    await this.#ordered.run(async () => {
+      if (this.#failure && this.#failure !== known) throw this.#failure.error; // it comes before
+      try {
+        await store();
+      } catch (error) {
+        this.#failure = { error };
+        throw error;
+      }
+    });
   }
 
   #putBack(window: DirtyWindow): void {
@@ -152,49 +161,72 @@ export class WriteBack {
   async #storeWindows(windows: readonly DirtyWindow[]): Promise<void> {
     const isProtected = this.#context.volume().retention !== undefined;
     for (let tries = 1; ; tries++) {
-      const isExact = isProtected || tries === TRIES_MAX;
+      const isExact = isProtected || tries >= TRIES_MAX;
+      const isInline = !isProtected && this.#isSmall(windows);
       try {
-        const runs: Run[] = [];
-        for (const window of windows) runs.push(...(await this.#runsOf(window, isExact)));
-        await this.#storeRuns(runs);
+        if (isInline) await this.#storeInline(windows);
+        else await this.#storePlan(await this.#planOf(windows, isExact));
         return;
       } catch (error) {
-        if (errorCode(error) !== 'HF_BUSY' || isExact) throw error;
-        await this.refresh();
+        const triesMax = isInline ? INLINE_TRIES_MAX : TRIES_MAX;
+        if (errorCode(error) !== 'HF_BUSY' || isProtected || tries >= triesMax) throw error;
+        await this.#state.refresh();
       }
     }
   }
 
-  async #runsOf(window: DirtyWindow, isExact: boolean): Promise<Run[]> {
-    const { map, committed } = this.#state;
-    let runs = isExact ? exactRuns(window) : alignedRuns(window, committed.sizeBytes);
-    if (!isExact && runs.length > LIMITS.extentsPerWindowMax) {
-      await map.look(window);
-      runs = compactRuns(window, runs, map);
+  /** The whole file goes beside its inode. */
+  #isSmall(windows: readonly DirtyWindow[]): boolean {
+    const { sizeBytes } = this.#state;
+    return sizeBytes <= this.#context.inlineBytesMax && windows.every(({ start }) => start === 0);
+  }
+
+  async #storeInline(windows: readonly DirtyWindow[]): Promise<void> {
+    for (const window of windows) {
+      await this.#committer.inLine(() => this.#committer.commitInline(window));
     }
-    return runs.map((run) => ({ ...run, window }));
   }
 
-  /** What others have made of the file. @throws HF_NOT_FOUND. */
-  async refresh(): Promise<void> {
-    const { tree } = this.#context;
-    const { inode } = this.#state;
-    const status = await tree.getAttributes(inode);
-    if (!status) throw new HoldfastError('HF_NOT_FOUND', `the file ${inode} is gone`);
-    this.#state.learn(status);
+  async #planOf(windows: readonly DirtyWindow[], isExact: boolean): Promise<Plan> {
+    const runs: Run[] = [];
+    const holes: ByteRange[] = [];
+    for (const window of windows.toSorted((a, b) => a.start - b.start)) {
+      const ofWindow = await this.#runsOf(window, isExact);
+      runs.push(...ofWindow.map((run) => ({ ...run, window })));
+      holes.push(...holesBeside(window, ofWindow));
+    }
+    const { fault } = this.#context;
+    if (fault === 'forgets-holes') return { runs, holes: [] };
+    if (fault !== 'stores-holes') return { runs, holes };
+    const window = windows[0]!;
+    return { runs: [...runs, ...holes.map((hole) => ({ ...hole, window }))], holes: [] };
   }
 
-  async #storeRuns(runs: readonly Run[]): Promise<void> {
+  async #runsOf(window: DirtyWindow, isExact: boolean): Promise<ByteRange[]> {
+    const { map, committed } = this.#state;
+    const runs = isExact ? exactRuns(window) : alignedRuns(window, committed.sizeBytes);
+    if (isExact || runs.length <= LIMITS.extentsPerWindowMax) return runs;
+    await map.look(window);
+    return compactRuns(window, runs, map);
+  }
+
+  async #storePlan({ runs, holes }: Plan): Promise<void> {
     const { policy } = this.#state;
     const runsMax = Math.floor(LIMITS.stripesPerEntryMax / policy.length);
-    for (const batch of batchesOf(runs, runsMax)) await this.#storeBatch(batch, policy);
+    for (const batch of batchesOf(runs, runsMax)) {
+      await this.#storeBatch({ runs: batch, holes: [] }, policy);
+    }
+    for (const batch of batchesOf(holes, HOLES_PER_COMMIT)) {
+      await this.#storeBatch({ runs: [], holes: batch }, policy);
+    }
   }
 
-  async #storeBatch(runs: readonly Run[], policy: Policy): Promise<void> {
+  async #storeBatch({ runs, holes }: Plan, policy: Policy): Promise<void> {
     const { inodes, abandoned, storing, onDegraded } = this.#context;
+    const committer = this.#committer;
     const { inode } = this.#state;
     const write = await inodes.take({ inode });
-    const writer = this.#writerFor(write, policy);
+    const writer = committer.writerFor(write, policy);
     const extents: Extent[] = [];
     const { foreignChanges } = this.#state;
     let readAt: number | undefined;
@@ -206,29 +238,13 @@ export class WriteBack {
           await writer.store(cut, run.start, (extent) => void extents.push(extent));
         }),
       );
-      await this.#committing.run(() => this.#commit({ write, extents, readAt }));
+      await committer.inLine(() => committer.commit({ write, extents, holes, readAt }));
     } catch (error) {
       await abandoned.undo(write, writer.named);
       throw error;
     }
-    this.#confirm(write, writer.named);
+    committer.confirm(write, writer.named);
     if (writer.degradedTo !== undefined) onDegraded?.();
-  }
-
-  #writerFor(write: Inode, policy: Policy): StripeWriter {
-    const { volume, session, keys, references, stripes, stripeKeys } = this.#context;
-    const { id, isDeduplicating } = volume();
-    return new StripeWriter({
-      references,
-      stripes,
-      stripeKeys,
-      session: session(),
-      holder: { volume: id, inode: write },
-      policy,
-      mayDegrade: true,
-      secret: isDeduplicating ? keys.contentSecret : undefined,
-      signal: undefined,
-    });
   }
 
   async #cutOf(run: Run, policy: Policy): Promise<{ cut: Cut; hasRead: boolean }> {
@@ -244,104 +260,28 @@ export class WriteBack {
     }
     const bytes = new Uint8Array(contentBytes);
     copyPieces(pieces, bytes, run.start);
-    for (const gap of gaps) await this.#readGap(gap, bytes, run.start);
+    const to = { target: bytes, offset: run.start };
+    for (const gap of gaps) await this.#reader.fillGap(gap, to);
     return { cut: { bytes }, hasRead: gaps.length > 0 };
-  }
-
-  /** @throws HF_BUSY when it cannot be read: it may have moved. */
-  async #readGap(gap: ByteRange, target: Uint8Array, offset: number): Promise<void> {
-    const { map } = this.#state;
-    if (this.#context.fault === 'drops-edges') return;
-    try {
-      await this.#reader.fill(await map.partsOf(gap), { target, offset });
-    } catch (error) {
-      if (isFinal(error)) throw error;
-      this.#state.distrust();
-      throw new HoldfastError('HF_BUSY', 'what is beside it cannot be read', { cause: error });
-    }
-  }
-
-  /** Only one at a time. Everything of the state that is committed is as it is now. */
-  async #commit({ write, extents, readAt }: Batch): Promise<void> {
-    const state = this.#state;
-    const { tree, namespace, fault } = this.#context;
-    await this.#settle();
-    const isOnlyOnBase = readAt !== undefined && fault !== 'trusts-edges';
-    if (isOnlyOnBase && readAt !== state.foreignChanges) {
-      throw new HoldfastError('HF_BUSY', 'somebody else has changed the file');
-    }
-    const { inode, modifiedNs, grownTo } = state;
-    const base = state.committed.changeCount;
-    const sizeBytes = extents.length === 0 ? grownTo : 0;
-    const { schemeNumbers } = state;
-    const { sizeBytes: before, modifiedNs: unchanged } = state.committed;
-    const time = modifiedNs ?? unchanged;
-    const commit = { inode, write, extents, schemeNumbers, sizeBytes, modifiedNs: time };
-    try {
-      const done = await tree.commitExtents({ ...commit, baseChange: base, isOnlyOnBase });
-      state.commit(done, { base, extents: extents.map((each) => ({ ...each, holder: write })) });
-    } catch (error) {
-      if (!UNANSWERED.includes(errorCode(error))) throw error;
-      this.#unsettled = write;
-      if ((await namespace.refuse(write)) === 'refused') {
-        this.#unsettled = undefined;
-        throw error;
-      }
-      await this.#settle();
-    }
-    if (state.modifiedNs === modifiedNs) state.modifiedNs = undefined;
-    if (extents.some(({ offset }) => offset < before)) this.#releaseLoose();
-  }
-
-  /** A commit that may come late would undo a later one: first it is executed, or never will be. */
-  async #settle(): Promise<void> {
-    if (this.#unsettled === undefined) return;
-    await this.#context.namespace.refuse(this.#unsettled);
-    await this.refresh();
-    this.#state.distrust();
-    this.#unsettled = undefined;
   }
 
   /** While nothing is under way: see {@link whileStill}. */
   async adopt({ write, extents }: Adopted): Promise<void> {
-    await this.#commit({ write, extents, readAt: undefined });
-    this.#confirm(
+    await this.#committer.commit({ write, extents, holes: [], readAt: undefined });
+    this.#committer.confirm(
       write,
       extents.map(({ stripe }) => stripe),
     );
   }
 
+  /** The file was cut. */
+  releaseLoose(): void {
+    this.#committer.releaseLoose();
+  }
+
   /** Commits what is left when all content is: the size, and the time. */
-  async commitAttributes({ dataOnly }: { readonly dataOnly: boolean }): Promise<void> {
-    const { fault } = this.#context;
-    await this.#committing.run(async () => {
-      const { grownTo, committed, modifiedNs, inode } = this.#state;
-      const isGrown = grownTo > committed.sizeBytes && fault !== 'forgets-size';
-      const isDue = isGrown || (modifiedNs !== undefined && !dataOnly);
-      if (!isDue) return;
-      const write = await this.#context.inodes.take({ inode });
-      await this.#commit({ write, extents: [], readAt: undefined });
-      this.#confirm(write, []);
-    });
-  }
-
-  #confirm(write: Inode, named: readonly StripeId[]): void {
-    const { references, tree, volume, background } = this.#context;
-    const holder = { volume: volume().id, inode: write };
-    const confirm = async (): Promise<void> => {
-      await confirmStripes(references, holder, named);
-      await tree.forgetWrites([write]);
-    };
-    background.start('confirming references', confirm());
-  }
-
-  /** At most one is under way: it takes all that there is at its time, the collector the rest. */
-  #releaseLoose(): void {
-    const { releaseLoose, background } = this.#context;
-    if (!releaseLoose || this.#isReleasing) return;
-    this.#isReleasing = true;
-    const released = releaseLoose(this.#state.inode).finally(() => (this.#isReleasing = false));
-    background.start('freeing what was overwritten', released);
+  async commitAttributes(options: { readonly dataOnly: boolean }): Promise<void> {
+    await this.#committer.commitAttributes(options);
   }
 
   /** Many small extents become few; nobody waits for it, and nobody minds when it fails. */
@@ -363,7 +303,8 @@ export class WriteBack {
     try {
       await map.look(window);
       const runs = compactRuns(window, [], map).map((run) => ({ ...run, window }));
-      if (runs.length * 2 <= map.countWithin(window)) await this.#storeRuns(runs);
+      const isWorth = runs.length * 2 <= map.countWithin(window);
+      if (isWorth) await this.#storePlan({ runs, holes: [] });
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       this.#context.env.log.debug('a file is not compacted yet', { error });

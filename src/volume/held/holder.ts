@@ -1,0 +1,340 @@
+/**
+ * What the operations of a held tree have in common: what is known, what is held, and the steps
+ * that are to be brought.
+ */
+import { assert, errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
+import type { Env } from '../../env/index.ts';
+import type {
+  Handles,
+  Inode,
+  InodeStatus,
+  Place,
+  RecordOptions,
+  StepResult,
+  Tree,
+  TreeEntry,
+  TreeStep,
+} from '../../meta/index.ts';
+import type { Background } from '../background.ts';
+import type { InodeSource } from '../inode-source.ts';
+import type { OpenInodes } from '../open-inodes.ts';
+import { HeldDirectory, type Standing } from './held-directory.ts';
+import { Holdings } from './holdings.ts';
+import { type KnownInode, KnownInodes } from './known-inodes.ts';
+import { type QueuedStep, StepQueue } from './step-queue.ts';
+
+export interface HolderOptions {
+  readonly env: Env;
+  readonly handles: Handles;
+  readonly tree: Tree;
+  readonly opens: OpenInodes;
+  readonly inodes: Pick<InodeSource, 'take' | 'newId'>;
+  readonly background: Background;
+  readonly mayHold: () => boolean;
+  /** Frees what a removed inode holds. */
+  readonly release: (inode: Inode) => Promise<void>;
+  /** Stores what of these was closed and is not content yet. */
+  readonly storeContent: (inodes: Iterable<Inode>) => Promise<void>;
+}
+
+/** A step, and what it is about. */
+export interface Noted extends Pick<QueuedStep, 'directories' | 'inodes' | 'makes' | 'removes'> {
+  readonly step: TreeStep;
+  /** Told of its answer, when it was not refused. */
+  readonly onDone?: (result: StepResult) => void;
+}
+
+/** Steps that failed though somebody was told that they were done, until somebody asks. */
+const FAILURES_MAX = 1024;
+
+export class Holder implements AsyncDisposable {
+  readonly options: HolderOptions;
+  readonly known: KnownInodes;
+  readonly queue: StepQueue;
+  readonly holdings: Holdings;
+  readonly #failures = new Map<Inode, HoldfastError>();
+
+  constructor(options: HolderOptions) {
+    const { env, handles, tree, opens, mayHold, background } = options;
+    const { clock, log } = env;
+    this.options = options;
+    this.known = new KnownInodes(clock);
+    const session = () => opens.session;
+    this.queue = new StepQueue({
+      clock,
+      log,
+      session,
+      leaseOf: (directory) => this.holdings.leaseOf(directory),
+      runBatch: (batch) => tree.runBatch(batch),
+      onFenced: (directory) => this.#fenced(directory),
+      onSessionOver: (over) => opens.renewed(over),
+      prepare: (steps) => this.#prepare(steps),
+    });
+    this.holdings = new Holdings({
+      clock,
+      log,
+      handles,
+      tree,
+      session,
+      isSessionSure: () => opens.isSure,
+      renew: () => opens.renewed(opens.session),
+      mayHold,
+      onHeld: (held) => this.#begin(held),
+      onReturn: (held) => this.#settle(held),
+      onGone: (held) => {
+        this.known.release(held.inode, held.inodes(), (inode) => {
+          return this.holdings.get(inode) !== undefined;
+        });
+        background.start('keeping what is open', opens.declare(held.inodes()));
+      },
+    });
+    opens.watch({
+      sessionOver: () => {
+        this.queue.loseAll(new HoldfastError('HF_SESSION_OVER', 'what was not brought is lost'));
+        this.holdings.loseAll();
+      },
+    });
+  }
+
+  // What is known.
+
+  /** @returns what is known now. */
+  async fetch(
+    inode: Inode,
+    { withContent, home }: RecordOptions & { readonly home?: Inode | undefined } = {},
+  ): Promise<InodeStatus | undefined> {
+    const asOfMs = this.options.env.clock.monotonic();
+    const status = await this.options.tree.getAttributes(inode, { withContent });
+    if (!status) return undefined;
+    const learnt = this.known.learn(status, asOfMs, home);
+    // Content comes as of the moment that its count tells.
+    const isSame = learnt.changeCount === status.changeCount;
+    return isSame ? { ...learnt, inline: status.inline } : learnt;
+  }
+
+  /** Looks up what has a place, as its holder. */
+  async learnPlace(held: HeldDirectory, place: Place): Promise<void> {
+    const { lease } = held;
+    assert(lease, 'all names of a new directory are known');
+    const asOfMs = this.options.env.clock.monotonic();
+    let entry: TreeEntry | undefined;
+    try {
+      entry = await this.options.tree.lookup(place, lease);
+    } catch (error) {
+      if (errorCode(error) !== 'HF_FENCED') throw error;
+      this.queue.fence(held.inode);
+      return;
+    }
+    const isDirectory = entry?.status.type === 'directory';
+    if (entry) this.known.learn(entry.status, asOfMs, held.inode);
+    held.learn(place.directoryName, isDirectory ? entry?.status.inode : undefined);
+    // What a directory hides is not known.
+    if (!isDirectory) held.learn(place.name, entry?.status.inode);
+  }
+
+  /** What stands at a place of a held directory; `'unfit'`: look again for who holds it. */
+  async standing(held: HeldDirectory, place: Place): Promise<Standing | 'unfit'> {
+    for (let tries = 1; ; tries++) {
+      const standing = held.standing(place);
+      if (standing !== 'unknown') return standing;
+      // A directory that was removed here hides what has its name, until that is brought.
+      if (tries > 1) await this.queue.bringAll();
+      await this.learnPlace(held, place);
+      if (!this.holdings.isFit(held)) return 'unfit';
+    }
+  }
+
+  /** Known, and not too old to go by. */
+  async current(inode: Inode, home: Inode): Promise<KnownInode | undefined> {
+    const known = this.known.get(inode);
+    if (known && this.known.isCurrent(known)) return known;
+    await this.fetch(inode, { home });
+    return this.known.get(inode);
+  }
+
+  /** Whether nobody else can remove it, or give it another name, without asking this node. */
+  guards(inode: Inode): boolean {
+    const known = this.known.get(inode);
+    if (known?.home === undefined) return false;
+    const held = this.holdings.get(known.home);
+    return held !== undefined && this.holdings.isFit(held);
+  }
+
+  /** Where steps on it go by; `undefined`: there is nothing that they could go by. */
+  homeOf({ home }: KnownInode): HeldDirectory | undefined {
+    const held = home === undefined ? undefined : this.holdings.get(home);
+    return held && !held.isClosed ? held : undefined;
+  }
+
+  /** Asks the cells about directories that are not held: they know nothing yet of what is new. */
+  async directly<Result>(
+    directories: readonly Inode[],
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    if (directories.some((each) => this.known.isPending(each))) await this.queue.bringAll();
+    return await this.holdings.directly(directories, work);
+  }
+
+  // What is done.
+
+  /** An entry of the directory has come, gone or become another one. */
+  touch(directory: Inode, atMs: number, directories = 0): void {
+    const known = this.known.get(directory);
+    if (!known) return;
+    const { linkCount } = known.status;
+    const modifiedNs = BigInt(atMs) * 1_000_000n;
+    // 1: its directories were never counted.
+    const links = linkCount === 1 ? linkCount : linkCount + directories;
+    this.known.change(known, { modifiedNs, linkCount: links }, atMs);
+  }
+
+  /** To be brought some time; what becomes of it is told by {@link bring}. */
+  note({ onDone, ...noted }: Noted): void {
+    const { step, inodes } = noted;
+    for (const inode of inodes) this.known.begin(inode);
+    this.queue.add({
+      ...noted,
+      done: (result) => {
+        this.#ended(noted);
+        if (result.code === undefined) onDone?.(result);
+        else this.#failed(noted, new HoldfastError(result.code, `${step.do} was refused`));
+      },
+      lost: (error) => {
+        this.#ended(noted);
+        this.#failed(noted, error);
+      },
+    });
+  }
+
+  /** To be brought now. @throws what it is refused with, and what is lost. */
+  async run({ onDone, ...noted }: Noted): Promise<StepResult> {
+    const { promise, resolve, reject } = Promise.withResolvers<StepResult>();
+    for (const inode of noted.inodes) this.known.begin(inode);
+    this.queue.add({
+      ...noted,
+      done: (result) => {
+        this.#ended(noted);
+        if (result.code === undefined) onDone?.(result);
+        resolve(result);
+      },
+      lost: (error) => {
+        this.#ended(noted);
+        reject(error);
+      },
+    });
+    void this.queue.bringAll();
+    return await promise;
+  }
+
+  #ended({ inodes }: Pick<Noted, 'inodes'>): void {
+    for (const inode of inodes) this.known.end(inode);
+  }
+
+  /** Nothing that is known of what it was about is right any more. */
+  #failed({ step, directories, inodes, makes }: Noted, error: HoldfastError): void {
+    const { log } = this.options.env;
+    log.warn('what was done in a mount could not be kept', { step: step.do, error });
+    for (const inode of inodes) {
+      this.#failures.set(inode, error);
+      if (!this.known.isPending(inode)) this.known.forget(inode);
+    }
+    for (const [oldest] of this.#failures) {
+      if (this.#failures.size <= FAILURES_MAX) break;
+      this.#failures.delete(oldest);
+    }
+    const made = makes === undefined ? undefined : this.holdings.get(makes);
+    if (made) this.queue.fence(made.inode);
+    for (const directory of directories) {
+      const held = this.holdings.get(directory);
+      if (held) void this.holdings.giveBack(held);
+    }
+  }
+
+  /**
+   * All that was done to an inode, or in a directory, is durable and seen by everybody.
+   * @throws what could not be kept of it, once.
+   */
+  async bring(inode: Inode): Promise<void> {
+    const known = this.known.get(inode);
+    if (known?.isNew || this.known.isPending(inode)) await this.queue.bringAll();
+    const failure = this.#failures.get(inode);
+    this.#failures.delete(inode);
+    if (failure) throw failure;
+  }
+
+  // What becomes of holdings.
+
+  async #begin(held: HeldDirectory): Promise<void> {
+    const { tree, background } = this.options;
+    const asOfMs = this.options.env.clock.monotonic();
+    const status = await tree.getAttributes(held.inode);
+    if (!status) throw new HoldfastError('HF_NOT_FOUND', 'the directory is gone');
+    if (!this.known.get(held.inode)) {
+      const parts = { isNew: false, isOurs: false, home: undefined };
+      this.known.add(status, parts);
+    } else this.known.learn(status, asOfMs);
+    held.listed = this.#list(held);
+    background.start('listing a directory', held.listed);
+  }
+
+  /** Learns all names, unless there are too many. */
+  async #list(held: HeldDirectory): Promise<void> {
+    const { lease } = held;
+    assert(lease, 'it is leased');
+    let after: Uint8Array | undefined;
+    for (;;) {
+      const asOfMs = this.options.env.clock.monotonic();
+      const page = { directory: held.inode, after, claim: lease };
+      let entries: readonly TreeEntry[];
+      try {
+        entries = await this.options.tree.listAttributes(page);
+      } catch (error) {
+        if (errorCode(error) === undefined) throw error;
+        return; // asked for name by name
+      }
+      if (held.isClosed) return;
+      for (const { name, status } of entries) {
+        held.learn(name, status.inode);
+        this.known.learn(status, asOfMs, held.inode);
+      }
+      after = entries.at(-1)?.name;
+      if (after === undefined) break;
+      if (this.#entryCount() > LIMITS.heldEntriesMax) return;
+    }
+    held.complete();
+  }
+
+  #entryCount(): number {
+    let count = 0;
+    for (const { size } of this.holdings.all) count += size;
+    return count;
+  }
+
+  /** What others are to find when they come. */
+  async #settle(held: HeldDirectory): Promise<void> {
+    await this.options.storeContent(held.inodes());
+    await this.options.opens.declare(held.inodes());
+    await this.queue.bringAll();
+  }
+
+  #fenced(directory: Inode): void {
+    const held = this.holdings.get(directory);
+    if (held) this.holdings.lose(held);
+  }
+
+  /** What is open and loses its name has to be known to be open; what is new has to be there. */
+  async #prepare(steps: readonly QueuedStep[]): Promise<number> {
+    const { opens } = this.options;
+    for (const [at, { removes }] of steps.entries()) {
+      if (removes === undefined || !opens.isUndeclared(removes)) continue;
+      if (at > 0) return at;
+      await opens.declare([removes]);
+    }
+    return steps.length;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.queue[Symbol.asyncDispose]();
+    await this.holdings[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Blocks that carry their own checksums, written and read back by fio: in order and at random,
+ * by system calls and by mappings, flushed now and then, by several processes; then once more
+ * after mounting again, so that what is read comes from the stores.
+ */
+import path from 'node:path';
+import fs from 'node:fs/promises';
+import { need, ok } from './commands.ts';
+import type { Drill } from './drill.ts';
+
+const MIB_PER_JOB = 16;
+
+const JOBS: Readonly<Record<string, readonly string[]>> = {
+  sequential: ['--rw=write', '--bs=128k', '--ioengine=psync', '--fsync=32'],
+  random: ['--rw=randwrite', '--bs=4k', '--ioengine=psync', '--fsync=64'],
+  odd: [
+    '--rw=randwrite',
+    '--bsrange=512-70000',
+    '--bs_unaligned=1',
+    '--ioengine=psync',
+    '--end_fsync=1',
+  ],
+  mapped: ['--rw=randwrite', '--bs=4k', '--ioengine=mmap', '--fsync=128'],
+  direct: ['--rw=randwrite', '--bs=16k', '--ioengine=psync', '--direct=1', '--fdatasync=16'],
+};
+
+export async function verifiedBlocks({
+  mounts,
+  seed,
+  size = MIB_PER_JOB,
+  say,
+}: Drill): Promise<object> {
+  need('fio');
+  const figures: Record<string, number> = {};
+  const folder = path.join(mounts.directory, 'fio');
+  await fs.mkdir(folder);
+  const words = (name: string) => [
+    `--name=${name}`,
+    `--directory=${folder}`,
+    `--size=${size}m`,
+    '--numjobs=2',
+    `--randseed=${seed}`,
+    '--verify=crc32c',
+    '--verify_fatal=1',
+    '--output-format=json',
+    '--output=report',
+    ...JOBS[name]!,
+  ];
+  // In the bed: fio keeps the state of what it verifies where it stands.
+  const cwd = mounts.bed.path('work');
+  const fio = async (...all: string[]) => await ok('fio', all, { cwd });
+  for (const name of Object.keys(JOBS)) {
+    await fio(...words(name), '--do_verify=1');
+    const told = JSON.parse(await fs.readFile(path.join(cwd, 'report'), 'utf8')) as FioReport;
+    const bytesPerSecond = told.jobs.reduce((sum, { write }) => sum + write.bw_bytes, 0);
+    figures[`${name}MBps`] = Math.round(bytesPerSecond / 1e4) / 100;
+    say(`${name}: ${(bytesPerSecond / 1e6).toFixed(1)} MB/s`);
+  }
+  await mounts.remount(mounts.points[0]!);
+  for (const name of Object.keys(JOBS)) await fio(...words(name), '--verify_only=1');
+  await fs.rm(folder, { recursive: true });
+  return figures;
+}
+
+interface FioReport {
+  readonly jobs: readonly { readonly write: { readonly bw_bytes: number } }[];
+}
