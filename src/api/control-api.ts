@@ -188,6 +188,7 @@ export const CONTROL_METHODS = {
     isReadOnly: v.optional(v.boolean(), false),
     allowsOthers: v.optional(v.boolean(), false),
     forbidsPrograms: v.optional(v.boolean(), false),
+    hasLocalLocks: v.optional(v.boolean(), false),
     endsWithUmount: v.optional(v.boolean(), false),
   }),
   /** @throws HF_BUSY when somebody uses it, unless forced or lazy. */

@@ -279,6 +279,8 @@ export const LIMITS = {
   mountRequestMs: 60_000,
   /** Files up to this are stored whole beside their inode, which has the tolerance of copies. */
   inlineBytesMax: 4 * KiB,
+  /** Pause before what one file has left loose since is let go of, too. */
+  looseReleaseMs: 500,
   /** Bytes written to open files of a volume that are in no stripe yet; who writes more waits. */
   dirtyBytesMax: 128 * MiB,
   /** Age at which they become content though nobody asked for it. */
@@ -299,4 +301,6 @@ export const LIMITS = {
   /** How long writes wait while nothing can be stored for reasons that may pass, and the pause. */
   stuckWriteMsMax: 30_000,
   stuckWritePauseMs: 500,
+  /** How long who syncs or closes a file waits for stores that are away; below mountRequestMs. */
+  syncPatienceMs: 45_000,
 } as const;

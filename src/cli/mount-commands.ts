@@ -59,6 +59,7 @@ function addMountVerb(verbs: Verbs): void {
     options: {
       '-o <options>':
         'ro: nothing is changed by it; allow_other: for other users, too; noexec: no programs; ' +
+        'nolock: locks among programs of this mount alone; ' +
         'and what fstab has beside',
       '--install-helper [folder]': `teach mount(8) the type holdfast (${HELPER_FOLDER}; as root)`,
     },

@@ -9,6 +9,8 @@ it.each([
   ['ro,rw', 'rw'],
   ['rw,noexec,nosuid,nodev,user=somebody', 'rw,noexec'],
   ['noexec,exec', 'rw'],
+  ['nolock', 'rw,nolock'],
+  ['nolock,lock', 'rw'],
   ['_netdev,nofail,noauto,noatime,x-systemd.requires=holdfast.service,comment=a,ro', 'ro'],
 ])('%j is %j', (text, shown) => {
   expect(choicesText(mountChoices(text))).toBe(shown);

@@ -1,7 +1,7 @@
 /**
  * The options of a mount, as `-o` and fstab have them: words between commas, of which the last one
  * that says something counts. What makes no difference here is accepted, so that a line of fstab
- * works as it is. Source: mount(8), fstab(5), systemd.mount(5).
+ * works as it is. Source: mount(8), fstab(5), systemd.mount(5); nolock: nfs(5).
  */
 import { HoldfastError } from '../base/index.ts';
 
@@ -9,6 +9,7 @@ export interface MountChoices {
   readonly isReadOnly: boolean;
   readonly allowsOthers: boolean;
   readonly forbidsPrograms: boolean;
+  readonly hasLocalLocks: boolean;
 }
 
 /** What each word that makes a difference changes. */
@@ -18,6 +19,8 @@ const CHANGES: Readonly<Record<string, Partial<MountChoices>>> = {
   allow_other: { allowsOthers: true },
   exec: { forbidsPrograms: false },
   noexec: { forbidsPrograms: true },
+  lock: { hasLocalLocks: false },
+  nolock: { hasLocalLocks: true },
 };
 
 /** Always so, never so, or for those who read fstab. */
@@ -29,7 +32,12 @@ const IDLE_PREFIX = /^(x-|X-|comment=|user=|uhelper=)/u;
 
 /** @param isSloppy what is unknown is passed over. @throws HF_BAD_ARGUMENT. */
 export function mountChoices(text: string, { isSloppy = false } = {}): MountChoices {
-  let choices = { isReadOnly: false, allowsOthers: false, forbidsPrograms: false };
+  let choices = {
+    isReadOnly: false,
+    allowsOthers: false,
+    forbidsPrograms: false,
+    hasLocalLocks: false,
+  };
   for (const word of text.split(',').filter((each) => each !== '')) {
     const change = Object.hasOwn(CHANGES, word) ? CHANGES[word] : undefined;
     if (change === undefined && !isSloppy && !IDLE_WORDS.has(word) && !IDLE_PREFIX.test(word)) {
@@ -47,5 +55,6 @@ export function choicesText(choices: MountChoices): string {
     choices.isReadOnly ? 'ro' : 'rw',
     ...(choices.allowsOthers ? ['allow_other'] : []),
     ...(choices.forbidsPrograms ? ['noexec'] : []),
+    ...(choices.hasLocalLocks ? ['nolock'] : []),
   ].join(',');
 }

@@ -38,12 +38,8 @@ export interface HeldLock extends LockRange {
   readonly processId: number;
 }
 
-/**
- * `grantedAnew`: as `granted`, and what the kernel has cached of the file is dropped before the
- * caller hears of it: who held the lock elsewhere may have changed it. `denied`: EAGAIN, or with
- * `waits` the wait was given up; `deadlock`: EDEADLK.
- */
-export type LockAnswer = 'granted' | 'grantedAnew' | 'denied' | 'deadlock';
+/** `denied`: EAGAIN, or with `waits` the wait was given up; `deadlock`: EDEADLK. */
+export type LockAnswer = 'granted' | 'denied' | 'deadlock';
 
 /** Locks across mounts. Without it the kernel keeps locks to itself. */
 export interface Locks {

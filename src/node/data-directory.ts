@@ -95,6 +95,7 @@ const MountList = v.strictObject({
       isReadOnly: v.boolean(),
       allowsOthers: v.boolean(),
       forbidsPrograms: v.boolean(),
+      hasLocalLocks: v.optional(v.boolean(), false),
       endsWithUmount: v.boolean(),
       mountedAtMs: v.number(),
     }),

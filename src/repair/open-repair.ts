@@ -350,8 +350,7 @@ class RepairRunner implements Repair {
     // It may have been open when it was removed, as far as its cell knew.
     await this.#collector.treeOf(volume)?.releaseOrphans([release.inode]);
     // Another node may ask, and be late or wrong: what is alive keeps its references.
-    const isDue = (await namespace.releases()).some(({ inode }) => inode === release.inode);
-    if (!isDue) return;
+    if (!(await namespace.isToRelease(release.inode))) return;
     await finishRelease(this.#collector, volume, release);
     // It leaves loose stripes of what was written in place.
     if (this.#collector.treeOf(volume)) await this.releaseLoose(volume, release.inode);

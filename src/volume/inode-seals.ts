@@ -1,10 +1,12 @@
 /**
  * Seals of what belongs to one inode: the target of a symbolic link, extended attributes, and the
- * content of a small file. Each is bound to its inode, so that nobody can give it to another one. Names of extended attributes
- * are the same for the same name on the same inode, for they are looked up.
+ * content of a small file. Each is bound to its inode, so that nobody can give it to another one.
+ * Names of extended attributes are the same for the same name on the same inode, for they are
+ * looked up.
  */
 import { concatBytes, fromHex, HoldfastError, utf8, type VolumeId } from '../base/index.ts';
 import {
+  deriveKey,
   NONCE_BYTES,
   openName,
   openRecord,
@@ -61,14 +63,22 @@ export class InodeSeals {
 
   /** All that a file has, where it is small. */
   sealedContent(inode: Inode, content: Uint8Array): Uint8Array {
-    return this.#sealed(this.#context(`content ${inode}`), content);
+    const aad = this.#context(`content ${inode}`);
+    const nonce = this.#random.bytes(NONCE_BYTES);
+    return sealRecord({ key: this.#contentKey(inode), nonce, aad, record: content });
   }
 
   /** What of it is still seen. @throws HF_CORRUPT when there is less. */
   openedContent(inode: Inode, { sealed, lengthBytes }: InlineContent): Uint8Array {
-    const content = this.#opened(this.#context(`content ${inode}`), sealed);
+    const aad = this.#context(`content ${inode}`);
+    const content = openRecord({ key: this.#contentKey(inode), aad, sealed });
     if (content.length >= lengthBytes) return content.subarray(0, lengthBytes);
     throw new HoldfastError('HF_CORRUPT', 'a file has less inline content than its inode says');
+  }
+
+  /** Of this inode alone: files are written more often than one key may be used. */
+  #contentKey(inode: Inode): Uint8Array {
+    return deriveKey(this.#keys.attributeKey, `holdfast/1 inline content ${inode}`);
   }
 
   #sealed(aad: Uint8Array, record: Uint8Array): Uint8Array {

@@ -18,7 +18,7 @@ export interface MountableVolume {
   readonly held: Held;
   readonly files: Pick<
     OpenFiles,
-    'open' | 'merged' | 'setModified' | 'closeLater' | 'storeClosed' | 'dropClosed'
+    'open' | 'merged' | 'setModified' | 'mayWait' | 'closeLater' | 'storeClosed' | 'dropClosed'
   >;
   readonly opens: Pick<OpenInodes, 'hold' | 'drop' | 'removed' | 'linked'>;
   readonly locks: Pick<
@@ -56,8 +56,14 @@ export async function openMountable(
   const volume: VolumeId = options.volume().id;
   const background = new Background(env.log);
   stack.defer(() => background.settle());
-  const releaseBrought = (inode: Inode): Promise<void> => held.release(inode);
-  const opens = stack.use(await OpenInodes.open({ env, handles, node, release: releaseBrought }));
+  const opens = stack.use(
+    await OpenInodes.open({
+      env,
+      handles,
+      node,
+      release: (inode, about) => held.release(inode, about),
+    }),
+  );
   const inodes = new InodeSource({
     env,
     namespace,

@@ -25,7 +25,7 @@ export interface OpenInodesOptions {
   /** As the node calls itself. */
   readonly node: string;
   /** Frees what a removed inode holds, if nobody has it open. */
-  readonly release: (inode: Inode) => Promise<void>;
+  readonly release: (inode: Inode, about: { readonly wasOpen: boolean }) => Promise<void>;
 }
 
 /** Who keeps something in the session besides open inodes: locks, directory leases. */
@@ -48,6 +48,10 @@ interface HeldInode {
 const SESSION_BYTES = 16;
 /** Three signs of life in a lease. */
 const SIGNS_PER_LEASE = 3;
+/** How long a cell's memory is young, and a bit. */
+const EARLY_MS = LIMITS.sessionLeaseMs + 10_000;
+/** The collector finds what is more. */
+const EARLY_MAX = 10_000;
 /** Clocks are of unlike rate, and a look at one is before the act. */
 const SURE_MS = LIMITS.sessionLeaseMs - 1000;
 
@@ -63,11 +67,15 @@ export class OpenInodes implements AsyncDisposable {
   /** Monotonic: when the newest sign of life that was answered was given. */
   #askedAtMs = -Infinity;
   #living: Promise<void> | undefined;
+  /** Monotonic: when the cells, or one of them, began to learn what is open. */
+  #begunAtMs: number;
+  #early: Inode[] = [];
 
   private constructor(options: OpenInodesOptions) {
     this.#options = options;
     this.#background = new Background(options.env.log);
     this.#session = this.#newSession();
+    this.#begunAtMs = options.env.clock.monotonic();
   }
 
   static async open(options: OpenInodesOptions): Promise<OpenInodes> {
@@ -136,16 +144,38 @@ export class OpenInodes implements AsyncDisposable {
       }
       if (held.count > 0) return; // opened again meanwhile, and about to be declared
       this.#held.delete(inode);
-      if (held.isOrphan) this.#background.start('a release', this.#options.release(inode));
+      if (held.isOrphan) {
+        const released = this.#options.release(inode, { wasOpen: true });
+        this.#background.start('a release', released);
+      }
     });
   }
 
   /** An inode lost a name: what has none any more goes, now or when nobody here has it open. */
   removed({ status: { inode, linkCount, type } }: Removal): void {
     if (linkCount > 0 || type === 'directory') return;
+    this.#noteEarly(inode);
     const held = this.#held.get(inode);
     if (held) held.isOrphan = true;
-    else this.#background.start('a release', this.#options.release(inode));
+    else this.#background.start('a release', this.#options.release(inode, { wasOpen: false }));
+  }
+
+  /**
+   * While a cell does not know yet who has what open, whatever is removed stays: it is asked for
+   * again when it does.
+   */
+  #noteEarly(inode: Inode): void {
+    const isEarly = this.#options.env.clock.monotonic() < this.#begunAtMs + EARLY_MS;
+    if (isEarly && this.#early.length < EARLY_MAX) this.#early.push(inode);
+  }
+
+  #releaseEarly(): void {
+    if (this.#options.env.clock.monotonic() < this.#begunAtMs + EARLY_MS) return;
+    for (const inode of this.#early.splice(0)) {
+      if (this.#held.has(inode)) continue;
+      const released = this.#options.release(inode, { wasOpen: true });
+      this.#background.start('a release', released);
+    }
   }
 
   /** An orphan got a name. */
@@ -239,7 +269,9 @@ export class OpenInodes implements AsyncDisposable {
         const atMs = env.clock.monotonic();
         const { generation } = await this.inSession((session) => handles.renewSession(session));
         this.#askedAtMs = Math.max(this.#askedAtMs, atMs);
+        this.#releaseEarly();
         if (generation === this.#generation) continue;
+        this.#begunAtMs = env.clock.monotonic();
         await this.#declareAll();
         this.#generation = generation;
         for (const watcher of this.#watchers) watcher.begunAnew?.();

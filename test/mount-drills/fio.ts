@@ -5,7 +5,7 @@
  */
 import path from 'node:path';
 import fs from 'node:fs/promises';
-import { need, ok } from './commands.ts';
+import { need, runCommand } from './commands.ts';
 import type { Drill } from './drill.ts';
 
 const MIB_PER_JOB = 16;
@@ -42,17 +42,26 @@ export async function verifiedBlocks({
     `--randseed=${seed}`,
     '--verify=crc32c',
     '--verify_fatal=1',
+    // Of files with their size from the first: else what is verified later is laid out anew.
+    '--overwrite=1',
+    '--fallocate=none',
     '--output-format=json',
     '--output=report',
     ...JOBS[name]!,
   ];
   // In the bed: fio keeps the state of what it verifies where it stands.
   const cwd = mounts.bed.path('work');
-  const fio = async (...all: string[]) => await ok('fio', all, { cwd });
+  const fio = async (...all: string[]): Promise<FioReport> => {
+    const { exit, stderr } = await runCommand('fio', all, { cwd });
+    const report = await fs.readFile(path.join(cwd, 'report'), 'utf8');
+    // Before the report it says what it found wrong.
+    const told = report.slice(0, Math.max(0, report.indexOf('\n{')));
+    if (exit !== 0) throw new Error(`fio ${all.join(' ')}: ended with ${exit}: ${told}${stderr}`);
+    return JSON.parse(report.slice(report.indexOf('{'))) as FioReport;
+  };
   for (const name of Object.keys(JOBS)) {
-    await fio(...words(name), '--do_verify=1');
-    const told = JSON.parse(await fs.readFile(path.join(cwd, 'report'), 'utf8')) as FioReport;
-    const bytesPerSecond = told.jobs.reduce((sum, { write }) => sum + write.bw_bytes, 0);
+    const { jobs } = await fio(...words(name), '--do_verify=1');
+    const bytesPerSecond = jobs.reduce((sum, { write }) => sum + write.bw_bytes, 0);
     figures[`${name}MBps`] = Math.round(bytesPerSecond / 1e4) / 100;
     say(`${name}: ${(bytesPerSecond / 1e6).toFixed(1)} MB/s`);
   }

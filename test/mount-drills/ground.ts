@@ -19,16 +19,18 @@ import { type Bed, type Health, until } from '../e2e/harness.ts';
 import { mountSmallDisk, type SmallDisk } from '../e2e/small-disk.ts';
 
 const STORES = 6;
-const SCHEME = 'rs-4+2';
 const CAPACITY_BYTES = 4 * 2 ** 30;
 /** An ended node's watchdog empties the place, and a new one takes names over from the dead one. */
 const MOUNT_MS_MAX = 60_000;
+/** Repair waits its turn behind what the workload asks for. */
+const MENDED_MS_MAX = 10 * 60_000;
 
 export type NodeCount = 1 | 3;
 
 export interface GroundOptions {
   readonly nodeCount: NodeCount;
   readonly pointCount: 1 | 2;
+  readonly scheme: string;
   /** Stores of so many MiB, each on a file system of its own in memory. */
   readonly storeMib?: number;
 }
@@ -68,12 +70,12 @@ export class MountGround implements AsyncDisposable {
 
   /** Resolves when all points are mounted. */
   static async open(bed: Bed, options: GroundOptions): Promise<MountGround> {
-    const { nodeCount, pointCount, storeMib } = options;
+    const { nodeCount, pointCount, scheme, storeMib } = options;
     const disks = storeMib === undefined ? [] : await smallDisks(bed, nodeCount, storeMib);
     const ground = await Ground.open(bed, {
       nodeCount,
       storesPerNode: STORES / nodeCount,
-      scheme: SCHEME,
+      scheme,
       capacityBytes: storeMib === undefined ? CAPACITY_BYTES : storeMib * 2 ** 20,
       isOnLoopback: true,
     }).catch((error: unknown) => {
@@ -102,6 +104,32 @@ export class MountGround implements AsyncDisposable {
   /** Where most workloads work. */
   get directory(): string {
     return this.points[0]!.directory;
+  }
+
+  /** Until {@link bringBack}: their folders have another name. */
+  async takeAway(stores: readonly string[]): Promise<void> {
+    for (const store of stores) await fs.rename(store, `${store}.away`);
+  }
+
+  /** Resolves when all is whole again, so that others may go. */
+  async bringBack(stores: readonly string[]): Promise<void> {
+    for (const store of stores) {
+      await fs.rm(store, { recursive: true, force: true });
+      await fs.rename(`${store}.away`, store);
+    }
+    await this.untilMended();
+  }
+
+  /** Resolves when all stores are there and all stripes are whole. */
+  async untilMended(): Promise<void> {
+    const isMended = async (): Promise<boolean> => {
+      const { devices } = await this.health();
+      if (devices.some(({ state }) => state !== 'active')) return false;
+      await this.repair();
+      const { stripes } = await this.health();
+      return stripes.degraded + stripes.lost === 0;
+    };
+    await until('all stripes are whole again', isMended, MENDED_MS_MAX);
   }
 
   /** Folders of all stores. */

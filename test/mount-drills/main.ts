@@ -22,9 +22,10 @@ import type { Drill, Workload } from './drill.ts';
 import { fillStores } from './full.ts';
 import { fuzzAcross, fuzzOne } from './fuzz.ts';
 import { gitHistory } from './git.ts';
+import { readWithout } from './loss.ts';
 import { mountObstacle, MountGround, type NodeCount } from './ground.ts';
 import { killUnderWriters } from './kill.ts';
-import { during, NEMESES, type NemesisName, nemesisObstacle } from './nemesis.ts';
+import { during, NEMESES, type NemesisName, nemesisObstacle, SCHEMES } from './nemesis.ts';
 import { npmInstall } from './npm.ts';
 import { posixSuite } from './posix-suite.ts';
 import { rsyncTwice } from './rsync.ts';
@@ -52,6 +53,7 @@ const WORKLOADS: Readonly<Record<string, Entry>> = {
   fuzz: { run: fuzzOne },
   'fuzz-across': { run: fuzzAcross, pointCount: 2 },
   enospc: { run: fillStores, isTrouble: true, storeMib: 64 },
+  loss: { run: readWithout, isTrouble: true },
   kill: { run: killUnderWriters, isTrouble: true, pointCount: 2 },
   pjdfstest: { run: posixSuite },
 };
@@ -61,6 +63,7 @@ interface Wanted {
   readonly nemesis: NemesisName;
   readonly nodeCount: NodeCount;
   readonly seed: number;
+  readonly scheme: string;
   readonly size: number | undefined;
   readonly path: string | undefined;
   readonly logs: string | undefined;
@@ -77,7 +80,7 @@ async function main(): Promise<void> {
   if (!wanted) {
     console.error(
       `drill:mount: takes --workload ${Object.keys(WORKLOADS).join('|')} [--cluster 1|3] ` +
-        `[--nemesis ${NEMESES.join('|')}] [--size N] [--seed S] [--path DIR] [--logs DIR]`,
+        `[--nemesis ${NEMESES.join('|')}] [--scheme S] [--size N] [--seed S] [--path DIR] [--logs DIR]`,
     );
     process.exitCode = 2;
     return;
@@ -91,6 +94,7 @@ function readArguments(): Wanted | undefined {
       workload: { type: 'string' },
       nemesis: { type: 'string', default: 'none' },
       cluster: { type: 'string', default: '1' },
+      scheme: { type: 'string' },
       size: { type: 'string' },
       seed: { type: 'string', default: '1' },
       path: { type: 'string' },
@@ -106,7 +110,8 @@ function readArguments(): Wanted | undefined {
   const isKnown = workloads.every((name) => Object.hasOwn(WORKLOADS, name));
   if (!nemesis || !nodeCount || !isSound || !isKnown) return undefined;
   const { path: folder, logs } = values;
-  return { workloads, nemesis, nodeCount, seed, size, path: folder, logs };
+  const scheme = values.scheme ?? SCHEMES[nemesis];
+  return { workloads, nemesis, nodeCount, scheme, seed, size, path: folder, logs };
 }
 
 async function runWorkload(name: string, wanted: Wanted): Promise<void> {
@@ -136,10 +141,10 @@ async function runOnce(
   { run, pointCount = 1, storeMib }: Entry,
   { name, wanted, say }: { name: string; wanted: Wanted; say: Drill['say'] },
 ): Promise<object> {
-  const { nemesis, nodeCount, seed, logs } = wanted;
+  const { nemesis, nodeCount, scheme, seed, logs } = wanted;
   await using bed = await Bed.open();
   const small = storeMib === undefined ? {} : { storeMib };
-  await using mounts = await MountGround.open(bed, { nodeCount, pointCount, ...small });
+  await using mounts = await MountGround.open(bed, { nodeCount, pointCount, scheme, ...small });
   say('mounted');
   using _ = keeping(mounts, logs && path.join(logs, `${name}-${seed}`));
   const trouble = { name: nemesis, mounts, random: seededRandom(seed), say };

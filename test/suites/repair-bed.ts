@@ -193,6 +193,7 @@ export class RepairBed implements AsyncDisposable {
     const part: Partial<Namespace> = {
       refuse: async () => 'refused',
       record: async () => undefined,
+      isToRelease: async (inode) => this.#released.has(inode),
       releases: async () => [...this.#released.keys()].map((inode) => ({ inode })),
       extents: async (inode) =>
         (this.#released.get(inode) ?? []).map(({ stripe, schemeNumber }) => ({

@@ -1,4 +1,4 @@
-/** Attributes, plain and extended, and quotas of a tree: operations over rows, as those of `tree-ops.ts`. */
+/** Attributes, plain and extended, and quotas of a tree: operations over rows, as `tree-ops.ts`. */
 import { HoldfastError, KiB } from '../../base/index.ts';
 import {
   type Circumstances,

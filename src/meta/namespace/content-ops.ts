@@ -4,9 +4,9 @@
  * inline (`inline-ops.ts`), and there are no extents.
  *
  * Invariants: extents of one encoding never meet; the stored bytes of a file that is not inline are
- * those of its extents of encoding 0, and those of the others lie within ranges of these; a stripe that was named by a
- * holder and is not any more is loose ('F') or released, and is never named by it again, because a
- * write is committed once ('W').
+ * those of its extents of encoding 0, and those of the others lie within ranges of these; a stripe
+ * that was named by a holder and is not any more is loose ('F') or released, and is never named by
+ * it again, because a write is committed once ('W').
  */
 import { HoldfastError, LIMITS } from '../../base/index.ts';
 import { checkExtent, checkRange, checkUncommitted, EXTENTS_PER_CALL_MAX } from './extent-ops.ts';

@@ -9,7 +9,7 @@ import type { Namespace } from './namespace.ts';
 import * as operations from './namespace-ops.ts';
 import { allocateInodes, findInode, recordsOf, slotNear } from './inode-ops.ts';
 import { inlineOf } from './inline-ops.ts';
-import { finishRelease, refuse, releases } from './release-ops.ts';
+import { finishRelease, isToRelease, refuse, releases } from './release-ops.ts';
 import { protect } from './retention.ts';
 import { ADDRESS_KEY_BYTES, recordOf } from './namespace-rows.ts';
 import type { Executor } from '../cells/executor.ts';
@@ -158,9 +158,12 @@ function objectsOf(
 }
 
 /** What is left of inodes that are gone, or will never be. */
-function releasesOf(steward: Executor): Pick<Namespace, 'refuse' | 'releases' | 'finishRelease'> {
+function releasesOf(
+  steward: Executor,
+): Pick<Namespace, 'refuse' | 'isToRelease' | 'releases' | 'finishRelease'> {
   return {
     refuse: (inode) => steward.execute((rows) => refuse(rows, inode)),
+    isToRelease: (inode) => steward.execute((rows) => isToRelease(rows, inode)),
     releases: () => steward.execute(releases),
     finishRelease: (release, places) =>
       steward.execute((rows) => finishRelease(rows, release, places)),

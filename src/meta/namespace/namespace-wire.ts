@@ -155,6 +155,7 @@ export const NAMESPACE_METHODS: CellMethods<Namespace> = {
   refuse: changes(v.tuple([inode]), v.picklist(['committed', 'refused']), ([of]) =>
     slotOfInode(of),
   ),
+  isToRelease: reads(v.tuple([inode]), v.boolean(), ([of]) => slotOfInode(of)),
   releases: reads(noArgs, v.array(release), { merge: concatenated }),
   finishRelease: changes(v.tuple([release, v.array(extentPlace)]), v.void(), ([of]) =>
     slotOfInode(of.inode),

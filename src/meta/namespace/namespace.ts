@@ -255,6 +255,8 @@ export interface Namespace extends AsyncDisposable {
    */
   refuse(inode: Inode): Promise<'committed' | 'refused'>;
 
+  /** Whether there is a release of the inode that is not finished yet. */
+  isToRelease(inode: Inode): Promise<boolean>;
   /** Releases that are not finished yet. */
   releases(): Promise<readonly Release[]>;
   /** The references of these extents are gone: forget them; the last one ends the release. */

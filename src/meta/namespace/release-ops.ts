@@ -18,6 +18,10 @@ export function refuse(rows: Overlay, inode: Inode): 'committed' | 'refused' {
   return 'refused';
 }
 
+export function isToRelease(rows: Rows, inode: Inode): boolean {
+  return rows.get(keys.releaseKey(inode)) !== undefined;
+}
+
 export function releases(rows: Rows): readonly Release[] {
   return Array.from(rowsOfTag(rows, 'G'), ({ key }) => ({ inode: keys.inodeAtEndOf(key) }));
 }

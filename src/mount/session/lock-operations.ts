@@ -6,8 +6,6 @@ import type { Request } from '../protocol/request.ts';
 import { LOCK_IN, LOCK_OUT } from '../protocol/structs.ts';
 import { operation } from './operation.ts';
 
-const ALL_CONTENT = { offset: 0, lengthBytes: 0 };
-
 const getlk = operation<HeldLock | undefined>({
   struct: LOCK_IN,
   isOffered: ({ locks }) => locks !== undefined,
@@ -32,20 +30,16 @@ function locking(waits: boolean) {
     struct: LOCK_IN,
     waits,
     isOffered: ({ locks }) => locks !== undefined,
-    async perform({ fileSystem, caller, request, kernel }) {
-      const { inode } = request;
-      const answer = await fileSystem.locks!.lock(caller, inode, {
+    perform: ({ fileSystem, caller, request }) =>
+      fileSystem.locks!.lock(caller, request.inode, {
         ...ownerAndRange(request),
         mode: modeIn(request),
         processId: request.u32(LOCK_IN.processId),
         waits,
-      });
-      if (answer === 'grantedAnew') await kernel.invalidateInode(inode, ALL_CONTENT);
-      return answer;
-    },
+      }),
     reply(_, answer) {
       if (answer === 'deadlock') throw new ErrnoError('EDEADLK', 'it would wait for ever');
-      if (answer === 'granted' || answer === 'grantedAnew') return;
+      if (answer === 'granted') return;
       throw new ErrnoError(waits ? 'EINTR' : 'EAGAIN', 'somebody else has it');
     },
   });

@@ -3,7 +3,6 @@
  * reply. The files `*-operations.ts` are the table of all of them.
  */
 import type { Answer, FileSystem } from '../file-system.ts';
-import type { Kernel } from '../kernel.ts';
 import type { Reply } from '../protocol/reply.ts';
 import type { Request } from '../protocol/request.ts';
 import type { Agreement } from './negotiate.ts';
@@ -15,7 +14,6 @@ export interface Work {
   readonly request: Request;
   readonly caller: Task;
   readonly agreement: Agreement;
-  readonly kernel: Kernel;
 }
 
 export interface Operation<Result = unknown> {

@@ -358,24 +358,6 @@ describe('locks', () => {
     await asked('setlk', lock(2, 'exclusive', { flags: LOCK_IS_FLOCK }));
   });
 
-  it('drop what is cached before they are told of, when it may be older', async () => {
-    const fileSystem = new MemoryFileSystem();
-    fileSystem.locks.lock = () => 'grantedAnew';
-    const other = await FakeKernel.serving(fileSystem);
-    const held = Promise.withResolvers<boolean>();
-    other.device.notifying = async () => await held.promise;
-    let isTold = false;
-    const locked = other.ask('setlk', lock(1, 'shared')).finally(() => (isTold = true));
-    await other.ask('statfs');
-    await other.ask('statfs');
-    const [notice, ...more] = other.device.notices;
-    expect([notice!.readInt32LE(4), notice!.readBigUInt64LE(16), more.length]).toEqual([2, 1n, 0]);
-    expect(isTold).toBe(false);
-    held.resolve(true);
-    expect((await locked).errno).toBe(0);
-    await other.end();
-  });
-
   it('a file system without them says so for good', async () => {
     const fileSystem = Object.assign(new MemoryFileSystem(), { locks: undefined });
     const other = await FakeKernel.serving(fileSystem as unknown as MemoryFileSystem);

@@ -14,7 +14,6 @@ import { errorMessage, HoldfastError, LIMITS, UnderWay } from '../../base/index.
 import type { Env } from '../../env/index.ts';
 import { ERRNO, errnoOf, type Errno } from '../errno.ts';
 import type { FileSystem } from '../file-system.ts';
-import type { Kernel } from '../kernel.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { Reply } from '../protocol/reply.ts';
 import { Request, type Slot } from '../protocol/request.ts';
@@ -56,8 +55,6 @@ export class Session {
   readonly #underWay = new UnderWay();
   readonly #ready = Promise.withResolvers<Agreement>();
   #agreement: Agreement | undefined;
-  /** There when there is an agreement. */
-  #kernel: Kernel | undefined;
   /** How many need the event loop; see 1. */
   #awakeCount = 0;
   /** A bug of ours, or a device that fails: the session ends when the next request comes. */
@@ -195,8 +192,7 @@ export class Session {
       this.#agreement = negotiation;
       const canExpire = negotiation.flags.has('expireOnly');
       const stayAwake = () => this.#stayAwake();
-      this.#kernel = new Notifier({ device, stayAwake, canExpire });
-      fileSystem.begin?.(this.#kernel);
+      fileSystem.begin?.(new Notifier({ device, stayAwake, canExpire }));
       this.#ready.resolve(negotiation);
     }
     this.#send();
@@ -228,14 +224,13 @@ export class Session {
   #perform(request: Request, slot: Slot): void {
     const { fileSystem } = this.#parts;
     const agreement = this.#agreement;
-    const kernel = this.#kernel;
     const operation = OPERATIONS[request.opcode];
-    if (!agreement || !kernel || !operation || operation.isOffered?.(fileSystem) === false) {
+    if (!agreement || !operation || operation.isOffered?.(fileSystem) === false) {
       this.#refuse(request.unique, agreement ? ERRNO.ENOSYS : ERRNO.EPROTO);
       return this.#slots.giveBack(slot);
     }
     const caller = new Task(request, operation.waits === true);
-    const work: Work = { fileSystem, request, caller, agreement, kernel };
+    const work: Work = { fileSystem, request, caller, agreement };
     try {
       request.expect(operation.struct);
       const answer = operation.perform(work);

@@ -6,7 +6,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FilesBed } from '../../../test/suites/files-bed.ts';
 import { errorCode, utf8 } from '../../base/index.ts';
-import type { Caller, LockAnswer, LockRequest } from '../index.ts';
+import type { Caller, Kernel, LockAnswer, LockRequest } from '../index.ts';
 import { VolumeFileSystem } from './volume-file-system.ts';
 
 const ROOT = 1;
@@ -72,16 +72,25 @@ class Opened {
 let bed: FilesBed;
 let here: VolumeFileSystem;
 let there: VolumeFileSystem;
+/** How often each node's kernel was told to drop what it has cached of a file. */
+let dropped: Record<string, number>;
 const stack: AsyncDisposable[] = [];
 
 async function mountOn(node: string): Promise<VolumeFileSystem> {
   const mounted = await VolumeFileSystem.open(await bed.mountable({ node }));
+  mounted.begin({
+    invalidateInode: async (_, range) => {
+      expect(range).toEqual({ offset: 0, lengthBytes: 0 });
+      dropped[node] = (dropped[node] ?? 0) + 1;
+    },
+  } as Kernel);
   stack.push(mounted);
   return mounted;
 }
 
 beforeEach(async () => {
   bed = await FilesBed.open();
+  dropped = {};
   here = await mountOn('here');
   there = await mountOn('there');
 });
@@ -101,7 +110,7 @@ async function loseSession(node: string): Promise<void> {
 
 it('carry content with them', async () => {
   const [one, other] = [await Opened.open(here), await Opened.open(there)];
-  expect(await other.lock(1)).toBe('grantedAnew');
+  expect(await other.lock(1)).toBe('granted');
   expect(await other.read()).toBe('');
   expect(await one.lock(1)).toBe('denied');
   await other.unlock(1);
@@ -112,18 +121,27 @@ it('carry content with them', async () => {
     await writer.lock(1);
     await writer.write(`${index}`);
     await writer.unlock(1);
-    expect(await reader.lock(1)).toBe('grantedAnew');
+    expect(await reader.lock(1)).toBe('granted');
     expect(await reader.read()).toBe(`${index}`);
     await reader.unlock(1);
   }
 });
 
 it('leave what the kernel has cached when nobody else has changed it', async () => {
-  const opened = await Opened.open(here);
-  expect(await opened.lock(1)).toBe('grantedAnew');
-  await opened.write('own');
-  await opened.unlock(1);
-  expect(await opened.lock(1)).toBe('granted');
+  const [one, other] = [await Opened.open(here), await Opened.open(there)];
+  const shared = { mode: 'shared' } as const;
+  await one.lock(1, shared);
+  expect(dropped, 'before the first lock nobody looked').toEqual({ here: 1 });
+  await one.write('own');
+  await one.unlock(1);
+  await one.lock(1, shared);
+  await one.unlock(1);
+  expect(dropped).toEqual({ here: 1 });
+  await other.lock(1, shared);
+  await other.write('new');
+  await other.unlock(1);
+  await one.lock(1, shared);
+  expect(dropped).toEqual({ here: 2, there: 1 });
 });
 
 it('go with a descriptor of the process, from all its open files', async () => {
@@ -136,7 +154,7 @@ it('go with a descriptor of the process, from all its open files', async () => {
   await second.lock(1, { start: 10n, end: 20n });
   await first.lock(2, { start: 20n, end: 30n });
   await second.flush(1);
-  expect(await other.lock(1, { end: 20n })).toBe('grantedAnew');
+  expect(await other.lock(1, { end: 20n })).toBe('granted');
   expect(await other.lock(1, { start: 20n, end: 30n })).toBe('denied');
 });
 
@@ -147,7 +165,7 @@ it('go with the open file, whoever got them', async () => {
   await one.flush(1);
   expect(await other.lock(1)).toBe('denied');
   await one.release();
-  expect(await other.lock(1)).toBe('grantedAnew');
+  expect(await other.lock(1)).toBe('granted');
   expect(await other.lock(2, { kind: 'flock' })).toBe('granted');
 });
 
@@ -156,7 +174,7 @@ it('go with the mount', async () => {
   await one.lock(1);
   await here[Symbol.asyncDispose]();
   stack.splice(stack.indexOf(here), 1);
-  expect(await other.lock(1)).toBe('grantedAnew');
+  expect(await other.lock(1)).toBe('granted');
 });
 
 it('say who holds them, of this machine alone', async () => {
@@ -186,7 +204,7 @@ describe('that are lost', () => {
     ];
     await one.lock(1);
     await loseSession('here');
-    expect(await other.lock(1)).toBe('grantedAnew');
+    expect(await other.lock(1)).toBe('granted');
     expect(await code(one.lock(1, { start: 50n, end: 60n }))).toBe('HF_IO');
     for (const use of [one.write('x'), one.read(), one.lock(2)])
       expect(await code(use)).toBe('HF_IO');

@@ -1,16 +1,19 @@
 /**
  * Locks of one mount, as the kernel asks for them, on a volume: across mounts and nodes. They carry
  * content with them (as in NFS): what was written under a lock is durable when it is given up, and
- * who is granted one reads what the last one wrote.
+ * who is granted one reads what the last one wrote. What is written through a mapping (mmap(2)) is
+ * the kernel's until msync(2) or close(2): to bring it with each lock would cost those most who map
+ * a file on one machine, as databases do.
  *
  * *Lost*: the session of this node's mounts was over, so that others may have locked what somebody
  * here believes to hold. An open file by which a lock was held then reads and writes no more until
  * it is closed (EIO), as NFS has it. Source: Linux fcntl(2), flock(2), fs/fuse/file.c (fuse_setlk).
  */
 import { HoldfastError } from '../../base/index.ts';
-import type { FileLockOwner, MountableVolume } from '../../volume/index.ts';
+import type { FileLockOwner, FileLockRange, MountableVolume } from '../../volume/index.ts';
 import type { Caller } from '../file-system.ts';
 import type { FileNumber, InodeNumber } from '../inode.ts';
+import type { Kernel } from '../kernel.ts';
 import type { HeldLock, LockAnswer, LockRequest, Locks, LockTest } from '../locks.ts';
 import type { InodeTable } from './inode-table.ts';
 import type { OpenedFiles } from './opened-files.ts';
@@ -31,18 +34,25 @@ export interface MountLocksOptions {
   readonly opened: Pick<OpenedFiles, 'get' | 'flush'>;
 }
 
+const ALL_CONTENT = { offset: 0, lengthBytes: 0 };
+
 export class MountLocks implements Locks {
   readonly #volume: MountLocksOptions['volume'];
   readonly #inodes: MountLocksOptions['inodes'];
   readonly #opened: MountLocksOptions['opened'];
   readonly #files = new Map<FileNumber, LockedFile>();
   readonly #joined: Disposable;
+  #kernel: Kernel | undefined;
 
   constructor({ volume, inodes, opened }: MountLocksOptions) {
     this.#volume = volume;
     this.#inodes = inodes;
     this.#opened = opened;
     this.#joined = volume.locks.join();
+  }
+
+  begin(kernel: Kernel): void {
+    this.#kernel = kernel;
   }
 
   async test(
@@ -61,7 +71,7 @@ export class MountLocks implements Locks {
     const { file, owner, kind, start, end, mode, processId, waits } = request;
     const range = { inode, owner, kind, start, end };
     if (mode === 'unlocked') {
-      await this.#unlock(file, async () => await this.#volume.locks.unlock(range), range);
+      await this.#unlock(file, range);
       return 'granted';
     }
     await this.checkHeld(file);
@@ -77,7 +87,8 @@ export class MountLocks implements Locks {
       return answer;
     }
     await this.checkHeld(file);
-    return (await this.#renew(file)) ? 'grantedAnew' : 'granted';
+    if (await this.#isCacheOlder(file)) await this.#kernel?.invalidateInode(number, ALL_CONTENT);
+    return 'granted';
   }
 
   /**
@@ -119,17 +130,13 @@ export class MountLocks implements Locks {
   }
 
   /** What was written is durable before others may have the lock; it is given up in any case. */
-  async #unlock(
-    file: FileNumber,
-    unlock: () => Promise<void>,
-    owner: FileLockOwner,
-  ): Promise<void> {
-    if (!this.#volume.locks.holds(owner)) return;
+  async #unlock(file: FileNumber, range: FileLockRange): Promise<void> {
+    if (!this.#volume.locks.holds(range)) return;
     try {
       await this.#opened.flush(file);
     } finally {
-      await unlock();
-      this.#forgetIdle(file, owner);
+      await this.#volume.locks.unlock(range);
+      this.#forgetIdle(file, range);
     }
   }
 
@@ -137,7 +144,7 @@ export class MountLocks implements Locks {
    * Looks at what others have changed.
    * @returns whether what the kernel has cached may be older. @throws HF_NOT_FOUND.
    */
-  async #renew(file: FileNumber): Promise<boolean> {
+  async #isCacheOlder(file: FileNumber): Promise<boolean> {
     const { tree, files, locks } = this.#volume;
     const opened = this.#opened.get(file);
     const status = await tree.status(opened.inode);
@@ -151,7 +158,12 @@ export class MountLocks implements Locks {
 
   #note(file: FileNumber, { inode, owner, kind }: FileLockOwner): LockedFile {
     const { age } = this.#volume.locks;
-    const locked = this.#files.get(file) ?? { owners: [], age, cachedChanges: undefined };
+    const locked = this.#files.get(file) ?? {
+      owners: [],
+      age,
+      wasExclusive: false,
+      cachedChanges: undefined,
+    };
     this.#files.set(file, locked);
     if (locked.owners.length === 0) locked.age = age;
     const isKnown = locked.owners.some((each) => isSame(each, { inode, owner, kind }));

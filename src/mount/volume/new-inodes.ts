@@ -1,7 +1,8 @@
 /** What is made in a mounted volume: whose it is, and what it inherits from its directory. */
+import { constants } from 'node:fs';
+import { errorCode, HoldfastError } from '../../base/index.ts';
 import type { InodeStatus, MountableVolume, NewInode } from '../../volume/index.ts';
-import { HoldfastError } from '../../base/index.ts';
-import type { Caller, NewNode, Umask } from '../file-system.ts';
+import type { Caller, NewFile, NewNode, Umask } from '../file-system.ts';
 import type { InodeNumber } from '../inode.ts';
 import { type AclXattrs, modeAtFirst } from './acl-xattrs.ts';
 import { nodeTypeOf, PERMISSION_BITS, SET_GROUP_ID } from './attributes-of.ts';
@@ -50,6 +51,27 @@ export class NewInodes {
     };
     const made = await this.#tree.makeNode(name && { directory, name }, wanted);
     return await this.#xattrs.give(made, inherited);
+  }
+
+  /** @throws HF_EXISTS with O_EXCL, when something has the name. */
+  async makeOrFindFile(
+    caller: Caller,
+    parent: InodeNumber,
+    { name, mode, umask, flags }: NewFile,
+  ): Promise<InodeStatus> {
+    for (;;) {
+      try {
+        const bits = mode | constants.S_IFREG;
+        const node = { name, mode: bits, deviceNumber: 0, ...(umask && { umask }) };
+        return await this.makeNode(caller, parent, node);
+      } catch (error) {
+        const isTaken = errorCode(error) === 'HF_EXISTS';
+        if (!isTaken || (flags & constants.O_EXCL) !== 0) throw error;
+      }
+      const directory = this.#inodes.directory(parent);
+      const found = await this.#tree.lookup({ directory, name });
+      if (found) return found;
+    }
   }
 
   async makeDirectory(

@@ -207,7 +207,8 @@ describe('content', () => {
     const renamed = { name: utf8('new'), newParent: ROOT, newName: utf8('old'), flag: undefined };
     await fileSystem.rename(caller, ROOT, renamed);
     await fileSystem.syncAll();
-    expect(released).toEqual([attributes.inode]);
+    const left = await bed.cell.tree.getAttributes(attributes.inode);
+    expect(left?.linkCount ?? 0).toBe(0);
   });
 
   it('of a file without a name can get one', async () => {

@@ -11,7 +11,7 @@
  * 4. Times of access are not kept (`noatime`).
  */
 import { constants } from 'node:fs';
-import { errorCode, HoldfastError } from '../../base/index.ts';
+import { HoldfastError } from '../../base/index.ts';
 import type { InodeStatus, MountableVolume, Removal } from '../../volume/index.ts';
 import type {
   Allocation,
@@ -32,6 +32,7 @@ import type {
   SeekRequest,
   WriteRequest,
 } from '../file-system.ts';
+import type { Kernel } from '../kernel.ts';
 import type {
   DirectoryEntry,
   Entry,
@@ -89,6 +90,10 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     await volume.held.enter();
     opened.#inodes.numberOf(await volume.tree.root());
     return opened;
+  }
+
+  begin(kernel: Kernel): void {
+    this.locks?.begin(kernel);
   }
 
   // Names.
@@ -231,46 +236,28 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     { flags, killsPrivileges }: OpenRequest,
   ): Promise<OpenFile> {
     const isCut = (flags & constants.O_TRUNC) !== 0;
-    const file = await this.#files.open(this.#inodes.get(number).inode, { isCut });
+    const file = await this.#files.open(this.#inodes.get(number).inode, flags);
     if (isCut && killsPrivileges) await this.#killPrivileges(number);
     return { file };
   }
 
   async create(caller: Caller, parent: InodeNumber, wanted: NewFile): Promise<Entry & OpenFile> {
-    const status = await this.#madeOrFound(caller, parent, wanted);
-    const isCut = (wanted.flags & constants.O_TRUNC) !== 0 && status.sizeBytes > 0;
-    const file = await this.#files.open(status.inode, { isCut });
+    const status = await this.#made.makeOrFindFile(caller, parent, wanted);
+    // What was just made is empty.
+    const isCut = status.sizeBytes > 0;
+    const flags = isCut ? wanted.flags : wanted.flags & ~constants.O_TRUNC;
+    const file = await this.#files.open(status.inode, flags);
     return { ...this.#entryOf(status, parent), file };
-  }
-
-  async #madeOrFound(
-    caller: Caller,
-    parent: InodeNumber,
-    { name, mode, umask, flags }: NewFile,
-  ): Promise<InodeStatus> {
-    for (;;) {
-      try {
-        const bits = mode | constants.S_IFREG;
-        const node = { name, mode: bits, deviceNumber: 0, ...(umask && { umask }) };
-        return await this.#made.makeNode(caller, parent, node);
-      } catch (error) {
-        const isTaken = errorCode(error) === 'HF_EXISTS';
-        if (!isTaken || (flags & constants.O_EXCL) !== 0) throw error;
-      }
-      const directory = this.#inodes.directory(parent);
-      const found = await this.#volume.tree.lookup({ directory, name });
-      if (found) return found;
-    }
   }
 
   async createUnnamed(
     caller: Caller,
     parent: InodeNumber,
-    { mode, umask = 0 }: { mode: number; umask?: number; flags: number },
+    { mode, umask = 0, flags }: { mode: number; umask?: number; flags: number },
   ): Promise<Entry & OpenFile> {
     const node = { name: undefined, mode: mode | constants.S_IFREG, umask, deviceNumber: 0 };
     const status = await this.#made.makeNode(caller, parent, node);
-    const file = await this.#files.open(status.inode, { isCut: false });
+    const file = await this.#files.open(status.inode, flags);
     this.#volume.opens.removed({ status, release: undefined });
     return { ...this.#entryOf(status, parent), file };
   }
@@ -287,7 +274,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   async write(_: Caller, number: InodeNumber, request: WriteRequest): Promise<void> {
     const { file, offset, data, killsPrivileges } = request;
     await this.locks?.checkHeld(file);
-    await this.#files.get(file).write(offset, data);
+    await this.#files.write(file, offset, data);
     if (killsPrivileges) await this.#killPrivileges(number);
   }
 
@@ -318,9 +305,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     { file, dataOnly }: { file: FileNumber; dataOnly: boolean },
   ): Promise<void> {
     await this.locks?.checkHeld(file);
-    const opened = this.#files.get(file);
-    await opened.sync({ dataOnly });
-    await this.#volume.held.bring(opened.inode);
+    await this.#files.sync(file, { dataOnly });
   }
 
   async allocate(_: Caller, __: InodeNumber, request: Allocation): Promise<void> {

@@ -25,6 +25,7 @@ const view = (directory: string, isReadOnly = false): MountView => ({
   isReadOnly,
   allowsOthers: true,
   forbidsPrograms: false,
+  hasLocalLocks: false,
   endsWithUmount: true,
   mountedAtMs: 1,
 });

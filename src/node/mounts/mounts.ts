@@ -116,7 +116,10 @@ export class Mounts implements MountManager, AsyncDisposable {
     const { env, heart } = this.#options;
     const volume = await heart.needCore().volumes.mountable(request.volume);
     const directory = await emptyDirectory(request.directory, (place) => this.#mounts.has(place));
-    const fileSystem = await VolumeFileSystem.open(volume, { root: standInForRoot() });
+    const fileSystem = await VolumeFileSystem.open(volume, {
+      localLocks: request.hasLocalLocks,
+      root: standInForRoot(),
+    });
     const mount = await openPumpedMount({
       env,
       mountpoint: directory,

@@ -7,13 +7,21 @@
  * number of its own: it goes only on the base that it was made from, so it is done once or never.
  * Two writers on two nodes then take turns, each with the bytes of the other beneath its own.
  */
-import { bytesEqual, errorCode, HoldfastError, Mutex, type StripeId } from '../../base/index.ts';
+import {
+  bytesEqual,
+  errorCode,
+  HoldfastError,
+  LIMITS,
+  Mutex,
+  type StripeId,
+} from '../../base/index.ts';
 import type { ContentCommit, Extent, InlineContent, Inode, InodeStatus } from '../../meta/index.ts';
 import { confirmStripes, StripeWriter } from '../store-cut.ts';
 import type { CommittedReader } from './committed-reader.ts';
 import { type ByteRange, copyPieces, type DirtyWindow, uncovered } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
 import type { FileState } from './file-state.ts';
+import { makeWay } from './make-way.ts';
 
 /** Tries of what others are in the way of; each time one of them has come further. */
 const TRIES_MAX = 16;
@@ -74,6 +82,7 @@ export class Committer {
         return await work();
       } catch (error) {
         if (errorCode(error) !== 'HF_BUSY' || !mayTryAgain || tries === TRIES_MAX) throw error;
+        await makeWay(this.#context.env, tries);
         await this.#state.refresh();
       }
     }
@@ -280,10 +289,14 @@ export class Committer {
   }
 
   async #releaseAll(release: (inode: Inode) => Promise<void>): Promise<void> {
+    const { env, end } = this.#context;
     try {
       while (this.#isLooseDue) {
         this.#isLooseDue = false;
         await release(this.#state.inode);
+        // What many commits leave meanwhile goes at once.
+        const pause = env.clock.sleep(LIMITS.looseReleaseMs, { signal: end });
+        await Promise.allSettled([pause]);
       }
     } finally {
       this.#isReleasing = false;

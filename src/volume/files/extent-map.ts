@@ -5,7 +5,7 @@
  *
  * *Known*: a range of which all extents are here. Inline content is known whole, or not at all.
  */
-import { assert, firstWhere, LIMITS } from '../../base/index.ts';
+import { assert, firstWhere, LIMITS, toHex } from '../../base/index.ts';
 import type { Extent, ExtentPlace, InlineContent } from '../../meta/index.ts';
 import type { ByteRange } from './dirty-window.ts';
 
@@ -17,6 +17,13 @@ export interface Part extends ByteRange {
 
 export function isHole({ extent, inline }: Part): boolean {
   return !extent && !inline;
+}
+
+/** Whether they are of the same stripes, or of the same inline content. */
+export function areSame(a: readonly Part[], b: readonly Part[]): boolean {
+  const name = ({ start, extent, inline }: Part): string =>
+    `${start} ${toHex(extent?.stripe ?? inline?.sealed ?? new Uint8Array())}`;
+  return a.map(name).join() === b.map(name).join();
 }
 
 /** Where a map looks things up. */

@@ -5,15 +5,15 @@
  * Invariants: what changes the dirty windows in more than one step (`truncate`, `deallocate`) and
  * `write` exclude each other; the memory of every dirty byte was taken from the volume's.
  */
-import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex, toHex } from '../../base/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex } from '../../base/index.ts';
 import type { InodeStatus } from '../../meta/index.ts';
 import { isFinal } from '../read-content.ts';
 import { CommittedReader } from './committed-reader.ts';
 import { type ByteRange, copyPieces, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
 import { FileState } from './file-state.ts';
-import { isHole, type Part } from './extent-map.ts';
-import { checkOffset, isRefusal } from './refusals.ts';
+import { areSame, isHole, type Part } from './extent-map.ts';
+import { checkAdds, checkOffset, isAway, isRefusal } from './refusals.ts';
 import { firstData, firstHole } from './seek.ts';
 import { type Adopted, WriteBack } from './write-back.ts';
 
@@ -28,6 +28,8 @@ const READ_TRIES = 4;
 /** Nobody waits for what is stored in the background, and it is tried again. */
 interface StoreOptions {
   readonly isBackground: boolean;
+  /** It is tried again when too many stores are away. */
+  readonly isPatient?: boolean;
 }
 
 interface SyncOptions extends Partial<StoreOptions> {
@@ -96,7 +98,7 @@ export class FileContent {
         await this.state.refresh();
         this.state.distrust();
         await this.state.map.look(range);
-        const isSame = sameStripes(parts, this.state.committedParts(range));
+        const isSame = areSame(parts, this.state.committedParts(range));
         if (isSame) throw error;
       }
     }
@@ -176,10 +178,7 @@ export class FileContent {
     const { volume, roomBytes, memory, env } = this.#context;
     const { committed } = this.state;
     checkOffset(offset + lengthBytes);
-    const isFixed = committed.objectId || committed.isInline || offset < committed.sizeBytes;
-    if (volume().retention && isFixed) {
-      throw new HoldfastError('HF_WORM', 'the volume is WORM: content is only added to files');
-    }
+    if (volume().retention) checkAdds(committed, offset);
     const room = roomBytes?.();
     if (room !== undefined && room < memory.usedBytes + lengthBytes) {
       throw new HoldfastError('HF_NO_SPACE');
@@ -324,7 +323,7 @@ export class FileContent {
   }
 
   /** @returns whether it could be stored. */
-  async #store(windows: readonly DirtyWindow[], { isBackground }: StoreOptions): Promise<boolean> {
+  async #store(windows: readonly DirtyWindow[], options: StoreOptions): Promise<boolean> {
     try {
       await this.#writeBack.store(windows);
       this.#isFailing = false;
@@ -333,7 +332,9 @@ export class FileContent {
       this.#failedStores += 1;
       this.#isFailing = true;
       // What may pass is met again by who waits for it.
-      const mayPass = isBackground && errorCode(error) !== undefined && !isRefusal(error);
+      const { isBackground, isPatient } = options;
+      const isMet = isBackground && errorCode(error) !== undefined && !isRefusal(error);
+      const mayPass = isMet || (isPatient === true && isAway(error));
       this.#lastError = error;
       if (!mayPass) this.#fail(error);
       return false;
@@ -350,7 +351,7 @@ export class FileContent {
    * All that is dirty now.
    * @returns what it failed with, if it did.
    */
-  async storeAll({ isBackground }: StoreOptions = { isBackground: false }): Promise<unknown> {
+  async storeAll(options: StoreOptions = { isBackground: false }): Promise<unknown> {
     for (;;) {
       const failedBefore = this.#failedStores;
       await this.#writeBack.settled();
@@ -358,21 +359,48 @@ export class FileContent {
       let stored: Promise<boolean> | undefined;
       await this.#changing.run(async () => {
         const windows = this.#idle();
-        if (windows.length > 0) stored = this.#store(windows, { isBackground });
+        if (windows.length > 0) stored = this.#store(windows, options);
       });
       if ((await stored) === false) return this.#lastError;
       await this.#writeBack.settled();
       // Others may have failed with some of it, and told nobody.
-      if (this.#failedStores === failedBefore || isBackground) return undefined;
+      if (this.#failedStores === failedBefore || options.isBackground) return undefined;
     }
   }
 
   async sync({ dataOnly, isBackground = false }: SyncOptions): Promise<void> {
-    if ((await this.storeAll({ isBackground })) !== undefined) return;
+    const error = isBackground
+      ? await this.storeAll({ isBackground })
+      : await this.#storePatiently();
+    if (error !== undefined) return;
     try {
       await this.#writeBack.commitAttributes({ dataOnly });
     } catch (error) {
       if (!isBackground) this.#fail(error);
+    }
+  }
+
+  /** In the background. @returns what it failed with. */
+  async trySync(): Promise<unknown> {
+    const error = await this.storeAll({ isBackground: true });
+    if (error !== undefined) return error;
+    try {
+      await this.#writeBack.commitAttributes({ dataOnly: false });
+      return undefined;
+    } catch (failure) {
+      return failure;
+    }
+  }
+
+  /** Somebody waits: while stores are away he does so for a while before he hears of it. */
+  async #storePatiently(): Promise<unknown> {
+    const { clock } = this.#context.env;
+    const untilMs = clock.monotonic() + LIMITS.syncPatienceMs;
+    for (;;) {
+      const isPatient = clock.monotonic() < untilMs;
+      const error = await this.storeAll({ isBackground: false, isPatient });
+      if (!isPatient || !isAway(error)) return error;
+      await clock.sleep(LIMITS.stuckWritePauseMs);
     }
   }
 
@@ -399,10 +427,4 @@ export class FileContent {
 /** Nobody is likely to add to it. */
 function isReady(window: DirtyWindow): boolean {
   return window.isFull || window.tailBytes >= TAIL_BYTES_MIN;
-}
-
-function sameStripes(a: readonly Part[], b: readonly Part[]): boolean {
-  const name = ({ start, extent, inline }: Part): string =>
-    `${start} ${extent ? toHex(extent.stripe) : inline ? toHex(inline.sealed) : ''}`;
-  return a.map(name).join() === b.map(name).join();
 }

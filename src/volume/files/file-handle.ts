@@ -127,6 +127,12 @@ export class FileHandle implements OpenFile {
     }
   }
 
+  /** Nobody waits: @returns what it failed with, which nobody is told. */
+  async tryStore(): Promise<unknown> {
+    this.#checkOpen();
+    return await this.content.trySync();
+  }
+
   /** As `close`, and nothing is stored for its sake. */
   async giveUp(): Promise<void> {
     this.#checkOpen();

@@ -101,6 +101,24 @@ describe('two nodes that write at the same time', () => {
     },
   );
 
+  it('have their turns, however many they are', async () => {
+    const inode = await bed.make();
+    const expected = Buffer.alloc(4000);
+    const work = async (index: number): Promise<void> => {
+      await using file = await (await bed.node()).open(inode);
+      for (let step = 0; step < 60; step++) {
+        const at = ((step * 7) % 20) * 200 + index * 50;
+        const bytes = bytesOf(50, step * 4 + index);
+        await file.write(at, bytes);
+        expected.set(bytes, at);
+        await file.sync();
+      }
+    };
+    await Promise.all([0, 1, 2, 3].map(work));
+    expect(Buffer.compare(await readAll(await bed.node(), inode), expected)).toBe(0);
+    expect((await bed.cell.tree.getAttributes(inode))?.isInline).toBe(true);
+  });
+
   it('keep each other’s bytes beside holes', async () => {
     const inode = await bed.make();
     const [mine, theirs] = [await bed.node(), await bed.node()];

@@ -64,6 +64,8 @@ export interface FilesContext {
   readonly takeMemory: (bytes: number) => Promise<void>;
   /** Stripes of all files that are being stored at once. */
   readonly storing: Semaphore;
+  /** Aborted when the files are closed for good. */
+  readonly end: AbortSignal;
   /** Of an inode that may have loose stripes now; without it the collector finds them. */
   readonly releaseLoose?: ((inode: Inode) => Promise<void>) | undefined;
   /** Told after a commit of stripes that lack shards. */

@@ -64,4 +64,6 @@ export interface OpenFile extends AsyncDisposable {
   sync(options?: { readonly dataOnly?: boolean | undefined }): Promise<void>;
   /** As `sync`; whatever it throws, the file is closed. Once. */
   close(): Promise<void>;
+  /** Closes it, of who has written nothing: what is dirty is for others to store. */
+  giveUp(): Promise<void>;
 }

@@ -51,8 +51,11 @@ export class OpenFiles implements AsyncDisposable {
   readonly #abandoned: AbandonedPuts;
   readonly #background: Background;
   readonly #deferred: DeferredCloses;
-  /** Open, and those closed last; the one closed last is the last. */
+  /** Open, and those closed last. */
   readonly #files = new Map<Inode, FileContent>();
+  /** Those that nobody has open, with how many extents are known; the one closed last is the last. */
+  readonly #closed = new Map<Inode, number>();
+  #closedExtents = 0;
   readonly #end = new AbortController();
   #relieving: Promise<void> | undefined;
   #ageing: Promise<void> | undefined;
@@ -74,6 +77,7 @@ export class OpenFiles implements AsyncDisposable {
       stripeKeys: new StripeKeys({ env, volume, keys }),
       seals: new InodeSeals({ env, volume, keys }),
       inlineBytesMax,
+      end: this.#end.signal,
       abandoned: this.#abandoned,
       background: this.#background,
       cache: new StripeCache(options.stripes, openedBytesMax),
@@ -104,14 +108,18 @@ export class OpenFiles implements AsyncDisposable {
   }
 
   /**
-   * As `close` of a file that nobody else can open before {@link storeClosed}: what was written to
-   * it is stored soon, and what fails then is told by the log alone. A large one is stored at once.
+   * Whether what is dirty of a file may be stored after it was closed: a little, while all goes
+   * well. Only of what nobody else can open before {@link storeClosed}.
    */
+  mayWait(file: OpenFile): boolean {
+    assert(file instanceof FileHandle, 'it is of these files');
+    return this.#deferred.isOpen && file.content.dirtyBytes <= LIMITS.deferredBytesMax;
+  }
+
+  /** As `close`; what is dirty then is stored soon, and tried again until it is. */
   async closeLater(file: OpenFile): Promise<void> {
     assert(file instanceof FileHandle, 'it is of these files');
-    const { isDirty, dirtyBytes } = file.content;
-    const isSmall = dirtyBytes <= LIMITS.deferredBytesMax;
-    if (isDirty && isSmall && !this.#deferred.isFull) this.#deferred.add(file);
+    if (file.content.isDirty) this.#deferred.add(file);
     else await file.close();
   }
 
@@ -150,23 +158,29 @@ export class OpenFiles implements AsyncDisposable {
     const isUsable = found && (found.handleCount > 0 || isSamePolicy(found.state.policy, policy));
     const content = isUsable ? found : new FileContent(this.#context, status);
     content.state.learn(status);
+    this.#reopen(status.inode);
     this.#files.set(status.inode, content);
     return content;
   }
 
   /** Nobody has it open any more: it is remembered for a while. */
   #retire(content: FileContent): void {
-    if (this.#files.get(content.state.inode) !== content) return;
-    this.#files.delete(content.state.inode);
-    this.#files.set(content.state.inode, content);
-    const closed = Array.from(this.#files.values()).filter(({ handleCount }) => handleCount === 0);
-    let extents = closed.reduce((sum, { state }) => sum + state.map.extentCount, 0);
-    for (const [index, { state }] of closed.entries()) {
-      const isOver = closed.length - index > LIMITS.closedFilesMax;
-      if (!isOver && extents <= LIMITS.closedExtentsMax) return;
-      extents -= state.map.extentCount;
-      this.#files.delete(state.inode);
+    const { inode, map } = content.state;
+    if (this.#files.get(inode) !== content) return;
+    this.#closed.set(inode, map.extentCount);
+    this.#closedExtents += map.extentCount;
+    for (const oldest of this.#closed.keys()) {
+      const isOver = this.#closed.size > LIMITS.closedFilesMax;
+      if (!isOver && this.#closedExtents <= LIMITS.closedExtentsMax) return;
+      this.#files.delete(oldest);
+      this.#reopen(oldest);
     }
+  }
+
+  /** It is not among those that are closed. */
+  #reopen(inode: Inode): void {
+    this.#closedExtents -= this.#closed.get(inode) ?? 0;
+    this.#closed.delete(inode);
   }
 
   async #takeMemory(bytes: number): Promise<void> {

@@ -338,7 +338,7 @@ describe('what is overwritten or cut off', () => {
     expect(await chunkCount()).toBe(once);
   });
 
-  it('also when it goes beside its inode, is cut, or made a hole; shared stripes stay', async () => {
+  it('also when it is cut, a hole, or goes beside its inode; shared stripes stay', async () => {
     const inode = await bed.make();
     const files = await bed.node(releasing);
     const file = await files.open(inode);

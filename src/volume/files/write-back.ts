@@ -24,6 +24,7 @@ import { Committer } from './committer.ts';
 import { type ByteRange, copyPieces, DirtyWindow, uncovered } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
 import type { FileState } from './file-state.ts';
+import { makeWay } from './make-way.ts';
 import { alignedRuns, compactRuns, exactRuns, holesBeside } from './plan-runs.ts';
 
 /** Tries of a batch that others are in the way of; small files are quickly tried again. */
@@ -170,6 +171,7 @@ export class WriteBack {
       } catch (error) {
         const triesMax = isInline ? INLINE_TRIES_MAX : TRIES_MAX;
         if (errorCode(error) !== 'HF_BUSY' || isProtected || tries >= triesMax) throw error;
+        await makeWay(this.#context.env, tries);
         await this.#state.refresh();
       }
     }

@@ -53,7 +53,7 @@ export interface Held {
   bring(inode: Inode): Promise<void>;
   bringAll(): Promise<void>;
   /** Frees what a removed inode holds, as soon as its removal is brought. */
-  release(inode: Inode): Promise<void>;
+  release(inode: Inode, about: { readonly wasOpen: boolean }): Promise<void>;
 }
 
 /** What holding a directory has nothing to do with. */
@@ -239,8 +239,8 @@ export class HeldTree implements Held, AsyncDisposable {
     await this.#holder.queue.bringAll();
   }
 
-  async release(inode: Inode): Promise<void> {
-    await this.#removals.release(inode);
+  async release(inode: Inode, about: { readonly wasOpen: boolean }): Promise<void> {
+    await this.#removals.release(inode, about);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -97,7 +97,8 @@ export class Moves {
       directories: source === target ? [source.inode] : [source.inode, target.inode],
       inodes: [...new Set([inode, source.inode, target.inode]), ...(gone ? [gone] : [])],
       removes: gone,
-      onDone: (result) => gone !== undefined && this.#removals.isBrought(gone, result),
+      onDone: (result) =>
+        gone !== undefined && this.#removals.isBrought(gone, result, target.inode),
     });
     return replaced && { status: this.#removals.without(replaced, atMs), release: undefined };
   }

@@ -203,7 +203,7 @@ export class NameChanges {
       directories: [held.inode],
       inodes: [inode, held.inode],
       removes: inode,
-      onDone: (result) => this.#removals.isBrought(inode, result),
+      onDone: (result) => this.#removals.isBrought(inode, result, held.inode),
     });
     return { status: this.#removals.without(known, atMs), release: undefined };
   }
