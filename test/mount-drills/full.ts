@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { until } from '../e2e/harness.ts';
 import { need, ok, runCommand } from './commands.ts';
@@ -17,6 +18,8 @@ const AGAIN_BYTES = 8_000_000;
 /** Space of removed files comes back when they are collected, which is no promise about seconds. */
 const FREED_MS_MAX = 120_000;
 const NO_SPACE = 3;
+/** So long after its start a cell cannot know who else has open what is removed. */
+const START_MS = 40_000;
 
 export async function fillStores({ mounts, size = ROUNDS, say }: Drill): Promise<object> {
   need('python3');
@@ -24,6 +27,7 @@ export async function fillStores({ mounts, size = ROUNDS, say }: Drill): Promise
   const full = async (what: string, ...more: string[]) =>
     await ok('python3', [PROGRAM, what, directory, ...more]);
   await full('keep');
+  const started = sleep(START_MS);
   const rounds: object[] = [];
   for (let round = 0; round < size; round += 1) {
     const figures = JSON.parse(await full('fill', String(round))) as { synced: number };
@@ -32,6 +36,7 @@ export async function fillStores({ mounts, size = ROUNDS, say }: Drill): Promise
     await full('check');
     await mounts.remount(mounts.points[0]!);
     await full('check');
+    await started;
     await fs.rm(path.join(directory, 'large'));
     await fs.rm(path.join(directory, 'small renamed'), { recursive: true });
     const startMs = performance.now();

@@ -1,11 +1,12 @@
 """Writers that know what has been promised to them, and a check that it is there.
 
-    python3 writers.py write DIRECTORY KIND NAME [FIRST]   until an error; a line for each promise
-    python3 writers.py check DIRECTORY KIND NAME COUNT     that all of the first COUNT hold
+    python3 writers.py write DIRECTORY KIND NAME 0       until an error; a line for each promise
+    python3 writers.py check DIRECTORY KIND NAME COUNT   that all of the first COUNT hold
 
-Kinds: `append` (records in one file, each fsynced), `files` (a new file each, closed), `replace`
-(one file, replaced by rename again and again), `names` (directories made and renamed). FIRST: the
-number of promises that hold already. An error ends a writer with a line "error CODE".
+Kinds: `append` (records in one file), `files` (a new file each), `replace` (one file, replaced by
+rename again and again), `names` (directories made and renamed). A promise is what fsync has answered:
+of a file with its name, as on other file systems of Linux; of a directory with the names in it. An
+error ends a writer with a line "error CODE".
 """
 
 import errno
@@ -13,12 +14,20 @@ import os
 import sys
 
 RECORD = 5000
-CLOSED_SIZES = (10, 5000, 300_000)
+SIZES = (10, 5000, 300_000)
 
 
 def content(name, number, size):
     piece = f"{name} {number} ".encode()
     return (piece * (size // len(piece) + 1))[:size]
+
+
+def sync_directory(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_all(fd, data):
@@ -61,14 +70,15 @@ class Files:
     def step(self, number):
         fd = os.open(self.file(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            write_all(fd, content(self.name, number, CLOSED_SIZES[number % 3]))
+            write_all(fd, content(self.name, number, SIZES[number % 3]))
+            os.fsync(fd)
         finally:
             os.close(fd)
 
     def check(self, count):
         for number in range(count):
             with open(self.file(number), "rb") as file:
-                expected = content(self.name, number, CLOSED_SIZES[number % 3])
+                expected = content(self.name, number, SIZES[number % 3])
                 assert file.read() == expected, f"file {number} of {count}"
         known = {f"file-{number}" for number in range(count + 1)}
         assert set(os.listdir(self.path)) <= known, "files that nobody made"
@@ -86,6 +96,7 @@ class Replace:
         finally:
             os.close(fd)
         os.rename(self.path + ".new", self.path)
+        sync_directory(os.path.dirname(self.path))
 
     def check(self, count):
         if count == 0:
@@ -106,7 +117,10 @@ class Names:
         made = os.path.join(self.path, f"made-{number}")
         os.makedirs(made, exist_ok=True)
         os.symlink(str(number), os.path.join(made, "link"))
-        os.rename(made, os.path.join(self.path, f"named-{number}"))
+        named = os.path.join(self.path, f"named-{number}")
+        os.rename(made, named)
+        sync_directory(named)
+        sync_directory(self.path)
 
     def check(self, count):
         for number in range(count):

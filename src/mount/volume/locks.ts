@@ -158,12 +158,8 @@ export class MountLocks implements Locks {
 
   #note(file: FileNumber, { inode, owner, kind }: FileLockOwner): LockedFile {
     const { age } = this.#volume.locks;
-    const locked = this.#files.get(file) ?? {
-      owners: [],
-      age,
-      wasExclusive: false,
-      cachedChanges: undefined,
-    };
+    const none: LockedFile = { owners: [], age, cachedChanges: undefined };
+    const locked = this.#files.get(file) ?? none;
     this.#files.set(file, locked);
     if (locked.owners.length === 0) locked.age = age;
     const isKnown = locked.owners.some((each) => isSame(each, { inode, owner, kind }));

@@ -5,78 +5,21 @@
  */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { type HeldNode, openCell, openHeldNode, patient } from '../../../test/suites/held-bed.ts';
 import { virtualEnv } from '../../../test/suites/virtual-env.ts';
-import { errorCode, utf8 } from '../../base/index.ts';
-import { MemoryDb } from '../../db/index.ts';
-import type { Env } from '../../env/index.ts';
-import { MemoryLog } from '../../log/index.ts';
+import { errorCode, HoldfastError, utf8 } from '../../base/index.ts';
+import type { Random } from '../../env/index.ts';
 import {
   type Inode,
   type InodeStatus,
-  openVolumeCell,
   type Place,
   ROOT_INODE,
   type Tree,
-  type VolumeCell,
 } from '../../meta/index.ts';
-import { Background } from '../background.ts';
-import { OpenInodes } from '../open-inodes.ts';
-import { HeldTree } from './held-tree.ts';
+import type { HeldFault } from './holder.ts';
 
 const OWNED = { mode: 0o644, uid: 1, gid: 2 };
 const SALT = utf8('salt');
-
-interface Node extends AsyncDisposable {
-  readonly tree: Tree;
-  readonly held: HeldTree;
-}
-
-async function nodeOf(env: Env, cell: VolumeCell, node: string): Promise<Node> {
-  const stack = new AsyncDisposableStack();
-  const background = new Background(env.log);
-  const opens = stack.use(
-    await OpenInodes.open({ env, handles: cell.handles, node, release: async () => {} }),
-  );
-  const { namespace } = cell;
-  let ids = 0;
-  const inodes = {
-    take: async (near: Parameters<typeof namespace.allocateInodes>[1]) =>
-      await namespace.allocateInodes(1, near),
-    newId: () => (ids++).toString(16).padStart(32, '0') as never,
-  };
-  const held = stack.use(
-    new HeldTree({
-      env,
-      handles: cell.handles,
-      tree: patient(cell.tree),
-      opens,
-      inodes,
-      background,
-      mayHold: () => true,
-      release: async () => {},
-      storeContent: async () => {},
-    }),
-  );
-  stack.defer(() => background.settle());
-  return { tree: held.tree, held, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };
-}
-
-/** As a node asks a cell: again, while a directory is on its way. */
-function patient(tree: Tree): Tree {
-  const entries = Object.entries(tree).map(([name, method]) => [
-    name,
-    async (...args: never[]) => {
-      for (;;) {
-        try {
-          return await (method as (...all: never[]) => Promise<unknown>)(...args);
-        } catch (error) {
-          if (errorCode(error) !== 'HF_LEASED') throw error;
-        }
-      }
-    },
-  ]);
-  return Object.fromEntries(entries) as Tree;
-}
 
 function at(directory: Inode, name: string): Place {
   return { directory, name: utf8(name), directoryName: utf8(`${name}/`) };
@@ -191,13 +134,23 @@ function inRuns(list: readonly { node: number; call: Call }[]): { node: number; 
   });
 }
 
-async function compare(list: readonly { node: number; call: Call }[]): Promise<number> {
+/** Answers of batches get lost, some before and some after they were run. */
+function losing(random: Random): HeldNode['onBatch'] {
+  return () => {
+    if (random.below(4) === 0) throw new HoldfastError('HF_UNKNOWN_OUTCOME');
+  };
+}
+
+async function compare(
+  list: readonly { node: number; call: Call }[],
+  { fault, losesAnswers }: { fault?: HeldFault; losesAnswers?: boolean } = {},
+): Promise<void> {
   const env = virtualEnv(1);
-  const open = () => openVolumeCell({ env, cell: 'v', log: new MemoryLog(), db: new MemoryDb() });
-  await using cell = await open();
-  await using plainCell = await open();
-  await using first = await nodeOf(env, cell, 'a');
-  await using second = await nodeOf(env, cell, 'b');
+  await using cell = await openCell(env);
+  await using plainCell = await openCell(env);
+  await using first = await openHeldNode({ env, cell, node: 'a', fault });
+  await using second = await openHeldNode({ env, cell, node: 'b', fault });
+  if (losesAnswers) for (const each of [first, second]) each.onBatch = losing(env.random);
   const walkers = [new Walker(first.tree), new Walker(second.tree)];
   const plain = new Walker(plainCell.tree);
   for (const [index, { node, call }] of inRuns(list).entries()) {
@@ -212,7 +165,6 @@ async function compare(list: readonly { node: number; call: Call }[]): Promise<n
   for (const { held } of [first, second]) await held.bringAll();
   const [here, there] = [await whole(patient(cell.tree)), await whole(plainCell.tree)];
   expect(here).toEqual(there);
-  return list.length;
 }
 
 /** All of a tree, as text. */
@@ -226,11 +178,25 @@ async function whole(tree: Tree, directory = ROOT_INODE, prefix = ''): Promise<s
   return lines;
 }
 
+const RUNS = Number(process.env['HELD_RUNS'] ?? 100);
+
 it('says what the plain tree says, on two nodes', async () => {
-  await fc.assert(
-    fc.asyncProperty(calls, async (list) => void (await compare(list))),
-    {
-      numRuns: Number(process.env['HELD_RUNS'] ?? 150),
-    },
-  );
+  const property = fc.asyncProperty(calls, (list) => compare(list));
+  await fc.assert(property, { numRuns: RUNS });
 }, 120_000);
+
+it('does so when answers of batches are lost', async () => {
+  const property = fc.asyncProperty(calls, (list) => compare(list, { losesAnswers: true }));
+  await fc.assert(property, { numRuns: RUNS });
+}, 120_000);
+
+it.each<HeldFault>(['returns-unbrought', 'reorders', 'asks-anew'])(
+  'would not with the fault %s',
+  async (fault) => {
+    const planted = { fault, losesAnswers: fault === 'asks-anew' };
+    const property = fc.asyncProperty(calls, (list) => compare(list, planted));
+    const { failed } = await fc.check(property, { numRuns: 500, endOnFailure: true });
+    expect(failed).toBe(true);
+  },
+  120_000,
+);

@@ -35,7 +35,16 @@ export interface HolderOptions {
   readonly release: (inode: Inode) => Promise<void>;
   /** Stores what of these was closed and is not content yet. */
   readonly storeContent: (inodes: Iterable<Inode>) => Promise<void>;
+  readonly fault?: HeldFault | undefined;
 }
+
+/**
+ * Bugs that tests plant to see that they would be found. `returns-unbrought`: a directory is given
+ * back before what was done in it is brought. `never-unsure`: it is worked in though nobody has said
+ * for long that it is held. `asks-anew`: a batch without an answer is asked as another one.
+ * `reorders`: what was done last is brought first.
+ */
+export type HeldFault = 'returns-unbrought' | 'never-unsure' | 'asks-anew' | 'reorders';
 
 /** A step, and what it is about. */
 export interface Noted extends Pick<QueuedStep, 'directories' | 'inodes' | 'makes' | 'removes'> {
@@ -55,7 +64,7 @@ export class Holder implements AsyncDisposable {
   readonly #failures = new Map<Inode, HoldfastError>();
 
   constructor(options: HolderOptions) {
-    const { env, handles, tree, opens, mayHold, background } = options;
+    const { env, handles, tree, opens, mayHold, background, fault } = options;
     const { clock, log } = env;
     this.options = options;
     this.known = new KnownInodes(clock);
@@ -69,6 +78,7 @@ export class Holder implements AsyncDisposable {
       onFenced: (directory) => this.#fenced(directory),
       onSessionOver: (over) => opens.renewed(over),
       prepare: (steps) => this.#prepare(steps),
+      fault,
     });
     this.holdings = new Holdings({
       clock,
@@ -77,6 +87,7 @@ export class Holder implements AsyncDisposable {
       tree,
       session,
       isSessionSure: () => opens.isSure,
+      fault,
       renew: () => opens.renewed(opens.session),
       mayHold,
       onHeld: (held) => this.#begin(held),
@@ -103,13 +114,16 @@ export class Holder implements AsyncDisposable {
     inode: Inode,
     { withContent, home }: RecordOptions & { readonly home?: Inode | undefined } = {},
   ): Promise<InodeStatus | undefined> {
-    const asOfMs = this.options.env.clock.monotonic();
-    const status = await this.options.tree.getAttributes(inode, { withContent });
-    if (!status) return undefined;
-    const learnt = this.known.learn(status, asOfMs, home);
-    // Content comes as of the moment that its count tells.
-    const isSame = learnt.changeCount === status.changeCount;
-    return isSame ? { ...learnt, inline: status.inline } : learnt;
+    for (;;) {
+      const asOfMs = this.options.env.clock.monotonic();
+      const status = await this.options.tree.getAttributes(inode, { withContent });
+      if (!status) return undefined;
+      const learnt = this.known.learn(status, asOfMs, home);
+      // Content comes as of the moment that its count tells.
+      if (learnt.changeCount === status.changeCount) return { ...learnt, inline: status.inline };
+      if (!withContent || !learnt.isInline) return learnt;
+      await this.queue.bringAll();
+    }
   }
 
   /** Looks up what has a place, as its holder. */
@@ -172,7 +186,12 @@ export class Holder implements AsyncDisposable {
     work: () => Promise<Result>,
   ): Promise<Result> {
     if (directories.some((each) => this.known.isPending(each))) await this.queue.bringAll();
-    return await this.holdings.directly(directories, work);
+    try {
+      return await this.holdings.directly(directories, work);
+    } finally {
+      // Their times and counts are others now, whoever holds what they are in.
+      for (const directory of directories) this.known.distrust(directory);
+    }
   }
 
   // What is done.
@@ -314,7 +333,7 @@ export class Holder implements AsyncDisposable {
   async #settle(held: HeldDirectory): Promise<void> {
     await this.options.storeContent(held.inodes());
     await this.options.opens.declare(held.inodes());
-    await this.queue.bringAll();
+    if (this.options.fault !== 'returns-unbrought') await this.queue.bringAll();
   }
 
   #fenced(directory: Inode): void {

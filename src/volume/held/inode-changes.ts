@@ -145,7 +145,8 @@ export class InodeChanges {
     const { status } = known;
     const isLast = !all.isPending(inode) && changeCount !== undefined;
     const counted = isLast ? changeCount : status.changeCount + 1n;
-    known.status = { ...status, ...contentOf(commit, status), changeCount: counted };
+    const marks = { changeCount: counted, changedNs: BigInt(atMs) * NS_PER_MS };
+    known.status = { ...status, ...contentOf(commit, status), ...marks };
     return { status: known.status, wasBase };
   }
 

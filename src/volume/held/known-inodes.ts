@@ -99,10 +99,10 @@ export class KnownInodes {
     return known.status;
   }
 
-  /** It is asked for again before it is told next, unless only this node can know better. */
+  /** It was changed by another way than this: it is asked for before it is told next. */
   distrust(inode: Inode): void {
     const known = this.#known.get(inode);
-    if (known) known.asOfMs = -Infinity;
+    if (known) Object.assign(known, { isOurs: false, asOfMs: -Infinity });
   }
 
   /** It has names that others may change. */

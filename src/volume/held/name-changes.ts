@@ -180,7 +180,11 @@ export class NameChanges {
 
   async unlink(place: Place): Promise<Removal> {
     return await this.#at(place, {
-      there: () => this.#tree.unlink(place),
+      there: async () => {
+        const removal = await this.#tree.unlink(place);
+        this.#holder.known.distrust(removal.status.inode);
+        return removal;
+      },
       here: async (held, standing) => {
         if (typeof standing !== 'bigint') throw new HoldfastError('HF_NOT_FOUND');
         const known = await this.#holder.current(standing, held.inode);

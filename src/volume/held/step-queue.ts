@@ -22,6 +22,7 @@ import type {
   TreeBatch,
   TreeStep,
 } from '../../meta/index.ts';
+import type { HeldFault } from './holder.ts';
 
 export interface QueuedStep {
   readonly step: TreeStep;
@@ -51,6 +52,7 @@ export interface StepQueueOptions {
   readonly onSessionOver: (session: SessionId) => Promise<void>;
   /** Sees to it that what is open here stays; @returns how many of these steps may go now. */
   readonly prepare: (steps: readonly QueuedStep[]) => Promise<number>;
+  readonly fault?: HeldFault | undefined;
 }
 
 interface NumberedStep extends QueuedStep {
@@ -187,7 +189,8 @@ export class StepQueue implements AsyncDisposable {
     this.#steps = this.#steps.filter(({ number }) => number > steps.at(-1)!.number);
     const session = sessionNow();
     this.#sequence += 1;
-    const sent = steps.map(({ step }) => step);
+    const inOrder = steps.map(({ step }) => step);
+    const sent = this.#options.fault === 'reorders' ? inOrder.toReversed() : inOrder;
     const { leases } = picked;
     const batch = { session, leases, lane: 0, sequence: this.#sequence, steps: sent };
     await this.#heard(steps, await this.#answerOf(batch), session);
@@ -251,6 +254,9 @@ export class StepQueue implements AsyncDisposable {
         if (tries === 2)
           log.warn('what was done in a mount waits', { reason: errorMessage(error) });
         await clock.sleep(PAUSE_MS);
+        if (this.#options.fault !== 'asks-anew') continue;
+        this.#sequence += 1;
+        return await this.#answerOf({ ...batch, sequence: this.#sequence });
       }
     }
   }
@@ -325,7 +331,10 @@ function isDone(): true {
 }
 
 function bytesOf({ do: name, args }: TreeStep): number {
-  if (name === 'commitExtents') return STEP_BYTES + args[0].extents.length * EXTENT_BYTES;
+  if (name === 'commitExtents') {
+    const { extents, inline } = args[0];
+    return STEP_BYTES + extents.length * EXTENT_BYTES + (inline?.sealed.length ?? 0);
+  }
   if (name === 'setXattr') return STEP_BYTES + args[0].value.length;
   return STEP_BYTES;
 }

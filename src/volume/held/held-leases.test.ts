@@ -1,0 +1,194 @@
+/**
+ * Aim: a node that holds directories and is not heard of loses them with all that it had not
+ * brought, says so once, and shows nobody what is not so; an idle one gives a directory up at once;
+ * what is open stays. Method: two nodes over one cell, in virtual time, one of them cut off.
+ */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import {
+  type HeldNode,
+  type HeldNodeOptions,
+  openCell,
+  openHeldNode,
+} from '../../../test/suites/held-bed.ts';
+import { virtualEnv } from '../../../test/suites/virtual-env.ts';
+import { errorCode, LIMITS, utf8 } from '../../base/index.ts';
+import type { Env } from '../../env/index.ts';
+import {
+  type Inode,
+  type Place,
+  ROOT_INODE,
+  type TreeEntry,
+  type VolumeCell,
+} from '../../meta/index.ts';
+
+const OWNED = { mode: 0o644, uid: 1, gid: 2 };
+
+let env: Env;
+let cell: VolumeCell;
+let nodes: HeldNode[];
+
+beforeEach(async () => {
+  env = virtualEnv(1);
+  cell = await openCell(env);
+  nodes = [];
+});
+
+afterEach(async () => {
+  for (const node of nodes) {
+    node.isCutOff = false;
+    await node[Symbol.asyncDispose]();
+  }
+  await cell[Symbol.asyncDispose]();
+});
+
+async function open(node: string, options: Partial<HeldNodeOptions> = {}): Promise<HeldNode> {
+  const opened = await openHeldNode({ env, cell, node, ...options });
+  nodes.push(opened);
+  return opened;
+}
+
+function at(name: string, directory: Inode = ROOT_INODE): Place {
+  return { directory, name: utf8(name), directoryName: utf8(`${name}/`) };
+}
+
+async function make({ tree }: HeldNode, name: string): Promise<TreeEntry> {
+  return await tree.makeNode({ ...OWNED, type: 'file', place: at(name) });
+}
+
+/** Makes files until the directory is held, and all of them are brought. */
+async function hold(node: HeldNode, prefix = 'h'): Promise<void> {
+  for (const number of [1, 2, 3]) await make(node, `${prefix}${number}`);
+  await node.held.bringAll();
+  const { status } = (await node.tree.lookup(at(`${prefix}3`)))!;
+  expect(node.held.guards(status.inode)).toBe(true);
+}
+
+it('brings many steps in few batches', async () => {
+  const node = await open('a');
+  await hold(node);
+  const before = node.batchCount;
+  for (let index = 0; index < 500; index++) await make(node, `f${index}`);
+  await node.held.bringAll();
+  expect(node.batchCount - before).toBeLessThan(12);
+  expect(
+    (await cell.tree.listAttributes({ directory: ROOT_INODE, claim: undefined, limit: 1 })).length,
+  ).toBe(1);
+});
+
+it('gives a directory up at once when it is idle and another one asks', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  await env.clock.sleep(20_000);
+  const beganMs = env.clock.monotonic();
+  expect(await b.tree.lookup(at('h1'))).toBeDefined();
+  expect(env.clock.monotonic() - beganMs).toBeLessThan(1000);
+});
+
+it('returns by itself what nobody uses', async () => {
+  const a = await open('a');
+  await hold(a);
+  await env.clock.sleep(LIMITS.heldIdleMs + 5000);
+  expect(await cell.tree.lookup(at('h1'))).toBeDefined();
+  expect(a.held.guards((await cell.tree.lookup(at('h1')))!.status.inode)).toBe(false);
+});
+
+it('shows what it had not brought when another one asks', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  const { status } = await make(a, 'new');
+  await a.tree.setAttributes(status.inode, { mode: 0o600 });
+  const seen = await b.tree.lookup(at('new'));
+  expect(seen?.status).toMatchObject({ inode: status.inode, mode: 0o600 });
+});
+
+it('waits while nobody says whether it still holds', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  a.isCutOff = true;
+  await env.clock.sleep(1000);
+  await b.tree.unlink(at('h1')); // b had to wait until the lease was taken
+  let answer: TreeEntry | undefined | 'none' = 'none';
+  const asked = a.tree.lookup(at('h1')).then((found) => (answer = found));
+  await env.clock.sleep(3000);
+  expect(answer).toBe('none');
+  a.isCutOff = false;
+  await asked;
+  expect(answer).toBeUndefined();
+});
+
+it('would show what is not so if it did not', async () => {
+  const [a, b] = [await open('a', { fault: 'never-unsure' }), await open('b')];
+  await hold(a);
+  a.isCutOff = true;
+  await env.clock.sleep(1000);
+  await b.tree.unlink(at('h3'));
+  expect(await a.tree.lookup(at('h3'))).toBeDefined();
+});
+
+it('loses what it could not bring, and says so once', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  const { status } = await make(a, 'lost');
+  a.isCutOff = true;
+  await env.clock.sleep(100);
+  await make(b, 'lost'); // by its own number
+  a.isCutOff = false;
+  const code = (work: Promise<unknown>) => work.then(() => 'ok', errorCode);
+  expect(await code(a.held.bring(status.inode))).toBe('HF_FENCED');
+  expect(await code(a.held.bring(status.inode))).toBe('ok');
+  const seen = await a.tree.lookup(at('lost'));
+  expect(seen?.status.inode).not.toBe(status.inode);
+  expect(await a.tree.getAttributes(status.inode)).toBeUndefined();
+});
+
+it('begins anew when its session is over', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  const { status } = await make(a, 'lost');
+  a.isCutOff = true;
+  await env.clock.sleep(3 * LIMITS.sessionLeaseMs);
+  expect(await b.tree.lookup(at('lost'))).toBeUndefined();
+  a.isCutOff = false;
+  const code = await a.held.bring(status.inode).then(() => 'ok', errorCode);
+  expect(['HF_FENCED', 'HF_SESSION_OVER']).toContain(code);
+  await make(a, 'again');
+  expect(await b.tree.lookup(at('again'))).toBeDefined();
+});
+
+it('keeps what is open, though only this node knows of it', async () => {
+  const a = await open('a');
+  await hold(a);
+  await env.clock.sleep(2 * LIMITS.sessionLeaseMs); // the cell knows by now that nothing is open
+  await hold(a, 'again');
+  const { status } = await make(a, 'open');
+  const { inode } = status;
+  await a.opens.hold(inode, { isGuarded: a.held.guards(inode) });
+  expect(a.opens.isUndeclared(inode)).toBe(true);
+  a.opens.removed(await a.tree.unlink(at('open')));
+  await a.held.bringAll();
+  expect((await cell.tree.getAttributes(inode))?.linkCount).toBe(0);
+  await a.opens.drop(inode);
+  await env.clock.sleep(10);
+  expect(a.released).toContain(inode);
+});
+
+it('declares what is open before others may remove it', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  await env.clock.sleep(2 * LIMITS.sessionLeaseMs);
+  await hold(a, 'again');
+  const { inode } = (await a.tree.lookup(at('h1')))!.status;
+  await a.opens.hold(inode, { isGuarded: a.held.guards(inode) });
+  await b.tree.unlink(at('h1'));
+  expect((await a.tree.getAttributes(inode))?.linkCount).toBe(0);
+});
+
+it('ends the sessions of its earlier life', async () => {
+  const first = await open('a');
+  await hold(first);
+  first.isCutOff = true; // it was killed
+  const again = await open('a');
+  const beganMs = env.clock.monotonic();
+  expect(await again.tree.lookup(at('h1'))).toBeDefined();
+  expect(env.clock.monotonic() - beganMs).toBeLessThan(1000);
+});
