@@ -22,7 +22,8 @@ export {
 } from './inode-tree.ts';
 export type { InodeStatus, InodeType, Removal } from '../meta/index.ts';
 export { type MountableOptions, type MountableVolume, openMountable } from './mountable-volume.ts';
-export type { Held } from './held/held-tree.ts';
+export { type Held, HeldTree, type HeldTreeOptions } from './held/held-tree.ts';
+export type { HeldFault } from './held/holder.ts';
 export { OpenInodes, type OpenInodesOptions } from './open-inodes.ts';
 export { type FileTreeOptions, openFileTree } from './open-file-tree.ts';
 export type {

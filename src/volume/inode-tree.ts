@@ -163,7 +163,9 @@ export class InodeTree {
     return sealed && this.#seals.openedXattr(inode, name, sealed);
   }
 
-  /** @param xattr.permissions the mode of the inode from then on: an access control list says it. */
+  /**
+   * @param xattr.permissions the mode of the inode from then on: an access control list says it.
+   */
   async setXattr(
     inode: Inode,
     { name, value, mode, permissions }: NewInodeXattr,

@@ -4,7 +4,6 @@
  */
 import type { VolumeId } from '../base/index.ts';
 import { type Handles, type Inode, ROOT_INODE, type Tree } from '../meta/index.ts';
-import { Background } from './background.ts';
 import { FileLocks } from './file-locks.ts';
 import { OpenFiles, type OpenFilesOptions } from './files/open-files.ts';
 import { type Held, HeldTree } from './held/held-tree.ts';
@@ -54,8 +53,6 @@ export async function openMountable(
 ): Promise<MountableVolume> {
   const { env, keys, namespace, handles, node, release } = options;
   const volume: VolumeId = options.volume().id;
-  const background = new Background(env.log);
-  stack.defer(() => background.settle());
   const opens = stack.use(
     await OpenInodes.open({
       env,
@@ -76,7 +73,6 @@ export async function openMountable(
       tree: options.tree,
       opens,
       inodes,
-      background,
       // In a protected volume the cell says by its own clock how long something is kept.
       mayHold: () => options.volume().retention === undefined,
       release,

@@ -4,10 +4,7 @@ import { MemoryDb } from '../../src/db/index.ts';
 import type { Env } from '../../src/env/index.ts';
 import { MemoryLog } from '../../src/log/index.ts';
 import { type Nearness, openVolumeCell, type Tree, type VolumeCell } from '../../src/meta/index.ts';
-import { Background } from '../../src/volume/background.ts';
-import { type HeldFault } from '../../src/volume/held/holder.ts';
-import { HeldTree } from '../../src/volume/held/held-tree.ts';
-import { OpenInodes } from '../../src/volume/open-inodes.ts';
+import { type HeldFault, HeldTree, OpenInodes } from '../../src/volume/index.ts';
 
 /** From a node to the cell. */
 interface Way {
@@ -41,8 +38,6 @@ export interface HeldNodeOptions {
 export async function openHeldNode(options: HeldNodeOptions): Promise<HeldNode> {
   const { env, cell, node, fault } = options;
   const stack = new AsyncDisposableStack();
-  const background = new Background(env.log);
-  stack.defer(() => background.settle());
   const released: bigint[] = [];
   const way: Way = { isCutOff: false, onBatch: () => {}, batchCount: 0 };
   const reach = <Doors extends object>(doors: Doors): Doors =>
@@ -76,7 +71,6 @@ export async function openHeldNode(options: HeldNodeOptions): Promise<HeldNode> 
       tree: reach(patient(cell.tree)),
       opens,
       inodes,
-      background,
       mayHold: () => true,
       release: async (inode) => void released.push(inode),
       storeContent: async () => {},

@@ -1,7 +1,7 @@
 /**
- * Aim: requests reach the session in their order, whether it waits or not; a slot is read into again
- * only when it was given back; memory that was written off is replaced, and comes back as a spare.
- * Method: both sides of the memory in this thread. The thread itself runs in test/e2e.
+ * Aim: requests reach the session in their order, whether it waits or not; a slot is read into
+ * again only when it was given back; memory that was written off is replaced, and comes back as a
+ * spare. Method: both sides of the memory in this thread. The thread itself runs in test/e2e.
  */
 import { beforeEach, expect, it } from 'vitest';
 import { LIMITS } from '../../base/index.ts';

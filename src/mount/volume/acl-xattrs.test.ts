@@ -1,7 +1,7 @@
 /**
  * Aim: lists and modes say the same, whichever is changed; lists are inherited in place of the
- * umask; what has no extended attributes is answered without asking the volume. Method: a mount over
- * a volume in memory, asked as the kernel would.
+ * umask; what has no extended attributes is answered without asking the volume. Method: a mount
+ * over a volume in memory, asked as the kernel would.
  */
 import { constants } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * Aim: locks carry content with them across nodes, what a mount holds goes with descriptors and open
- * files, costs nothing where there is nothing, and what is lost is told. Method: mounts of two
+ * Aim: locks carry content with them across nodes, what a mount holds goes with descriptors and
+ * open files, costs nothing where there is nothing, and what is lost is told. Method: mounts of two
  * nodes over one cell in memory, asked as the kernel would.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

@@ -104,7 +104,9 @@ export class MountLocks implements Locks {
     throw new HoldfastError('HF_IO', 'a lock was lost: the node was away for too long');
   }
 
-  /** A process has closed a descriptor of the inode: its posix locks go, of all open files of it. */
+  /**
+   * A process has closed a descriptor of the inode: its posix locks go, of all open files of it.
+   */
   async flushed(file: FileNumber, owner: bigint): Promise<void> {
     const { inode } = this.#opened.get(file);
     await this.#release({ inode, owner, kind: 'posix' });

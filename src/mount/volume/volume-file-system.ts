@@ -1,6 +1,6 @@
 /**
- * A volume as a file system for the kernel: each request is asked of the volume, and every answer is
- * a promise.
+ * A volume as a file system for the kernel: each request is asked of the volume, and every answer
+ * is a promise.
  *
  * 1. Names and attributes are remembered by the kernel for a moment in directories that this node
  *    holds, and not at all in others: who opens a file must see what was closed elsewhere before

@@ -78,7 +78,7 @@ async function copyBytes(
 ): Promise<void> {
   const memory = Buffer.allocUnsafeSlow(Math.min(STEP_BYTES, end - start));
   for (let at = start; at < end;) {
-    const count = await source.read(at, memory.subarray(0, end - at), true);
+    const count = await source.reading.read(at, memory.subarray(0, end - at), true);
     if (count === 0) return;
     await target.write(at + shift, memory.subarray(0, count));
     at += count;

@@ -1,8 +1,8 @@
 /**
  * Files that were closed and are not content yet: nobody else can see them before (volume/held), so
  * that many small ones go together a moment later. What cannot be stored now stays, as in the cache
- * of a local disk, and is tried again; who syncs or opens the file meanwhile hears of it. Who closes
- * others then waits for his own.
+ * of a local disk, and is tried again; who syncs or opens the file meanwhile hears of it. Who
+ * closes others then waits for his own.
  */
 import { errorCode, errorMessage, LIMITS, mapBounded } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';

@@ -7,14 +7,13 @@
  */
 import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex } from '../../base/index.ts';
 import type { InodeStatus } from '../../meta/index.ts';
-import { isFinal } from '../read-content.ts';
 import { CommittedReader } from './committed-reader.ts';
-import { type ByteRange, copyPieces, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
+import { type ByteRange, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
+import { FileReading } from './file-reading.ts';
 import { FileState } from './file-state.ts';
-import { areSame, isHole, type Part } from './extent-map.ts';
+import { isHole } from './extent-map.ts';
 import { checkAdds, checkOffset, isAway, isRefusal } from './refusals.ts';
-import { firstData, firstHole } from './seek.ts';
 import { type Adopted, WriteBack } from './write-back.ts';
 
 const NS_PER_MS = 1_000_000n;
@@ -22,8 +21,6 @@ const NS_PER_MS = 1_000_000n;
 const STEP_BYTES_MAX = 1 * MiB;
 /** A dirty run of so many bytes up to the end of its window is one that was written in order. */
 const TAIL_BYTES_MIN = 1 * MiB;
-/** Tries of a read whose stripes go because the file is written to elsewhere. */
-const READ_TRIES = 4;
 
 /** Nobody waits for what is stored in the background, and it is tried again. */
 interface StoreOptions {
@@ -46,7 +43,7 @@ export class FileContent {
   /** Who has it open. */
   handleCount = 0;
   readonly #context: FilesContext;
-  readonly #reader: CommittedReader;
+  readonly reading: FileReading;
   readonly #writeBack: WriteBack;
   readonly #changing = new Mutex();
   /** The newest failure to store, and how many there were: see {@link failureSince}. */
@@ -57,12 +54,14 @@ export class FileContent {
   #lastError: unknown;
   /** The last try failed. */
   #isFailing = false;
+  #touchedNs: bigint | undefined;
 
   constructor(context: FilesContext, status: InodeStatus) {
     this.#context = context;
     this.state = new FileState(context, status);
-    this.#reader = new CommittedReader(context, this.state);
-    this.#writeBack = new WriteBack(context, this.state, this.#reader);
+    const reader = new CommittedReader(context, this.state);
+    this.reading = new FileReading(this.state, reader);
+    this.#writeBack = new WriteBack(context, this.state, reader);
   }
 
   get isDirty(): boolean {
@@ -82,62 +81,6 @@ export class FileContent {
 
   get failureCount(): number {
     return this.#failureCount;
-  }
-
-  // Reading.
-
-  /** Fills the target as far as the file goes. @returns how far. */
-  async read(offset: number, target: Uint8Array, isSequential: boolean): Promise<number> {
-    for (let tries = 1; ; tries++) {
-      const { range, parts } = await this.#prepareRead(offset, target);
-      try {
-        await this.#reader.fill(parts, { target, offset, isSequential });
-        return Math.max(0, range.end - offset);
-      } catch (error) {
-        if (isFinal(error) || tries === READ_TRIES) throw error;
-        await this.state.refresh();
-        this.state.distrust();
-        await this.state.map.look(range);
-        const isSame = areSame(parts, this.state.committedParts(range));
-        if (isSame) throw error;
-      }
-    }
-  }
-
-  /** Has read what comes after an offset, as far as it is known where it is. */
-  async readAhead(offset: number): Promise<void> {
-    const { map, sizeBytes } = this.state;
-    const range = { start: offset, end: Math.min(sizeBytes, offset + LIMITS.readAheadBytesMax) };
-    if (range.start >= range.end) return;
-    await map.look(range);
-    if (map.isKnown(range)) this.#reader.prefetch(this.state.committedParts(range));
-  }
-
-  /** What is not committed is in the target when it resolves; the parts are for the rest. */
-  async #prepareRead(
-    offset: number,
-    target: Uint8Array,
-  ): Promise<{ range: ByteRange; parts: readonly Part[] }> {
-    const { state } = this;
-    for (;;) {
-      const end = Math.min(offset + target.length, state.sizeBytes);
-      const range = { start: offset, end };
-      if (offset >= end) return { range, parts: [] };
-      const unknown = state.unknownWithin(range);
-      if (!unknown) {
-        copyPieces(state.pieces(range), target, offset);
-        return { range, parts: state.committedParts(range) };
-      }
-      await state.map.look(unknown);
-    }
-  }
-
-  async seekData(offset: number): Promise<number | undefined> {
-    return await firstData(this.state, offset);
-  }
-
-  async seekHole(offset: number): Promise<number | undefined> {
-    return await firstHole(this.state, offset);
   }
 
   // Writing.
@@ -193,6 +136,12 @@ export class FileContent {
 
   #touch(): void {
     this.state.modifiedNs = this.#nowNs();
+    this.#touchedNs = this.state.modifiedNs;
+  }
+
+  /** When it was changed last, if that is not committed. */
+  get touchedNs(): bigint | undefined {
+    return this.state.modifiedNs === undefined ? undefined : this.#touchedNs;
   }
 
   #nowNs(): bigint {

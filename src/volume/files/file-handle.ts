@@ -51,7 +51,7 @@ export class FileHandle implements OpenFile {
     this.#readTo = offset + lengthBytes;
     const isSequential = this.#inOrderBytes >= SEQUENTIAL_BYTES_MIN;
     if (isSequential) background.start('reading ahead', this.#readAhead(this.#readTo));
-    const filled = await this.content.read(offset, target, isSequential);
+    const filled = await this.content.reading.read(offset, target, isSequential);
     return target.subarray(0, filled);
   }
 
@@ -60,7 +60,7 @@ export class FileHandle implements OpenFile {
     if (this.#isReadingAhead) return;
     this.#isReadingAhead = true;
     try {
-      await this.content.readAhead(offset);
+      await this.content.reading.readAhead(offset);
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
     } finally {
@@ -95,12 +95,12 @@ export class FileHandle implements OpenFile {
 
   async seekData(offset: number): Promise<number | undefined> {
     this.#checkOpen();
-    return await this.content.seekData(offset);
+    return await this.content.reading.seekData(offset);
   }
 
   async seekHole(offset: number): Promise<number | undefined> {
     this.#checkOpen();
-    return await this.content.seekHole(offset);
+    return await this.content.reading.seekHole(offset);
   }
 
   setModified(modifiedNs: bigint): void {

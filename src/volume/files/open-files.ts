@@ -53,7 +53,9 @@ export class OpenFiles implements AsyncDisposable {
   readonly #deferred: DeferredCloses;
   /** Open, and those closed last. */
   readonly #files = new Map<Inode, FileContent>();
-  /** Those that nobody has open, with how many extents are known; the one closed last is the last. */
+  /**
+   * Those that nobody has open, with how many extents are known; the one closed last is the last.
+   */
   readonly #closed = new Map<Inode, number>();
   #closedExtents = 0;
   readonly #end = new AbortController();
@@ -129,7 +131,9 @@ export class OpenFiles implements AsyncDisposable {
     else await this.#deferred.storeAll();
   }
 
-  /** A file without a name is opened by nobody any more: what was closed of it need not be stored. */
+  /**
+   * A file without a name is opened by nobody any more: what was closed of it need not be stored.
+   */
   dropClosed(inode: Inode): void {
     const isDirty = this.#files.get(inode)?.isDirty;
     if (isDirty) this.#background.start('dropping a removed file', this.#deferred.drop(inode));
@@ -148,8 +152,9 @@ export class OpenFiles implements AsyncDisposable {
     content.state.learn(status);
     const known = content.state.status;
     // Whoever changes content changes the inode, too; the steward's time follows with the commit.
-    const isLater = content.isDirty && known.modifiedNs > known.changedNs;
-    return isLater ? { ...known, changedNs: known.modifiedNs } : known;
+    const { touchedNs } = content;
+    const isLater = touchedNs !== undefined && touchedNs > known.changedNs;
+    return isLater ? { ...known, changedNs: touchedNs } : known;
   }
 
   #contentOf(status: InodeStatus): FileContent {

@@ -15,7 +15,7 @@ import type {
   TreeEntry,
   TreeStep,
 } from '../../meta/index.ts';
-import type { Background } from '../background.ts';
+import { Background } from '../background.ts';
 import type { InodeSource } from '../inode-source.ts';
 import type { OpenInodes } from '../open-inodes.ts';
 import { HeldDirectory, type Standing } from './held-directory.ts';
@@ -29,7 +29,6 @@ export interface HolderOptions {
   readonly tree: Tree;
   readonly opens: OpenInodes;
   readonly inodes: Pick<InodeSource, 'take' | 'newId'>;
-  readonly background: Background;
   readonly mayHold: () => boolean;
   /** Frees what a removed inode holds. */
   readonly release: (inode: Inode) => Promise<void>;
@@ -40,8 +39,8 @@ export interface HolderOptions {
 
 /**
  * Bugs that tests plant to see that they would be found. `returns-unbrought`: a directory is given
- * back before what was done in it is brought. `never-unsure`: it is worked in though nobody has said
- * for long that it is held. `asks-anew`: a batch without an answer is asked as another one.
+ * back before what was done in it is brought. `never-unsure`: it is worked in though nobody has
+ * said for long that it is held. `asks-anew`: a batch without an answer is asked as another one.
  * `reorders`: what was done last is brought first.
  */
 export type HeldFault = 'returns-unbrought' | 'never-unsure' | 'asks-anew' | 'reorders';
@@ -58,15 +57,17 @@ const FAILURES_MAX = 1024;
 
 export class Holder implements AsyncDisposable {
   readonly options: HolderOptions;
+  readonly background: Background;
   readonly known: KnownInodes;
   readonly queue: StepQueue;
   readonly holdings: Holdings;
   readonly #failures = new Map<Inode, HoldfastError>();
 
   constructor(options: HolderOptions) {
-    const { env, handles, tree, opens, mayHold, background, fault } = options;
+    const { env, handles, tree, opens, mayHold, fault } = options;
     const { clock, log } = env;
     this.options = options;
+    this.background = new Background(log);
     this.known = new KnownInodes(clock);
     const session = () => opens.session;
     this.queue = new StepQueue({
@@ -96,7 +97,7 @@ export class Holder implements AsyncDisposable {
         this.known.release(held.inode, held.inodes(), (inode) => {
           return this.holdings.get(inode) !== undefined;
         });
-        background.start('keeping what is open', opens.declare(held.inodes()));
+        this.background.start('keeping what is open', opens.declare(held.inodes()));
       },
     });
     opens.watch({
@@ -284,7 +285,7 @@ export class Holder implements AsyncDisposable {
   // What becomes of holdings.
 
   async #begin(held: HeldDirectory): Promise<void> {
-    const { tree, background } = this.options;
+    const { tree } = this.options;
     const asOfMs = this.options.env.clock.monotonic();
     const status = await tree.getAttributes(held.inode);
     if (!status) throw new HoldfastError('HF_NOT_FOUND', 'the directory is gone');
@@ -293,7 +294,7 @@ export class Holder implements AsyncDisposable {
       this.known.add(status, parts);
     } else this.known.learn(status, asOfMs);
     held.listed = this.#list(held);
-    background.start('listing a directory', held.listed);
+    this.background.start('listing a directory', held.listed);
   }
 
   /** Learns all names, unless there are too many. */
@@ -355,5 +356,6 @@ export class Holder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.queue[Symbol.asyncDispose]();
     await this.holdings[Symbol.asyncDispose]();
+    await this.background.settle();
   }
 }

@@ -164,7 +164,9 @@ export class InodeChanges {
     return { status: this.#holder.known.learn(status, asOfMs), wasBase };
   }
 
-  /** As who looked meanwhile was told: content is changed when it is written, not when it is kept. */
+  /**
+   * As who looked meanwhile was told: content is changed when it is written, not when it is kept.
+   */
   #writtenAtMs({ status }: KnownInode, { modifiedNs }: ContentCommit): number {
     const nowMs = this.#nowMs();
     const changedMs = Number(status.changedNs / NS_PER_MS);

@@ -23,7 +23,9 @@ import type { KnownInode } from './known-inodes.ts';
 import { newDirectoryStatus, newNodeStatus } from './new-status.ts';
 import type { Removals } from './removals.ts';
 
-/** Directories that lie near their parents, for one that lies elsewhere: a tree spreads over cells. */
+/**
+ * Directories that lie near their parents, for one that lies elsewhere: a tree spreads over cells.
+ */
 const NEAR_DIRECTORIES = 63;
 
 export class NameChanges {

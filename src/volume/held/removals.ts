@@ -19,14 +19,14 @@ export class Removals {
 
   /** The removal of a name is in. */
   isBrought(inode: Inode, { release }: StepResult, directory: Inode): void {
-    const { options, known } = this.#holder;
+    const { options, known, background } = this.#holder;
     const left = known.get(inode);
     if (left?.status.linkCount === 0 && !known.isPending(inode)) known.forget(inode);
     // Another cell keeps it until it is asked.
     const isElsewhere = slotOfInode(inode) !== slotOfInode(directory);
     const wasOpen = this.#wereOpen.delete(inode);
     if (!release && !wasOpen && !isElsewhere) return;
-    options.background.start('a release', options.release(inode));
+    background.start('a release', options.release(inode));
   }
 
   /**
