@@ -32,7 +32,7 @@ export {
 } from './keyring.ts';
 export { contentAddress, deriveKey, keyedAddress, type VolumeKeys, volumeKeys } from './keys.ts';
 export { openRecord, RECORD_OVERHEAD_BYTES, sealRecord, unwrapKey, wrapKey } from './key-wrap.ts';
-export { NAME_KEY_BYTES, openName, sealName } from './names.ts';
+export { NAME_KEY_BYTES, NameSeals } from './names.ts';
 export {
   isSignedBy,
   keyId,

@@ -29,7 +29,7 @@ export interface VolumeKeys {
   readonly contentSecret: Uint8Array;
   /** For `wrapKey` of stripe keys. */
   readonly wrapKey: Uint8Array;
-  /** For `sealName`. */
+  /** For {@link NameSeals}. */
   readonly nameKey: Uint8Array;
   /** For `sealRecord` of attributes. */
   readonly attributeKey: Uint8Array;

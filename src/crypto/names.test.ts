@@ -8,7 +8,8 @@ import { aessiv } from '@noble/ciphers/aes.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { concatBytes, errorCode, fromHex, toHex, utf8 } from '../base/index.ts';
-import { openName, sealName } from './index.ts';
+import { NameCipher } from './name-cipher.ts';
+import { NameSeals } from './names.ts';
 
 const VECTORS = [
   {
@@ -91,11 +92,47 @@ function codeOf(work: () => unknown): string | undefined {
 const key = Uint8Array.from({ length: 64 }, (_, index) => index * 3);
 const context = utf8('a volume and the salt of a directory');
 
+const sealName = (about: { key: Uint8Array; name: Uint8Array; context: Uint8Array }) =>
+  new NameSeals(about.key).seal(about.name, about.context);
+const openName = (about: { key: Uint8Array; sealed: Uint8Array; context: Uint8Array }) =>
+  new NameSeals(about.key).open(about.sealed, about.context);
+
 describe('AES-SIV', () => {
   it.each(VECTORS)('is that of RFC 5297, $title', ({ key, contexts, plaintext, sealed }) => {
     const associated = contexts.map(fromHex);
     expect(toHex(siv(fromHex(key), associated, fromHex(plaintext)))).toBe(sealed);
     expect(toHex(aessiv(fromHex(key), ...associated).encrypt(fromHex(plaintext)))).toBe(sealed);
+  });
+});
+
+describe('the cipher of names', () => {
+  const blocks = fc
+    .integer({ min: 1, max: 17 })
+    .chain((count) => fc.uint8Array({ minLength: count * 16, maxLength: count * 16 }));
+
+  it('is that of the library, for all keys and contexts', () => {
+    const keys = fc.uint8Array({ minLength: 64, maxLength: 64 });
+    const contexts = fc.array(fc.uint8Array({ maxLength: 40 }), { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(keys, contexts, blocks, (key, contexts, plaintext) => {
+        const cipher = new NameCipher(key);
+        for (const context of [...contexts, ...contexts]) {
+          const sealed = cipher.seal(plaintext, context);
+          expect(toHex(sealed)).toBe(toHex(aessiv(key, context).encrypt(plaintext)));
+          expect(cipher.open(sealed, context)).toEqual(plaintext);
+        }
+      }),
+    );
+  });
+
+  it('remembers contexts without an end', () => {
+    const cipher = new NameCipher(key);
+    const plaintext = new Uint8Array(16);
+    for (let number = 0; number < 1200; number++) {
+      const context = utf8(`context ${number % 700}`);
+      const wanted = aessiv(key, context).encrypt(plaintext);
+      expect(toHex(cipher.seal(plaintext, context))).toBe(toHex(wanted));
+    }
   });
 });
 

@@ -7,10 +7,9 @@
 import { concatBytes, fromHex, HoldfastError, utf8, type VolumeId } from '../base/index.ts';
 import {
   deriveKey,
+  NameSeals,
   NONCE_BYTES,
-  openName,
   openRecord,
-  sealName,
   sealRecord,
   type VolumeKeys,
 } from '../crypto/index.ts';
@@ -27,11 +26,13 @@ export interface InodeSealsOptions {
 export class InodeSeals {
   readonly #random: Env['random'];
   readonly #keys: VolumeKeys;
+  readonly #names: NameSeals;
   readonly #volumeBytes: Uint8Array;
 
   constructor({ env, volume, keys }: InodeSealsOptions) {
     this.#random = env.random;
     this.#keys = keys;
+    this.#names = new NameSeals(keys.nameKey);
     this.#volumeBytes = fromHex(volume);
   }
 
@@ -45,12 +46,12 @@ export class InodeSeals {
 
   sealedXattrName(inode: Inode, name: Uint8Array): Uint8Array {
     const context = this.#context(`xattr ${inode}`);
-    return sealName({ key: this.#keys.nameKey, name, context });
+    return this.#names.seal(name, context);
   }
 
   openedXattrName(inode: Inode, sealed: Uint8Array): Uint8Array {
     const context = this.#context(`xattr ${inode}`);
-    return openName({ key: this.#keys.nameKey, sealed, context });
+    return this.#names.open(sealed, context);
   }
 
   sealedXattr(inode: Inode, name: Uint8Array, value: Uint8Array): Uint8Array {

@@ -17,7 +17,14 @@ export interface MountableVolume {
   readonly held: Held;
   readonly files: Pick<
     OpenFiles,
-    'open' | 'merged' | 'setModified' | 'mayWait' | 'closeLater' | 'storeClosed' | 'dropClosed'
+    | 'open'
+    | 'merged'
+    | 'setModified'
+    | 'mayWait'
+    | 'closeLater'
+    | 'storeClosed'
+    | 'dropClosed'
+    | 'settle'
   >;
   readonly opens: Pick<OpenInodes, 'hold' | 'drop' | 'removed' | 'linked'>;
   readonly locks: Pick<

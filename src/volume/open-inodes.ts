@@ -61,6 +61,7 @@ export class OpenInodes implements AsyncDisposable {
   readonly #background: Background;
   readonly #end = new AbortController();
   readonly #opening = new Mutex();
+  #isBeginning = false;
   readonly #watchers: SessionWatcher[] = [];
   #session: SessionId;
   #generation = '';
@@ -231,6 +232,8 @@ export class OpenInodes implements AsyncDisposable {
 
   /** Asks in the session; in a new one when it is over. */
   async inSession<Result>(ask: (session: SessionId) => Promise<Result>): Promise<Result> {
+    // One that is being begun does not count before.
+    if (this.#isBeginning) await this.#opening.run(async () => undefined);
     const session = this.#session;
     try {
       return await ask(session);
@@ -244,12 +247,35 @@ export class OpenInodes implements AsyncDisposable {
   async #beginAnew(over: SessionId): Promise<void> {
     await this.#opening.run(async () => {
       if (this.#session !== over) return;
+      using _ = this.#beginning();
       this.#options.env.log.warn('the session of the mounts of a volume was over');
-      this.#session = this.#newSession();
-      this.#generation = (await this.#begin()).generation;
+      // One that could not be begun is begun, not given up: nothing was kept in it.
+      if (this.#generation !== '' || !(await this.#isStillToBegin())) this.#giveUpSession();
+      const { generation } = await this.#begin();
       await this.#declareAll();
-      for (const watcher of this.#watchers) watcher.sessionOver();
+      this.#generation = generation;
     });
+  }
+
+  async #isStillToBegin(): Promise<boolean> {
+    try {
+      await this.#begin();
+      return true;
+    } catch (error) {
+      if (errorCode(error) !== 'HF_SESSION_OVER') throw error;
+      return false;
+    }
+  }
+
+  #giveUpSession(): void {
+    this.#session = this.#newSession();
+    this.#generation = ''; // until all is declared, also when something fails
+    for (const watcher of this.#watchers) watcher.sessionOver();
+  }
+
+  #beginning(): Disposable {
+    this.#isBeginning = true;
+    return { [Symbol.dispose]: () => (this.#isBeginning = false) };
   }
 
   async #declareAll(): Promise<void> {

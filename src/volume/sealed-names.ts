@@ -1,6 +1,6 @@
 /** Names in directories, sealed for the directory that they are in (ruling 8). */
 import { concatBytes, fromHex, utf8, type VolumeId } from '../base/index.ts';
-import { openName, sealName, type VolumeKeys } from '../crypto/index.ts';
+import { NameSeals, type VolumeKeys } from '../crypto/index.ts';
 import type { Inode, Place } from '../meta/index.ts';
 import { nameBytes, nameText } from './keys.ts';
 
@@ -19,11 +19,11 @@ export interface SealedNamesOptions {
 
 export class SealedNames {
   readonly #volumeBytes: Uint8Array;
-  readonly #key: Uint8Array;
+  readonly #seals: NameSeals;
 
   constructor({ volume, keys }: SealedNamesOptions) {
     this.#volumeBytes = fromHex(volume);
-    this.#key = keys.nameKey;
+    this.#seals = new NameSeals(keys.nameKey);
   }
 
   /** The same for the same name in the same directory. */
@@ -39,7 +39,7 @@ export class SealedNames {
   /** The same in bytes, which need not be UTF-8; those of a directory may have a '/' at the end. */
   openedBytes({ salt }: Directory, sealed: Uint8Array): Uint8Array {
     const context = concatBytes(this.#volumeBytes, salt);
-    return openName({ key: this.#key, sealed, context });
+    return this.#seals.open(sealed, context);
   }
 
   /** @param name bytes, without a '/'. */
@@ -53,6 +53,6 @@ export class SealedNames {
 
   #sealed({ salt }: Directory, name: Uint8Array): Uint8Array {
     const context = concatBytes(this.#volumeBytes, salt);
-    return sealName({ key: this.#key, name, context });
+    return this.#seals.seal(name, context);
   }
 }

@@ -52,14 +52,16 @@ export async function cProject({ mounts, size = FILES, say }: Drill): Promise<ob
 
 function source(number: number): string {
   const header = number % HEADERS;
-  return `#include <stdio.h>\n#include "h${header}.h"\nlong f${number}(void) { return ${number}L * H${header}; }\n`;
+  const body = `long f${number}(void) { return ${number}L * H${header}; }`;
+  return `#include <stdio.h>\n#include "h${header}.h"\n${body}\n`;
 }
 
 function program(size: number): string {
   const numbers = Array.from({ length: size }, (_, number) => number);
   const declared = numbers.map((number) => `long f${number}(void);`).join('\n');
   const sum = numbers.map((number) => `f${number}()`).join(' + ');
-  return `#include <stdio.h>\n${declared}\nint main(void) { printf("%ld\\n", ${sum}); return 0; }\n`;
+  const main = `int main(void) { printf("%ld\\n", ${sum}); return 0; }`;
+  return `#include <stdio.h>\n${declared}\n${main}\n`;
 }
 
 function makefile(size: number): string {

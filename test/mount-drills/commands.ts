@@ -1,7 +1,7 @@
 /**
- * Commands that work in a mount. Each has an end: one that goes on for longer than it may is killed
- * and is a fault, for nothing in a mount may hang. What a drill needs and this machine does not have
- * ends the drill with {@link Missing}; it is skipped then, and says so.
+ * Commands that work in a mount. Each has an end: one that goes on for longer than it may is
+ * killed and is a fault, for nothing in a mount may hang. What a drill needs and this machine does
+ * not have ends the drill with {@link Missing}; it is skipped then, and says so.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -1,8 +1,8 @@
 /**
  * The node that serves the mount is killed while programs write, again and again. Each of them gets
- * an error within a second; a moment later the directory is empty and usable; when the node is back,
- * and has mounted again by itself, all that fsync has answered for is there, and nothing that nobody
- * wrote. In a cluster another node shows all that before the killed one is back.
+ * an error within a second; a moment later the directory is empty and usable; when the node is
+ * back, and has mounted again by itself, all that fsync has answered for is there, and nothing that
+ * nobody wrote. In a cluster another node shows all that before the killed one is back.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -1,16 +1,16 @@
 /**
  * Whether a mounted volume holds what a file system promises, with programs that people use.
  *
- *     npm run drill:mount -- --workload tar --size 5000            one node with six stores
- *     npm run drill:mount -- --workload tar --cluster 3            three nodes with two stores each
- *     npm run drill:mount -- --workload fuzz --nemesis stores      two of the six stores come and go
+ *     npm run drill:mount -- --workload tar --size 5000         one node with six stores
+ *     npm run drill:mount -- --workload tar --cluster 3         three nodes with two stores each
+ *     npm run drill:mount -- --workload fuzz --nemesis stores   two of the six come and go
  *     npm run drill:mount -- --workload git --nemesis kill --cluster 3
- *     npm run drill:mount -- --workload pjdfstest --path DIR       a built copy of that suite
- *     npm run drill:mount                                          all workloads, one after the other
- *     npm run drill:mount -- --workload tar --logs DIR             keeps the logs of the nodes there
+ *     npm run drill:mount -- --workload pjdfstest --path DIR    a built copy of that suite
+ *     npm run drill:mount                                       all, one after the other
+ *     npm run drill:mount -- --workload tar --logs DIR          keeps the logs of the nodes there
  *
- * Real nodes, the kernel's own FUSE; needs root. What a workload needs and is not here (fio, gcc, …)
- * is SKIPPED, loudly. Each run has nodes of its own and leaves nothing behind.
+ * Real nodes, the kernel's own FUSE; needs root. What a workload needs and is not here (fio, gcc,
+ * …) is SKIPPED, loudly. Each run has nodes of its own and leaves nothing behind.
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -25,7 +25,7 @@ import { gitHistory } from './git.ts';
 import { readWithout } from './loss.ts';
 import { mountObstacle, MountGround, type NodeCount } from './ground.ts';
 import { killUnderWriters } from './kill.ts';
-import { during, NEMESES, type NemesisName, nemesisObstacle, SCHEMES } from './nemesis.ts';
+import { during, NEMESES, type NemesisName, nemesisObstacle } from './nemesis.ts';
 import { npmInstall } from './npm.ts';
 import { posixSuite } from './posix-suite.ts';
 import { rsyncTwice } from './rsync.ts';
@@ -80,7 +80,8 @@ async function main(): Promise<void> {
   if (!wanted) {
     console.error(
       `drill:mount: takes --workload ${Object.keys(WORKLOADS).join('|')} [--cluster 1|3] ` +
-        `[--nemesis ${NEMESES.join('|')}] [--scheme S] [--size N] [--seed S] [--path DIR] [--logs DIR]`,
+        `[--nemesis ${NEMESES.join('|')}] [--scheme SCHEME] [--size N] [--seed S] ` +
+        '[--path DIR] [--logs DIR]',
     );
     process.exitCode = 2;
     return;
@@ -94,7 +95,7 @@ function readArguments(): Wanted | undefined {
       workload: { type: 'string' },
       nemesis: { type: 'string', default: 'none' },
       cluster: { type: 'string', default: '1' },
-      scheme: { type: 'string' },
+      scheme: { type: 'string', default: 'rs-4+2' },
       size: { type: 'string' },
       seed: { type: 'string', default: '1' },
       path: { type: 'string' },
@@ -109,8 +110,7 @@ function readArguments(): Wanted | undefined {
   const isSound = [seed, size ?? 1].every((number) => Number.isSafeInteger(number) && number > 0);
   const isKnown = workloads.every((name) => Object.hasOwn(WORKLOADS, name));
   if (!nemesis || !nodeCount || !isSound || !isKnown) return undefined;
-  const { path: folder, logs } = values;
-  const scheme = values.scheme ?? SCHEMES[nemesis];
+  const { path: folder, logs, scheme } = values;
   return { workloads, nemesis, nodeCount, scheme, seed, size, path: folder, logs };
 }
 

@@ -1,7 +1,8 @@
 /**
  * What happens to the nodes while a workload uses a mount: always less than the scheme bears, and
- * mended before the next trouble, so the workload may not see any of it as an error. Writing needs one
- * store more than reading (ruling 9), so {@link SCHEMES} has one that can be written with four of six.
+ * mended before the next trouble, so the workload may not see any of it as an error. With rs-4+2
+ * writing waits meanwhile, for it needs one store more than reading (ruling 9); with rs-3+3
+ * (`--scheme`) it goes on, and what was written is degraded until it is mended.
  *
  * - `stores`: the folders of two of the six stores are away for a while, and come back;
  * - `kill`: a node that serves no mount, with its two stores and its part in the metadata, is
@@ -14,12 +15,6 @@ import type { MountGround } from './ground.ts';
 
 export const NEMESES = ['none', 'stores', 'kill'] as const;
 export type NemesisName = (typeof NEMESES)[number];
-
-export const SCHEMES: Readonly<Record<NemesisName, string>> = {
-  none: 'rs-4+2',
-  stores: 'rs-3+3',
-  kill: 'rs-3+3',
-};
 
 const AWAY_MS = 8000;
 const CALM_MS = 3000;

@@ -1,4 +1,4 @@
-/** Installs this project's dependencies in the mount, and compares with the same on a local disk. */
+/** Installs this project's dependencies in the mount, and compares with those on a local disk. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs/promises';
 import path from 'node:path';

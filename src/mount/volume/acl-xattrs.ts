@@ -68,7 +68,7 @@ export class AclXattrs {
     const kind = listKindOf(name);
     if (!kind) {
       await this.#tree.setXattr(inode, { name, value, ...(mode && { mode }) });
-      return this.#inodes.setHasXattrs(inode, true);
+      return this.#inodes.setHasXattrs(inode);
     }
     const acl = parseAcl(value);
     if (!acl) return await this.remove(number, name);
@@ -104,7 +104,7 @@ export class AclXattrs {
     { acl, mode }: { readonly acl: Acl; readonly mode?: number },
   ): Promise<void> {
     await this.#tree.setXattr(inode, { name, value: encodeAcl(acl), permissions: mode });
-    this.#inodes.setHasXattrs(inode, true);
+    this.#inodes.setHasXattrs(inode);
   }
 
   async list(number: InodeNumber): Promise<readonly Uint8Array[]> {

@@ -4,6 +4,7 @@
  * never used for another inode.
  */
 import { HoldfastError } from '../../base/index.ts';
+import type { InodeStatus } from '../../volume/index.ts';
 import { type InodeNumber, ROOT_INODE_NUMBER } from '../inode.ts';
 
 /** What never changes of an inode, as far as a mount needs it. */
@@ -17,6 +18,8 @@ export interface KnownInode {
 interface TabledInode extends KnownInode {
   /** By the status that the kernel was told last, and what was done here since. */
   hasXattrs: boolean;
+  /** The change count of the status that the kernel was told last. */
+  toldChange: bigint | undefined;
 }
 
 export class InodeTable {
@@ -30,7 +33,7 @@ export class InodeTable {
     if (known !== undefined) return known;
     this.#last += 1;
     this.#numbers.set(inode, this.#last);
-    this.#byNumber.set(this.#last, { inode, type, salt, hasXattrs: true });
+    this.#byNumber.set(this.#last, { inode, type, salt, hasXattrs: true, toldChange: undefined });
     return this.#last;
   }
 
@@ -48,10 +51,22 @@ export class InodeTable {
     return found;
   }
 
-  setHasXattrs(inode: bigint, hasXattrs: boolean): void {
+  /** An extended attribute was set here. */
+  setHasXattrs(inode: bigint): void {
     const number = this.#numbers.get(inode);
     const found = number === undefined ? undefined : this.#byNumber.get(number);
-    if (found) found.hasXattrs = hasXattrs;
+    if (found) found.hasXattrs = true;
+  }
+
+  /** The kernel is told this status. */
+  tell({
+    inode,
+    hasXattrs,
+    changeCount,
+  }: Pick<InodeStatus, 'inode' | 'hasXattrs' | 'changeCount'>) {
+    const number = this.#numbers.get(inode);
+    const found = number === undefined ? undefined : this.#byNumber.get(number);
+    if (found) Object.assign(found, { hasXattrs: hasXattrs === true, toldChange: changeCount });
   }
 
   forget(number: InodeNumber): void {

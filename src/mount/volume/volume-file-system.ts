@@ -12,7 +12,7 @@
  */
 import { constants } from 'node:fs';
 import { HoldfastError } from '../../base/index.ts';
-import type { InodeStatus, MountableVolume, Removal } from '../../volume/index.ts';
+import type { InodeStatus, MountableVolume, NamePlace, Removal } from '../../volume/index.ts';
 import type {
   Allocation,
   AttributeChanges,
@@ -51,6 +51,8 @@ import { NewInodes } from './new-inodes.ts';
 import { OpenedFiles } from './opened-files.ts';
 import { statisticsOf } from './statistics.ts';
 
+/** Of what the kernel remembers of an inode. */
+const ATTRIBUTES_ALONE = { offset: -1, lengthBytes: 0 };
 /** Of fallocate(2). */
 const PUNCH_HOLE = 0x02 | 0x01;
 
@@ -69,6 +71,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   readonly #xattrs: AclXattrs;
   readonly #made: NewInodes;
   readonly #root: Owner | undefined;
+  #kernel: Kernel | undefined;
   readonly keepsAcls = true;
   readonly locks?: MountLocks;
 
@@ -93,6 +96,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   begin(kernel: Kernel): void {
+    this.#kernel = kernel;
     this.locks?.begin(kernel);
   }
 
@@ -168,8 +172,20 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   ): Promise<void> {
     const from = { directory: this.#inodes.directory(parent), name };
     const to = { directory: this.#inodes.directory(newParent), name: newName };
+    if (!flag) await this.#settleMoved(from, to);
     const replaced = await this.#volume.tree.rename(from, to, flag);
     if (replaced) this.#isRemoved(replaced);
+  }
+
+  /**
+   * Many programs write a new file, close it and rename it over the old one, whose content would be
+   * lost if that of the new one could not be stored.
+   */
+  async #settleMoved(from: NamePlace, to: NamePlace): Promise<void> {
+    const { tree, files } = this.#volume;
+    if (!(await tree.lookup(to))) return;
+    const moved = await tree.lookup(from);
+    if (moved?.type === 'file') await files.settle(moved.inode);
   }
 
   // Attributes.
@@ -236,7 +252,12 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     { flags, killsPrivileges }: OpenRequest,
   ): Promise<OpenFile> {
     const isCut = (flags & constants.O_TRUNC) !== 0;
-    const file = await this.#files.open(this.#inodes.get(number).inode, flags);
+    const { inode, toldChange } = this.#inodes.get(number);
+    const file = await this.#files.open(inode, flags);
+    // The size that the kernel remembers may be an older one, and reads would end there.
+    if (this.#files.get(file).status.changeCount !== toldChange) {
+      await this.#kernel?.invalidateInode(number, ATTRIBUTES_ALONE);
+    }
     if (isCut && killsPrivileges) await this.#killPrivileges(number);
     return { file };
   }
@@ -244,7 +265,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   async create(caller: Caller, parent: InodeNumber, wanted: NewFile): Promise<Entry & OpenFile> {
     const status = await this.#made.makeOrFindFile(caller, parent, wanted);
     // What was just made is empty.
-    const isCut = status.sizeBytes > 0;
+    const isCut = this.#volume.files.merged(status).sizeBytes > 0;
     const flags = isCut ? wanted.flags : wanted.flags & ~constants.O_TRUNC;
     const file = await this.#files.open(status.inode, flags);
     return { ...this.#entryOf(status, parent), file };
@@ -385,8 +406,9 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   #knownOf(status: InodeStatus): KnownAttributes {
-    this.#inodes.setHasXattrs(status.inode, status.hasXattrs === true);
-    const attributes = attributesOf(this.#volume.files.merged(status), this.#root);
+    const merged = this.#volume.files.merged(status);
+    this.#inodes.tell(merged);
+    const attributes = attributesOf(merged, this.#root);
     return { attributes, attributesMs: this.#volume.held.rememberStatusMs(status.inode) };
   }
 

@@ -72,7 +72,10 @@ export class DeferredCloses {
       (inode) => this.#waiting.has(inode) || this.#storing.has(inode),
     );
     await mapBounded(wanted, LIMITS.deferredClosesAtOnce, async (inode) => {
-      await this.#storing.get(inode);
+      // One after the other: whoever waited may find that another one has begun.
+      for (let other = this.#storing.get(inode); other; other = this.#storing.get(inode)) {
+        await other;
+      }
       const files = this.#take(inode);
       if (files.length === 0) return;
       const storing = this.#store(inode, files);

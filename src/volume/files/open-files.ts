@@ -57,6 +57,8 @@ export class OpenFiles implements AsyncDisposable {
    * Those that nobody has open, with how many extents are known; the one closed last is the last.
    */
   readonly #closed = new Map<Inode, number>();
+  /** Descriptors of them were closed, and what was written is not stored yet. */
+  readonly #owed = new Set<Inode>();
   #closedExtents = 0;
   readonly #end = new AbortController();
   #relieving: Promise<void> | undefined;
@@ -111,11 +113,14 @@ export class OpenFiles implements AsyncDisposable {
 
   /**
    * Whether what is dirty of a file may be stored after it was closed: a little, while all goes
-   * well. Only of what nobody else can open before {@link storeClosed}.
+   * well. Only of what nobody else can open before {@link storeClosed}, to which it is owed then.
    */
   mayWait(file: OpenFile): boolean {
     assert(file instanceof FileHandle, 'it is of these files');
-    return this.#deferred.isOpen && file.content.dirtyBytes <= LIMITS.deferredBytesMax;
+    const { content } = file;
+    const mayWait = this.#deferred.isOpen && content.dirtyBytes <= LIMITS.deferredBytesMax;
+    if (mayWait && content.isDirty) this.#owed.add(file.inode);
+    return mayWait;
   }
 
   /** As `close`; what is dirty then is stored soon, and tried again until it is. */
@@ -127,8 +132,24 @@ export class OpenFiles implements AsyncDisposable {
 
   /** What was closed of these, or of all, is content, or was given up. */
   async storeClosed(inodes?: Iterable<Inode>): Promise<void> {
-    if (inodes) await this.#deferred.store(inodes);
-    else await this.#deferred.storeAll();
+    const wanted = inodes && new Set(inodes);
+    const owed = Array.from(this.#owed).filter((inode) => !wanted || wanted.has(inode));
+    await mapBounded(owed, LIMITS.deferredClosesAtOnce, async (inode) => {
+      this.#owed.delete(inode);
+      const content = this.#files.get(inode);
+      if (content?.isDirty) await content.sync({ dataOnly: false, isBackground: true });
+    });
+    await (wanted ? this.#deferred.store(wanted) : this.#deferred.storeAll());
+  }
+
+  /** What was closed of a file is content. @throws what keeps it from being stored. */
+  async settle(inode: Inode): Promise<void> {
+    const content = this.#files.get(inode);
+    if (!content?.isDirty) return;
+    const failuresBefore = content.failureCount;
+    await content.sync({ dataOnly: false });
+    const failure = content.failureSince(failuresBefore);
+    if (failure !== undefined) throw failure;
   }
 
   /**
@@ -171,6 +192,7 @@ export class OpenFiles implements AsyncDisposable {
   /** Nobody has it open any more: it is remembered for a while. */
   #retire(content: FileContent): void {
     const { inode, map } = content.state;
+    this.#owed.delete(inode);
     if (this.#files.get(inode) !== content) return;
     this.#closed.set(inode, map.extentCount);
     this.#closedExtents += map.extentCount;

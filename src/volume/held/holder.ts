@@ -89,10 +89,11 @@ export class Holder implements AsyncDisposable {
       session,
       isSessionSure: () => opens.isSure,
       fault,
-      renew: () => opens.renewed(opens.session),
+      renew: (over) => opens.renewed(over),
       mayHold,
       onHeld: (held) => this.#begin(held),
       onReturn: (held) => this.#settle(held),
+      bringAll: () => this.bringBack(),
       onGone: (held) => {
         this.known.release(held.inode, held.inodes(), (inode) => {
           return this.holdings.get(inode) !== undefined;
@@ -334,6 +335,11 @@ export class Holder implements AsyncDisposable {
   async #settle(held: HeldDirectory): Promise<void> {
     await this.options.storeContent(held.inodes());
     await this.options.opens.declare(held.inodes());
+    await this.bringBack();
+  }
+
+  /** All that was noted is in before a directory is given back. */
+  async bringBack(): Promise<void> {
     if (this.options.fault !== 'returns-unbrought') await this.queue.bringAll();
   }
 

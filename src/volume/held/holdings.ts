@@ -28,13 +28,14 @@ export interface HoldingsOptions {
   /** Whether the session may still be counted on. */
   readonly isSessionSure: () => boolean;
   /** Asks for another session when this one is over. */
-  readonly renew: () => Promise<void>;
+  readonly renew: (over: SessionId) => Promise<void>;
   /** `false`: all work goes directly. */
   readonly mayHold: () => boolean;
   /** It is held from now on, by the lease; the status is learnt, and its entries may be. */
   readonly onHeld: (held: HeldDirectory) => Promise<void>;
   /** Brings all that was done in it, and whatever others are to find when they look. */
   readonly onReturn: (held: HeldDirectory) => Promise<void>;
+  readonly bringAll: () => Promise<void>;
   /** It is held no more: what was known of it may change. */
   readonly onGone: (held: HeldDirectory) => void;
   readonly fault?: HeldFault | undefined;
@@ -263,7 +264,7 @@ export class Holdings implements AsyncDisposable {
   }
 
   async #returned(held: HeldDirectory): Promise<void> {
-    const { clock, log, handles, onReturn } = this.#options;
+    const { clock, log, handles, onReturn, bringAll } = this.#options;
     const rememberedMs = held.rememberedUntilMs - clock.monotonic();
     if (rememberedMs > 0) await clock.sleep(rememberedMs);
     try {
@@ -273,6 +274,7 @@ export class Holdings implements AsyncDisposable {
       log.warn('what was done in a directory may be lost', { reason: errorMessage(error) });
     }
     this.#close(held);
+    await bringAll(); // what was noted meanwhile
     const { lease } = held;
     for (let tries = 1; lease && tries <= RETURNS_MAX && !held.isLost; tries++) {
       try {
@@ -337,10 +339,11 @@ export class Holdings implements AsyncDisposable {
       }
       const atMs = clock.monotonic();
       const leases = asked.flatMap(({ lease }) => lease ?? []);
+      const asking = session();
       const arrival = Promise.withResolvers<void>();
       this.#arrived = arrival.resolve;
       try {
-        const answer = handles.awaitRecalls(session(), leases, LIMITS.handleWaitMsMax);
+        const answer = handles.awaitRecalls(asking, leases, LIMITS.handleWaitMsMax);
         const heard = answer.then((due) => this.#heard(asked, { due, atMs }));
         // One that is new is asked about soon, or who wants it would wait for this answer.
         const next = arrival.promise.then(() => clock.sleep(ASK_AGAIN_MS));
@@ -350,7 +353,7 @@ export class Holdings implements AsyncDisposable {
         const code = errorCode(error);
         if (code === undefined) throw error;
         log.debug('nobody says whether directories are held', { reason: errorMessage(error) });
-        if (code === 'HF_SESSION_OVER') await renew();
+        if (code === 'HF_SESSION_OVER') await renew(asking).catch(operating);
         await clock.sleep(PAUSE_MS);
       }
       this.#answered.resolve();
@@ -380,4 +383,9 @@ export class Holdings implements AsyncDisposable {
     for (const held of this.#held.values()) await held.returning;
     this.loseAll();
   }
+}
+
+/** It is asked again. @throws what is no operating error. */
+function operating(error: unknown): void {
+  if (errorCode(error) === undefined) throw error;
 }

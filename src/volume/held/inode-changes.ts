@@ -1,5 +1,5 @@
 /** What changes inodes that are known here: attributes, extended attributes, content. */
-import { asBuffer, HoldfastError } from '../../base/index.ts';
+import { asBuffer, errorCode, HoldfastError } from '../../base/index.ts';
 import type {
   AttributeChanges,
   CommittedContent,
@@ -59,14 +59,14 @@ export class InodeChanges {
   }
 
   async #setThere(inode: Inode, changes: AttributeChanges): Promise<InodeStatus> {
+    const { known, queue } = this.#holder;
     await this.#holder.bring(inode);
     const asOfMs = this.#holder.options.env.clock.monotonic();
     const status = await this.#tree.setAttributes(inode, changes);
-    // In a directory that much is done in something is always waiting, and its count is newer.
-    const { mode, uid, gid } = status;
-    const known = this.#holder.known.get(inode);
-    if (known) known.status = { ...known.status, mode, uid, gid };
-    return this.#holder.known.learn(status, asOfMs);
+    known.distrust(inode);
+    while (known.isPending(inode)) await queue.bringAll(); // what was noted meanwhile counts, too
+    const learnt = known.learn(status, asOfMs);
+    return learnt === status ? status : ((await this.#holder.fetch(inode)) ?? status);
   }
 
   // Extended attributes.
@@ -136,7 +136,10 @@ export class InodeChanges {
     const atMs = this.#writtenAtMs(known, commit);
     const step: TreeStep = { do: 'commitExtents', args: [{ ...commit, baseChange }], atMs };
     const about = { directories: [home.inode], inodes: [inode] };
-    const { code, changeCount, wasBase = false } = await this.#holder.run({ step, ...about });
+    const result = await this.#holder.run({ step, ...about }).catch(fenced);
+    // Content goes past leases: what is there takes it, whoever has the directory now.
+    if (!result) return await this.#thereAnd(inode, () => this.#tree.commitExtents(commit));
+    const { code, changeCount, wasBase = false } = result;
     if (code !== undefined) {
       known.cellCount -= 1n;
       throw new HoldfastError(code);
@@ -203,6 +206,11 @@ export class InodeChanges {
   #nowMs(): number {
     return this.#holder.options.env.clock.now();
   }
+}
+
+/** It was never done, nor will be. @throws anything else. */
+function fenced(error: unknown): undefined {
+  if (errorCode(error) !== 'HF_FENCED') throw error;
 }
 
 interface Here {

@@ -132,7 +132,7 @@ export class NameChanges {
     });
     this.#holder.note({
       step: { do: 'leaseDirectory', args: [{ directory, ...LEASE_ROOM }] },
-      directories: [directory],
+      directories: [held.inode, directory],
       inodes: [],
       onDone: ({ lease }) => holdings.settle(directory, lease, made.sureFromMs),
     });

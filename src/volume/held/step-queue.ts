@@ -210,32 +210,42 @@ export class StepQueue implements AsyncDisposable {
       this.#wake();
       return;
     }
+    if (answer === 'over') {
+      this.#lose(steps, new HoldfastError('HF_SESSION_OVER', 'what was not brought is lost'));
+      await this.#options.onSessionOver(session).catch(operating);
+      return;
+    }
     this.#steps = [...steps, ...this.#steps];
     if (answer === 'too large') this.#stepsMax = Math.max(1, Math.floor(steps.length / 2));
-    else if (answer !== 'over') this.fence(answer.directory);
-    else if (!(await this.#options.onSessionOver(session).then(isDone, operating))) {
-      await this.#options.clock.sleep(PAUSE_MS);
-    }
+    else this.fence(answer.directory);
   }
 
   /** The longest run of steps from the front that fits a batch, with the leases that they go by. */
   #pick(): { steps: NumberedStep[]; leases: HeldLease[] } {
     const leases = new Map<Inode, HeldLease>();
+    /** Directories that the batch makes or leases itself. */
+    const coming = new Set<Inode>();
     const steps: NumberedStep[] = [];
     let bytes = 0;
     for (const queued of this.#steps) {
-      const more = queued.directories
-        .filter((directory) => !leases.has(directory))
-        .map((directory) => this.#options.leaseOf(directory))
-        .filter((lease) => lease !== undefined);
+      const more = new Map<Inode, HeldLease>();
+      for (const directory of queued.directories) {
+        const lease = leases.has(directory) ? undefined : this.#options.leaseOf(directory);
+        if (lease) more.set(directory, { directory, fence: lease.fence });
+      }
+      noteComing(coming, queued);
+      const isCarried = queued.directories.every(
+        (directory) => leases.has(directory) || more.has(directory) || coming.has(directory),
+      );
       bytes += bytesOf(queued.step);
       const isFull =
-        leases.size + more.length > LIMITS.batchLeasesMax ||
+        leases.size + more.size > LIMITS.batchLeasesMax ||
         steps.length >= this.#stepsMax ||
         bytes > BATCH_BYTES;
-      if (isFull && steps.length > 0) break;
-      for (const { directory, fence } of more) leases.set(directory, { directory, fence });
+      if ((isFull || !isCarried) && steps.length > 0) break;
       steps.push(queued);
+      if (!isCarried) return { steps, leases: [] };
+      for (const [directory, lease] of more) leases.set(directory, lease);
     }
     return { steps, leases: [...leases.values()] };
   }
@@ -321,13 +331,14 @@ export class StepQueue implements AsyncDisposable {
   }
 }
 
+function noteComing(coming: Set<Inode>, { step, makes }: QueuedStep): void {
+  if (step.do === 'leaseDirectory') coming.add(step.args[0].directory);
+  if (makes !== undefined) coming.add(makes);
+}
+
 /** What may pass is tried again. @throws what is no operating error. */
 function operating(error: unknown): undefined {
   if (errorCode(error) === undefined) throw error;
-}
-
-function isDone(): true {
-  return true;
 }
 
 function bytesOf({ do: name, args }: TreeStep): number {
