@@ -59,6 +59,10 @@ export class OpenedFiles {
     return opened;
   }
 
+  isWriter(number: FileNumber): boolean {
+    return this.#get(number).isWriter;
+  }
+
   get all(): Iterable<OpenFile> {
     return Array.from(this.#files.values(), ({ file }) => file);
   }
@@ -118,6 +122,8 @@ export class OpenedFiles {
 
   async #opened(inode: bigint): Promise<OpenFile> {
     const { opens, files, held } = this.#volume;
+    // The cells can hold open only what they know.
+    if (!held.guards(inode)) await held.bring(inode);
     await opens.hold(inode, { isGuarded: held.guards(inode) });
     try {
       return await files.open(inode);

@@ -1,6 +1,5 @@
 /**
- * A volume as a file system for the kernel: each request is asked of the volume, and every answer
- * is a promise.
+ * A volume as a file system for the kernel.
  *
  * 1. Names and attributes are remembered by the kernel for a moment in directories that this node
  *    holds, and not at all in others: who opens a file must see what was closed elsewhere before
@@ -12,7 +11,7 @@
  */
 import { constants } from 'node:fs';
 import { HoldfastError } from '../../base/index.ts';
-import type { InodeStatus, MountableVolume, NamePlace, Removal } from '../../volume/index.ts';
+import type { InodeStatus, MountableVolume } from '../../volume/index.ts';
 import type {
   Allocation,
   AttributeChanges,
@@ -49,9 +48,9 @@ import { InodeTable } from './inode-table.ts';
 import { MountLocks } from './locks.ts';
 import { NewInodes } from './new-inodes.ts';
 import { OpenedFiles } from './opened-files.ts';
+import { RemovedInodes } from './removed-inodes.ts';
 import { statisticsOf } from './statistics.ts';
 
-/** Of what the kernel remembers of an inode. */
 const ATTRIBUTES_ALONE = { offset: -1, lengthBytes: 0 };
 /** Of fallocate(2). */
 const PUNCH_HOLE = 0x02 | 0x01;
@@ -70,6 +69,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   readonly #listings = new DirectoryListings();
   readonly #xattrs: AclXattrs;
   readonly #made: NewInodes;
+  readonly #removed: RemovedInodes;
   readonly #root: Owner | undefined;
   #kernel: Kernel | undefined;
   readonly keepsAcls = true;
@@ -79,6 +79,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     this.#root = root;
     this.#volume = volume;
     this.#files = new OpenedFiles(volume);
+    this.#removed = new RemovedInodes(volume);
     this.#xattrs = new AclXattrs(volume, this.#inodes);
     this.#made = new NewInodes({ volume, inodes: this.#inodes, xattrs: this.#xattrs });
     if (localLocks) return;
@@ -150,14 +151,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   async unlink(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<void> {
-    const directory = this.#inodes.directory(parent);
-    this.#isRemoved(await this.#volume.tree.unlink({ directory, name }));
-  }
-
-  #isRemoved(removal: Removal): void {
-    const { opens, files } = this.#volume;
-    opens.removed(removal);
-    if (removal.status.linkCount === 0) files.dropClosed(removal.status.inode);
+    await this.#removed.unlink({ directory: this.#inodes.directory(parent), name });
   }
 
   async removeDirectory(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<void> {
@@ -172,20 +166,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   ): Promise<void> {
     const from = { directory: this.#inodes.directory(parent), name };
     const to = { directory: this.#inodes.directory(newParent), name: newName };
-    if (!flag) await this.#settleMoved(from, to);
-    const replaced = await this.#volume.tree.rename(from, to, flag);
-    if (replaced) this.#isRemoved(replaced);
-  }
-
-  /**
-   * Many programs write a new file, close it and rename it over the old one, whose content would be
-   * lost if that of the new one could not be stored.
-   */
-  async #settleMoved(from: NamePlace, to: NamePlace): Promise<void> {
-    const { tree, files } = this.#volume;
-    if (!(await tree.lookup(to))) return;
-    const moved = await tree.lookup(from);
-    if (moved?.type === 'file') await files.settle(moved.inode);
+    await this.#removed.rename(from, to, flag);
   }
 
   // Attributes.
@@ -259,7 +240,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
       await this.#kernel?.invalidateInode(number, ATTRIBUTES_ALONE);
     }
     if (isCut && killsPrivileges) await this.#killPrivileges(number);
-    return { file };
+    // Who only reads has nothing to store; locks that were got by it end when it is released.
+    return { file, skipsFlush: !this.#files.isWriter(file) };
   }
 
   async create(caller: Caller, parent: InodeNumber, wanted: NewFile): Promise<Entry & OpenFile> {

@@ -334,8 +334,8 @@ export class Holder implements AsyncDisposable {
   /** What others are to find when they come. */
   async #settle(held: HeldDirectory): Promise<void> {
     await this.options.storeContent(held.inodes());
-    await this.options.opens.declare(held.inodes());
     await this.bringBack();
+    await this.options.opens.declare(held.inodes());
   }
 
   /** All that was noted is in before a directory is given back. */

@@ -31,7 +31,9 @@ export class InodeChanges {
   async setAttributes(inode: Inode, changes: AttributeChanges): Promise<InodeStatus> {
     const { known } = this.#holder;
     for (;;) {
-      const here = await this.#here(inode);
+      // Content that is being stored must not wait for what waits for it: a directory's return.
+      const waits = changes.sizeBytes === undefined;
+      const here = await this.#here(inode, { waits });
       if (!here || isCut(here.known, changes)) return await this.#setThere(inode, changes);
       if (!known.isCurrent(here.known)) {
         await this.#holder.fetch(inode);
@@ -180,15 +182,15 @@ export class InodeChanges {
   // What they have in common.
 
   /** What is changed here; waits while its directory is on its way back. */
-  async #here(inode: Inode): Promise<Here | undefined> {
+  async #here(inode: Inode, { waits } = { waits: true }): Promise<Here | undefined> {
     for (;;) {
       await this.#holder.queue.room();
       const known = this.#holder.known.get(inode);
       const home = known?.home === undefined ? undefined : this.#holder.holdings.get(known.home);
       if (!known || !home) return undefined;
       if (this.#holder.holdings.isFit(home)) return { known, home: home.inode };
-      if (home.returning) await home.returning;
-      else return undefined;
+      if (!home.returning || !waits) return undefined;
+      await home.returning;
     }
   }
 

@@ -2,7 +2,7 @@
  * What changes names in held directories: done here at once where all of it is known, else brought
  * at once, as the cell sees it.
  */
-import { assert, errorCode, HoldfastError } from '../../base/index.ts';
+import { errorCode, HoldfastError } from '../../base/index.ts';
 import {
   type Inode,
   type InodeStatus,
@@ -73,16 +73,14 @@ export class NameChanges {
       directories: [held.inode],
       inodes: [inode, held.inode],
       makes: inode,
-      onDone: (result) => this.#isMade(inode, result),
+      onDone: () => this.#isMade(inode),
     });
     return { name: place.name, status };
   }
 
-  #isMade(inode: Inode, { changeCount }: StepResult): void {
+  #isMade(inode: Inode): void {
     const known = this.#holder.known.get(inode);
-    if (!known) return;
-    known.isNew = false;
-    assert(changeCount === undefined || changeCount <= known.status.changeCount, 'it was new');
+    if (known) known.isNew = false;
   }
 
   async makeDirectory(request: TreeDirectoryRequest): Promise<TreeEntry> {
@@ -128,7 +126,7 @@ export class NameChanges {
       directories: [held.inode],
       inodes: [directory, held.inode],
       makes: directory,
-      onDone: (result) => this.#isMade(directory, result),
+      onDone: () => this.#isMade(directory),
     });
     this.#holder.note({
       step: { do: 'leaseDirectory', args: [{ directory, ...LEASE_ROOM }] },
