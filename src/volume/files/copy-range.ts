@@ -26,7 +26,7 @@ export async function copyRange(
   { source, target }: Pick<Copy, 'source' | 'target'>,
   given: { readonly from: number; readonly to: number; readonly offset: number },
 ): Promise<number> {
-  await source.storeAll();
+  await source.storePatiently();
   const copy = { source, target, shift: given.offset - given.from };
   const { state } = source;
   // Copying within a file may make it longer.

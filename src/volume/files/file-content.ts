@@ -320,7 +320,7 @@ export class FileContent {
   async sync({ dataOnly, isBackground = false }: SyncOptions): Promise<void> {
     const error = isBackground
       ? await this.storeAll({ isBackground })
-      : await this.#storePatiently();
+      : await this.storePatiently();
     if (error !== undefined) return;
     try {
       await this.#writeBack.commitAttributes({ dataOnly });
@@ -342,7 +342,7 @@ export class FileContent {
   }
 
   /** Somebody waits: while stores are away he does so for a while before he hears of it. */
-  async #storePatiently(): Promise<unknown> {
+  async storePatiently(): Promise<unknown> {
     const { clock } = this.#context.env;
     const untilMs = clock.monotonic() + LIMITS.syncPatienceMs;
     for (;;) {
