@@ -95,9 +95,11 @@ export class Holder implements AsyncDisposable {
       onReturn: (held) => this.#settle(held),
       bringAll: () => this.bringBack(),
       onGone: (held) => {
-        this.known.release(held.inode, held.inodes(), (inode) => {
-          return this.holdings.get(inode) !== undefined;
-        });
+        const isHeld = (inode: Inode): boolean => this.holdings.get(inode) !== undefined;
+        this.known.release(held.inode, held.inodes(), isHeld);
+        const known = this.known.get(held.inode);
+        const isAlone = known && known.home === undefined && !this.known.isPending(held.inode);
+        if (isAlone) this.known.forget(held.inode);
         this.background.start('keeping what is open', opens.declare(held.inodes()));
       },
     });
@@ -119,7 +121,10 @@ export class Holder implements AsyncDisposable {
     for (;;) {
       const asOfMs = this.options.env.clock.monotonic();
       const status = await this.options.tree.getAttributes(inode, { withContent });
-      if (!status) return undefined;
+      if (!status) {
+        if (!this.known.isPending(inode)) this.known.forget(inode);
+        return undefined;
+      }
       const learnt = this.known.learn(status, asOfMs, home);
       // Content comes as of the moment that its count tells.
       if (learnt.changeCount === status.changeCount) return { ...learnt, inline: status.inline };

@@ -36,8 +36,8 @@ export class InodeChanges {
       const here = await this.#here(inode, { waits });
       if (!here || isCut(here.known, changes)) return await this.#setThere(inode, changes);
       if (!known.isCurrent(here.known)) {
-        await this.#holder.fetch(inode);
-        continue;
+        if (await this.#holder.fetch(inode)) continue;
+        throw new HoldfastError('HF_NOT_FOUND', `inode ${inode} is gone`);
       }
       return this.#setHere(here, changes);
     }

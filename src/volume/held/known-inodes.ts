@@ -122,7 +122,10 @@ export class KnownInodes {
     if (left > 0) this.#pending.set(inode, left);
     else this.#pending.delete(inode);
     const known = this.#known.get(inode);
-    if (known) known.asOfMs = this.#clock.monotonic();
+    if (!known) return;
+    known.asOfMs = this.#clock.monotonic();
+    const isGone = known.status.linkCount === 0 && !this.isPending(inode);
+    if (isGone) this.#known.delete(inode);
   }
 
   forget(inode: Inode): void {
@@ -136,7 +139,8 @@ export class KnownInodes {
   release(home: Inode, inodes: Iterable<Inode>, isHeld: (inode: Inode) => boolean): void {
     for (const inode of inodes) {
       const known = this.#known.get(inode);
-      if (known?.home !== home) continue;
+      const isElsewhere = known?.home !== undefined && known.home !== home;
+      if (!known || isElsewhere) continue;
       if (isHeld(inode) || this.isPending(inode)) Object.assign(known, NOBODYS);
       else this.#known.delete(inode);
     }
