@@ -95,6 +95,7 @@ export type {
   TreeEntry,
   TreeStep,
 } from './namespace/tree.ts';
+export { EMPTY_DIRECTORY_LINKS, newPosix } from './namespace/posix-part.ts';
 export { treeOf } from './namespace/tree-cell.ts';
 export type {
   Condemned,

@@ -1,6 +1,5 @@
 /**
  * A volume as a file system for the kernel.
- *
  * 1. Names and attributes are remembered by the kernel for a moment in directories that this node
  *    holds, and not at all in others: who opens a file must see what was closed elsewhere before
  *    (*close-to-open*; docs/design/0011).
@@ -51,7 +50,6 @@ import { OpenedFiles } from './opened-files.ts';
 import { RemovedInodes } from './removed-inodes.ts';
 import { statisticsOf } from './statistics.ts';
 
-const ATTRIBUTES_ALONE = { offset: -1, lengthBytes: 0 };
 /** Of fallocate(2). */
 const PUNCH_HOLE = 0x02 | 0x01;
 
@@ -235,9 +233,9 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     const isCut = (flags & constants.O_TRUNC) !== 0;
     const { inode, toldChange } = this.#inodes.get(number);
     const file = await this.#files.open(inode, flags);
-    // The size that the kernel remembers may be an older one, and reads would end there.
+    // The size that the kernel remembers may be older, and reads would end there.
     if (this.#files.get(file).status.changeCount !== toldChange) {
-      await this.#kernel?.invalidateInode(number, ATTRIBUTES_ALONE);
+      await this.#kernel?.invalidateInode(number, { offset: -1, lengthBytes: 0 });
     }
     if (isCut && killsPrivileges) await this.#killPrivileges(number);
     // Who only reads has nothing to store; locks that were got by it end when it is released.
@@ -246,9 +244,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
 
   async create(caller: Caller, parent: InodeNumber, wanted: NewFile): Promise<Entry & OpenFile> {
     const status = await this.#made.makeOrFindFile(caller, parent, wanted);
-    // What was just made is empty.
-    const isCut = this.#volume.files.merged(status).sizeBytes > 0;
-    const flags = isCut ? wanted.flags : wanted.flags & ~constants.O_TRUNC;
+    const isEmpty = this.#volume.files.merged(status).sizeBytes === 0;
+    const flags = isEmpty ? wanted.flags & ~constants.O_TRUNC : wanted.flags;
     const file = await this.#files.open(status.inode, flags);
     return { ...this.#entryOf(status, parent), file };
   }

@@ -51,6 +51,7 @@ export interface Held {
   rememberStatusMs(inode: Inode): number;
   /** All that was done to it is durable. @throws what could not be kept. */
   bring(inode: Inode): Promise<void>;
+  /** The same of all that was done in the volume. */
   bringAll(): Promise<void>;
   /** Frees what a removed inode holds, as soon as its removal is brought. */
   release(inode: Inode, about: { readonly wasOpen: boolean }): Promise<void>;
@@ -236,7 +237,7 @@ export class HeldTree implements Held, AsyncDisposable {
   }
 
   async bringAll(): Promise<void> {
-    await this.#holder.queue.bringAll();
+    await this.#holder.bringAll();
   }
 
   async release(inode: Inode, about: { readonly wasOpen: boolean }): Promise<void> {

@@ -62,6 +62,8 @@ export class Holder implements AsyncDisposable {
   readonly queue: StepQueue;
   readonly holdings: Holdings;
   readonly #failures = new Map<Inode, HoldfastError>();
+  /** The last of them that nobody was told of who asked for everything. */
+  #untold: HoldfastError | undefined;
 
   constructor(options: HolderOptions) {
     const { env, handles, tree, opens, mayHold, fault } = options;
@@ -260,6 +262,7 @@ export class Holder implements AsyncDisposable {
   #failed({ step, directories, inodes, makes }: Noted, error: HoldfastError): void {
     const { log } = this.options.env;
     log.warn('what was done in a mount could not be kept', { step: step.do, error });
+    this.#untold = error;
     for (const inode of inodes) {
       this.#failures.set(inode, error);
       if (!this.known.isPending(inode)) this.known.forget(inode);
@@ -285,6 +288,14 @@ export class Holder implements AsyncDisposable {
     if (known?.isNew || this.known.isPending(inode)) await this.queue.bringAll();
     const failure = this.#failures.get(inode);
     this.#failures.delete(inode);
+    if (failure) throw failure;
+  }
+
+  /** The same of everything. */
+  async bringAll(): Promise<void> {
+    await this.queue.bringAll();
+    const failure = this.#untold;
+    this.#untold = undefined;
     if (failure) throw failure;
   }
 

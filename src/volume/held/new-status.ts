@@ -1,17 +1,22 @@
 /** The status of what was made here, as the cell will have it. */
-import type { Inode, InodeStatus, NodeRequest, TreeDirectoryRequest } from '../../meta/index.ts';
+import {
+  EMPTY_DIRECTORY_LINKS,
+  type Inode,
+  type InodeStatus,
+  newPosix,
+  type NodeRequest,
+  type TreeDirectoryRequest,
+} from '../../meta/index.ts';
 
-const NS_PER_MS = 1_000_000n;
+type Owned = Pick<NodeRequest, 'mode' | 'uid' | 'gid'>;
+
 const EMPTY = new Uint8Array();
-/** Its entry, and its own '.'. */
-const EMPTY_DIRECTORY_LINKS = 2;
 
 function statusOf(
   inode: Inode,
-  { mode, uid, gid }: Pick<NodeRequest, 'mode' | 'uid' | 'gid'>,
+  { mode, uid, gid, linkCount = 1 }: Owned & { readonly linkCount?: number },
   atMs: number,
 ): InodeStatus {
-  const atNs = BigInt(atMs) * NS_PER_MS;
   return {
     inode,
     type: 'file',
@@ -22,17 +27,7 @@ function statusOf(
     attributes: EMPTY,
     objectId: undefined,
     schemeNumbers: [],
-    mode,
-    uid,
-    gid,
-    linkCount: 1,
-    accessedNs: atNs,
-    modifiedNs: atNs,
-    changedNs: atNs,
-    changeCount: 0n,
-    deviceNumber: 0,
-    storedBytes: 0,
-    quotaDirectory: undefined,
+    ...newPosix({ mode, uid, gid, linkCount }, atMs),
   };
 }
 
@@ -48,6 +43,6 @@ export function newDirectoryStatus(
   atMs: number,
 ): InodeStatus {
   const { salt, attributes = EMPTY } = request;
-  const linkCount = EMPTY_DIRECTORY_LINKS;
-  return { ...statusOf(inode, request, atMs), type: 'directory', linkCount, salt, attributes };
+  const status = statusOf(inode, { ...request, linkCount: EMPTY_DIRECTORY_LINKS }, atMs);
+  return { ...status, type: 'directory', salt, attributes };
 }
