@@ -54,7 +54,8 @@ async function set(inode: number, name: Uint8Array, acl: Acl, killsSetGroupId = 
 }
 
 async function get(inode: number, name: Uint8Array): Promise<unknown> {
-  return await fileSystem.getXattr(caller, inode, name).then(parseAcl, errorCode);
+  const asked = async () => await fileSystem.getXattr(caller, inode, name);
+  return await asked().then(parseAcl, errorCode);
 }
 
 async function modeOf(inode: number): Promise<number> {

@@ -44,19 +44,30 @@ export interface Inherited {
 export class AclXattrs {
   readonly #tree: MountableVolume['tree'];
   readonly #inodes: InodeTable;
+  /** Made once: where it was thrown costs more to find out than to answer. */
+  readonly #none = new HoldfastError('HF_NO_DATA');
 
   constructor({ tree }: Pick<MountableVolume, 'tree'>, inodes: InodeTable) {
     this.#tree = tree;
     this.#inodes = inodes;
   }
 
-  async get(number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
+  /** Answers at once, without a promise, what is asked with every file that is made. */
+  get(number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
     const { inode, hasXattrs } = this.#inodes.get(number);
     const kind = listKindOf(name);
     const isAskedOften = kind !== undefined || textOf(name) === CAPABILITY;
-    if (isAskedOften && !hasXattrs) throw new HoldfastError('HF_NO_DATA');
+    if (isAskedOften && !hasXattrs) throw this.#none;
+    return this.#ask(inode, name, kind);
+  }
+
+  async #ask(
+    inode: bigint,
+    name: Uint8Array,
+    kind: ReturnType<typeof listKindOf>,
+  ): Promise<Uint8Array> {
     const value = await this.#tree.getXattr(inode, name);
-    if (!value) throw new HoldfastError('HF_NO_DATA');
+    if (!value) throw this.#none;
     if (kind !== 'access') return value;
     const { mode } = await this.#statusOf(inode);
     return encodeAcl(withMode(parseAcl(value) ?? [], mode));

@@ -207,8 +207,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     if (mode !== undefined) await this.#volume.tree.setAttributes(inode, { mode });
   }
 
-  async getXattr(_: Caller, number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
-    return await this.#xattrs.get(number, name);
+  getXattr(_: Caller, number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
+    return this.#xattrs.get(number, name);
   }
 
   async setXattr(_: Caller, number: InodeNumber, xattr: NewXattr): Promise<void> {
