@@ -9,11 +9,10 @@ import {
   digest,
   DIGEST_ENGINES,
   type DigestOnce,
-  openName,
   openSegments,
   sealContent,
   sealedBytes,
-  sealName,
+  NameSeals,
   stripeKey,
   unwrapKey,
   wrapKey,
@@ -88,12 +87,13 @@ async function sealingRows(bytes: number): Promise<BenchRow[]> {
 async function recordRows(): Promise<BenchRow[]> {
   const key = new Uint8Array(64).fill(3);
   const [name, context] = [new Uint8Array(24).fill(97), new Uint8Array(32)];
-  const sealed = sealName({ key, name, context });
+  const seals = new NameSeals(key);
+  const sealed = seals.seal(name, context);
   const use = { wrapKey: KEY, nonce: new Uint8Array(12), aad: new Uint8Array(68) };
   const wrapped = wrapKey({ ...use, key: KEY });
   const figures = await interleave({
-    'seal name of 24 B': rate(KiB, () => sealName({ key, name, context })),
-    'open name of 24 B': rate(KiB, () => openName({ key, sealed, context })),
+    'seal name of 24 B': rate(KiB, () => seals.seal(name, context)),
+    'open name of 24 B': rate(KiB, () => seals.open(sealed, context)),
     'wrap key': rate(KiB, () => wrapKey({ ...use, key: KEY })),
     'unwrap key': rate(KiB, () => unwrapKey({ ...use, wrapped })),
   });

@@ -21,6 +21,7 @@ const BENCHES: readonly string[] = [
   'metadata',
   'small-objects',
   'end-to-end',
+  'mount',
   'cluster',
   'shares',
 ];

@@ -275,6 +275,8 @@ export const LIMITS = {
   mountEndMs: 2000,
   /** How often a mount looks for requests that are late or whose callers are being killed. */
   mountTickMs: 250,
+  /** For how long after a request a mount looks for the next one before it sleeps. */
+  mountLookMs: 2,
   /** Time for a request to a mount: its caller cannot go on, nor be killed, without an answer. */
   mountRequestMs: 60_000,
   /** Files up to this are stored whole beside their inode, which has the tolerance of copies. */

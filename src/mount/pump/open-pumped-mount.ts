@@ -31,13 +31,13 @@ export async function openPumpedMount(options: PumpedMountOptions): Promise<Moun
     ...options,
     serve(descriptor) {
       const memory = PumpMemory.make();
-      const source = new Pump(memory);
+      const source = new Pump(memory, env.clock);
       const workerData: PumpOrder = { descriptor, shared: memory.shared };
       const worker = new Worker(siblingModule(import.meta.url, './pump-worker'), {
         workerData,
         trackUnmanagedFds: false, // this thread closes it
       });
-      worker.on('message', (message: number) => source.hear(message));
+      worker.on('message', () => void source.wake());
       const gone = endOf(worker).finally(() => source.end());
       const { ready, ended } = serveMount({ env, descriptor, fileSystem, source, behaviour });
       return { worker, ready, gone, ended: Promise.all([ended, gone]).then(() => undefined) };

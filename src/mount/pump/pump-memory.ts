@@ -12,8 +12,14 @@ const FREE = 0;
 const LENT = 1;
 const SPARE = 2;
 const SLOTS = 2 * LIMITS.mountSlotsMax;
-/** Behind the states: counts slots that were given back. */
+/** Behind the states: counts slots that were given back; requests that were read, and taken. */
 const GIVEN_BACK = SLOTS;
+const READ = SLOTS + 1;
+const TAKEN = SLOTS + 2;
+/** 1 while the answerer looks by itself; else it sleeps, and is to be woken. */
+const IS_LOOKING = SLOTS + 3;
+/** Slot and length of what was read, in a ring as long as there are slots. */
+const RING = SLOTS + 4;
 
 export class PumpMemory {
   readonly #states: Int32Array<SharedArrayBuffer>;
@@ -27,10 +33,10 @@ export class PumpMemory {
 
   static make(): PumpMemory {
     const memory = new PumpMemory({
-      states: new SharedArrayBuffer((SLOTS + 1) * Int32Array.BYTES_PER_ELEMENT),
+      states: new SharedArrayBuffer((RING + 2 * SLOTS) * Int32Array.BYTES_PER_ELEMENT),
       slots: new SharedArrayBuffer(SLOTS * SLOT_BYTES),
     });
-    memory.#states.fill(SPARE, LIMITS.mountSlotsMax, SLOTS);
+    memory.#states.fill(SPARE, LIMITS.mountSlotsMax, SLOTS); // the rest is 0
     return memory;
   }
 
@@ -55,6 +61,29 @@ export class PumpMemory {
       }
       Atomics.wait(this.#states, GIVEN_BACK, givenBack);
     }
+  }
+
+  /** By the reader. @returns whether the answerer is to be woken. */
+  push(slot: number, length: number): boolean {
+    const at = RING + 2 * (Atomics.load(this.#states, READ) % SLOTS);
+    this.#states[at] = slot;
+    this.#states[at + 1] = length;
+    Atomics.add(this.#states, READ, 1);
+    return Atomics.load(this.#states, IS_LOOKING) === 0;
+  }
+
+  /** By the answerer: what was read first. */
+  shift(): { slot: number; length: number } | undefined {
+    const taken = Atomics.load(this.#states, TAKEN);
+    if (taken === Atomics.load(this.#states, READ)) return undefined;
+    const at = RING + 2 * (taken % SLOTS);
+    Atomics.store(this.#states, TAKEN, taken + 1);
+    return { slot: this.#states[at]!, length: this.#states[at + 1]! };
+  }
+
+  /** By the answerer; when it stops it has to look once more. */
+  setLooking(isLooking: boolean): void {
+    Atomics.store(this.#states, IS_LOOKING, isLooking ? 1 : 0);
   }
 
   /** By the answerer. */

@@ -6,7 +6,6 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/index.ts';
 import { KernelDevice } from '../session/device.ts';
 import { SLOT_BYTES } from '../session/slots.ts';
-import { LENGTH_MAX } from './pump.ts';
 import { PumpMemory } from './pump-memory.ts';
 import type { PumpOrder } from './pump-order.ts';
 
@@ -21,5 +20,5 @@ for (;;) {
   const number = memory.takeNow();
   const length = device.receiveNow(slots[number]!);
   if (length === 0) break; // the mount is gone; whoever answers closes the descriptor
-  parentPort.postMessage(number * LENGTH_MAX + length);
+  if (memory.push(number, length)) parentPort.postMessage('wake');
 }

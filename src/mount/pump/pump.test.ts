@@ -4,9 +4,10 @@
  * spare. Method: both sides of the memory in this thread. The thread itself runs in test/e2e.
  */
 import { beforeEach, expect, it } from 'vitest';
+import { virtualEnv } from '../../../test/suites/virtual-env.ts';
 import { LIMITS } from '../../base/index.ts';
 import type { Received } from '../session/slots.ts';
-import { LENGTH_MAX, Pump } from './pump.ts';
+import { Pump } from './pump.ts';
 import { PumpMemory } from './pump-memory.ts';
 
 let reader: PumpMemory;
@@ -15,14 +16,14 @@ let pump: Pump;
 beforeEach(() => {
   const memory = PumpMemory.make();
   reader = PumpMemory.of(memory.shared);
-  pump = new Pump(memory);
+  pump = new Pump(memory, virtualEnv(1).clock);
 });
 
 /** As the thread reads a request of one byte. */
 function read(byte: number): void {
   const slot = reader.takeNow();
   new Uint8Array(reader.shared.slots)[reader.offsetOf(slot)] = byte;
-  pump.hear(slot * LENGTH_MAX + 1);
+  if (reader.push(slot, 1)) void pump.wake();
 }
 
 async function next(): Promise<Received & { byte: number }> {
@@ -39,6 +40,26 @@ it('brings requests in their order, and then the end', async () => {
   expect((await next()).byte).toBe(4);
   expect((await next()).length).toBe(0);
   expect((await next()).length).toBe(0);
+});
+
+it('is woken once, then looks by itself for a while', async () => {
+  const env = virtualEnv(2);
+  const memory = PumpMemory.make();
+  const looking = new Pump(memory, {
+    monotonic: () => env.clock.monotonic(),
+    turn: () => env.clock.sleep(0.5),
+  });
+  const push = () => memory.push(memory.takeNow(), 1);
+  expect(push(), 'it sleeps').toBe(true);
+  const asleep = looking.wake();
+  for (let index = 0; index < 3; index++) {
+    const received = looking.next();
+    if (index > 0) expect(push(), 'it looks').toBe(false);
+    expect((await received).length).toBe(1);
+  }
+  void looking.next();
+  await asleep;
+  expect(push()).toBe(true);
 });
 
 it('reads into a slot again when it was given back', async () => {

@@ -1,26 +1,29 @@
 /**
  * Requests that another thread reads (`pump-worker.ts`), as they come, with the slots that they are
  * in: what a session in this thread serves.
+ *
+ * To wake a thread that sleeps takes longer than most requests. So while requests come this thread
+ * does not sleep: between two turns of its event loop it looks by itself whether there is one more,
+ * and only when there was none for a while it lets the reader wake it.
  */
-import { LIMITS } from '../../base/index.ts';
+import { assert, LIMITS } from '../../base/index.ts';
+import type { Clock } from '../../env/index.ts';
 import { Slot } from '../protocol/request.ts';
-import type { Received, RequestSource } from '../session/slots.ts';
-import { SLOT_BYTES } from '../session/slots.ts';
+import { type Received, type RequestSource, SLOT_BYTES } from '../session/slots.ts';
 import type { PumpMemory } from './pump-memory.ts';
 
-/** A message of the reader is a number: the slot, and the bytes in it. */
-export const LENGTH_MAX = 2 ** 32;
-
 export class Pump implements RequestSource {
+  readonly #clock: Pick<Clock, 'turn' | 'monotonic'>;
   readonly #memory: PumpMemory;
   readonly #slots: readonly Slot[];
   readonly #numbers = new Map<Slot, number>();
   readonly #writtenOff = new Set<Slot>();
-  readonly #arrived: Received[] = [];
   #waiting: ((received: Received) => void) | undefined;
+  #isLooking = false;
   #isGone = false;
 
-  constructor(memory: PumpMemory) {
+  constructor(memory: PumpMemory, clock: Pick<Clock, 'turn' | 'monotonic'>) {
+    this.#clock = clock;
     this.#memory = memory;
     const { slots } = memory.shared;
     this.#slots = Array.from({ length: memory.slotCount }, (_, number) => {
@@ -30,32 +33,52 @@ export class Pump implements RequestSource {
     });
   }
 
-  /** A message of the reader. */
-  hear(message: number): void {
-    const slot = this.#slots[Math.floor(message / LENGTH_MAX)]!;
-    this.#arrive({ slot, length: message % LENGTH_MAX });
+  /** The reader has something, and nobody looked. Fails for bugs alone. */
+  async wake(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    this.#memory.setLooking(true);
+    let untilMs = this.#clock.monotonic() + LIMITS.mountLookMs;
+    for (;;) {
+      if (this.#deliver()) untilMs = this.#clock.monotonic() + LIMITS.mountLookMs;
+      else if (this.#isGone || this.#clock.monotonic() >= untilMs) break;
+      await this.#clock.turn();
+    }
+    this.#isLooking = false;
+    this.#memory.setLooking(false);
+    // What came since the last look woke nobody.
+    if (this.#deliver()) void this.wake();
   }
 
   /** The reader has ended: the mount is gone. */
   end(): void {
     this.#isGone = true;
-    this.#arrive({ slot: this.#slots[0]!, length: 0 });
+    this.#deliver();
   }
 
-  #arrive(received: Received): void {
-    const { length } = this.#arrived;
-    if (this.#waiting && length === 0) {
-      const waiting = this.#waiting;
-      this.#waiting = undefined;
-      waiting(received);
-    } else this.#arrived.push(received);
+  /** @returns whether somebody waited, and there was something for him. */
+  #deliver(): boolean {
+    if (!this.#waiting) return false;
+    const received = this.#shift();
+    if (!received) return false;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting(received);
+    return true;
+  }
+
+  #shift(): Received | undefined {
+    const read = this.#memory.shift();
+    if (read) {
+      const slot = this.#slots[read.slot];
+      assert(slot, 'the reader names a slot');
+      return { slot, length: read.length };
+    }
+    return this.#isGone ? { slot: this.#slots[0]!, length: 0 } : undefined;
   }
 
   next(): Received | Promise<Received> {
-    const first = this.#arrived.shift();
-    if (first) return first;
-    if (this.#isGone) return { slot: this.#slots[0]!, length: 0 };
-    return new Promise((resolve) => (this.#waiting = resolve));
+    return this.#shift() ?? new Promise((resolve) => (this.#waiting = resolve));
   }
 
   get isExhausted(): boolean {

@@ -211,7 +211,7 @@ export class HeldTree implements Held, AsyncDisposable {
 
   rememberStatusMs(inode: Inode): number {
     const home = this.#holder.known.get(inode)?.home;
-    return home === undefined ? 0 : this.rememberNamesMs(home);
+    return this.rememberNamesMs(home ?? inode);
   }
 
   async enter(): Promise<void> {

@@ -70,7 +70,7 @@ export class Holder implements AsyncDisposable {
     const { clock, log } = env;
     this.options = options;
     this.background = new Background(log);
-    this.known = new KnownInodes(clock);
+    this.known = new KnownInodes(clock, (directory) => this.isFit(directory));
     const session = () => opens.session;
     this.queue = new StepQueue({
       clock,
@@ -177,9 +177,13 @@ export class Holder implements AsyncDisposable {
 
   /** Whether nobody else can remove it, or give it another name, without asking this node. */
   guards(inode: Inode): boolean {
-    const known = this.known.get(inode);
-    if (known?.home === undefined) return false;
-    const held = this.holdings.get(known.home);
+    const home = this.known.get(inode)?.home;
+    return home !== undefined && this.isFit(home);
+  }
+
+  /** Whether the directory is held, and may be worked in now. */
+  isFit(directory: Inode): boolean {
+    const held = this.holdings.get(directory);
     return held !== undefined && this.holdings.isFit(held);
   }
 

@@ -29,12 +29,15 @@ export interface KnownInode {
 
 export class KnownInodes {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>;
+  readonly #isHeld: (directory: Inode) => boolean;
   readonly #known = new Map<Inode, KnownInode>();
   /** Steps that change an inode and are not brought. */
   readonly #pending = new Map<Inode, number>();
 
-  constructor(clock: Pick<Clock, 'now' | 'monotonic'>) {
+  /** @param isHeld of a directory: then all that is done in it is done here. */
+  constructor(clock: Pick<Clock, 'now' | 'monotonic'>, isHeld: (directory: Inode) => boolean) {
     this.#clock = clock;
+    this.#isHeld = isHeld;
   }
 
   get(inode: Inode): KnownInode | undefined {
@@ -44,8 +47,8 @@ export class KnownInodes {
   /** Whether what is known of it can be said without asking. */
   isCurrent(known: KnownInode): boolean {
     if (known.isOurs || this.isPending(known.status.inode)) return true;
-    const ageMs = this.#clock.monotonic() - known.asOfMs;
-    return known.home !== undefined && ageMs <= LIMITS.heldStatusMsMax;
+    const isNear = known.home !== undefined || this.#isHeld(known.status.inode);
+    return isNear && this.#clock.monotonic() - known.asOfMs <= LIMITS.heldStatusMsMax;
   }
 
   /** Whether something was done to it that is not brought. */
