@@ -1,7 +1,7 @@
 /**
  * What processes of the drill `sqlite` do with a database in a mount:
  *
- *     node sqlite-client.ts make FILE                        a new one, with accounts
+ *     node sqlite-client.ts make FILE JOURNAL                a new one, with accounts
  *     node sqlite-client.ts use FILE JOURNAL WHO COUNT SEED  COUNT transactions
  *     node sqlite-client.ts check FILE                       prints what is in it, as JSON
  *
@@ -20,8 +20,10 @@ function open(file: string): DatabaseSync {
   return database;
 }
 
-function make(file: string): void {
+/** Two that change the journal at once meet SQLITE_BUSY, however long they would wait. */
+function make(file: string, journal: string): void {
   using database = open(file);
+  database.exec(`PRAGMA journal_mode = ${journal}`);
   database.exec('CREATE TABLE account (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL)');
   database.exec('CREATE TABLE done (who TEXT, number INTEGER, text TEXT, UNIQUE (who, number))');
   const add = database.prepare('INSERT INTO account VALUES (?, 0)');
@@ -31,7 +33,7 @@ function make(file: string): void {
 function use(file: string, journal: string, [who, count, seed]: readonly string[]): void {
   const random = seededRandom(Number(seed));
   using database = open(file);
-  database.exec(`PRAGMA journal_mode = ${journal}`);
+  if (journal !== 'wal') database.exec(`PRAGMA journal_mode = ${journal}`);
   const move = database.prepare('UPDATE account SET amount = amount + ? WHERE id = ?');
   const note = database.prepare('INSERT INTO done VALUES (?, ?, ?)');
   for (let number = 0; number < Number(count); number += 1) {
@@ -54,6 +56,6 @@ function check(file: string): void {
 }
 
 const [what, file, journal, ...more] = process.argv.slice(2);
-if (what === 'make') make(file!);
+if (what === 'make') make(file!, journal!);
 if (what === 'use') use(file!, journal!, more);
 if (what === 'check') check(file!);

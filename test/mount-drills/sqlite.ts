@@ -36,7 +36,7 @@ async function useTogether(
 ): Promise<object> {
   const { points } = mounts;
   const fileAt = ({ directory }: Point): string => path.join(directory, FILE);
-  await ok(process.execPath, [CLIENT, 'make', fileAt(points[0]!)]);
+  await ok(process.execPath, [CLIENT, 'make', fileAt(points[0]!), journal]);
   const clients = Array.from({ length: CLIENTS }, (_, index) => index);
   let committed: number[] = [];
   const seconds = await timed(async () => {
