@@ -100,7 +100,7 @@ async function mount(options: Partial<MountableOptions> = {}): Promise<Mounted> 
 
 const code = (work: Promise<unknown>) => work.then(() => 'ok', errorCode);
 
-it('C1 what was closed once, and is open by another descriptor, is seen by other nodes', async () => {
+it('C1 what was closed once, and is open by another descriptor, is seen elsewhere', async () => {
   const [a, b] = [await mount(), await mount()];
   await a.hold();
   const { inode, file } = await a.create('f');
@@ -205,7 +205,7 @@ it('C7 truncates while the directory goes back', async () => {
   await asked;
 });
 
-it('C8 shows the same times and counts before and after it is brought, here and elsewhere', async () => {
+it('C8 shows the same before and after it is brought, here and elsewhere', async () => {
   const [a, b] = [await mount(), await mount()];
   await a.hold();
   const shown: Record<string, unknown>[] = [];

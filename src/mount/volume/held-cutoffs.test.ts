@@ -1,7 +1,7 @@
 /**
- * Aim: what was synced and closed without an error is there for other nodes, whichever nodes are cut
- * off for however long, and what follows an error works. Method: nodes that put and sync files of
- * their own in shared directories, in virtual time.
+ * Aim: what was synced and closed without an error is there for other nodes, whichever nodes are
+ * cut off for however long, and what follows an error works. Method: nodes that put and sync files
+ * of their own in shared directories, in virtual time.
  */
 import { afterEach, expect, it } from 'vitest';
 import { FilesBed } from '../../../test/suites/files-bed.ts';
@@ -147,7 +147,8 @@ it.each(Array.from({ length: SEEDS }, (_, i) => FIRST + i))(
       const isSame = found === wanted;
       if (!isSame) {
         throw new Error(
-          `seed ${seed} ${clock.monotonic()} ${name}: ${found?.slice(0, 20)} (${found?.length}) not ${wanted?.slice(0, 20)} (${wanted?.length})\n${told.join('\n')}`,
+          `seed ${seed} ${clock.monotonic()} ${name}: ${found?.slice(0, 20)} (${found?.length}) ` +
+            `not ${wanted?.slice(0, 20)} (${wanted?.length})\n${told.join('\n')}`,
         );
       }
     }

@@ -115,7 +115,8 @@ it.each(Array.from({ length: SEEDS }, (_, i) => FIRST + i))(
           await fs.release(caller, entry.inode, { file: opened.file, flockOwner: undefined });
         }
         const told = log.filter((line) => line.includes(name) || / (away|back)/.test(line));
-        const about = `${name} ${found.slice(0, 9)} ${found.length}, not ${wanted?.slice(0, 9)} ${wanted?.length}`;
+        const shown = (text = ''): string => `${text.slice(0, 9)} ${text.length}`;
+        const about = `${name} ${shown(found)}, not ${shown(wanted)}`;
         if (found !== wanted)
           throw new Error(`seed ${seed} ${about}\n${told.slice(-25).join('\n')}`);
       }

@@ -172,7 +172,7 @@ it('R3 goes on when a session cannot be opened at once', async () => {
   expect(isMade).toBe(true);
 });
 
-it('R4 tells that the session was over though the next one could not be opened at once', async () => {
+it('R4 tells that the session was over though the next one is not opened at once', async () => {
   let failures = 0;
   let failing: keyof Handles | undefined;
   for (const name of ['openSession', 'open'] as const) {
