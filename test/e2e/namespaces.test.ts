@@ -77,7 +77,13 @@ describeWithNamespaces('nodes on machines of their own', () => {
     await cluster.client('n2').call('object.remove', { reference: gone!.id });
     network.plug('n4');
     await cluster.settle();
-    await checkBooks(cluster, [...kept, ...more], ['n4']);
+    // Who was not heard of is asked again a moment later.
+    await until('n4 reads what the others have', async () => {
+      return await checkBooks(cluster, [...kept, ...more], ['n4']).then(
+        () => true,
+        () => false,
+      );
+    });
     await healed(cluster, { asksForRepair: true });
     expect((await cluster.client('n4').call('object.list', {})).count).toBe(9);
     const after = await putBooks(cluster, { label: 'after', count: 2, through: ['n4'] });
