@@ -115,7 +115,8 @@ class Names:
 
     def step(self, number):
         made = os.path.join(self.path, f"made-{number}")
-        os.makedirs(made, exist_ok=True)
+        if not os.path.isdir(made):
+            os.mkdir(made)  # and not what is above it, when nothing is mounted any more
         os.symlink(str(number), os.path.join(made, "link"))
         named = os.path.join(self.path, f"named-{number}")
         os.rename(made, named)
@@ -132,8 +133,13 @@ KINDS = {"append": Append, "files": Files, "replace": Replace, "names": Names}
 
 
 def write(writer, number):
+    directory = os.path.dirname(writer.path)
+    device = os.stat(directory).st_dev
     try:
         while True:
+            # A path leads into the directory beneath when the mount is gone between two calls.
+            if os.stat(directory).st_dev != device:
+                raise OSError(errno.ENOTCONN, "nothing is mounted")
             writer.step(number)
             number += 1
             print(number, flush=True)
