@@ -22,6 +22,11 @@ export function fromHex(hex: string): Uint8Array {
   return new Uint8Array(Buffer.from(hex, 'hex'));
 }
 
+/** A key as text of one character a byte; such texts order as their bytes do. */
+export function keyText(key: Uint8Array): string {
+  return asBuffer(key).toString('latin1');
+}
+
 export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }

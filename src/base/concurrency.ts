@@ -1,6 +1,6 @@
 /** Bounded concurrency without effects: no timers, no randomness, the same order every time. */
 import { assert } from './assert.ts';
-import { asBuffer } from './bytes.ts';
+import { keyText } from './bytes.ts';
 import { HoldfastError } from './errors.ts';
 
 /**
@@ -85,7 +85,7 @@ export class KeyedLock {
 
   /** Resolves when the lock is held, until what it returns is disposed. */
   async acquire(bytes: Uint8Array): Promise<Disposable> {
-    const key = asBuffer(bytes).toString('latin1');
+    const key = keyText(bytes);
     // Whoever is woken first takes the lock; the others find it held again.
     for (let held = this.#held.get(key); held; held = this.#held.get(key)) await held.released();
     const held = new HeldKey(this.#held, key);

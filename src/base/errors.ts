@@ -37,6 +37,14 @@ export function errorCode(error: unknown): ErrorCode | undefined {
     : undefined;
 }
 
+/**
+ * For failures that may be: of a store that is going, of a peer that is not there. Whatever has no
+ * code is a bug of ours, and goes on.
+ */
+export function unlessBug(error: unknown): undefined {
+  if (errorCode(error) === undefined) throw error;
+}
+
 /** One line about any thrown value. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

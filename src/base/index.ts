@@ -8,6 +8,7 @@ export {
   fromHex,
   fromUtf8,
   GiB,
+  keyText,
   KiB,
   MiB,
   roundUp,
@@ -25,7 +26,7 @@ export {
 } from './concurrency.ts';
 export { ByteReader, ByteWriter } from './encoding.ts';
 export { ERROR_CODES, type ErrorCode, type ErrorEntry, type Retry } from './error-codes.ts';
-export { errorCode, errorMessage, HoldfastError, type ErrorDetails } from './errors.ts';
+export { errorCode, errorMessage, HoldfastError, type ErrorDetails, unlessBug } from './errors.ts';
 export {
   CHUNK_ID_BYTES,
   chunkId,
@@ -54,6 +55,7 @@ export {
   type VolumeId,
 } from './ids.ts';
 export { LIMITS } from './limits.ts';
+export { remember } from './remember.ts';
 export {
   formatPolicy,
   isSamePolicy,

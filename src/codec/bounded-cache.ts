@@ -1,5 +1,5 @@
 /** Values made on demand; beyond the bound, the one used longest ago is forgotten. */
-import { assert } from '../base/index.ts';
+import { assert, remember } from '../base/index.ts';
 
 export class BoundedCache<Key, Value> {
   /** In order of last use. */
@@ -13,12 +13,7 @@ export class BoundedCache<Key, Value> {
 
   getOrMake(key: Key, make: () => Value): Value {
     const value = this.#entries.has(key) ? this.#entries.get(key)! : make();
-    this.#entries.delete(key);
-    this.#entries.set(key, value);
-    if (this.#entries.size > this.#entriesMax) {
-      const [oldest] = this.#entries.keys();
-      this.#entries.delete(oldest!);
-    }
+    remember(this.#entries, key, value, this.#entriesMax);
     return value;
   }
 }

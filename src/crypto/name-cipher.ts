@@ -6,7 +6,7 @@
  * Source: RFC 5297 (SIV), RFC 4493 (CMAC). Blocks are 16 bytes, `block` is E_K of one.
  */
 import { type Cipheriv, createCipheriv, timingSafeEqual } from 'node:crypto';
-import { assert } from '../base/index.ts';
+import { assert, keyText, remember } from '../base/index.ts';
 
 const BLOCK_BYTES = 16;
 const KEY_BYTES = 64;
@@ -61,13 +61,12 @@ export class NameCipher {
   }
 
   #begunWith(context: Uint8Array): Uint8Array {
-    const key = Buffer.from(context.buffer, context.byteOffset, context.length).toString('latin1');
+    const key = keyText(context);
     const known = this.#begun.get(key);
     if (known) return known;
     const begun = doubled(this.#zeroMac);
     mix(begun, 0, this.#cmac(context));
-    if (this.#begun.size >= CONTEXTS_MAX) this.#begun.delete(this.#begun.keys().next().value!);
-    this.#begun.set(key, begun);
+    remember(this.#begun, key, begun, CONTEXTS_MAX);
     return begun;
   }
 

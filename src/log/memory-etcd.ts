@@ -5,7 +5,7 @@
  * given up, or lose their answers; partitions and restarts. Each condition that the engine relies
  * on can be left unchecked, so that a suite or a simulation proves that it would notice.
  */
-import { asBuffer, assert, HoldfastError } from '../base/index.ts';
+import { assert, HoldfastError, keyText } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import type { EtcdKv } from './etcd-kv.ts';
 import type {
@@ -116,7 +116,7 @@ export class MemoryEtcd {
 
   #holds({ key, revision, is, than }: EtcdCondition): boolean {
     const { bugs = {} } = this.#options;
-    const row = this.#rows.get(textOf(key));
+    const row = this.#rows.get(keyText(key));
     const actual = (revision === 'created' ? row?.createdRevision : row?.changedRevision) ?? 0;
     if (is === 'greater') return actual > than || bugs.isPredecessorUnchecked === true;
     if (revision === 'changed') return actual === than || bugs.isFenceUnchecked === true;
@@ -127,7 +127,7 @@ export class MemoryEtcd {
   #run(operation: EtcdOperation, revision: number): EtcdAnswer {
     if (operation.do === 'put') {
       const { key, value } = operation;
-      const text = textOf(key);
+      const text = keyText(key);
       const before = this.#rows.get(text);
       if (!before) this.#keys.splice(this.#indexOf(text), 0, text);
       const createdRevision = before?.createdRevision ?? revision;
@@ -155,9 +155,9 @@ export class MemoryEtcd {
 
   /** The range's place among the keys. */
   #bounds({ key, end }: EtcdRange): { from: number; to: number } {
-    const text = textOf(key);
+    const text = keyText(key);
     const from = this.#indexOf(text);
-    if (end) return { from, to: Math.max(from, this.#indexOf(textOf(end))) };
+    if (end) return { from, to: Math.max(from, this.#indexOf(keyText(end))) };
     return { from, to: from + (this.#rows.has(text) ? 1 : 0) };
   }
 
@@ -262,8 +262,8 @@ function assertDistinct(operations: readonly EtcdOperation[]): void {
   const put = new Set<string>();
   for (const operation of operations) {
     if (operation.do !== 'put') continue;
-    assert(!put.has(textOf(operation.key)), 'a key is put once');
-    put.add(textOf(operation.key));
+    assert(!put.has(keyText(operation.key)), 'a key is put once');
+    put.add(keyText(operation.key));
   }
   for (const operation of operations) {
     if (operation.do !== 'delete') continue;
@@ -271,11 +271,7 @@ function assertDistinct(operations: readonly EtcdOperation[]): void {
   }
 }
 
-function textOf(key: Uint8Array): string {
-  return asBuffer(key).toString('latin1');
-}
-
 function isWithin(key: string, range: EtcdRange): boolean {
-  const from = textOf(range.key);
-  return range.end ? key >= from && key < textOf(range.end) : key === from;
+  const from = keyText(range.key);
+  return range.end ? key >= from && key < keyText(range.end) : key === from;
 }

@@ -10,6 +10,7 @@ import {
   HoldfastError,
   Mutex,
   type NodeId,
+  remember,
 } from '../base/index.ts';
 import type { Network } from '../net/index.ts';
 import type { Registry, Versioned } from './fenced-log.ts';
@@ -82,9 +83,7 @@ export class RemoteRegistry implements Registry {
 
   #keep(row: Versioned): void {
     if (row.value.length > KEPT_VALUE_BYTES_MAX) return;
-    this.#kept.set(row.key, row);
-    const oldest = this.#kept.keys().next().value;
-    if (this.#kept.size > KEPT_KEYS_MAX && oldest !== undefined) this.#kept.delete(oldest);
+    remember(this.#kept, row.key, row, KEPT_KEYS_MAX);
   }
 }
 

@@ -95,7 +95,7 @@ export type {
   TreeEntry,
   TreeStep,
 } from './namespace/tree.ts';
-export { EMPTY_DIRECTORY_LINKS, newPosix } from './namespace/posix-part.ts';
+export { EMPTY_DIRECTORY_LINKS, msOf, newPosix, nsOf } from './namespace/posix-part.ts';
 export { treeOf } from './namespace/tree-cell.ts';
 export type {
   Condemned,

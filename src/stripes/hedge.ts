@@ -8,9 +8,8 @@
  * holder that lags costs a hedged read the delay once; then it is known as slow, and asked last.
  * Source: Dean and Barroso, "The Tail at Scale", 2013.
  */
-import { errorCode } from '../base/index.ts';
+import { errorCode, unlessBug } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
-import { unlessBug } from './unless-bug.ts';
 
 export interface HedgeOptions {
   readonly clock: Clock;

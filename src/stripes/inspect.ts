@@ -1,11 +1,17 @@
 /** Where the shards of a stripe are, by asking every store alive. */
-import { type DeviceId, LIMITS, mapBounded, type Scheme, type StripeId } from '../base/index.ts';
+import {
+  type DeviceId,
+  LIMITS,
+  mapBounded,
+  type Scheme,
+  type StripeId,
+  unlessBug,
+} from '../base/index.ts';
 import { countApart, settledPlaces } from '../placement/index.ts';
 import { statChunks } from '../store/index.ts';
 import type { Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
 import type { ShardPlace, StripeHealth } from './stripe-store.ts';
-import { unlessBug } from './unless-bug.ts';
 
 export async function inspectStripe(
   { cluster, calls, stores }: Pick<Whereabouts, 'cluster' | 'calls' | 'stores'>,

@@ -12,6 +12,7 @@ import {
   type Scheme,
   schemeOfNumber,
   type StripeId,
+  unlessBug,
 } from '../base/index.ts';
 import { checkChunk, chunkHeaderBytes, decodeChunkHeader, stripeIdOf } from '../store/index.ts';
 import type { Random } from '../env/index.ts';
@@ -25,7 +26,6 @@ import { NO_SPARES } from './spares.ts';
 import { putWithHandOff } from './spread.ts';
 import { removeSurplus, type Subject } from './surplus.ts';
 import type { RebuildReport, StripeHealth, WantedShards } from './stripe-store.ts';
-import { unlessBug } from './unless-bug.ts';
 
 /** Each finds another holder that forges: more than a code bears would be in vain. */
 const ROUNDS_MAX = 4;

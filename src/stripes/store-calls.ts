@@ -17,11 +17,11 @@ import {
   KiB,
   LIMITS,
   throwIfAborted,
+  unlessBug,
 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { type ChunkStore, whileBusy } from '../store/index.ts';
 import type { HedgeOptions } from './hedge.ts';
-import { unlessBug } from './unless-bug.ts';
 
 export interface CallBounds {
   readonly ms: number;

@@ -15,6 +15,7 @@ import {
   mapBounded,
   type Scheme,
   type StripeId,
+  unlessBug,
 } from '../base/index.ts';
 import type { Random } from '../env/index.ts';
 import { countApart, leavingDevices } from '../placement/index.ts';
@@ -23,7 +24,6 @@ import type { Whereabouts } from './gather.ts';
 import { chunkIds } from './shape.ts';
 import { answerMs } from './store-calls.ts';
 import type { ShardPlace, StripeHealth } from './stripe-store.ts';
-import { unlessBug } from './unless-bug.ts';
 
 /** Of a copy that is compared with another one. */
 const SAMPLE_BYTES = 16 * KiB;

@@ -5,7 +5,7 @@
  *
  * All of it is a hint: a number of another slot does as well.
  */
-import { hexId, type ObjectId, toHex } from '../base/index.ts';
+import { hexId, type ObjectId, remember, toHex } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { type Inode, type Namespace, type Nearness, slotNear } from '../meta/index.ts';
 import type { KeyPath } from './keys.ts';
@@ -94,16 +94,5 @@ export class InodeSource {
     } finally {
       this.#refills.delete(slot);
     }
-  }
-}
-
-/** Puts it last; the first makes way. */
-function remember<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, max: number): void {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size <= max) return;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    return;
   }
 }

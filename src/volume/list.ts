@@ -1,6 +1,13 @@
 /** Listings: directories opened and sorted one at a time, depth first, which is key order. */
 import { compareBytes, errorCode, mapBounded, type ObjectId } from '../base/index.ts';
-import type { InodeRecord, InodeStatus, Namespace, Tree, VolumeRecord } from '../meta/index.ts';
+import {
+  type InodeRecord,
+  type InodeStatus,
+  msOf,
+  type Namespace,
+  type Tree,
+  type VolumeRecord,
+} from '../meta/index.ts';
 import { withContent } from './find-object.ts';
 import { nameBytes, nameText } from './keys.ts';
 import type { ListedFile, ListPage } from './object-store.ts';
@@ -14,7 +21,6 @@ export interface Names {
   readonly inodes: Pick<Tree, 'listAttributes'>;
 }
 
-const NS_PER_MS = 1_000_000n;
 /** Of an object without a key, which no mount shows. */
 const FILE_MODE = 0o644;
 
@@ -94,7 +100,7 @@ async function listed(
   key?: string,
 ): Promise<ListedFile> {
   const { mode = FILE_MODE, modifiedNs, modifiedAtMs } = record;
-  const atMs = modifiedNs === undefined ? modifiedAtMs : Number(modifiedNs / NS_PER_MS);
+  const atMs = modifiedNs === undefined ? modifiedAtMs : msOf(modifiedNs);
   return { ...(await tree.info(record, key)), mode, modifiedAtMs: atMs };
 }
 

@@ -1,6 +1,6 @@
 /** {@link FileTree} over the inodes of a volume: paths are walked, name by name. */
 import { compareBytes, errorCode, HoldfastError } from '../base/index.ts';
-import type { InodeStatus } from '../meta/index.ts';
+import { type InodeStatus, msOf } from '../meta/index.ts';
 import type { FileStatus, FileTree, Ownership } from './file-tree.ts';
 import { InodeTree, type InodeTreeOptions, type NamePlace } from './inode-tree.ts';
 import { nameBytes, nameText, parseKey } from './keys.ts';
@@ -15,7 +15,6 @@ const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o644;
 /** A target longer than this opens no path (PATH_MAX of Linux). */
 const TARGET_BYTES_MAX = 4095;
-const NS_PER_MS = 1_000_000n;
 
 export function openFileTree(options: FileTreeOptions): FileTree {
   return new NamedTree(options);
@@ -183,7 +182,7 @@ function statusOf(path: string, status: InodeStatus): FileStatus {
     gid,
     linkCount,
     sizeBytes,
-    modifiedAtMs: Number(modifiedNs / NS_PER_MS),
-    changedAtMs: Number(changedNs / NS_PER_MS),
+    modifiedAtMs: msOf(modifiedNs),
+    changedAtMs: msOf(changedNs),
   };
 }

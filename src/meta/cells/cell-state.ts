@@ -2,9 +2,10 @@
  * What a cell knows by heart of its own rows while it serves: which slots it has, and what other
  * cells' transactions hold. Both are read when it takes over and follow the rows as they change.
  */
+import { keyText } from '../../base/index.ts';
 import type { CellFault } from './cell-faults.ts';
 import type { SlotRange } from './cell-peers.ts';
-import { type Change, keyText, type Rows } from './overlay.ts';
+import type { Change, Rows } from './overlay.ts';
 import { CELL_SLOT, rowsOfTag } from './rows.ts';
 import type { Guard } from './transactions/cell-rows.ts';
 import { Holder, type KeyRange, Locks, textRange } from './transactions/locks.ts';

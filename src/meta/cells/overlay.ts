@@ -5,7 +5,7 @@
  *
  * *Change*: one row written (`value` set) or deleted. The newest change of a key hides older ones.
  */
-import { asBuffer } from '../../base/index.ts';
+import { keyText } from '../../base/index.ts';
 import type { RangeOptions, Row } from '../../db/index.ts';
 
 /** Synchronous reads of rows; {@link RangeOptions} of the database. */
@@ -21,11 +21,6 @@ export interface Change {
   readonly key: Uint8Array;
   /** `undefined` deletes the row. */
   readonly value: Uint8Array | undefined;
-}
-
-/** A key as text of one character a byte; such texts order as their bytes do. */
-export function keyText(key: Uint8Array): string {
-  return asBuffer(key).toString('latin1');
 }
 
 /** So many new texts are sorted in with all, fewer one by one. */

@@ -5,8 +5,9 @@
  * Bounded by two generations: what is used moves to the young one; when that is full it becomes the
  * old one, whose rows go.
  */
+import { keyText } from '../../base/index.ts';
 import type { RangeOptions, Row } from '../../db/index.ts';
-import { type Change, keyText, type Rows } from './overlay.ts';
+import type { Change, Rows } from './overlay.ts';
 
 const GENERATION_ROWS_MAX = 2048;
 /** Of a value; larger ones are read again. What is pooled may keep eight times as much. */

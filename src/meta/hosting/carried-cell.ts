@@ -5,7 +5,7 @@
  *   closed ── follow ──→ replica ── takeOver ──→ steward
  *                           ↑ ←── fenced, handOver ──┘         close from each
  */
-import { errorCode, errorMessage, HoldfastError, Mutex } from '../../base/index.ts';
+import { errorCode, errorMessage, HoldfastError, Mutex, unlessBug } from '../../base/index.ts';
 import type { LocalDb } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog, Lsn } from '../../log/index.ts';
@@ -113,7 +113,7 @@ export class CarriedCell implements AsyncDisposable {
     if (!replica || this.#nudged || replica.applied.lsn >= lsn) return;
     this.#nudged = replica
       .caughtUp()
-      .catch(coded) // it looks again by itself
+      .catch(unlessBug) // it looks again by itself
       .finally(() => (this.#nudged = undefined));
   }
 
@@ -141,7 +141,7 @@ export class CarriedCell implements AsyncDisposable {
       } catch (error) {
         this.#noteFailure(error);
         this.#steward = undefined;
-        await this.#follow().catch(coded);
+        await this.#follow().catch(unlessBug);
         throw error;
       }
     });
@@ -209,7 +209,7 @@ export class CarriedCell implements AsyncDisposable {
   /** Its stewardship has ended: was it another one that took the cell? */
   async #noteLoss(epoch: number): Promise<void> {
     const { carrying, cell } = this.#options;
-    const head = await carrying.log.head(cell).catch(coded);
+    const head = await carrying.log.head(cell).catch(unlessBug);
     if (!head || head.epoch <= epoch) return;
     const isAgain = this.#now() - this.#servedSinceMs < LOSS_FORGOTTEN_MS;
     const count = isAgain ? (this.loss?.count ?? 0) + 1 : 1;
@@ -268,7 +268,7 @@ export class CarriedCell implements AsyncDisposable {
       await steward[Symbol.asyncDispose]();
       await this.#follow();
     } catch (error) {
-      coded(error);
+      unlessBug(error);
       env.log.warn('a cell is not followed', { cell: this.cell, reason: errorMessage(error) });
     }
   }
@@ -291,8 +291,3 @@ const PASSING: readonly (string | undefined)[] = [
 ];
 /** Who served for so long, or lost the cell so long ago, begins anew. */
 const LOSS_FORGOTTEN_MS = 600_000;
-
-function coded(error: unknown): undefined {
-  if (errorCode(error) === undefined) throw error;
-  return undefined;
-}

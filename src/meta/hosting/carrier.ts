@@ -5,7 +5,14 @@
  *
  * Nothing here waits for a whole round: what takes long is under way for one cell at a time.
  */
-import { errorCode, errorMessage, mapBounded, type NodeId, Semaphore } from '../../base/index.ts';
+import {
+  errorCode,
+  errorMessage,
+  mapBounded,
+  type NodeId,
+  Semaphore,
+  unlessBug,
+} from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
@@ -145,7 +152,7 @@ export class Carrier implements AsyncDisposable {
     await this.#settled();
     await mapBounded(this.#cells.values(), WORK_AT_ONCE, async (carried) => {
       for (const next of isCut ? [] : this.#successors(carried)) {
-        if (await this.#handOver(carried, next).catch(coded)) break;
+        if (await this.#handOver(carried, next).catch(unlessBug)) break;
       }
       await carried[Symbol.asyncDispose]();
     });
@@ -195,7 +202,7 @@ export class Carrier implements AsyncDisposable {
   #tick(): void {
     const { maps, self } = this.#options;
     this.#watch.look();
-    if (maps.hasAll) this.#sweeping ??= this.#takeUpLeft().catch(coded);
+    if (maps.hasAll) this.#sweeping ??= this.#takeUpLeft().catch(unlessBug);
     for (const { space, cells } of maps.all()) {
       for (const { cell, members } of cells) if (members.includes(self)) this.#carry(space, cell);
     }
@@ -343,10 +350,4 @@ export class Carrier implements AsyncDisposable {
   #now(): number {
     return this.#options.env.clock.monotonic();
   }
-}
-
-/** What did not work is done by others, later. */
-function coded(error: unknown): false {
-  if (errorCode(error) === undefined) throw error;
-  return false;
 }

@@ -2,7 +2,7 @@
  * One space as this node asks it: operations for the cells of slots, with a retry tag each when
  * they change something, and messages from one of its cells to another.
  */
-import { errorCode } from '../../base/index.ts';
+import { errorCode, unlessBug } from '../../base/index.ts';
 import type { CellId } from '../../log/index.ts';
 import type { CellMessages, CellPeers } from '../cells/cell-peers.ts';
 import type { RetryTag } from '../cells/executor.ts';
@@ -59,7 +59,7 @@ export class SpaceClient {
         const map = maps.known(space);
         // It asks about slots that are not its own, whatever the map says.
         const cell = map ? placeForSlot(map, slot, self).place.cell : self;
-        if (cell === self) void maps.refresh(space).catch(coded);
+        if (cell === self) void maps.refresh(space).catch(unlessBug);
         return cell;
       },
       ofCell: (cell) => this.#messages(cell),
@@ -137,7 +137,7 @@ export class SpaceClient {
       });
       return value;
     } catch (error) {
-      if (errorCode(error) === 'HF_MOVED') void maps.refresh(space).catch(coded);
+      if (errorCode(error) === 'HF_MOVED') void maps.refresh(space).catch(unlessBug);
       throw error;
     }
   }
@@ -152,8 +152,4 @@ function placeOfTarget(
   const place = placeOfCell(map, target.cell);
   // One that is not in the map is asked at those that have the first; they know more, or nothing.
   return { place: place ?? { ...(map.cells[0] as CellPlace), cell: target.cell }, end: 0 };
-}
-
-function coded(error: unknown): void {
-  if (errorCode(error) === undefined) throw error;
 }

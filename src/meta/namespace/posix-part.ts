@@ -35,6 +35,10 @@ export function nsOf(ms: number): bigint {
   return BigInt(Math.max(0, ms)) * NS_PER_MS;
 }
 
+export function msOf(ns: bigint): number {
+  return Number(ns / NS_PER_MS);
+}
+
 /** Of a row that has none. */
 export function defaultPosix(record: InodeRecord, linkCount: number): PosixPart {
   const { type, sizeBytes, modifiedAtMs } = record;

@@ -2,7 +2,7 @@
  * The rows that only the tree has, beside those of `namespace-rows.ts`: docs/formats/rows.md. All
  * of an inode lie in its slot.
  */
-import { asBuffer, STRIPE_ID_BYTES, type StripeId } from '../../base/index.ts';
+import { keyText, STRIPE_ID_BYTES, type StripeId } from '../../base/index.ts';
 import type { Row } from '../../db/index.ts';
 import { copyOf, keyReader, rowKey, valueReader, valueWriter } from '../cells/rows.ts';
 import type { Inode } from './namespace.ts';
@@ -67,7 +67,7 @@ export function looseOfKey(key: Uint8Array): { holder: Inode; stripe: StripeId }
 }
 
 export function looseText(holder: Inode, stripe: StripeId): string {
-  return `${holder} ${asBuffer(stripe).toString('latin1')}`;
+  return `${holder} ${keyText(stripe)}`;
 }
 
 // Values.

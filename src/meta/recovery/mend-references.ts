@@ -7,9 +7,8 @@
  *    over: the collector settles it, as after a writer that died.
  * 3. Inode numbers and generations leap over all that may have been given since the snapshots.
  */
-import { groupOf, type VolumeId } from '../../base/index.ts';
+import { groupOf, keyText, type VolumeId } from '../../base/index.ts';
 import type { LocalDb, Row } from '../../db/index.ts';
-import { keyText } from '../cells/overlay.ts';
 import { decodeNumber, EMPTY_VALUE, encodeNumber, keyReader, SLOT_COUNT } from '../cells/rows.ts';
 import { decodeExtent, nextInodeKey } from '../namespace/namespace-rows.ts';
 import type { Extent, Inode } from '../namespace/namespace.ts';

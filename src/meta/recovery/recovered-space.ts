@@ -8,13 +8,13 @@
  *    other intents are dropped.
  * 3. Rows of no slot that hold for all cells are those of any; a cell's own rows go.
  */
-import { bytesEqual, compareBytes, HoldfastError } from '../../base/index.ts';
+import { bytesEqual, compareBytes, HoldfastError, keyText } from '../../base/index.ts';
 import type { Changes, LocalDb, Row } from '../../db/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { CellId, FencedLog, Lsn, Snapshot } from '../../log/index.ts';
 import { catchUp } from '../cells/catch-up.ts';
 import type { SlotRange } from '../cells/cell-peers.ts';
-import { type Change, keyText } from '../cells/overlay.ts';
+import { type Change } from '../cells/overlay.ts';
 import {
   CELL_SLOT,
   keyAfter,

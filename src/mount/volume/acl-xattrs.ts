@@ -9,7 +9,7 @@
  * kernel was told last, is answered from memory. The kernel asks for attributes first, so an answer
  * is as new as the mode is.
  */
-import { asBuffer, errorCode, HoldfastError, utf8 } from '../../base/index.ts';
+import { errorCode, HoldfastError, keyText, utf8 } from '../../base/index.ts';
 import type { InodeStatus, MountableVolume } from '../../volume/index.ts';
 import type { NewXattr } from '../file-system.ts';
 import type { InodeNumber } from '../inode.ts';
@@ -56,7 +56,7 @@ export class AclXattrs {
   get(number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
     const { inode, hasXattrs } = this.#inodes.get(number);
     const kind = listKindOf(name);
-    const isAskedOften = kind !== undefined || textOf(name) === CAPABILITY;
+    const isAskedOften = kind !== undefined || keyText(name) === CAPABILITY;
     if (isAskedOften && !hasXattrs) throw this.#none;
     return this.#ask(inode, name, kind);
   }
@@ -176,13 +176,9 @@ export function modeAtFirst({ acl, mode }: Inherited): number {
 
 /** @throws HF_UNSUPPORTED for what else the system would read from extended attributes. */
 function listKindOf(name: Uint8Array): 'access' | 'default' | undefined {
-  const text = textOf(name);
+  const text = keyText(name);
   if (text === ACCESS_ACL) return 'access';
   if (text === DEFAULT_ACL) return 'default';
   if (!text.startsWith(SYSTEM_PREFIX)) return undefined;
   throw new HoldfastError('HF_UNSUPPORTED', `the attribute ${text} is not kept`);
-}
-
-function textOf(name: Uint8Array): string {
-  return asBuffer(name).toString('latin1');
 }

@@ -3,7 +3,7 @@
  * cookie means the same place as long as the directory is open. Pages are asked for as the reader
  * comes to them; who goes back to the beginning sees the directory as it is then.
  */
-import { asBuffer, HoldfastError, utf8 } from '../../base/index.ts';
+import { HoldfastError, keyText, utf8 } from '../../base/index.ts';
 import type { InodeTree } from '../../volume/index.ts';
 import type { DirectoryEntry, FileNumber } from '../inode.ts';
 import { modeOf } from './attributes-of.ts';
@@ -52,7 +52,7 @@ class DirectoryListing {
 
   /** A name that an object and a directory share is shown once. */
   #add(name: Uint8Array, inode: bigint, type: Parameters<typeof modeOf>[0]['type']): void {
-    const key = asBuffer(name).toString('latin1');
+    const key = keyText(name);
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     const mode = modeOf({ type, mode: 0 });

@@ -10,6 +10,7 @@ import {
   errorCode,
   METADATA_GROUP,
   METADATA_SCHEME_NUMBER,
+  unlessBug,
   xxh64,
 } from '../../base/index.ts';
 import type { ChunkEntry, ChunkStore } from '../../store/index.ts';
@@ -78,11 +79,5 @@ export function isRecordScheme(schemeNumber: number): boolean {
 
 /** A copy on a store that is going goes with it. */
 export async function removeQuietly(store: ChunkStore, id: ChunkId): Promise<void> {
-  await store.remove(id, { generationMax: COPY_GENERATION }).catch(ignored);
-}
-
-/** A failure of a store is no error here. */
-export function ignored(error: unknown): undefined {
-  if (errorCode(error) === undefined) throw error;
-  return undefined;
+  await store.remove(id, { generationMax: COPY_GENERATION }).catch(unlessBug);
 }

@@ -18,6 +18,7 @@ import {
   METADATA_LIST_SCHEME_NUMBER,
   type NodeId,
   toHex,
+  unlessBug,
 } from '../../base/index.ts';
 import type { Cluster } from '../../cluster/index.ts';
 import type { MirrorRecord, MirrorRef, PartStore } from '../../log/index.ts';
@@ -28,7 +29,6 @@ import {
   COPY_GENERATION,
   copiesOn,
   firstCopy,
-  ignored,
   removeQuietly,
   rendezvous,
   spreadOver,
@@ -220,7 +220,7 @@ export class PoolParts implements PartStore {
       const again = chunks?.filter((_, index) => missing.has(index)) ?? [];
       await this.#putOnNodes(again, nodes);
       for (const { id, store } of held.bad) {
-        const isGood = (await store.stat(id).catch(ignored))?.isGood;
+        const isGood = (await store.stat(id).catch(unlessBug))?.isGood;
         if (isGood === false) await removeQuietly(store, id);
       }
     }

@@ -6,7 +6,7 @@
  * `write` exclude each other; the memory of every dirty byte was taken from the volume's.
  */
 import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex } from '../../base/index.ts';
-import type { InodeStatus } from '../../meta/index.ts';
+import { type InodeStatus, nsOf } from '../../meta/index.ts';
 import { CommittedReader } from './committed-reader.ts';
 import { type ByteRange, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
 import type { FilesContext } from './files-context.ts';
@@ -16,7 +16,6 @@ import { isHole } from './extent-map.ts';
 import { checkAdds, checkOffset, isAway, isRefusal } from './refusals.ts';
 import { type Adopted, WriteBack } from './write-back.ts';
 
-const NS_PER_MS = 1_000_000n;
 /** Content goes over to dirty windows in steps of this. */
 const STEP_BYTES_MAX = 1 * MiB;
 /** A dirty run of so many bytes up to the end of its window is one that was written in order. */
@@ -145,7 +144,7 @@ export class FileContent {
   }
 
   #nowNs(): bigint {
-    return BigInt(this.#context.env.clock.now()) * NS_PER_MS;
+    return nsOf(this.#context.env.clock.now());
   }
 
   async truncate(sizeBytes: number): Promise<void> {

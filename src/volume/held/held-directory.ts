@@ -5,7 +5,7 @@
  * Invariant: a name that is known stays right as long as the directory is held, because nobody else
  * may change it.
  */
-import { asBuffer, firstWhere } from '../../base/index.ts';
+import { firstWhere, keyText } from '../../base/index.ts';
 import type { DirectoryLease, Inode, Place } from '../../meta/index.ts';
 
 /** What has a place. `unknown`: it has to be asked for; `undefined`: nothing has it. */
@@ -64,7 +64,7 @@ export class HeldDirectory {
 
   /** Of one form of a name. */
   #standingOf(name: Uint8Array): Standing {
-    const key = keyOf(name);
+    const key = keyText(name);
     const found = this.#entries.get(key);
     if (found !== undefined) return found;
     return this.isComplete || this.#entries.has(key) ? undefined : 'unknown';
@@ -78,7 +78,7 @@ export class HeldDirectory {
 
   /** As it is from now on. */
   set(name: Uint8Array, inode: Inode | undefined): void {
-    const key = keyOf(name);
+    const key = keyText(name);
     const before = this.#entries.get(key);
     if (this.isComplete && inode === undefined) this.#entries.delete(key);
     else this.#entries.set(key, inode);
@@ -106,15 +106,11 @@ export class HeldDirectory {
     this.#sorted ??= Array.from(this.#entries.keys())
       .filter((key) => this.#entries.get(key) !== undefined)
       .toSorted((a, b) => (a < b ? -1 : 1));
-    const from = after && keyOf(after);
+    const from = after && keyText(after);
     const start = from === undefined ? 0 : firstWhere(this.#sorted, (key) => key > from);
     return this.#sorted.slice(start, start + limit).map((key) => ({
       name: Buffer.from(key, 'latin1'),
       inode: this.#entries.get(key)!,
     }));
   }
-}
-
-function keyOf(name: Uint8Array): string {
-  return asBuffer(name).toString('latin1');
 }

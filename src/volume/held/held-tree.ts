@@ -12,17 +12,11 @@
  */
 import { LIMITS } from '../../base/index.ts';
 import type {
-  AttributeChanges,
-  CommittedContent,
-  ContentCommit,
   Inode,
   InodeStatus,
-  NodeRequest,
   Place,
   RecordOptions,
-  Removal,
   Tree,
-  TreeDirectoryRequest,
   TreeEntry,
 } from '../../meta/index.ts';
 import { Holder, type HolderOptions } from './holder.ts';
@@ -74,6 +68,8 @@ const PASSED = [
 ] as const satisfies (keyof Tree)[];
 
 export class HeldTree implements Held, AsyncDisposable {
+  /** As `Tree`, for whoever works on this node. */
+  readonly tree: Tree;
   readonly #tree: Tree;
   readonly #holder: Holder;
   readonly #removals: Removals;
@@ -89,10 +85,10 @@ export class HeldTree implements Held, AsyncDisposable {
     this.#names = new NameChanges(this.#holder, this.#removals);
     this.#moves = new Moves(this.#holder, this.#removals);
     this.#inodes = new InodeChanges(this.#holder);
+    this.tree = this.#asTree();
   }
 
-  /** As `Tree`, for whoever works on this node. */
-  get tree(): Tree {
+  #asTree(): Tree {
     const names = this.#names;
     const inodes = this.#inodes;
     return {
@@ -103,19 +99,16 @@ export class HeldTree implements Held, AsyncDisposable {
       listAttributes: (request) =>
         request.claim ? this.#tree.listAttributes(request) : this.#list(request),
       readLink: (inode) => this.#readLink(inode),
-      setAttributes: (inode: Inode, changes: AttributeChanges) =>
-        inodes.setAttributes(inode, changes),
+      setAttributes: (inode, changes) => inodes.setAttributes(inode, changes),
       getXattr: (inode, name) => inodes.getXattr(inode, name),
       setXattr: (request) => inodes.setXattr(request),
       listXattrs: (inode) => inodes.listXattrs(inode),
       removeXattr: (inode, name) => inodes.removeXattr(inode, name),
-      commitExtents: (commit: ContentCommit): Promise<CommittedContent> =>
-        inodes.commitExtents(commit),
-      makeNode: (request: NodeRequest): Promise<TreeEntry> => names.makeNode(request),
-      makeDirectory: (request: TreeDirectoryRequest): Promise<TreeEntry> =>
-        names.makeDirectory(request),
+      commitExtents: (commit) => inodes.commitExtents(commit),
+      makeNode: (request) => names.makeNode(request),
+      makeDirectory: (request) => names.makeDirectory(request),
       link: (inode, place) => names.link(inode, place),
-      unlink: (place: Place): Promise<Removal> => names.unlink(place),
+      unlink: (place) => names.unlink(place),
       removeDirectory: (place) => names.removeDirectory(place),
       rename: (request) => this.#moves.rename(request),
     };

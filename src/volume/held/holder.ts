@@ -2,18 +2,19 @@
  * What the operations of a held tree have in common: what is known, what is held, and the steps
  * that are to be brought.
  */
-import { assert, errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
+import { assert, errorCode, HoldfastError, LIMITS, remember } from '../../base/index.ts';
 import type { Env } from '../../env/index.ts';
-import type {
-  Handles,
-  Inode,
-  InodeStatus,
-  Place,
-  RecordOptions,
-  StepResult,
-  Tree,
-  TreeEntry,
-  TreeStep,
+import {
+  type Handles,
+  type Inode,
+  type InodeStatus,
+  nsOf,
+  type Place,
+  type RecordOptions,
+  type StepResult,
+  type Tree,
+  type TreeEntry,
+  type TreeStep,
 } from '../../meta/index.ts';
 import { Background } from '../background.ts';
 import type { InodeSource } from '../inode-source.ts';
@@ -214,48 +215,45 @@ export class Holder implements AsyncDisposable {
     const known = this.known.get(directory);
     if (!known) return;
     const { linkCount } = known.status;
-    const modifiedNs = BigInt(atMs) * 1_000_000n;
+    const modifiedNs = nsOf(atMs);
     // 1: its directories were never counted.
     const links = linkCount === 1 ? linkCount : linkCount + directories;
     this.known.change(known, { modifiedNs, linkCount: links }, atMs);
   }
 
   /** To be brought some time; what becomes of it is told by {@link bring}. */
-  note({ onDone, ...noted }: Noted): void {
-    const { step, inodes } = noted;
-    for (const inode of inodes) this.known.begin(inode);
-    this.queue.add({
-      ...noted,
-      done: (result) => {
-        this.#ended(noted);
-        if (result.code === undefined) onDone?.(result);
-        else this.#failed(noted, new HoldfastError(result.code, `${step.do} was refused`));
+  note(noted: Noted): void {
+    this.#add(noted, {
+      done: ({ code }) => {
+        const { do: name } = noted.step;
+        if (code) this.#failed(noted, new HoldfastError(code, `${name} was refused`));
       },
-      lost: (error) => {
-        this.#ended(noted);
-        this.#failed(noted, error);
-      },
+      lost: (error) => this.#failed(noted, error),
     });
   }
 
-  /** To be brought now. @throws what it is refused with, and what is lost. */
-  async run({ onDone, ...noted }: Noted): Promise<StepResult> {
+  /** To be brought now. @throws what is lost; what it is refused with is in the result. */
+  async run(noted: Noted): Promise<StepResult> {
     const { promise, resolve, reject } = Promise.withResolvers<StepResult>();
+    this.#add(noted, { done: resolve, lost: reject });
+    void this.queue.bringAll();
+    return await promise;
+  }
+
+  #add({ onDone, ...noted }: Noted, { done, lost }: Pick<QueuedStep, 'done' | 'lost'>): void {
     for (const inode of noted.inodes) this.known.begin(inode);
     this.queue.add({
       ...noted,
       done: (result) => {
         this.#ended(noted);
         if (result.code === undefined) onDone?.(result);
-        resolve(result);
+        done(result);
       },
       lost: (error) => {
         this.#ended(noted);
-        reject(error);
+        lost(error);
       },
     });
-    void this.queue.bringAll();
-    return await promise;
   }
 
   #ended({ inodes }: Pick<Noted, 'inodes'>): void {
@@ -268,12 +266,8 @@ export class Holder implements AsyncDisposable {
     log.warn('what was done in a mount could not be kept', { step: step.do, error });
     this.#untold = error;
     for (const inode of inodes) {
-      this.#failures.set(inode, error);
+      remember(this.#failures, inode, error, FAILURES_MAX);
       if (!this.known.isPending(inode)) this.known.forget(inode);
-    }
-    for (const [oldest] of this.#failures) {
-      if (this.#failures.size <= FAILURES_MAX) break;
-      this.#failures.delete(oldest);
     }
     const made = makes === undefined ? undefined : this.holdings.get(makes);
     if (made) this.queue.fence(made.inode);
@@ -310,10 +304,8 @@ export class Holder implements AsyncDisposable {
     const asOfMs = this.options.env.clock.monotonic();
     const status = await tree.getAttributes(held.inode);
     if (!status) throw new HoldfastError('HF_NOT_FOUND', 'the directory is gone');
-    if (!this.known.get(held.inode)) {
-      const parts = { isNew: false, isOurs: false, home: undefined };
-      this.known.add(status, parts);
-    } else this.known.learn(status, asOfMs);
+    if (this.known.get(held.inode)) this.known.learn(status, asOfMs);
+    else this.known.add(status, { isNew: false, isOurs: false, home: undefined });
     held.listed = this.#list(held);
     this.background.start('listing a directory', held.listed);
   }

@@ -6,7 +6,7 @@
  * that it holds the directory. *Directly*: an operation on a directory that is not held; none is
  * under way while the directory is being taken, or it would be the holder's own obstacle.
  */
-import { errorCode, errorMessage, LIMITS } from '../../base/index.ts';
+import { errorCode, errorMessage, LIMITS, remember, unlessBug } from '../../base/index.ts';
 import type { Clock, Log } from '../../env/index.ts';
 import type {
   DirectoryLease,
@@ -164,14 +164,7 @@ export class Holdings implements AsyncDisposable {
     if (!mayHold() || this.#end.signal.aborted) return false;
     const nowMs = clock.monotonic();
     const heat = this.#heats.get(directory) ?? { weight: 0, sinceMs: nowMs, againMs: -Infinity };
-    this.#heats.delete(directory);
-    this.#heats.set(directory, heat);
-    if (this.#heats.size > HEATS_MAX) {
-      for (const coldest of this.#heats.keys()) {
-        this.#heats.delete(coldest);
-        break;
-      }
-    }
+    remember(this.#heats, directory, heat, HEATS_MAX);
     if (nowMs - heat.sinceMs > HEAT_MS) Object.assign(heat, { weight: 0, sinceMs: nowMs });
     heat.weight += weight;
     return heat.weight >= HEAT_MIN && nowMs >= heat.againMs;
@@ -197,7 +190,7 @@ export class Holdings implements AsyncDisposable {
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       log.debug('a directory is not held', { reason: errorMessage(error) });
-      this.refuse(directory);
+      this.#refuse(directory);
     } finally {
       gate.taking = undefined;
       gate.onIdle = undefined;
@@ -206,9 +199,9 @@ export class Holdings implements AsyncDisposable {
   }
 
   /** Not to be taken for a while. */
-  refuse(directory: Inode): void {
+  #refuse(directory: Inode): void {
     const againMs = this.#options.clock.monotonic() + LIMITS.leaseAgainMs;
-    this.#heats.set(directory, { weight: 0, sinceMs: -Infinity, againMs });
+    remember(this.#heats, directory, { weight: 0, sinceMs: -Infinity, againMs }, HEATS_MAX);
   }
 
   async #leased(directory: Inode): Promise<HeldDirectory | undefined> {
@@ -219,7 +212,7 @@ export class Holdings implements AsyncDisposable {
     const lease = hasQuota
       ? undefined
       : await handles.leaseDirectory({ session: session(), directory, ...LEASE_ROOM });
-    if (!lease) this.refuse(directory);
+    if (!lease) this.#refuse(directory);
     return lease && new HeldDirectory({ inode: directory, lease, atMs });
   }
 
@@ -353,7 +346,7 @@ export class Holdings implements AsyncDisposable {
         const code = errorCode(error);
         if (code === undefined) throw error;
         log.debug('nobody says whether directories are held', { reason: errorMessage(error) });
-        if (code === 'HF_SESSION_OVER') await renew(asking).catch(operating);
+        if (code === 'HF_SESSION_OVER') await renew(asking).catch(unlessBug);
         await clock.sleep(PAUSE_MS);
       }
       this.#answered.resolve();
@@ -369,7 +362,7 @@ export class Holdings implements AsyncDisposable {
     for (const held of asked) {
       const isDue = due.includes(held.inode);
       if (!isDue) held.sureFromMs = Math.max(held.sureFromMs, atMs);
-      if (isDue) this.refuse(held.inode);
+      if (isDue) this.#refuse(held.inode);
       const isIdle = nowMs - held.usedAtMs > LIMITS.heldIdleMs;
       if (isDue || isIdle) void this.giveBack(held);
     }
@@ -383,9 +376,4 @@ export class Holdings implements AsyncDisposable {
     for (const held of this.#held.values()) await held.returning;
     this.loseAll();
   }
-}
-
-/** It is asked again. @throws what is no operating error. */
-function operating(error: unknown): void {
-  if (errorCode(error) === undefined) throw error;
 }

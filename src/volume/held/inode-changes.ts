@@ -1,21 +1,21 @@
 /** What changes inodes that are known here: attributes, extended attributes, content. */
-import { asBuffer, errorCode, HoldfastError } from '../../base/index.ts';
-import type {
-  AttributeChanges,
-  CommittedContent,
-  ContentCommit,
-  Inode,
-  InodeStatus,
-  Tree,
-  TreeStep,
+import { errorCode, HoldfastError, keyText } from '../../base/index.ts';
+import {
+  type AttributeChanges,
+  type CommittedContent,
+  type ContentCommit,
+  type Inode,
+  type InodeStatus,
+  msOf,
+  nsOf,
+  type Tree,
+  type TreeStep,
 } from '../../meta/index.ts';
 import type { Holder } from './holder.ts';
 import type { KnownInode } from './known-inodes.ts';
 
 type NewXattr = Parameters<Tree['setXattr']>[0];
 type NewTime = NonNullable<AttributeChanges['modifiedNs']>;
-
-const NS_PER_MS = 1_000_000n;
 
 export class InodeChanges {
   readonly #holder: Holder;
@@ -75,7 +75,7 @@ export class InodeChanges {
 
   async getXattr(inode: Inode, name: Uint8Array): Promise<Uint8Array | undefined> {
     const ours = this.#ours(inode);
-    if (ours?.xattrs) return ours.xattrs.get(keyOf(name));
+    if (ours?.xattrs) return ours.xattrs.get(keyText(name));
     return await this.#tree.getXattr(inode, name);
   }
 
@@ -92,11 +92,11 @@ export class InodeChanges {
     if (!here || !xattrs) {
       return await this.#thereAnd(inode, () => this.#tree.setXattr(request));
     }
-    const isThere = xattrs.has(keyOf(name));
+    const isThere = xattrs.has(keyText(name));
     if (mode === 'create' && isThere) throw new HoldfastError('HF_EXISTS');
     if (mode === 'replace' && !isThere) throw new HoldfastError('HF_NO_DATA');
     const atMs = this.#nowMs();
-    xattrs.set(keyOf(name), value);
+    xattrs.set(keyText(name), value);
     const changes = { hasXattrs: true, ...(permissions !== undefined && { mode: permissions }) };
     const status = this.#holder.known.change(here.known, changes, atMs);
     this.#note({ do: 'setXattr', args: [request], atMs }, inode, here.home);
@@ -109,7 +109,7 @@ export class InodeChanges {
     if (!here || !xattrs) {
       return await this.#thereAnd(inode, () => this.#tree.removeXattr(inode, name));
     }
-    if (!xattrs.delete(keyOf(name))) throw new HoldfastError('HF_NO_DATA');
+    if (!xattrs.delete(keyText(name))) throw new HoldfastError('HF_NO_DATA');
     const atMs = this.#nowMs();
     const status = this.#holder.known.change(here.known, {}, atMs);
     this.#note({ do: 'removeXattr', args: [inode, name], atMs }, inode, here.home);
@@ -150,7 +150,7 @@ export class InodeChanges {
     const { status } = known;
     const isLast = !all.isPending(inode) && changeCount !== undefined;
     const counted = isLast ? changeCount : status.changeCount + 1n;
-    const marks = { changeCount: counted, changedNs: BigInt(atMs) * NS_PER_MS };
+    const marks = { changeCount: counted, changedNs: nsOf(atMs) };
     known.status = { ...status, ...contentOf(commit, status), ...marks };
     return { status: known.status, wasBase };
   }
@@ -174,8 +174,8 @@ export class InodeChanges {
    */
   #writtenAtMs({ status }: KnownInode, { modifiedNs }: ContentCommit): number {
     const nowMs = this.#nowMs();
-    const changedMs = Number(status.changedNs / NS_PER_MS);
-    const modifiedMs = typeof modifiedNs === 'bigint' ? Number(modifiedNs / NS_PER_MS) : nowMs;
+    const changedMs = msOf(status.changedNs);
+    const modifiedMs = typeof modifiedNs === 'bigint' ? msOf(modifiedNs) : nowMs;
     return Math.min(nowMs, Math.max(changedMs, modifiedMs));
   }
 
@@ -250,9 +250,5 @@ function contentOf(
 }
 
 function timeOf(time: NewTime, nowMs: number): bigint {
-  return time === 'now' ? BigInt(nowMs) * NS_PER_MS : time;
-}
-
-function keyOf(name: Uint8Array): string {
-  return asBuffer(name).toString('latin1');
+  return time === 'now' ? nsOf(nowMs) : time;
 }

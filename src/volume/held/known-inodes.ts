@@ -8,9 +8,7 @@
  */
 import { assert, LIMITS } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
-import type { Inode, InodeStatus } from '../../meta/index.ts';
-
-const NS_PER_MS = 1_000_000n;
+import { type Inode, type InodeStatus, nsOf } from '../../meta/index.ts';
 
 export interface KnownInode {
   status: InodeStatus;
@@ -56,11 +54,14 @@ export class KnownInodes {
     return this.#pending.has(inode);
   }
 
-  add(status: InodeStatus, made: Omit<KnownInode, 'status' | 'cellCount' | 'asOfMs'>): KnownInode {
+  /** As it is since `asOfMs`. */
+  add(
+    status: InodeStatus,
+    parts: Omit<KnownInode, 'status' | 'cellCount' | 'asOfMs'>,
+    asOfMs: number = this.#clock.monotonic(),
+  ): void {
     const { changeCount: cellCount } = status;
-    const known = { ...made, status, cellCount, asOfMs: this.#clock.monotonic() };
-    this.#known.set(status.inode, known);
-    return known;
+    this.#known.set(status.inode, { ...parts, status, cellCount, asOfMs });
   }
 
   /**
@@ -73,8 +74,7 @@ export class KnownInodes {
     if (!known) {
       if (home === undefined) return status;
       const parts = { isNew: false, isOurs: false, home: homeFor(status, home) };
-      const { changeCount: cellCount } = status;
-      this.#known.set(status.inode, { ...parts, status, cellCount, asOfMs });
+      this.add(status, parts, asOfMs);
       return status;
     }
     if (known.home === undefined && !known.isNew) known.home = homeFor(status, home);
@@ -93,7 +93,7 @@ export class KnownInodes {
     const { status } = known;
     known.status = {
       ...status,
-      changedNs: BigInt(atMs) * NS_PER_MS,
+      changedNs: nsOf(atMs),
       changeCount: status.changeCount + 1n,
       ...changes,
     };

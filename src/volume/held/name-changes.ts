@@ -242,7 +242,8 @@ export class NameChanges {
     const noted = { step, inodes: [inode, held.inode], removes: inode };
     if (!isHere || !removed.isEmpty) {
       await this.#ran({ ...noted, directories: fitOf(this.#holder, [held.inode, inode]) });
-      this.#forgetPlace(held, place.directoryName);
+      held.set(place.directoryName, undefined);
+      this.#holder.touch(held.inode, this.#nowMs(), -1);
       if (removed) holdings.lose(removed);
       this.#holder.known.forget(inode);
       return { ...known.status, linkCount: 0 };
@@ -252,10 +253,7 @@ export class NameChanges {
     this.#holder.note({
       ...noted,
       directories: [held.inode, inode],
-      onDone: () => {
-        holdings.lose(removed);
-        this.#holder.known.forget(inode);
-      },
+      onDone: () => holdings.lose(removed),
     });
     return this.#holder.known.change(known, { linkCount: 0 }, atMs);
   }
@@ -307,11 +305,6 @@ export class NameChanges {
       if (held) await holdings.giveBack(held);
     }
     throw new HoldfastError(result.code);
-  }
-
-  #forgetPlace(held: HeldDirectory, name: Uint8Array): void {
-    held.set(name, undefined);
-    this.#holder.touch(held.inode, this.#nowMs(), -1);
   }
 
   #nowMs(): number {

@@ -19,9 +19,7 @@ export class Removals {
 
   /** The removal of a name is in. */
   isBrought(inode: Inode, { release }: StepResult, directory: Inode): void {
-    const { options, known, background } = this.#holder;
-    const left = known.get(inode);
-    if (left?.status.linkCount === 0 && !known.isPending(inode)) known.forget(inode);
+    const { options, background } = this.#holder;
     // Another cell keeps it until it is asked.
     const isElsewhere = slotOfInode(inode) !== slotOfInode(directory);
     const wasOpen = this.#wereOpen.delete(inode);

@@ -11,6 +11,7 @@ import {
   LIMITS,
   MiB,
   UnderWay,
+  unlessBug,
 } from '../../base/index.ts';
 import type { Clock, Log } from '../../env/index.ts';
 import type {
@@ -173,13 +174,14 @@ export class StepQueue implements AsyncDisposable {
   async #bring(): Promise<void> {
     const { clock, prepare, session: sessionNow } = this.#options;
     const picked = this.#pick();
-    const count = await prepare(picked.steps).catch(operating);
+    const count = await prepare(picked.steps).catch(unlessBug);
     if (count === undefined) {
       await clock.sleep(PAUSE_MS);
       return;
     }
     // Some of them may have been lost meanwhile.
-    const steps = picked.steps.slice(0, count).filter((step) => this.#steps.includes(step));
+    const left = new Set(this.#steps);
+    const steps = picked.steps.slice(0, count).filter((step) => left.has(step));
     if (steps.length === 0) return;
     if (picked.leases.length === 0) {
       this.#lose(steps, new HoldfastError('HF_FENCED', 'its directory is held no more'));
@@ -212,7 +214,7 @@ export class StepQueue implements AsyncDisposable {
     }
     if (answer === 'over') {
       this.#lose(steps, new HoldfastError('HF_SESSION_OVER', 'what was not brought is lost'));
-      await this.#options.onSessionOver(session).catch(operating);
+      await this.#options.onSessionOver(session).catch(unlessBug);
       return;
     }
     this.#steps = [...steps, ...this.#steps];
@@ -334,11 +336,6 @@ export class StepQueue implements AsyncDisposable {
 function noteComing(coming: Set<Inode>, { step, makes }: QueuedStep): void {
   if (step.do === 'leaseDirectory') coming.add(step.args[0].directory);
   if (makes !== undefined) coming.add(makes);
-}
-
-/** What may pass is tried again. @throws what is no operating error. */
-function operating(error: unknown): undefined {
-  if (errorCode(error) === undefined) throw error;
 }
 
 function bytesOf({ do: name, args }: TreeStep): number {

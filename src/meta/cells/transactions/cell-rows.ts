@@ -3,10 +3,11 @@
  * steward's, unless somebody holds them; foreign ones are those that were fetched, and changes of
  * them are kept apart. What cannot be done here and now is a {@link Detour}.
  */
+import { keyText } from '../../../base/index.ts';
 import type { RangeOptions, Row } from '../../../db/index.ts';
 import type { CellFault } from '../cell-faults.ts';
 import type { RowRange, SlotRange } from '../cell-peers.ts';
-import { type Change, keyText, Overlay, type Rows, Scratch } from '../overlay.ts';
+import { type Change, Overlay, type Rows, Scratch } from '../overlay.ts';
 import { keyAfter, SLOT_COUNT } from '../rows.ts';
 import { Detour, type DetourReason } from './detour.ts';
 import { ForeignRows } from './foreign-rows.ts';

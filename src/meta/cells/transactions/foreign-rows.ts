@@ -2,11 +2,11 @@
  * Rows of other cells as they were fetched for one operation. What was not fetched is no empty
  * space: reading it is a {@link Detour}.
  */
-import { compareBytes } from '../../../base/index.ts';
+import { compareBytes, keyText } from '../../../base/index.ts';
 import type { RangeOptions, Row } from '../../../db/index.ts';
 import type { RangeRead, RowRange } from '../cell-peers.ts';
 import { digestOfRows } from '../entries.ts';
-import { keyText, type Rows } from '../overlay.ts';
+import { type Rows } from '../overlay.ts';
 import { keyAfter } from '../rows.ts';
 import { Detour } from './detour.ts';
 

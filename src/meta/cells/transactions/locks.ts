@@ -3,7 +3,7 @@
  * (nobody writes there) and keys that they will write (nobody reads or writes them). The locks of
  * other cells' transactions are those of the durable intents; they are kept in line with them.
  */
-import { keyText } from '../overlay.ts';
+import { keyText } from '../../../base/index.ts';
 
 /** Rows `from` ≤ key < `to`. */
 export interface KeyRange {

@@ -11,6 +11,7 @@ import {
   bytesEqual,
   errorCode,
   HoldfastError,
+  keyText,
   LIMITS,
   mapBounded,
 } from '../../../base/index.ts';
@@ -18,7 +19,7 @@ import type { Row } from '../../../db/index.ts';
 import type { PrepareRequest, RangeRead, RowRange, Txid } from '../cell-peers.ts';
 import { holderOf } from '../cell-state.ts';
 import { digestOfRows } from '../entries.ts';
-import { keyText, type Scratch } from '../overlay.ts';
+import { type Scratch } from '../overlay.ts';
 import { slotOfKey } from '../rows.ts';
 import { type CellCore, executeGuarded, executeUnguarded } from './cell-core.ts';
 import { decodeIntent, encodeIntent, type Intent, intentKey } from './transaction-rows.ts';
