@@ -241,9 +241,9 @@ export const LIMITS = {
   /** How much earlier than it is brought a step of a batch may have been done. */
   stepAgeMsMax: 60_000,
   /** Directory leases that one batch goes by. */
-  batchLeasesMax: 16,
+  batchLeasesMax: 256,
   /** Directories that a node holds at once, and entries of them that it keeps in memory. */
-  heldDirectoriesMax: 64,
+  heldDirectoriesMax: 1000,
   heldEntriesMax: 200_000,
   /** A directory that nobody works in is returned after so long. */
   heldIdleMs: 30_000,

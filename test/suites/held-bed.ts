@@ -12,8 +12,8 @@ interface Way {
   isCutOff: boolean;
   /** Asked before and after each batch is run; what it throws is all that the node hears. */
   onBatch: (when: 'before' | 'after') => void;
-  /** Batches that were run. */
-  batchCount: number;
+  /** Arguments of all that a door has answered, in the order of the answers. */
+  readonly answered: (door: string) => (readonly unknown[])[];
 }
 
 export interface HeldNode extends Way, AsyncDisposable {
@@ -39,15 +39,19 @@ export async function openHeldNode(options: HeldNodeOptions): Promise<HeldNode> 
   const { env, cell, node, fault } = options;
   const stack = new AsyncDisposableStack();
   const released: bigint[] = [];
-  const way: Way = { isCutOff: false, onBatch: () => {}, batchCount: 0 };
+  const calls: { door: string; args: readonly unknown[] }[] = [];
+  const way: Way = {
+    isCutOff: false,
+    onBatch: () => {},
+    answered: (wanted) => calls.filter(({ door }) => door === wanted).map(({ args }) => args),
+  };
   const reach = <Doors extends object>(doors: Doors): Doors =>
-    wrapped(doors, async (name, ask) => {
+    wrapped(doors, async (door, ask, args) => {
       while (way.isCutOff) await env.clock.sleep(100);
-      if (name !== 'runBatch') return await ask();
-      way.onBatch('before');
+      if (door === 'runBatch') way.onBatch('before');
       const answer = await ask();
-      way.batchCount += 1;
-      way.onBatch('after');
+      calls.push({ door, args });
+      if (door === 'runBatch') way.onBatch('after');
       return answer;
     });
   const handles = reach(patient(cell.handles));
@@ -98,12 +102,12 @@ export function patient<Doors extends object>(doors: Doors): Doors {
 
 function wrapped<Doors extends object>(
   doors: Doors,
-  around: (name: string, ask: () => Promise<unknown>) => Promise<unknown>,
+  around: (name: string, ask: () => Promise<unknown>, args: readonly unknown[]) => Promise<unknown>,
 ): Doors {
   const entries = Object.entries(doors).map(([name, method]) => [
     name,
     async (...args: never[]) =>
-      await around(name, () => (method as (...all: never[]) => Promise<unknown>)(...args)),
+      await around(name, () => (method as (...all: never[]) => Promise<unknown>)(...args), args),
   ]);
   return Object.fromEntries(entries) as Doors;
 }

@@ -234,7 +234,7 @@ function itRunsBatches(): void {
           expect(answer.results.map(({ code }) => code)).toEqual(expected.map(({ code }) => code));
           expect(await claimed(a, lease)).toEqual(names.all);
         }
-        await a.handles.returnDirectory(lease.directory, lease);
+        await a.handles.returnDirectories(lease.session, [lease]);
         expect(await seenBy(b, lease.directory)).toEqual(names.all);
       }),
       { numRuns: 15 },
@@ -265,6 +265,20 @@ function itRunsBatches(): void {
     expect(made.results.map(({ code }) => code)).toEqual(Array(5).fill(undefined));
   });
 
+  it('takes many directories back at once, but none by an older lease', async () => {
+    const directories: Inode[] = [];
+    for (let index = 0; index < 20; index++) directories.push(await makeDirectory(`d${index}`));
+    const leases: DirectoryLease[] = [];
+    for (const directory of directories) leases.push(await leased(a, directory));
+    const [kept, ...others] = leases;
+    const wrong = { directory: kept!.directory, fence: kept!.fence + 1 };
+    await a.handles.returnDirectories(A, [wrong, ...others]);
+    await a.handles.returnDirectories(B, [kept!]);
+    await a.handles.returnDirectories(A, others); // once more, and no harm
+    const due = await a.handles.awaitRecalls(A, leases, 1);
+    expect(due.toSorted()).toEqual(others.map(({ directory }) => directory).toSorted());
+  });
+
   it('leases directories that a batch makes, before anybody else comes', async () => {
     const lease = await leased(a, await makeDirectory('d'));
     const [inode, file] = [lease.firstInode, lease.firstInode + 1n];
@@ -284,7 +298,7 @@ function itRunsBatches(): void {
     while ((await a.handles.awaitRecalls(A, [lease, made], 800)).length === 0) continue;
     const next = create('g', inode, made.firstInode);
     expect(await a.tree.runBatch(batchOf(made, [next]))).toMatchObject({ state: 'done' });
-    await a.handles.returnDirectory(inode, made);
+    await a.handles.returnDirectories(made.session, [made]);
     expect(await other).toEqual({ f: file, g: made.firstInode });
   });
 
@@ -325,7 +339,7 @@ function itRunsBatches(): void {
       results: [{}, { code: 'HF_LEASED', leased: below }, {}],
     });
     expect(bed.clock.monotonic() - startMs).toBeLessThan(LIMITS.handleWaitMsMax);
-    await b.handles.returnDirectory(below, other);
+    await b.handles.returnDirectories(other.session, [other]);
     const both = [lease, await leased(a, below)];
     const rest = await a.tree.runBatch(batchOf(both, [steps[1]!]));
     expect(rest).toMatchObject({ state: 'done', results: [{ changeCount: 1n }] });
@@ -400,7 +414,7 @@ function itRecallsLeases(): void {
       made[`${turn}`] = firstInode;
       const batch = batchOf(lease, [create(`${turn}`, directory, firstInode)]);
       expect(await doors.tree.runBatch(batch)).toMatchObject({ state: 'done' });
-      await doors.handles.returnDirectory(directory, lease);
+      await doors.handles.returnDirectories(lease.session, [lease]);
       expect(await other).toEqual(made);
       await live(LIMITS.leaseRecallMs + LIMITS.leaseAgainMs);
     }

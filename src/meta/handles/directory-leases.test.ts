@@ -58,7 +58,7 @@ describe('directory leases', () => {
     await bed.env.clock.sleep(LIMITS.leaseRecallMs - 1000);
     await make(bed.steward, 5, lease);
     order.push('batch');
-    await bed.handles.returnDirectory(ROOT_INODE, lease);
+    await bed.handles.returnDirectories(lease.session, [lease]);
     await Promise.all(others);
     expect(order).toEqual(['batch', 'other', 'other']);
     expect(await codeOf(make(bed.steward, 6, lease))).toBe('HF_FENCED');
@@ -80,7 +80,7 @@ describe('directory leases', () => {
     await make(recalling(bed), 1);
     expect(bed.env.clock.monotonic() - startMs).toBe(LIMITS.leaseRecallMs);
     expect(await codeOf(make(bed.steward, 2, lease))).toBe('HF_FENCED');
-    await bed.handles.returnDirectory(ROOT_INODE, lease); // too late, and no harm
+    await bed.handles.returnDirectories(lease.session, [lease]); // too late, and no harm
   });
 
   it('hold up requests that may be asked again, which are then done once', async () => {
@@ -106,7 +106,7 @@ describe('directory leases', () => {
     await make(second.steward, 2, lease);
     const other = make(recalling(second), 3);
     expect(await second.handles.awaitRecalls(A, [lease], 800)).toEqual([ROOT_INODE]);
-    await second.handles.returnDirectory(ROOT_INODE, lease);
+    await second.handles.returnDirectories(lease.session, [lease]);
     await other;
     await first[Symbol.asyncDispose]();
   });

@@ -109,7 +109,7 @@ function locksOf(
 function leasesOf(
   executor: Executor,
   table: HandleTable,
-): Pick<Handles, 'leaseDirectory' | 'returnDirectory' | 'awaitRecalls' | 'recallDirectory'> {
+): Pick<Handles, 'leaseDirectory' | 'returnDirectories' | 'awaitRecalls' | 'recallDirectory'> {
   return {
     async leaseDirectory(request) {
       const { directory } = request;
@@ -120,11 +120,16 @@ function leasesOf(
       if (!lease) table.recalls.begin(directory);
       return lease;
     },
-    async returnDirectory(directory, claim) {
-      await executor.execute((rows) => endLease(rows, directory, claim), {
-        slot: slotOfInode(directory),
+    async returnDirectories(session, leases) {
+      checkCount(leases);
+      await executor.execute((rows) => {
+        checkOwned(
+          rows,
+          leases.map(({ directory }) => directory),
+        );
+        for (const { directory, fence } of leases) endLease(rows, directory, { session, fence });
       });
-      table.recalls.returned({ directory, fence: claim.fence });
+      for (const lease of leases) table.recalls.returned(lease);
     },
     async awaitRecalls(session, leases, waitMs) {
       checkCount(leases);

@@ -58,7 +58,7 @@ describe('handles between nodes', () => {
     const gone = { directory: 9n, fence: 1 };
     expect(await handles.awaitRecalls(session, [lease], 10)).toEqual([]);
     expect(await handles.awaitRecalls(session, [lease, gone], 10)).toEqual([9n]);
-    await handles.returnDirectory(ROOT_INODE, lease);
+    await handles.returnDirectories(lease.session, [lease]);
     await handles.recallDirectory(ROOT_INODE);
     await handles.closeSession(session);
   });

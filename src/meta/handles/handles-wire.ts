@@ -95,15 +95,13 @@ const byInodes = {
   ],
 };
 
-type LeasesArgs = [SessionId, HeldLease[], number];
-
 const byLeases = {
-  slots: ([, leases]: LeasesArgs) => leases.map(({ directory }) => slotOfInode(directory)),
-  pick: ([of, leases, waitMs]: LeasesArgs, indexes: readonly number[]): LeasesArgs => [
-    of,
-    picked(leases, indexes),
-    waitMs,
-  ],
+  slots: ([, leases]: [SessionId, HeldLease[], ...unknown[]]) =>
+    leases.map(({ directory }) => slotOfInode(directory)),
+  pick: <Rest extends unknown[]>(
+    [of, leases, ...rest]: [SessionId, HeldLease[], ...Rest],
+    indexes: readonly number[],
+  ): [SessionId, HeldLease[], ...Rest] => [of, picked(leases, indexes), ...rest],
 };
 
 export const HANDLE_METHODS: CellMethods<Handles> = {
@@ -122,7 +120,10 @@ export const HANDLE_METHODS: CellMethods<Handles> = {
   leaseDirectory: changes(v.tuple([leaseRequest]), v.undefinedable(lease), ([{ directory }]) =>
     slotOfInode(directory),
   ),
-  returnDirectory: changes(v.tuple([inode, claim]), v.void(), ofDirectory),
+  returnDirectories: reads(v.tuple([session, heldLeases]), v.void(), {
+    ...byLeases,
+    join: nothing,
+  }),
   awaitRecalls: reads(v.tuple([session, heldLeases, whole]), inodes, {
     ...byLeases,
     join: partsConcatenated,

@@ -174,8 +174,11 @@ export interface Handles {
     readonly bytesReserved: number;
     readonly rowsReserved: number;
   }): Promise<DirectoryLease | undefined>;
-  /** All batches are in. Answers also when it had been taken. */
-  returnDirectory(directory: Inode, claim: LeaseClaim): Promise<void>;
+  /**
+   * All batches that go by them are in. Answers also for those that had been taken. At most
+   * LIMITS.listPageMax.
+   */
+  returnDirectories(session: SessionId, leases: readonly HeldLease[]): Promise<void>;
   /**
    * Which of its leases a session is to return, or has lost; answers when there is one in a cell,
    * else after `waitMs` (at most LIMITS.handleWaitMsMax). A holder asks all the time, about all

@@ -89,13 +89,14 @@ export class Recalls {
     const { clock, executor } = this.#parts;
     const held = await executor.execute((rows) => {
       checkSession(rows, session);
-      return leases.filter(({ directory, fence }) =>
+      const left = leases.filter(({ directory, fence }) =>
         isLeaseOf(rows, directory, { session, fence }),
       );
+      return new Set(left);
     });
     const due = (): readonly Inode[] =>
       leases
-        .filter((lease) => !held.includes(lease) || this.#recalls.has(lease.directory))
+        .filter((lease) => !held.has(lease) || this.#recalls.has(lease.directory))
         .map(({ directory }) => directory);
     if (due().length > 0) return due();
     const arrival = Promise.withResolvers<void>();

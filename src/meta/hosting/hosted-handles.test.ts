@@ -105,7 +105,7 @@ describe('a leased directory', () => {
         : other.rename({ from: at('f', far), to: at('g') });
     while ((await handles.awaitRecalls(A, [lease], 800)).length === 0) continue;
     await bed.env.clock.sleep(2000); // longer than one call waits
-    await handles.returnDirectory(ROOT_INODE, lease);
+    await handles.returnDirectories(lease.session, [lease]);
     await wanted;
     if (kind === 'rename') expect(await tree.lookup(at('g'))).toBeDefined();
   });

@@ -79,7 +79,7 @@ describe('a volume cell', () => {
     const told = handles.awaitRecalls(A, [lease], LIMITS.handleWaitMsMax);
     const listing = namespace.list({ directory: ROOT_INODE });
     expect(await told).toEqual([ROOT_INODE]);
-    await handles.returnDirectory(ROOT_INODE, lease);
+    await handles.returnDirectories(lease.session, [lease]);
     expect(await listing).toEqual([]);
     await env.clock.sleep(LIMITS.leaseAgainMs + LIMITS.leaseRecallMs);
     await handles.openSession({ session: sessionOf(3), node: 'n' });

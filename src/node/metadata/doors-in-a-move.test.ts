@@ -100,7 +100,7 @@ it('keeps what mounts hold, and lets them bring what they owe', async () => {
   const answer = await tree.runBatch(batch);
   expect(answer).toMatchObject({ state: 'done' });
   expect(await tree.runBatch(batch)).toEqual(answer);
-  await handles.returnDirectory(ROOT_INODE, lease);
+  await handles.returnDirectories(lease.session, [lease]);
   expect(await reading).toMatchObject([{ name: utf8('f') }]);
   expect((await tree.getAttributes(ROOT_INODE))?.changeCount).toBe(changeCount + 2n);
   expect(await tree.runBatch({ ...batch, sequence: 3 })).toMatchObject({ state: 'fenced' });

@@ -63,13 +63,35 @@ async function hold(node: HeldNode, prefix = 'h'): Promise<void> {
   expect(node.held.guards(status.inode)).toBe(true);
 }
 
+interface MadeDirectory {
+  readonly directory: Inode;
+  /** `f` in it. */
+  readonly file: Inode;
+}
+
+let directoryCount = 0;
+
+/** In the root, which is held, with a file each, all of it brought. */
+async function makeDirectories(node: HeldNode, count: number): Promise<MadeDirectory[]> {
+  const made: MadeDirectory[] = [];
+  for (; made.length < count; directoryCount++) {
+    const place = at(`d${directoryCount}`);
+    const { status } = await node.tree.makeDirectory({ ...OWNED, place, salt: utf8('salt') });
+    const file = { ...OWNED, type: 'file', place: at('f', status.inode) } as const;
+    const { inode } = (await node.tree.makeNode(file)).status;
+    made.push({ directory: status.inode, file: inode });
+  }
+  await node.held.bringAll();
+  return made;
+}
+
 it('brings many steps in few batches', async () => {
   const node = await open('a');
   await hold(node);
-  const before = node.batchCount;
+  const before = node.answered('runBatch').length;
   for (let index = 0; index < 500; index++) await make(node, `f${index}`);
   await node.held.bringAll();
-  expect(node.batchCount - before).toBeLessThan(12);
+  expect(node.answered('runBatch').length - before).toBeLessThan(12);
   expect(
     (await cell.tree.listAttributes({ directory: ROOT_INODE, claim: undefined, limit: 1 })).length,
   ).toBe(1);
@@ -90,6 +112,48 @@ it('returns by itself what nobody uses', async () => {
   await env.clock.sleep(LIMITS.heldIdleMs + 5000);
   expect(await cell.tree.lookup(at('h1'))).toBeDefined();
   expect(a.held.guards((await cell.tree.lookup(at('h1')))!.status.inode)).toBe(false);
+});
+
+it('gives back with a directory what nobody uses beside it, together', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  await hold(a);
+  const made = await makeDirectories(a, 300);
+  await env.clock.sleep(10_000);
+  const used = made.at(-1)!;
+  await a.tree.makeNode({ ...OWNED, type: 'file', place: at('new', used.directory) });
+  expect(await b.tree.lookup(at('f', made[0]!.directory))).toBeDefined();
+  await env.clock.sleep(1000);
+  expect(made.filter(({ file }) => a.held.guards(file))).toEqual([used]);
+  expect(a.answered('returnDirectories').length).toBeLessThan(5);
+});
+
+it('holds many directories, and makes way among them for new ones', async () => {
+  const a = await open('a');
+  await hold(a);
+  const made = await makeDirectories(a, LIMITS.heldDirectoriesMax + 20);
+  await env.clock.sleep(1000);
+  const held = made.filter(({ file }) => a.held.guards(file));
+  expect(held.length).toBeGreaterThan(0.9 * LIMITS.heldDirectoriesMax);
+  expect(held.length).toBeLessThanOrEqual(LIMITS.heldDirectoriesMax);
+  expect(held).toEqual(made.slice(-held.length));
+  expect(a.answered('returnDirectories').length).toBeLessThan(5);
+});
+
+it('asks about each directory once in a while, however many come', async () => {
+  const a = await open('a');
+  await hold(a);
+  for (let index = 0; index < 100; index++) {
+    await makeDirectories(a, 1);
+    await env.clock.sleep(30);
+  }
+  const spentMs = env.clock.monotonic();
+  const aboutCount = a
+    .answered('awaitRecalls')
+    .map(([, leases]) => (leases as readonly unknown[]).length)
+    .reduce((sum, count) => sum + count, 0);
+  // Each one when it is new, and then once in each round.
+  expect(aboutCount).toBeGreaterThan(100);
+  expect(aboutCount).toBeLessThan(101 + 101 * (spentMs / LIMITS.handleWaitMsMax + 1));
 });
 
 it('shows what it had not brought when another one asks', async () => {

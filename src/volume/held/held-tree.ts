@@ -20,7 +20,7 @@ import type {
   TreeEntry,
 } from '../../meta/index.ts';
 import { Holder, type HolderOptions } from './holder.ts';
-import { WEIGHT } from './holdings.ts';
+import { WEIGHT } from './heats.ts';
 import { InodeChanges } from './inode-changes.ts';
 import { Moves } from './moves.ts';
 import { NameChanges } from './name-changes.ts';

@@ -6,7 +6,7 @@
  * that it holds the directory. *Directly*: an operation on a directory that is not held; none is
  * under way while the directory is being taken, or it would be the holder's own obstacle.
  */
-import { errorCode, errorMessage, LIMITS, remember, unlessBug } from '../../base/index.ts';
+import { batchesOf, errorCode, errorMessage, LIMITS } from '../../base/index.ts';
 import type { Clock, Log } from '../../env/index.ts';
 import type {
   DirectoryLease,
@@ -17,7 +17,9 @@ import type {
   Tree,
 } from '../../meta/index.ts';
 import { HeldDirectory } from './held-directory.ts';
+import { Heats } from './heats.ts';
 import type { HeldFault } from './holder.ts';
+import { type Heard, RecallWatch } from './recall-watch.ts';
 
 export interface HoldingsOptions {
   readonly clock: Clock;
@@ -44,26 +46,14 @@ export interface HoldingsOptions {
 /** Half a second before anybody takes a lease that is recalled. */
 const RIGHT_MS = LIMITS.leaseRecallMs - 500;
 const PAUSE_MS = 250;
-/** How soon it asks again when it holds more. */
-const ASK_AGAIN_MS = 50;
+/** Of one that may be given back because others have come for another one. */
+const UNUSED_MS = 1000;
+/** Directories that make way when there are too many. */
+const EVICTED_AT_ONCE = 64;
 /** Tries to return a directory; then others take it. */
 const RETURNS_MAX = 20;
-/** Operations of about a second that make a directory worth holding; one that looks weighs less. */
-const HEAT_MIN = 2;
-const HEAT_MS = 1000;
-const HEATS_MAX = 1024;
-
 /** What a lease comes with: numbers are taken elsewhere, and quotas are the cell's. */
 export const LEASE_ROOM = { inodeCount: 1, bytesReserved: 0, rowsReserved: 0 } as const;
-
-export const WEIGHT = { look: 0.25, list: 0.5, change: 1 } as const;
-
-interface Heat {
-  weight: number;
-  sinceMs: number;
-  /** Not to be asked for before. */
-  againMs: number;
-}
 
 interface Gate {
   /** Operations that go directly. */
@@ -74,17 +64,27 @@ interface Gate {
 
 export class Holdings implements AsyncDisposable {
   readonly #options: HoldingsOptions;
-  /** The one used last is not always the last. */
+  /** In the order of their use; the one used last is the last. */
   readonly #held = new Map<Inode, HeldDirectory>();
   readonly #gates = new Map<Inode, Gate>();
-  readonly #heats = new Map<Inode, Heat>();
-  readonly #end = new AbortController();
+  readonly #heats: Heats;
+  readonly #watch: RecallWatch;
+  /** Leases to be returned with the next question that returns some. */
+  #leaving: HeldLease[] = [];
+  #left: Promise<void> | undefined;
+  #returningCount = 0;
   #answered = Promise.withResolvers<void>();
-  #arrived: (() => void) | undefined;
-  #watching: Promise<void> | undefined;
+  #isOver = false;
 
   constructor(options: HoldingsOptions) {
     this.#options = options;
+    this.#heats = new Heats(options.clock);
+    this.#watch = new RecallWatch({
+      ...options,
+      held: () => Array.from(this.all).filter(({ lease, returning }) => lease && !returning),
+      onHeard: (asked, heard) => this.#heard(asked, heard),
+      onEnd: () => this.#answeredAgain(),
+    });
   }
 
   get(directory: Inode): HeldDirectory | undefined {
@@ -119,16 +119,22 @@ export class Holdings implements AsyncDisposable {
     for (;;) {
       const held = this.#held.get(directory);
       if (held && this.isFit(held)) {
-        held.usedAtMs = this.#options.clock.monotonic();
+        this.#use(held);
         return held;
       }
-      if (this.#end.signal.aborted) return undefined;
+      if (this.#isOver) return undefined;
       const gate = this.#gates.get(directory);
       if (held) await (held.returning ?? this.#answered.promise);
       else if (gate?.taking) await gate.taking;
       else if (!this.#isWorthIt(directory, weight)) return undefined;
       else await this.#take(directory);
     }
+  }
+
+  #use(held: HeldDirectory): void {
+    held.usedAtMs = this.#options.clock.monotonic();
+    this.#held.delete(held.inode);
+    this.#held.set(held.inode, held);
   }
 
   /** While it is under way none of these directories is taken. */
@@ -160,14 +166,7 @@ export class Holdings implements AsyncDisposable {
   // Taking.
 
   #isWorthIt(directory: Inode, weight: number): boolean {
-    const { clock, mayHold } = this.#options;
-    if (!mayHold() || this.#end.signal.aborted) return false;
-    const nowMs = clock.monotonic();
-    const heat = this.#heats.get(directory) ?? { weight: 0, sinceMs: nowMs, againMs: -Infinity };
-    remember(this.#heats, directory, heat, HEATS_MAX);
-    if (nowMs - heat.sinceMs > HEAT_MS) Object.assign(heat, { weight: 0, sinceMs: nowMs });
-    heat.weight += weight;
-    return heat.weight >= HEAT_MIN && nowMs >= heat.againMs;
+    return this.#options.mayHold() && !this.#isOver && this.#heats.add(directory, weight);
   }
 
   async #take(directory: Inode): Promise<void> {
@@ -190,18 +189,12 @@ export class Holdings implements AsyncDisposable {
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       log.debug('a directory is not held', { reason: errorMessage(error) });
-      this.#refuse(directory);
+      this.#heats.refuse(directory);
     } finally {
       gate.taking = undefined;
       gate.onIdle = undefined;
       if (gate.direct === 0) this.#gates.delete(directory);
     }
-  }
-
-  /** Not to be taken for a while. */
-  #refuse(directory: Inode): void {
-    const againMs = this.#options.clock.monotonic() + LIMITS.leaseAgainMs;
-    remember(this.#heats, directory, { weight: 0, sinceMs: -Infinity, againMs }, HEATS_MAX);
   }
 
   async #leased(directory: Inode): Promise<HeldDirectory | undefined> {
@@ -212,7 +205,7 @@ export class Holdings implements AsyncDisposable {
     const lease = hasQuota
       ? undefined
       : await handles.leaseDirectory({ session: session(), directory, ...LEASE_ROOM });
-    if (!lease) this.#refuse(directory);
+    if (!lease) this.#heats.refuse(directory);
     return lease && new HeldDirectory({ inode: directory, lease, atMs });
   }
 
@@ -229,19 +222,25 @@ export class Holdings implements AsyncDisposable {
   /** Of one that is leased, or that was made here and will be. */
   add(held: HeldDirectory): void {
     this.#held.set(held.inode, held);
-    this.#arrived?.();
-    this.#watching ??= this.#watch();
-    if (this.#held.size <= LIMITS.heldDirectoriesMax) return;
-    const used = Array.from(this.#held.values()).filter(({ returning }) => !returning);
-    const oldest = used.toSorted((a, b) => a.usedAtMs - b.usedAtMs);
-    const over = used.length - LIMITS.heldDirectoriesMax;
-    for (const each of oldest.slice(0, Math.max(0, over))) void this.giveBack(each);
+    this.#watch.arrived();
+    if (this.#held.size - this.#returningCount > LIMITS.heldDirectoriesMax) this.#makeWay();
+  }
+
+  /** Many at once: they are brought and returned together. */
+  #makeWay(): void {
+    let left = EVICTED_AT_ONCE;
+    for (const held of this.#held.values()) {
+      if (held.returning) continue;
+      void this.giveBack(held);
+      left -= 1;
+      if (left === 0) return;
+    }
   }
 
   /** Resolves when there are not too many. */
   async room(): Promise<void> {
     while (this.#held.size > 2 * LIMITS.heldDirectoriesMax) {
-      const first = Array.from(this.#held.values()).find((held) => held.returning !== undefined);
+      const first = Array.from(this.all).find(({ returning }) => returning !== undefined);
       if (!first) return;
       await first.returning;
     }
@@ -252,12 +251,21 @@ export class Holdings implements AsyncDisposable {
   /** Resolves when others may have it. Never throws what is no bug. */
   async giveBack(held: HeldDirectory): Promise<void> {
     if (held.isLost) return;
-    held.returning ??= this.#returned(held);
+    held.returning ??= this.#giveBack(held);
     await held.returning;
   }
 
+  async #giveBack(held: HeldDirectory): Promise<void> {
+    this.#returningCount += 1;
+    try {
+      await this.#returned(held);
+    } finally {
+      this.#returningCount -= 1;
+    }
+  }
+
   async #returned(held: HeldDirectory): Promise<void> {
-    const { clock, log, handles, onReturn, bringAll } = this.#options;
+    const { clock, log, onReturn, bringAll } = this.#options;
     const rememberedMs = held.rememberedUntilMs - clock.monotonic();
     if (rememberedMs > 0) await clock.sleep(rememberedMs);
     try {
@@ -268,19 +276,37 @@ export class Holdings implements AsyncDisposable {
     }
     this.#close(held);
     await bringAll(); // what was noted meanwhile
-    const { lease } = held;
-    for (let tries = 1; lease && tries <= RETURNS_MAX && !held.isLost; tries++) {
+    if (held.lease && !held.isLost) await this.#returnLease(held.inode, held.lease);
+    this.lose(held);
+  }
+
+  /** Together with others that are ready for it. */
+  async #returnLease(directory: Inode, { fence }: HeldLease): Promise<void> {
+    this.#leaving.push({ directory, fence });
+    this.#left ??= this.#returnLeaving();
+    await this.#left;
+  }
+
+  async #returnLeaving(): Promise<void> {
+    await this.#options.clock.turn();
+    const leaving = this.#leaving;
+    this.#leaving = [];
+    this.#left = undefined;
+    for (const leases of batchesOf(leaving, LIMITS.listPageMax)) await this.#return(leases);
+  }
+
+  async #return(leases: readonly HeldLease[]): Promise<void> {
+    const { clock, handles, session } = this.#options;
+    for (let tries = 1; tries <= RETURNS_MAX; tries++) {
       try {
-        await handles.returnDirectory(held.inode, lease);
-        break;
+        return await handles.returnDirectories(session(), leases);
       } catch (error) {
         const code = errorCode(error);
         if (code === undefined) throw error;
-        if (code === 'HF_SESSION_OVER' || this.#end.signal.aborted) break;
+        if (code === 'HF_SESSION_OVER' || this.#isOver) return;
         await clock.sleep(PAUSE_MS);
       }
     }
-    this.lose(held);
   }
 
   /** Nothing goes by the lease any more. */
@@ -312,68 +338,42 @@ export class Holdings implements AsyncDisposable {
     }
     held.lease = lease;
     held.sureFromMs = atMs;
-    this.#arrived?.();
+    this.#watch.arrived();
   }
 
   // Being asked for them.
 
-  async #watch(): Promise<void> {
-    const { clock, handles, session, renew, log } = this.#options;
-    const { signal } = this.#end;
-    while (!signal.aborted) {
-      const asked = Array.from(this.#held.values()).filter(
-        ({ lease, returning }) => lease && !returning,
-      );
-      if (asked.length === 0) {
-        const arrival = Promise.withResolvers<void>();
-        this.#arrived = arrival.resolve;
-        await arrival.promise;
+  #heard(asked: readonly HeldDirectory[], { due, atMs }: Heard): void {
+    for (const held of asked) {
+      if (!due.has(held.inode)) {
+        held.sureFromMs = Math.max(held.sureFromMs, atMs);
         continue;
       }
-      const atMs = clock.monotonic();
-      const leases = asked.flatMap(({ lease }) => lease ?? []);
-      const asking = session();
-      const arrival = Promise.withResolvers<void>();
-      this.#arrived = arrival.resolve;
-      try {
-        const answer = handles.awaitRecalls(asking, leases, LIMITS.handleWaitMsMax);
-        const heard = answer.then((due) => this.#heard(asked, { due, atMs }));
-        // One that is new is asked about soon, or who wants it would wait for this answer.
-        const next = arrival.promise.then(() => clock.sleep(ASK_AGAIN_MS));
-        await Promise.race([heard, next]);
-        heard.catch(() => undefined);
-      } catch (error) {
-        const code = errorCode(error);
-        if (code === undefined) throw error;
-        log.debug('nobody says whether directories are held', { reason: errorMessage(error) });
-        if (code === 'HF_SESSION_OVER') await renew(asking).catch(unlessBug);
-        await clock.sleep(PAUSE_MS);
-      }
-      this.#answered.resolve();
-      this.#answered = Promise.withResolvers();
+      this.#heats.refuse(held.inode);
+      void this.giveBack(held);
+    }
+    this.#giveBackUnused(due.size > 0 ? UNUSED_MS : LIMITS.heldIdleMs);
+  }
+
+  /** Who comes for one directory mostly comes for its neighbours: then much is returned at once. */
+  #giveBackUnused(unusedMs: number): void {
+    const sinceMs = this.#options.clock.monotonic() - unusedMs;
+    for (const held of this.#held.values()) {
+      if (held.usedAtMs >= sinceMs) return;
+      void this.giveBack(held);
     }
   }
 
-  #heard(
-    asked: readonly HeldDirectory[],
-    { due, atMs }: { readonly due: readonly Inode[]; readonly atMs: number },
-  ): void {
-    const nowMs = this.#options.clock.monotonic();
-    for (const held of asked) {
-      const isDue = due.includes(held.inode);
-      if (!isDue) held.sureFromMs = Math.max(held.sureFromMs, atMs);
-      if (isDue) this.#refuse(held.inode);
-      const isIdle = nowMs - held.usedAtMs > LIMITS.heldIdleMs;
-      if (isDue || isIdle) void this.giveBack(held);
-    }
+  #answeredAgain(): void {
+    this.#answered.resolve();
+    this.#answered = Promise.withResolvers();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#end.abort();
-    this.#arrived?.();
-    await this.#watching;
+    this.#isOver = true;
+    await this.#watch.end();
     this.#answered.resolve();
-    for (const held of this.#held.values()) await held.returning;
+    await Promise.all(Array.from(this.all, ({ returning }) => returning));
     this.loseAll();
   }
 }

@@ -3,7 +3,7 @@ import { HoldfastError } from '../../base/index.ts';
 import type { Place, Removal, Tree } from '../../meta/index.ts';
 import type { HeldDirectory } from './held-directory.ts';
 import type { Holder } from './holder.ts';
-import { WEIGHT } from './holdings.ts';
+import { WEIGHT } from './heats.ts';
 import type { KnownInode } from './known-inodes.ts';
 import type { Removals } from './removals.ts';
 

@@ -18,7 +18,8 @@ import {
 } from '../../meta/index.ts';
 import { HeldDirectory } from './held-directory.ts';
 import type { Holder, Noted } from './holder.ts';
-import { LEASE_ROOM, WEIGHT } from './holdings.ts';
+import { WEIGHT } from './heats.ts';
+import { LEASE_ROOM } from './holdings.ts';
 import type { KnownInode } from './known-inodes.ts';
 import { newDirectoryStatus, newNodeStatus } from './new-status.ts';
 import type { Removals } from './removals.ts';
