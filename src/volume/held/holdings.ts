@@ -373,7 +373,7 @@ export class Holdings implements AsyncDisposable {
     this.#isOver = true;
     await this.#watch.end();
     this.#answered.resolve();
-    await Promise.all(Array.from(this.all, ({ returning }) => returning));
+    for (const { returning } of Array.from(this.all)) await returning;
     this.loseAll();
   }
 }
