@@ -249,6 +249,10 @@ export const LIMITS = {
   heldIdleMs: 30_000,
   /** How old the status of what is in a held directory may be when it is told to who stats it. */
   heldStatusMsMax: 3000,
+  /** How old a listing may be when it is told to who only looks, where nobody holds a directory. */
+  glanceMs: 1000,
+  /** Whoever pauses for so long is not told of that listing any more. */
+  glancePauseMs: 100,
   /** How long a kernel may remember names of a held directory: it is returned no sooner. */
   heldMemoryMs: 250,
   /** Steps that wait to be brought, how long the first of them waits, and how long at the end. */

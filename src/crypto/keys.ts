@@ -20,7 +20,9 @@ import { NAME_KEY_BYTES } from './names.ts';
 export function deriveKey(secret: Uint8Array, purpose: string, keyBytes = KEY_BYTES): Uint8Array {
   assert(secret.length === KEY_BYTES, 'a secret is 32 bytes');
   const noSalt = new Uint8Array(0);
-  return new Uint8Array(hkdfSync('sha256', secret, noSalt, utf8(purpose), keyBytes));
+  // As a key object, of which Node takes half the time.
+  const key = createSecretKey(secret);
+  return new Uint8Array(hkdfSync('sha256', key, noSalt, utf8(purpose), keyBytes));
 }
 
 /** What the secret of a volume opens. 32 bytes each, `nameKey` 64. */

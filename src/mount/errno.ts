@@ -24,6 +24,7 @@ export const ERRNO = {
   EPROTO: errnoNamed('EPROTO'),
   EFBIG: errnoNamed('EFBIG'),
   ETIMEDOUT: errnoNamed('ETIMEDOUT'),
+  ESTALE: errnoNamed('ESTALE'),
 } as const;
 
 /** Thrown where the reply is to be this number; only inside the mount module. */

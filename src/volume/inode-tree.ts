@@ -5,7 +5,7 @@
  *
  * Errors are those of `Tree`, and HF_FORGED for what was not sealed for its place.
  */
-import { HoldfastError, type VolumeId } from '../base/index.ts';
+import { HoldfastError, LIMITS, type VolumeId } from '../base/index.ts';
 import type { VolumeKeys } from '../crypto/index.ts';
 import type { Env } from '../env/index.ts';
 import {
@@ -18,6 +18,7 @@ import {
   ROOT_INODE,
   type Tree,
 } from '../meta/index.ts';
+import type { Held } from './held/held-tree.ts';
 import { InodeSeals } from './inode-seals.ts';
 import { type Directory, SealedNames } from './sealed-names.ts';
 
@@ -27,6 +28,8 @@ export interface InodeTreeOptions {
   readonly keys: VolumeKeys;
   readonly namespace: Pick<Namespace, 'allocateInodes'>;
   readonly tree: Tree;
+  /** When left out, nothing is ever told from what was listed. */
+  readonly glance?: Held['glance'] | undefined;
 }
 
 export interface NamedInode {
@@ -62,6 +65,7 @@ export class InodeTree {
   readonly #random: Env['random'];
   readonly #namespace: InodeTreeOptions['namespace'];
   readonly #tree: Tree;
+  readonly #glance: Held['glance'];
   readonly #names: SealedNames;
   readonly #seals: InodeSeals;
 
@@ -69,6 +73,7 @@ export class InodeTree {
     this.#random = options.env.random;
     this.#namespace = options.namespace;
     this.#tree = options.tree;
+    this.#glance = options.glance ?? (async () => undefined);
     this.#names = new SealedNames(options);
     this.#seals = new InodeSeals(options);
   }
@@ -91,6 +96,11 @@ export class InodeTree {
     return (await this.#tree.lookup(this.#names.placeIn(directory, name)))?.status;
   }
 
+  /** Of what was listed a moment ago: {@link Held.glance}. `undefined`: look it up. */
+  async glance({ directory, name }: NamePlace): Promise<InodeStatus | undefined> {
+    return (await this.#glance(this.#names.placeIn(directory, name)))?.status;
+  }
+
   /** In no order that means anything; a name that an object and a directory share comes twice. */
   async list(directory: Directory, after?: Uint8Array): Promise<ListedPage> {
     const page = await this.#tree.listAttributes({ directory: directory.inode, after });
@@ -98,7 +108,8 @@ export class InodeTree {
       const opened = this.#names.openedBytes(directory, name);
       return { name: opened.at(-1) === SLASH ? opened.subarray(0, -1) : opened, status };
     });
-    return { entries, after: page.at(-1)?.name };
+    const isLast = page.length < LIMITS.listPageMax;
+    return { entries, after: isLast ? undefined : page.at(-1)?.name };
   }
 
   /** @param place without one: an orphan, which {@link link} may give a place. */

@@ -93,7 +93,14 @@ export async function openMountable(
   };
   const files: OpenFiles = stack.use(new OpenFiles({ ...options, tree }));
   return {
-    tree: new InodeTree({ env, volume, keys, tree: nearby(held), namespace: numbers }),
+    tree: new InodeTree({
+      env,
+      volume,
+      keys,
+      tree: nearby(held),
+      namespace: numbers,
+      glance: (place) => held.glance(place),
+    }),
     held,
     files,
     opens,

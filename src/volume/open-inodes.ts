@@ -118,6 +118,10 @@ export class OpenInodes implements AsyncDisposable {
     });
   }
 
+  isOpen(inode: Inode): boolean {
+    return this.#held.has(inode);
+  }
+
   /** Whether it is open here, and only this node knows. */
   isUndeclared(inode: Inode): boolean {
     return this.#held.get(inode)?.isDeclared === false;

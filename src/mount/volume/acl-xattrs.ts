@@ -5,9 +5,9 @@
  * lists, and leaves all else to us: their inheritance, too (fs/fuse/acl.c).
  *
  * Nearly nothing has a list, and the kernel asks for lists wherever it looks at a mode, and for
- * capabilities before it writes: so what has no extended attributes at all, by the status that the
- * kernel was told last, is answered from memory. The kernel asks for attributes first, so an answer
- * is as new as the mode is.
+ * capabilities before it writes; `ls -l` asks for the label of each file. So what has no extended
+ * attributes at all, by the status that the kernel was told last, is answered from memory. The
+ * kernel asks for attributes first, so an answer is as new as the mode is.
  */
 import { errorCode, HoldfastError, keyText, utf8 } from '../../base/index.ts';
 import type { InodeStatus, MountableVolume } from '../../volume/index.ts';
@@ -29,7 +29,7 @@ import { PERMISSION_BITS, SET_GROUP_ID } from './attributes-of.ts';
 import type { InodeTable } from './inode-table.ts';
 
 const SYSTEM_PREFIX = 'system.';
-const CAPABILITY = 'security.capability';
+const SECURITY_PREFIX = 'security.';
 const ACCESS_NAME = utf8(ACCESS_ACL);
 const DEFAULT_NAME = utf8(DEFAULT_ACL);
 const MODE_BITS = 0o777;
@@ -56,7 +56,7 @@ export class AclXattrs {
   get(number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
     const { inode, hasXattrs } = this.#inodes.get(number);
     const kind = listKindOf(name);
-    const isAskedOften = kind !== undefined || keyText(name) === CAPABILITY;
+    const isAskedOften = kind !== undefined || keyText(name).startsWith(SECURITY_PREFIX);
     if (isAskedOften && !hasXattrs) throw this.#none;
     return this.#ask(inode, name, kind);
   }

@@ -4,7 +4,7 @@
  * comes to them; who goes back to the beginning sees the directory as it is then.
  */
 import { HoldfastError, keyText, utf8 } from '../../base/index.ts';
-import type { InodeTree } from '../../volume/index.ts';
+import type { InodeTree, ListedPage } from '../../volume/index.ts';
 import type { DirectoryEntry, FileNumber } from '../inode.ts';
 import { modeOf } from './attributes-of.ts';
 import type { KnownInode } from './inode-table.ts';
@@ -39,12 +39,20 @@ class DirectoryListing {
     this.#after = undefined;
     this.#isComplete = false;
     const { inode } = this.#directory;
+    const [parent, page] = await Promise.all([
+      this.#tree.parentOf(inode),
+      this.#tree.list(this.#directory),
+    ]);
     this.#add(utf8('.'), inode, 'directory');
-    this.#add(utf8('..'), await this.#tree.parentOf(inode), 'directory');
+    this.#add(utf8('..'), parent, 'directory');
+    this.#addPage(page);
   }
 
   async #readPage(): Promise<void> {
-    const { entries, after } = await this.#tree.list(this.#directory, this.#after);
+    this.#addPage(await this.#tree.list(this.#directory, this.#after));
+  }
+
+  #addPage({ entries, after }: ListedPage): void {
     for (const { name, status } of entries) this.#add(name, status.inode, status.type);
     this.#after = after;
     this.#isComplete = after === undefined;

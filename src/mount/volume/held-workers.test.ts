@@ -9,6 +9,7 @@ import { FilesBed } from '../../../test/suites/files-bed.ts';
 import { patient } from '../../../test/suites/held-bed.ts';
 import { errorCode, HoldfastError, utf8 } from '../../base/index.ts';
 import type { Clock, Random } from '../../env/index.ts';
+import { ERRNO, errnoOf } from '../errno.ts';
 import { type Caller, VolumeFileSystem } from '../index.ts';
 
 const ROOT = 1;
@@ -152,7 +153,17 @@ class Worker {
     if (random.below(3) === 0) await this.look(this.pick([path, to]));
   }
 
+  /** As the kernel, which walks a path anew when a name was not what it was said to be. */
   async run(what: string, path: string, to: string): Promise<void> {
+    try {
+      await this.runOnce(what, path, to);
+    } catch (error) {
+      if (!isStale(error)) throw error;
+      await this.runOnce(what, path, to);
+    }
+  }
+
+  async runOnce(what: string, path: string, to: string): Promise<void> {
     const { fs } = this;
     const file = this.model.get(path);
     if (what === 'wait') {
@@ -194,8 +205,11 @@ class Worker {
     if (!file) {
       if (!['write', 'truncate', 'chmod', 'rename', 'unlink', 'link'].includes(what)) return;
       const [parent, name] = await this.parent(path);
-      const work = what === 'unlink' ? fs.unlink(caller, parent, name) : this.find(path);
-      const code = await work.then(() => 'ok', errorCode);
+      const gone = async (): Promise<void> => {
+        if (what === 'unlink') return await fs.unlink(caller, parent, name);
+        if (!(await this.opened(path))) throw new HoldfastError('HF_NOT_FOUND', path);
+      };
+      const code = await gone().then(() => 'ok', codeOf);
       expect(code).toBe('HF_NOT_FOUND');
       return;
     }
@@ -246,7 +260,7 @@ class Worker {
       file.xattrs.set(name, value);
     } else if (what === 'removeXattr') {
       const name = this.pick(['user.a', 'user.b']);
-      const code = await fs.removeXattr(caller, inode, utf8(name)).then(() => 'ok', errorCode);
+      const code = await fs.removeXattr(caller, inode, utf8(name)).then(() => 'ok', codeOf);
       expect(code, 'removeXattr').toBe(file.xattrs.delete(name) ? 'ok' : 'HF_NO_DATA');
     } else if (what === 'both') {
       const two = ['truncate', 'write', 'chmod', 'setXattr', 'chmod', 'sync', 'put'];
@@ -283,7 +297,7 @@ class Worker {
       const [newParent, newName] = await this.parent(to);
       const code = await fs
         .link(caller, inode, { parent: newParent, name: newName })
-        .then(() => 'ok', errorCode);
+        .then(() => 'ok', codeOf);
       expect(code, 'link').toBe(this.model.has(to) ? 'HF_EXISTS' : 'ok');
       if (code !== 'ok') return;
       file.links += 1;
@@ -294,7 +308,7 @@ class Worker {
       const flag = what === 'exchange' ? ('exchange' as const) : undefined;
       const code = await fs
         .rename(caller, parent, { name, newParent, newName, flag })
-        .then(() => 'ok', errorCode);
+        .then(() => 'ok', codeOf);
       const other = this.model.get(to);
       if (flag && !other) {
         expect(code).toBe('HF_NOT_FOUND');
@@ -319,7 +333,7 @@ class Worker {
 
   async list(directory: string): Promise<void> {
     const number = directory === '' ? ROOT : (await this.find(`/${directory}`)).inode;
-    const { file } = this.fs.openDirectory(caller, number);
+    const { file } = await this.fs.openDirectory(caller, number);
     const found: string[] = [];
     for (let cookie = 0; ;) {
       const page = await this.fs.list(caller, number, { file, cookie, withEntries: false });
@@ -335,6 +349,13 @@ class Worker {
     expect(own, 'listing').toEqual(wanted.toSorted());
   }
 
+  async opened(path: string): Promise<{ inode: number; file: number } | undefined> {
+    const entry = await this.fs.lookup(caller, ...(await this.parent(path)));
+    if (entry.inode === undefined) return undefined;
+    const { inode } = entry;
+    return { inode, ...(await this.fs.open(caller, inode, { flags: 0, killsPrivileges: false })) };
+  }
+
   async look(path: string): Promise<void> {
     if (random.below(this.isSteady ? 60 : 2) === 0) {
       this.node = random.below(this.nodes.length);
@@ -343,10 +364,13 @@ class Worker {
     const { fs } = this;
     this.log.push(`  ${clock.monotonic()} look at ${path} on ${this.node}`);
     const file = this.model.get(path);
-    const entry = await fs.lookup(caller, ...(await this.parent(path)));
-    expect(entry.inode !== undefined, `${path} is there`).toBe(file !== undefined);
-    if (!file || entry.inode === undefined) return;
-    const { inode } = entry;
+    const opened = await this.opened(path).catch((error: unknown) => {
+      if (isStale(error)) return this.opened(path);
+      throw error;
+    });
+    expect(opened !== undefined, `${path} is there`).toBe(file !== undefined);
+    if (!file || !opened) return;
+    const { inode, file: number } = opened;
     const { attributes } = await fs.getAttributes(caller, inode);
     const { linkCount, mode, sizeBytes, modified } = attributes;
     const shown = { linkCount, mode: mode & 0o777, sizeBytes };
@@ -356,7 +380,6 @@ class Worker {
       sizeBytes: file.content.length,
     });
     if (file.modified !== undefined) expect(modified.seconds, 'time').toBe(file.modified);
-    const { file: number } = await fs.open(caller, inode, { flags: 0, killsPrivileges: false });
     const read = { file: number, offset: 0, lengthBytes: 1e6 };
     const bytes = Buffer.from(await fs.read(caller, inode, read));
     await this.close(inode, number);
@@ -369,6 +392,15 @@ class Worker {
       expect(value, `xattr ${name} of ${path}`).toBe(file.xattrs.get(name) ?? 'HF_NO_DATA');
     }
   }
+}
+
+function isStale(error: unknown): boolean {
+  return errnoOf(error) === ERRNO.ESTALE;
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (isStale(error)) throw error;
+  return errorCode(error);
 }
 
 async function work(options: Options): Promise<void> {

@@ -59,7 +59,7 @@ async function found(name: string, parent = ROOT): Promise<Entry> {
 }
 
 async function names(inode: number): Promise<string[]> {
-  const { file } = fileSystem.openDirectory(caller, inode);
+  const { file } = await fileSystem.openDirectory(caller, inode);
   const all: string[] = [];
   for (let cookie = 0; ;) {
     const page = await fileSystem.list(caller, inode, { file, cookie, withEntries: true });

@@ -10,7 +10,7 @@
  */
 import { constants } from 'node:fs';
 import { HoldfastError } from '../../base/index.ts';
-import type { InodeStatus, MountableVolume } from '../../volume/index.ts';
+import type { MountableVolume } from '../../volume/index.ts';
 import type {
   Allocation,
   AttributeChanges,
@@ -41,13 +41,15 @@ import type {
   Statistics,
 } from '../inode.ts';
 import { AclXattrs } from './acl-xattrs.ts';
-import { attributesOf, type Owner, treeChangesOf, withoutPrivileges } from './attributes-of.ts';
+import { Attributes } from './attributes.ts';
+import type { Owner } from './attributes-of.ts';
 import { DirectoryListings } from './directory-listing.ts';
 import { InodeTable } from './inode-table.ts';
 import { MountLocks } from './locks.ts';
 import { NewInodes } from './new-inodes.ts';
 import { OpenedFiles } from './opened-files.ts';
 import { RemovedInodes } from './removed-inodes.ts';
+import { SeenNames } from './seen-names.ts';
 import { statisticsOf } from './statistics.ts';
 
 /** Of fallocate(2). */
@@ -68,20 +70,23 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   readonly #xattrs: AclXattrs;
   readonly #made: NewInodes;
   readonly #removed: RemovedInodes;
-  readonly #root: Owner | undefined;
+  readonly #attributes: Attributes;
+  readonly #names: SeenNames;
   #kernel: Kernel | undefined;
   readonly keepsAcls = true;
   readonly locks?: MountLocks;
 
   private constructor(volume: MountableVolume, { localLocks = false, root }: VolumeMountOptions) {
-    this.#root = root;
     this.#volume = volume;
+    const inodes = this.#inodes;
     this.#files = new OpenedFiles(volume);
+    this.#attributes = new Attributes({ volume, inodes, files: this.#files, root });
+    this.#names = new SeenNames(volume, inodes);
     this.#removed = new RemovedInodes(volume);
-    this.#xattrs = new AclXattrs(volume, this.#inodes);
-    this.#made = new NewInodes({ volume, inodes: this.#inodes, xattrs: this.#xattrs });
+    this.#xattrs = new AclXattrs(volume, inodes);
+    this.#made = new NewInodes({ volume, inodes, xattrs: this.#xattrs });
     if (localLocks) return;
-    this.locks = new MountLocks({ volume, inodes: this.#inodes, opened: this.#files });
+    this.locks = new MountLocks({ volume, inodes, opened: this.#files });
   }
 
   static async open(
@@ -102,18 +107,24 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   // Names.
 
   async lookup(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<Entry | NoEntry> {
-    const directory = this.#inodes.directory(parent);
-    const status = await this.#volume.tree.lookup({ directory, name });
-    if (status) return this.#entryOf(status, parent);
-    return { inode: undefined, entryMs: this.#volume.held.rememberNamesMs(directory.inode) };
+    const seen = await this.#names.lookup(parent, name);
+    if (!seen) {
+      const { inode } = this.#inodes.directory(parent);
+      return { inode: undefined, entryMs: this.#volume.held.rememberNamesMs(inode) };
+    }
+    const entry = this.#attributes.entryOf(seen.status, parent);
+    this.#names.tell(entry.inode, seen, parent, name);
+    return entry;
   }
 
   forget(inode: InodeNumber): void {
     this.#inodes.forget(inode);
+    this.#names.forget(inode);
   }
 
   async makeNode(caller: Caller, parent: InodeNumber, node: NewNode): Promise<Entry> {
-    return this.#entryOf(await this.#made.makeNode(caller, parent, node), parent);
+    await this.#names.makeSure(parent);
+    return this.#attributes.entryOf(await this.#made.makeNode(caller, parent, node), parent);
   }
 
   async makeDirectory(
@@ -121,7 +132,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     parent: InodeNumber,
     made: { name: Uint8Array; mode: number; umask?: number },
   ): Promise<Entry> {
-    return this.#entryOf(await this.#made.makeDirectory(caller, parent, made), parent);
+    await this.#names.makeSure(parent);
+    return this.#attributes.entryOf(await this.#made.makeDirectory(caller, parent, made), parent);
   }
 
   async makeSymlink(
@@ -129,10 +141,12 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     parent: InodeNumber,
     symlink: { name: Uint8Array; target: Uint8Array },
   ): Promise<Entry> {
-    return this.#entryOf(await this.#made.makeSymlink(caller, parent, symlink), parent);
+    await this.#names.makeSure(parent);
+    return this.#attributes.entryOf(await this.#made.makeSymlink(caller, parent, symlink), parent);
   }
 
   async readSymlink(_: Caller, inode: InodeNumber): Promise<Uint8Array> {
+    await this.#names.makeSure(inode);
     return await this.#volume.tree.readSymlink(this.#inodes.get(inode).inode);
   }
 
@@ -141,18 +155,22 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     number: InodeNumber,
     { parent, name }: { parent: InodeNumber; name: Uint8Array },
   ): Promise<Entry> {
+    await this.#names.makeSure(number);
+    await this.#names.makeSure(parent);
     const { inode } = this.#inodes.get(number);
     const directory = this.#inodes.directory(parent);
     const status = await this.#volume.tree.link(inode, { directory, name });
     this.#volume.opens.linked(inode);
-    return this.#entryOf(status, parent);
+    return this.#attributes.entryOf(status, parent);
   }
 
   async unlink(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<void> {
+    await this.#names.makeSure(parent);
     await this.#removed.unlink({ directory: this.#inodes.directory(parent), name });
   }
 
   async removeDirectory(_: Caller, parent: InodeNumber, name: Uint8Array): Promise<void> {
+    await this.#names.makeSure(parent);
     const directory = this.#inodes.directory(parent);
     await this.#volume.tree.removeDirectory({ directory, name });
   }
@@ -162,6 +180,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     parent: InodeNumber,
     { name, newParent, newName, flag }: Rename,
   ): Promise<void> {
+    await this.#names.makeSure(parent);
+    await this.#names.makeSure(newParent);
     const from = { directory: this.#inodes.directory(parent), name };
     const to = { directory: this.#inodes.directory(newParent), name: newName };
     await this.#removed.rename(from, to, flag);
@@ -169,8 +189,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
 
   // Attributes.
 
-  async getAttributes(_: Caller, number: InodeNumber): Promise<KnownAttributes> {
-    return this.#knownOf(await this.#statusOf(number));
+  getAttributes(_: Caller, number: InodeNumber): Promise<KnownAttributes> {
+    return this.#attributes.get(number);
   }
 
   async setAttributes(
@@ -178,33 +198,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     number: InodeNumber,
     changes: AttributeChanges,
   ): Promise<KnownAttributes> {
-    const { inode } = this.#inodes.get(number);
-    const { sizeBytes } = changes;
-    if (sizeBytes !== undefined) {
-      await this.#files.with(inode, async (file) => await file.truncate(sizeBytes));
-    }
-    const losesPrivileges = changes.killsPrivileges && changes.mode === undefined;
-    const mode = losesPrivileges ? await this.#unprivileged(number) : changes.mode;
-    const wanted = treeChangesOf({ ...changes, mode });
-    if (Object.keys(wanted).length === 0) return this.#knownOf(await this.#statusOf(number));
-    const status = await this.#volume.tree.setAttributes(inode, wanted);
-    if (wanted.modifiedNs !== undefined) {
-      this.#volume.files.setModified(inode, status.modifiedNs);
-    }
-    return this.#knownOf(status);
-  }
-
-  /** The mode without privileges; `undefined` when it has none. */
-  async #unprivileged(number: InodeNumber): Promise<number | undefined> {
-    const { mode } = await this.#statusOf(number);
-    const left = withoutPrivileges(mode);
-    return left === mode ? undefined : left;
-  }
-
-  async #killPrivileges(number: InodeNumber): Promise<void> {
-    const mode = await this.#unprivileged(number);
-    const { inode } = this.#inodes.get(number);
-    if (mode !== undefined) await this.#volume.tree.setAttributes(inode, { mode });
+    await this.#names.makeSure(number);
+    return await this.#attributes.set(number, changes);
   }
 
   getXattr(_: Caller, number: InodeNumber, name: Uint8Array): Promise<Uint8Array> {
@@ -212,6 +207,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   async setXattr(_: Caller, number: InodeNumber, xattr: NewXattr): Promise<void> {
+    await this.#names.makeSure(number);
     await this.#xattrs.set(number, xattr);
   }
 
@@ -220,6 +216,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
   }
 
   async removeXattr(_: Caller, number: InodeNumber, name: Uint8Array): Promise<void> {
+    await this.#names.makeSure(number);
     await this.#xattrs.remove(number, name);
   }
 
@@ -230,6 +227,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     number: InodeNumber,
     { flags, killsPrivileges }: OpenRequest,
   ): Promise<OpenFile> {
+    await this.#names.makeSure(number);
     const isCut = (flags & constants.O_TRUNC) !== 0;
     const { inode, toldChange } = this.#inodes.get(number);
     const file = await this.#files.open(inode, flags);
@@ -237,17 +235,18 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     if (this.#files.get(file).status.changeCount !== toldChange) {
       await this.#kernel?.invalidateInode(number, { offset: -1, lengthBytes: 0 });
     }
-    if (isCut && killsPrivileges) await this.#killPrivileges(number);
+    if (isCut && killsPrivileges) await this.#attributes.killPrivileges(number);
     // Who only reads has nothing to store; locks that were got by it end when it is released.
     return { file, skipsFlush: !this.#files.isWriter(file) };
   }
 
   async create(caller: Caller, parent: InodeNumber, wanted: NewFile): Promise<Entry & OpenFile> {
+    await this.#names.makeSure(parent);
     const status = await this.#made.makeOrFindFile(caller, parent, wanted);
     const isEmpty = this.#volume.files.merged(status).sizeBytes === 0;
     const flags = isEmpty ? wanted.flags & ~constants.O_TRUNC : wanted.flags;
     const file = await this.#files.open(status.inode, flags);
-    return { ...this.#entryOf(status, parent), file };
+    return { ...this.#attributes.entryOf(status, parent), file };
   }
 
   async createUnnamed(
@@ -255,11 +254,12 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     parent: InodeNumber,
     { mode, umask = 0, flags }: { mode: number; umask?: number; flags: number },
   ): Promise<Entry & OpenFile> {
+    await this.#names.makeSure(parent);
     const node = { name: undefined, mode: mode | constants.S_IFREG, umask, deviceNumber: 0 };
     const status = await this.#made.makeNode(caller, parent, node);
     const file = await this.#files.open(status.inode, flags);
     this.#volume.opens.removed({ status, release: undefined });
-    return { ...this.#entryOf(status, parent), file };
+    return { ...this.#attributes.entryOf(status, parent), file };
   }
 
   async read(
@@ -275,7 +275,7 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     const { file, offset, data, killsPrivileges } = request;
     await this.locks?.checkHeld(file);
     await this.#files.write(file, offset, data);
-    if (killsPrivileges) await this.#killPrivileges(number);
+    if (killsPrivileges) await this.#attributes.killPrivileges(number);
   }
 
   async flush(
@@ -332,7 +332,8 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
 
   // Directories.
 
-  openDirectory(_: Caller, number: InodeNumber): OpenDirectory {
+  async openDirectory(_: Caller, number: InodeNumber): Promise<OpenDirectory> {
+    await this.#names.makeSure(number);
     return { file: this.#listings.open(this.#volume.tree, this.#inodes.directory(number)) };
   }
 
@@ -373,28 +374,5 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
     await held.bringAll();
     held.leave();
     if (error !== undefined) throw error;
-  }
-
-  // Helpers.
-
-  /** @throws HF_NOT_FOUND. */
-  async #statusOf(number: InodeNumber): Promise<InodeStatus> {
-    const status = await this.#volume.tree.status(this.#inodes.get(number).inode);
-    if (!status) throw new HoldfastError('HF_NOT_FOUND', `inode number ${number} is gone`);
-    return status;
-  }
-
-  #knownOf(status: InodeStatus): KnownAttributes {
-    const merged = this.#volume.files.merged(status);
-    this.#inodes.tell(merged);
-    const attributes = attributesOf(merged, this.#root);
-    return { attributes, attributesMs: this.#volume.held.rememberStatusMs(status.inode) };
-  }
-
-  /** Nothing may be awaited between this and the answer: the kernel may forget the number. */
-  #entryOf(status: InodeStatus, parent: InodeNumber): Entry {
-    const inode = this.#inodes.numberOf(status);
-    const entryMs = this.#volume.held.rememberNamesMs(this.#inodes.directory(parent).inode);
-    return { ...this.#knownOf(status), inode, entryMs };
   }
 }

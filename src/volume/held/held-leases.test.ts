@@ -156,6 +156,20 @@ it('asks about each directory once in a while, however many come', async () => {
   expect(aboutCount).toBeLessThan(101 + 101 * (spentMs / LIMITS.handleWaitMsMax + 1));
 });
 
+it('asks for what it knows no more of all that it lists together', async () => {
+  const [a, b] = [await open('a'), await open('b')];
+  for (let index = 0; index < 50; index++) await make(b, `f${index}`);
+  await env.clock.sleep(2 * LIMITS.leaseAgainMs);
+  await hold(a);
+  await env.clock.sleep(LIMITS.heldStatusMsMax + 1);
+  const before = a.answered('getAttributes').length;
+  const listed = a.answered('listAttributes').length;
+  expect(await a.tree.listAttributes({ directory: ROOT_INODE })).toHaveLength(53);
+  for (let index = 0; index < 50; index++) await a.tree.lookup(at(`f${index}`));
+  expect(a.answered('listAttributes').length - listed).toBe(1);
+  expect(a.answered('getAttributes').length).toBe(before);
+});
+
 it('shows what it had not brought when another one asks', async () => {
   const [a, b] = [await open('a'), await open('b')];
   await hold(a);

@@ -19,6 +19,8 @@ import type {
   Tree,
   TreeEntry,
 } from '../../meta/index.ts';
+import type { Glances } from './glances.ts';
+import type { HeldDirectory } from './held-directory.ts';
 import { Holder, type HolderOptions } from './holder.ts';
 import { WEIGHT } from './heats.ts';
 import { InodeChanges } from './inode-changes.ts';
@@ -28,10 +30,19 @@ import { Removals } from './removals.ts';
 
 export type HeldTreeOptions = HolderOptions;
 
+type ListRequest = Parameters<Tree['listAttributes']>[0];
+
 /** What a mount needs of it besides the tree. */
 export interface Held {
   /** As it is, or was within LIMITS.heldStatusMsMax if nobody else is likely to have changed it. */
   near(inode: Inode): Promise<InodeStatus | undefined>;
+  /**
+   * What somebody listed at the place a moment ago; `undefined`: look it up. For who only looks:
+   * it may be as old as LIMITS.glanceMs, where {@link Tree.lookup} says what is.
+   */
+  glance(place: Place): Promise<TreeEntry | undefined>;
+  /** Something was not as {@link glance} said. */
+  forgetGlances(): void;
   /** Whether nobody else can remove the inode without asking this node: it need not be declared. */
   guards(inode: Inode): boolean;
   /** Whether content of the inode may be stored after it was closed. */
@@ -72,6 +83,7 @@ export class HeldTree implements Held, AsyncDisposable {
   readonly tree: Tree;
   readonly #tree: Tree;
   readonly #holder: Holder;
+  readonly #glances: Glances;
   readonly #removals: Removals;
   readonly #names: NameChanges;
   readonly #moves: Moves;
@@ -81,6 +93,7 @@ export class HeldTree implements Held, AsyncDisposable {
   constructor(options: HeldTreeOptions) {
     this.#tree = options.tree;
     this.#holder = new Holder(options);
+    this.#glances = this.#holder.glances;
     this.#removals = new Removals(this.#holder);
     this.#names = new NameChanges(this.#holder, this.#removals);
     this.#moves = new Moves(this.#holder, this.#removals);
@@ -136,7 +149,19 @@ export class HeldTree implements Held, AsyncDisposable {
     const { known } = this.#holder;
     const asOfMs = this.#holder.options.env.clock.monotonic();
     const entry = await this.#holder.directly([place.directory], () => this.#tree.lookup(place));
-    return entry && entryAt(place, known.learn(entry.status, asOfMs));
+    if (!entry) return undefined;
+    const found = entryAt(place, known.learn(entry.status, asOfMs));
+    this.#glances.lookedUp(place, found, asOfMs);
+    return found;
+  }
+
+  async glance(place: Place): Promise<TreeEntry | undefined> {
+    if (this.#holder.holdings.get(place.directory)) return undefined;
+    return await this.#glances.entry(place);
+  }
+
+  forgetGlances(): void {
+    this.#glances.clear();
   }
 
   /** As it is now: others may have it open. */
@@ -153,7 +178,13 @@ export class HeldTree implements Held, AsyncDisposable {
     const { known } = this.#holder;
     const found = known.get(inode);
     if (found && known.isCurrent(found)) return found.status;
-    return await this.#holder.fetch(inode);
+    const isOpen = this.#holder.options.opens.isOpen(inode);
+    const glanced = isOpen || found ? undefined : this.#glances.status(inode);
+    if (glanced) return glanced;
+    const asOfMs = this.#holder.options.env.clock.monotonic();
+    const status = await this.#holder.fetch(inode);
+    if (status && !known.get(inode)) this.#glances.sawAttributes(status, asOfMs);
+    return status;
   }
 
   async #parentOf(directory: Inode): Promise<Inode> {
@@ -166,13 +197,13 @@ export class HeldTree implements Held, AsyncDisposable {
     return this.#holder.known.get(inode)?.target ?? (await this.#tree.readLink(inode));
   }
 
-  async #list(request: Parameters<Tree['listAttributes']>[0]): Promise<readonly TreeEntry[]> {
+  async #list(request: ListRequest): Promise<readonly TreeEntry[]> {
     const { holdings, queue } = this.#holder;
     const { directory, after, limit = LIMITS.listPageMax } = request;
     for (;;) {
       const held = await holdings.find(directory, WEIGHT.list);
       if (!held) {
-        return await this.#holder.directly([directory], () => this.#tree.listAttributes(request));
+        return await this.#glances.list(request);
       }
       await held.listed;
       if (!holdings.isFit(held)) continue;
@@ -182,14 +213,42 @@ export class HeldTree implements Held, AsyncDisposable {
         return await this.#tree.listAttributes({ ...request, ...(claim && { claim }) });
       }
       const page = held.page(after, limit);
-      const unknown = page.filter(({ inode }) => !this.#holder.known.get(inode));
-      for (const { inode } of unknown) await this.#holder.fetch(inode, { home: directory });
+      await this.#refresh(held, { after, limit }, page);
       if (!holdings.isFit(held)) continue;
-      return page.flatMap(({ name, inode }) => {
-        const status = this.#holder.known.get(inode)?.status;
-        return status ? [{ name, status }] : [];
-      });
+      const known = page.map(({ name, inode }) => ({
+        name,
+        status: this.#holder.known.get(inode)?.status,
+      }));
+      const gone = known.filter(({ status }) => !status);
+      if (gone.length === 0) return known as TreeEntry[];
+      // Whoever removed it needed no name.
+      for (const { name } of gone) held.set(name, undefined);
     }
+  }
+
+  /** Of what is looked at soon, all that is not known well enough, together. */
+  async #refresh(
+    held: HeldDirectory,
+    range: { readonly after: Uint8Array | undefined; readonly limit: number },
+    page: readonly { readonly inode: Inode }[],
+  ): Promise<void> {
+    const { known, options } = this.#holder;
+    const isStale = ({ inode }: { readonly inode: Inode }): boolean => {
+      const found = known.get(inode);
+      return !found || !known.isCurrent(found);
+    };
+    const { lease: claim, inode: directory } = held;
+    if (claim && page.some(isStale)) {
+      const asOfMs = options.env.clock.monotonic();
+      const entries = await this.#tree.listAttributes({ directory, ...range, claim });
+      // Of what was removed here meanwhile nothing is known any more.
+      const left = new Set(held.page(range.after, range.limit).map(({ inode }) => inode));
+      for (const { status } of entries) {
+        if (left.has(status.inode)) known.learn(status, asOfMs, directory);
+      }
+    }
+    const unknown = page.filter(({ inode }) => !known.get(inode));
+    for (const { inode } of unknown) await this.#holder.fetch(inode, { home: directory });
   }
 
   // For mounts.

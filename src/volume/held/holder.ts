@@ -19,6 +19,7 @@ import {
 import { Background } from '../background.ts';
 import type { InodeSource } from '../inode-source.ts';
 import type { OpenInodes } from '../open-inodes.ts';
+import { Glances } from './glances.ts';
 import { HeldDirectory, type Standing } from './held-directory.ts';
 import { Holdings } from './holdings.ts';
 import { type KnownInode, KnownInodes } from './known-inodes.ts';
@@ -62,6 +63,7 @@ export class Holder implements AsyncDisposable {
   readonly known: KnownInodes;
   readonly queue: StepQueue;
   readonly holdings: Holdings;
+  readonly glances: Glances;
   readonly #failures = new Map<Inode, HoldfastError>();
   /** The last of them that nobody was told of who asked for everything. */
   #untold: HoldfastError | undefined;
@@ -71,6 +73,10 @@ export class Holder implements AsyncDisposable {
     const { clock, log } = env;
     this.options = options;
     this.background = new Background(log);
+    this.glances = new Glances({
+      clock,
+      ask: (request) => this.directly([request.directory], () => tree.listAttributes(request)),
+    });
     this.known = new KnownInodes(clock, (directory) => this.isFit(directory));
     const session = () => opens.session;
     this.queue = new StepQueue({
@@ -208,6 +214,18 @@ export class Holder implements AsyncDisposable {
     }
   }
 
+  /** The same of what changes names in them, or what these name. */
+  async changeDirectly<Result>(
+    directories: readonly Inode[],
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await this.directly(directories, work);
+    } finally {
+      for (const directory of directories) this.glances.changed(directory);
+    }
+  }
+
   // What is done.
 
   /** An entry of the directory has come, gone or become another one. */
@@ -241,7 +259,10 @@ export class Holder implements AsyncDisposable {
   }
 
   #add({ onDone, ...noted }: Noted, { done, lost }: Pick<QueuedStep, 'done' | 'lost'>): void {
-    for (const inode of noted.inodes) this.known.begin(inode);
+    for (const inode of noted.inodes) {
+      this.known.begin(inode);
+      this.glances.changed(inode);
+    }
     this.queue.add({
       ...noted,
       done: (result) => {

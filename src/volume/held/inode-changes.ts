@@ -65,7 +65,7 @@ export class InodeChanges {
     await this.#holder.bring(inode);
     const asOfMs = this.#holder.options.env.clock.monotonic();
     const status = await this.#tree.setAttributes(inode, changes);
-    known.distrust(inode);
+    this.#isChanged(inode);
     while (known.isPending(inode)) await queue.bringAll(); // what was noted meanwhile counts, too
     const learnt = known.learn(status, asOfMs);
     return learnt === status ? status : ((await this.#holder.fetch(inode)) ?? status);
@@ -197,8 +197,14 @@ export class InodeChanges {
   async #thereAnd<Result>(inode: Inode, ask: () => Promise<Result>): Promise<Result> {
     await this.#holder.bring(inode);
     const result = await ask();
-    this.#holder.known.distrust(inode);
+    this.#isChanged(inode);
     return result;
+  }
+
+  /** By a cell. */
+  #isChanged(inode: Inode): void {
+    this.#holder.known.distrust(inode);
+    this.#holder.glances.changed(inode);
   }
 
   #note(step: TreeStep, inode: Inode, home: Inode): void {

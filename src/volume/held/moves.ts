@@ -27,7 +27,9 @@ export class Moves {
       const source = await holdings.find(from.directory, WEIGHT.change);
       const target = await holdings.find(to.directory, WEIGHT.change);
       if (!source && !target) {
-        return await this.#holder.directly(both, () => this.#holder.options.tree.rename(request));
+        return await this.#holder.changeDirectly(both, () =>
+          this.#holder.options.tree.rename(request),
+        );
       }
       if ((source && !holdings.isFit(source)) || (target && !holdings.isFit(target))) continue;
       const done =
@@ -108,7 +110,7 @@ export class Moves {
     const { holdings, known } = this.#holder;
     const both = [request.from.directory, request.to.directory];
     for (const directory of both) known.distrust(directory);
-    return await this.#holder.directly(both, async () => {
+    return await this.#holder.changeDirectly(both, async () => {
       for (const directory of both) {
         const held = holdings.get(directory);
         if (held) await holdings.giveBack(held);

@@ -145,6 +145,7 @@ export class NameChanges {
         await this.#holder.bring(inode);
         const status = await this.#tree.link(inode, place);
         this.#holder.known.share(inode);
+        this.#holder.glances.changed(inode);
         return status;
       },
       here: async (held, standing) => {
@@ -184,6 +185,7 @@ export class NameChanges {
       there: async () => {
         const removal = await this.#tree.unlink(place);
         this.#holder.known.distrust(removal.status.inode);
+        this.#holder.glances.changed(removal.status.inode);
         return removal;
       },
       here: async (held, standing) => {
@@ -281,7 +283,7 @@ export class NameChanges {
     for (;;) {
       await queue.room();
       const held = await holdings.find(directory, WEIGHT.change);
-      if (!held) return await this.#holder.directly([directory], work.there);
+      if (!held) return await this.#holder.changeDirectly([directory], work.there);
       const standing = await this.#holder.standing(held, place);
       if (standing === 'unfit' || standing === 'unknown') continue;
       const act = await work.here(held, standing);
@@ -291,7 +293,7 @@ export class NameChanges {
       } catch (error) {
         // Somebody else holds what is to go: the cell asks for it.
         if (errorCode(error) !== 'HF_LEASED') throw error;
-        return await this.#holder.directly([directory], work.there);
+        return await this.#holder.changeDirectly([directory], work.there);
       }
     }
   }
