@@ -25,9 +25,8 @@ export class RemovedInodes {
    */
   async #settleMoved(from: NamePlace, to: NamePlace): Promise<void> {
     const { tree, files } = this.#volume;
-    if (!(await tree.lookup(to))) return;
-    const moved = await tree.lookup(from);
-    if (moved?.type === 'file') await files.settle(moved.inode);
+    const [moved, replaced] = await Promise.all([tree.lookup(from), tree.lookup(to)]);
+    if (replaced && moved?.type === 'file') await files.settle(moved.inode);
   }
 
   #isRemoved(removal: Removal): void {

@@ -40,8 +40,7 @@ export class SeenNames {
     const place = { directory: this.#inodes.directory(parent), name };
     const glanced = await tree.glance(place);
     if (glanced) return { status: glanced, isSure: false };
-    await this.makeSure(parent);
-    const status = await tree.lookup(place);
+    const [status] = await Promise.all([tree.lookup(place), this.makeSure(parent)]);
     return status && { status, isSure: true };
   }
 

@@ -11,6 +11,7 @@
 import { keyText, LIMITS, remember } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 import type { Inode, InodeStatus, Place, Tree, TreeEntry } from '../../meta/index.ts';
+import type { QueuedStep } from './step-queue.ts';
 
 type ListRequest = Parameters<Tree['listAttributes']>[0];
 
@@ -113,13 +114,14 @@ export class Glances {
     for (const oldest of this.#directories.keys()) {
       const isMuch = this.#directories.size > DIRECTORIES_MAX || this.#byInode.size > ENTRIES_MAX;
       if (!isMuch) return;
-      this.#drop(oldest);
+      this.forget(oldest);
     }
     // Those of directories that were only passed through.
     if (this.#byInode.size > ENTRIES_MAX) this.#byInode.clear();
   }
 
-  #drop(directory: Inode): void {
+  /** Of the names in it nothing is told. */
+  forget(directory: Inode): void {
     const known = this.#directories.get(directory);
     this.#directories.delete(directory);
     for (const seen of known?.names.values() ?? []) {
@@ -182,11 +184,25 @@ export class Glances {
     return entry;
   }
 
-  /** It was changed by this node, or a name in it. */
+  /** It was changed by this node. */
   changed(inode: Inode): void {
     remember(this.#changedAtMs, inode, this.#options.clock.monotonic(), CHANGES_MAX);
     this.#byInode.delete(inode);
-    this.#drop(inode);
+  }
+
+  /** It is done here, and will be brought. */
+  isNoted({ inodes, directories }: Pick<QueuedStep, 'inodes' | 'directories'>): void {
+    for (const inode of inodes) this.changed(inode);
+    for (const directory of directories) this.forget(directory);
+  }
+
+  /** This node has changed what has the name. */
+  changedAt(place: Place): void {
+    const seen = this.#find(place);
+    if (seen) this.changed(seen.entry.status.inode);
+    const names = this.#directories.get(place.directory)?.names;
+    for (const name of [place.name, place.directoryName]) names?.delete(keyText(name));
+    this.changed(place.directory);
   }
 
   /** Something has another name than was said. */

@@ -214,15 +214,16 @@ export class Holder implements AsyncDisposable {
     }
   }
 
-  /** The same of what changes names in them, or what these name. */
+  /** The same of what changes names. */
   async changeDirectly<Result>(
-    directories: readonly Inode[],
+    places: readonly Place[],
     work: () => Promise<Result>,
   ): Promise<Result> {
+    const directories = places.map(({ directory }) => directory);
     try {
       return await this.directly(directories, work);
     } finally {
-      for (const directory of directories) this.glances.changed(directory);
+      for (const place of places) this.glances.changedAt(place);
     }
   }
 
@@ -259,10 +260,8 @@ export class Holder implements AsyncDisposable {
   }
 
   #add({ onDone, ...noted }: Noted, { done, lost }: Pick<QueuedStep, 'done' | 'lost'>): void {
-    for (const inode of noted.inodes) {
-      this.known.begin(inode);
-      this.glances.changed(inode);
-    }
+    for (const inode of noted.inodes) this.known.begin(inode);
+    this.glances.isNoted(noted);
     this.queue.add({
       ...noted,
       done: (result) => {

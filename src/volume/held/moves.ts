@@ -21,13 +21,12 @@ export class Moves {
   async rename(request: RenameRequest): Promise<Removal | undefined> {
     const { from, to } = request;
     const { holdings } = this.#holder;
-    const both = [from.directory, to.directory];
     for (;;) {
       await this.#holder.queue.room();
       const source = await holdings.find(from.directory, WEIGHT.change);
       const target = await holdings.find(to.directory, WEIGHT.change);
       if (!source && !target) {
-        return await this.#holder.changeDirectly(both, () =>
+        return await this.#holder.changeDirectly([from, to], () =>
           this.#holder.options.tree.rename(request),
         );
       }
@@ -110,7 +109,7 @@ export class Moves {
     const { holdings, known } = this.#holder;
     const both = [request.from.directory, request.to.directory];
     for (const directory of both) known.distrust(directory);
-    return await this.#holder.changeDirectly(both, async () => {
+    return await this.#holder.changeDirectly([request.from, request.to], async () => {
       for (const directory of both) {
         const held = holdings.get(directory);
         if (held) await holdings.giveBack(held);

@@ -283,7 +283,7 @@ export class NameChanges {
     for (;;) {
       await queue.room();
       const held = await holdings.find(directory, WEIGHT.change);
-      if (!held) return await this.#holder.changeDirectly([directory], work.there);
+      if (!held) return await this.#holder.changeDirectly([place], work.there);
       const standing = await this.#holder.standing(held, place);
       if (standing === 'unfit' || standing === 'unknown') continue;
       const act = await work.here(held, standing);
@@ -293,7 +293,7 @@ export class NameChanges {
       } catch (error) {
         // Somebody else holds what is to go: the cell asks for it.
         if (errorCode(error) !== 'HF_LEASED') throw error;
-        return await this.#holder.changeDirectly([directory], work.there);
+        return await this.#holder.changeDirectly([place], work.there);
       }
     }
   }
