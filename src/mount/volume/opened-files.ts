@@ -124,13 +124,17 @@ export class OpenedFiles {
     const { opens, files, held } = this.#volume;
     // The cells can hold open only what they know.
     if (!held.guards(inode)) await held.bring(inode);
-    await opens.hold(inode, { isGuarded: held.guards(inode) });
-    try {
-      return await files.open(inode);
-    } catch (error) {
-      await opens.drop(inode);
-      throw error;
-    }
+    // Together: each may be a question to another node.
+    const [holding, opening] = await Promise.allSettled([
+      opens.hold(inode, { isGuarded: held.guards(inode) }),
+      files.open(inode),
+    ]);
+    if (holding.status === 'fulfilled' && opening.status === 'fulfilled') return opening.value;
+    if (opening.status === 'fulfilled') await opening.value.giveUp();
+    if (holding.status === 'fulfilled') await opens.drop(inode);
+    throw holding.status === 'rejected'
+      ? holding.reason
+      : (opening as PromiseRejectedResult).reason;
   }
 
   async #closed({ file, isWriter }: Pick<Opened, 'file' | 'isWriter'>): Promise<void> {

@@ -4,9 +4,8 @@
  * path: asked name by name, a long listing takes more answers of a cell than it has lines.
  *
  * What is told from here may be `LIMITS.glanceMs` old, while somebody looks at one name after the
- * other. So it is for those who only look; who opens
- * or changes anything has the name looked up again (mount/volume/seen-names.ts). Of a name that is
- * not here nothing is said.
+ * other. So it is for those who only look; who opens or changes anything has the name looked up
+ * again (mount/volume/seen-names.ts). Of a name that is not here nothing is said.
  */
 import { keyText, LIMITS, remember } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
