@@ -107,7 +107,7 @@ function healthLines(health: HealthView): string[] {
   const away = health.devices.filter(({ state }) => state === 'failed' || state === 'missing');
   const spares = Object.entries(health.bySpare)
     .filter(([spare]) => Number(spare) >= 0)
-    .map(([spare, count]) => `${count} may lose ${spare} more`)
+    .map(([spare, count]) => `${count} may lose ${plural('store', Number(spare))} more`)
     .join(', ');
   const isNodeAway = health.nodes.some(({ state }) => state !== 'self' && state !== 'alive');
   return [

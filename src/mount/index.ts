@@ -43,7 +43,7 @@ export type {
 } from './locks.ts';
 export { ROOT_INODE_NUMBER } from './inode.ts';
 export type { MountOptions } from './mounting/mount-options.ts';
-export { placeOf } from './mounting/mount-info.ts';
+export { ourMountOver, placeOf } from './mounting/mount-info.ts';
 export type { FileSystemModule, OpenedFileSystem } from './mounting/mount-order.ts';
 export { type MountUser, usersOf } from './mounting/mount-users.ts';
 export {

@@ -211,6 +211,13 @@ export function spareCount({ record, goodCount }: StripeCensus): number {
   return goodCount - schemeOfNumber(record.schemeNumber).k;
 }
 
+/** Devices that may be lost, whichever they are, and it can still be read; -1: it cannot now. */
+export function bearableLosses(census: StripeCensus): number {
+  if (spareCount(census) < 0) return -1;
+  const { k } = schemeOfNumber(census.record.schemeNumber);
+  return Math.max(0, census.apartCount - k);
+}
+
 export function stateOf(census: StripeCensus): 'ok' | 'degraded' | 'lost' {
   const { n } = schemeOfNumber(census.record.schemeNumber);
   if (spareCount(census) < 0) return 'lost';

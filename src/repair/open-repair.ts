@@ -18,10 +18,10 @@ import {
 import type { Env } from '../env/index.ts';
 import type { Inode, Release, WantedStripe } from '../meta/index.ts';
 import {
+  bearableLosses,
   type CensusContext,
   type GroupCensus,
   type HeldChunk,
-  spareCount,
   stateOf,
   type Unconfirmed,
 } from './census.ts';
@@ -180,7 +180,7 @@ class RepairRunner implements Repair {
           badChunks += census.held.filter(({ entry }) => !entry.isGood).length;
           if (state === 'ok' && isToMove(planFor(census, context))) misplaced += 1;
           if (state === 'ok') continue;
-          const spare = String(Math.max(-1, spareCount(census)));
+          const spare = String(bearableLosses(census));
           bySpare[spare] = (bySpare[spare] ?? 0) + 1;
         }
       },

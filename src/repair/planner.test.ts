@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { chunkId, type DeviceId, parseScheme, type Scheme, schemeNumber } from '../base/index.ts';
 import type { ChunkStore } from '../store/index.ts';
 import { stripeOf } from '../../test/suites/meta-makers.ts';
-import { censusOf, type HeldChunk, stateOf, type StripeCensus } from './census.ts';
+import { bearableLosses, censusOf, type HeldChunk, stateOf, type StripeCensus } from './census.ts';
 import { compareSteps, planFor, type PlanContext, type Step } from './planner.ts';
 
 const scheme = parseScheme('rs-4+2');
@@ -161,6 +161,31 @@ describe('a plan', () => {
           if (!next) continue;
           const [rank, nextRank] = [order.indexOf(step.kind), order.indexOf(next.kind)];
           expect(rank < nextRank || (rank === nextRank && step.spare <= next.spare)).toBe(true);
+        }
+      }),
+    );
+  });
+});
+
+describe('what a stripe may lose', () => {
+  it('counts devices, not shards: of those on one device all go at once', () => {
+    const [, , ...four] = WHOLE;
+    expect(bearableLosses(censusFrom(WHOLE))).toBe(2);
+    expect(bearableLosses(censusFrom(four))).toBe(0);
+    expect(bearableLosses(censusFrom([...four, { index: 0, device: 2, isGood: true }]))).toBe(0);
+    expect(bearableLosses(censusFrom([...four, { index: 0, device: 8, isGood: true }]))).toBe(1);
+    expect(bearableLosses(censusFrom(four.slice(1)))).toBe(-1);
+  });
+
+  it('bears the loss of any so many devices', () => {
+    fc.assert(
+      fc.property(anyHeld, (held) => {
+        const bearable = bearableLosses(censusFrom(held));
+        if (bearable < 1) return;
+        const devices = [...new Set(held.map(({ device }) => device))];
+        for (const one of devices) {
+          const left = censusFrom(held.filter(({ device }) => device !== one));
+          expect(bearableLosses(left)).toBeGreaterThanOrEqual(bearable - 1);
         }
       }),
     );

@@ -49,7 +49,7 @@ export interface ScrubSummary {
 export interface HealthSummary {
   /** `ok`: n good shards where they belong; `degraded`: fewer, but at least k; `lost`: below k. */
   readonly stripes: { readonly ok: number; readonly degraded: number; readonly lost: number };
-  /** Degraded stripes by the number of shards that may still be lost. */
+  /** Degraded stripes by the number of stores, whichever they are, that may still be lost. */
   readonly bySpare: Readonly<Record<string, number>>;
   /** Stripes with all shards, of which a repair would bring some to another place now. */
   readonly misplaced: number;

@@ -221,6 +221,22 @@ describe.skipIf(!canMount)('a mounted volume', () => {
     expect((await bed.run(['umount', bed.path('taken')])).exitCode).toBe(3);
   });
 
+  it('is no place for what serves it', async () => {
+    await fs.mkdir(at('inside'));
+    await fs.symlink(at('inside'), bed.path('detour'));
+    for (const words of [
+      ['mount', 'default', at('inside')],
+      ['mount', 'default', bed.path('detour')],
+      ['dev', 'add', at('store')],
+      ['dev', 'add', bed.path('detour', 'store')],
+    ]) {
+      const { exitCode, stderr } = await bed.run(words);
+      expect(stderr, words.join(' ')).toContain('is a mount of Holdfast');
+      expect(exitCode).toBe(2);
+    }
+    await fs.rmdir(at('inside'));
+  });
+
   it('is only read with ro, and is not taken away from who uses it', async () => {
     await bed.ok(['umount', point]);
     await mount('-o', 'ro');

@@ -25,6 +25,20 @@ export async function ourMountAt(mountpoint: string): Promise<MountInfo | undefi
 }
 
 /**
+ * The place of the one of ours that a path is or lies in; there need be nothing at the path, and
+ * no mount is asked.
+ */
+export async function ourMountOver(path: string): Promise<string | undefined> {
+  const absolute = resolve(path);
+  const mounts = await ourMounts().catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []; // no /proc: then there are no mounts
+    throw error;
+  });
+  const isIn = (place: string): boolean => absolute === place || absolute.startsWith(`${place}/`);
+  return mounts.find(({ mountpoint }) => isIn(mountpoint))?.mountpoint;
+}
+
+/**
  * Where a path is as mounts are named, without a look at itself: what is mounted there may be dead.
  * @throws what realpath(3) says of its parent.
  */

@@ -2,7 +2,7 @@
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorMessage, HoldfastError } from '../../base/index.ts';
-import { cleanStaleMounts, placeOf } from '../../mount/index.ts';
+import { cleanStaleMounts, ourMountOver, placeOf } from '../../mount/index.ts';
 
 /**
  * The place of a directory that nothing is mounted on and that is empty; what a crash left mounted
@@ -21,6 +21,7 @@ export async function emptyDirectory(
     throw new HoldfastError('HF_EXISTS', `${directory} is a mount already`);
   }
   await cleanStaleMounts(directory);
+  await checkOutside(directory);
   const names = await fs.readdir(directory).catch((error: unknown) => {
     throw directoryError(directory, error);
   });
@@ -33,6 +34,21 @@ export async function emptyDirectory(
 export async function placeToEnd(named: string): Promise<string> {
   checkAbsolute(named);
   return await placeOf(named).catch(() => path.resolve(named));
+}
+
+/**
+ * What serves a mount must not wait for that mount, and so for itself.
+ * @throws HF_BAD_ARGUMENT when the place is or lies in a mount of ours.
+ */
+export async function checkOutside(place: string): Promise<void> {
+  const above = (await ourMountOver(place)) ?? (await ourMountOver(await realPlaceOf(place)));
+  if (above === undefined) return;
+  const message = `${place} lies in ${above}, which is a mount of Holdfast: choose another place`;
+  throw new HoldfastError('HF_BAD_ARGUMENT', message);
+}
+
+async function realPlaceOf(place: string): Promise<string> {
+  return await fs.realpath(place).catch(() => placeOf(place).catch(() => path.resolve(place)));
 }
 
 function checkAbsolute(named: string): void {

@@ -8,6 +8,7 @@ import type { ChunkStore } from '../../store/index.ts';
 import type { StripePlaces } from '../../volume/index.ts';
 import { detailsOf, viewOf } from './device-views.ts';
 import type { Heart } from '../heart.ts';
+import { checkOutside } from '../mounts/places.ts';
 import { contentOf, noteState, type Slot } from './store-slot.ts';
 import type { StoreSet } from './store-set.ts';
 import { unreadableObjects } from './unreadable.ts';
@@ -49,6 +50,7 @@ export class LocalDevices implements DeviceManager {
   async #makeOrAttach(request: ControlRequest<'device.add'>): Promise<Slot> {
     const { stores } = this.#options;
     const { path, isNew, isForced, replacesStore } = request;
+    await checkOutside(path);
     if (stores.isOpenAt(path)) {
       throw new HoldfastError('HF_EXISTS', `the store ${path} is in use by this node already`);
     }

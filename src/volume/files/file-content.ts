@@ -5,7 +5,15 @@
  * Invariants: what changes the dirty windows in more than one step (`truncate`, `deallocate`) and
  * `write` exclude each other; the memory of every dirty byte was taken from the volume's.
  */
-import { assert, errorCode, HoldfastError, LIMITS, MiB, Mutex } from '../../base/index.ts';
+import {
+  assert,
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  LIMITS,
+  MiB,
+  Mutex,
+} from '../../base/index.ts';
 import { type InodeStatus, nsOf } from '../../meta/index.ts';
 import { CommittedReader } from './committed-reader.ts';
 import { type ByteRange, type DirtyWindow, memoryForWrite } from './dirty-window.ts';
@@ -357,14 +365,20 @@ export class FileContent {
     return failureCount < this.#failureCount ? this.#failure!.error : undefined;
   }
 
+  /** Nobody misses what was written to a file that was removed meanwhile. */
+  #tellGivenUp(): void {
+    const error = this.#failure?.error;
+    if (error === undefined || errorCode(error) === 'HF_NOT_FOUND') return;
+    const { inode } = this.state;
+    const reason = errorMessage(error);
+    this.#context.env.log.warn('what was written to a file could not be stored', { inode, reason });
+  }
+
   /** What could not be stored is given up: nobody has the file open. */
   async giveUp(): Promise<void> {
     await this.#writeBack.settled();
     if (this.handleCount > 0) return;
-    if (this.isDirty) {
-      const { inode } = this.state;
-      this.#context.env.log.warn('what was written to a file could not be stored', { inode });
-    }
+    if (this.isDirty) this.#tellGivenUp();
     this.#discard({ start: 0, end: Infinity });
     this.state.grownTo = 0;
     this.state.modifiedNs = undefined;
