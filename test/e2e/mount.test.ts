@@ -250,6 +250,17 @@ describe.skipIf(!canMount)('a mounted volume', () => {
     expect(await fs.readFile(at('used'), 'utf8')).toBe('still there');
   });
 
+  it('is the same mount by a link to its directory', async () => {
+    await fs.mkdir(bed.path('aimed'));
+    await fs.symlink(bed.path('aimed'), bed.path('link'));
+    await bed.ok(['mount', 'default', bed.path('link')]);
+    const again = await bed.run(['mount', 'default', bed.path('aimed')]);
+    expect(again.stderr).toContain('is a mount already');
+    await bed.ok(['umount', bed.path('aimed')]);
+    await bed.ok(['mount', 'default', bed.path('aimed')]);
+    await bed.ok(['umount', bed.path('link')]);
+  });
+
   it('may be unmounted by another program', async () => {
     await fs.writeFile(at('kept'), 'kept');
     await promisify(execFile)('umount', [point]);

@@ -38,13 +38,21 @@ export async function ourMountOver(path: string): Promise<string | undefined> {
   return mounts.find(({ mountpoint }) => isIn(mountpoint))?.mountpoint;
 }
 
+/** As many links as Linux follows. */
+const LINKS_MAX = 40;
+
 /**
  * Where a path is as mounts are named, without a look at itself: what is mounted there may be dead.
  * @throws what realpath(3) says of its parent.
  */
-export async function placeOf(path: string): Promise<string> {
+export async function placeOf(path: string, linksLeft: number = LINKS_MAX): Promise<string> {
   const absolute = resolve(path);
-  return join(await fs.realpath(dirname(absolute)), basename(absolute));
+  const place = join(await fs.realpath(dirname(absolute)), basename(absolute));
+  // Of a directory, alive or dead, this says without asking it that it is no link.
+  const target = linksLeft > 0 ? await fs.readlink(place).catch(() => undefined) : undefined;
+  return target === undefined
+    ? place
+    : await placeOf(resolve(dirname(place), target), linksLeft - 1);
 }
 
 /** Lines of: id, parent, device, root, mountpoint, options, …, "-", type, source, options. */
