@@ -38,6 +38,8 @@ export function addNodeCommands(verbs: Verbs): void {
       const counted = await session.client.call('metrics', {}, session);
       const series = Object.entries(counted).toSorted(([one], [other]) => (one < other ? -1 : 1));
       session.show(counted, () => series.map(([name, value]) => `${name} ${value}`));
+      const isEmpty = series.length === 0 && !session.isJson;
+      if (isEmpty) session.note('nothing was counted yet: this node has met no others');
     },
   });
   addVerb(addGroup(verbs, 'key', 'save the keys'), 'export', {

@@ -8,18 +8,20 @@ import net from 'node:net';
 import { HoldfastError } from '../base/index.ts';
 
 /**
- * @param name of the lock; `what` names what is locked, for people.
+ * @param name of the lock; `what` names what is locked, for people, `by` who mostly has it.
  * @returns the lock; disposing gives it back.
  * @throws HF_BUSY when somebody holds it.
  */
-export async function holdLock(name: string, what: string): Promise<AsyncDisposable> {
+export async function holdLock(name: string, what: string, by = ''): Promise<AsyncDisposable> {
   const server = net.createServer((socket) => socket.destroy());
   try {
     server.listen({ path: `\0holdfast-${name}`, exclusive: true });
     await once(server, 'listening');
   } catch (error) {
     const isHeld = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-    const message = isHeld ? `${what} is in use already` : `${what} cannot be locked`;
+    const message = isHeld
+      ? `${what} is in use already${by && `: ${by}`}`
+      : `${what} cannot be locked`;
     throw new HoldfastError(isHeld ? 'HF_BUSY' : 'HF_IO', message, { cause: error });
   }
   server.unref();

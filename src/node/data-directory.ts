@@ -128,7 +128,11 @@ export class DataDirectory implements AsyncDisposable {
     });
     const real = await fs.realpath(full);
     const { dev, ino } = await fs.stat(real);
-    const lock = await holdLock(`data-${dev}-${ino}`, `the data directory ${full}`);
+    const lock = await holdLock(
+      `data-${dev}-${ino}`,
+      `the data directory ${full}`,
+      'a node runs on it',
+    );
     return new DataDirectory(full, lock);
   }
 

@@ -370,7 +370,8 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       const message = `this node does not hold the keys of volume "${name}"; on one that serves it`;
       throw new HoldfastError('HF_WRONG_KEY', `${message}: ${grant}`);
     }
-    throw new HoldfastError('HF_NOT_FOUND', `there is no volume "${name}"`);
+    const advice = 'holdfast volume list names them, holdfast volume create makes one';
+    throw new HoldfastError('HF_NOT_FOUND', `there is no volume "${name}": ${advice}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
