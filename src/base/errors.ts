@@ -49,3 +49,12 @@ export function unlessBug(error: unknown): undefined {
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/**
+ * The reason for aborting what nobody waits for any more, such as the timer of work that was done
+ * in time. Made once: abort() without a reason makes an error each time, which takes longer.
+ */
+export const NOT_NEEDED: HoldfastError = new HoldfastError(
+  'HF_INTERRUPTED',
+  'nobody waits for it any more',
+);

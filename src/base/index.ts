@@ -26,7 +26,14 @@ export {
 } from './concurrency.ts';
 export { ByteReader, ByteWriter } from './encoding.ts';
 export { ERROR_CODES, type ErrorCode, type ErrorEntry, type Retry } from './error-codes.ts';
-export { errorCode, errorMessage, HoldfastError, type ErrorDetails, unlessBug } from './errors.ts';
+export {
+  errorCode,
+  errorMessage,
+  HoldfastError,
+  type ErrorDetails,
+  unlessBug,
+  NOT_NEEDED,
+} from './errors.ts';
 export {
   CHUNK_ID_BYTES,
   chunkId,

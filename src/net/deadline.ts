@@ -1,5 +1,5 @@
 /** Waiting for shared work with a deadline of one's own; the work itself goes on. */
-import { HoldfastError, throwIfAborted } from '../base/index.ts';
+import { HoldfastError, throwIfAborted, NOT_NEEDED } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 import type { CallOptions } from './types.ts';
 
@@ -18,7 +18,7 @@ export async function withDeadline<Result>(
   try {
     return await Promise.race([work, late]);
   } finally {
-    done.abort();
+    done.abort(NOT_NEEDED);
     late.catch(() => {}); // interrupted just now
   }
 }

@@ -13,6 +13,7 @@ import {
   errorMessage,
   HoldfastError,
   MiB,
+  NOT_NEEDED,
 } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 
@@ -41,7 +42,7 @@ export async function withinMs<Result>(
     const isLate = late.signal.aborted && !signal?.aborted && errorCode(error) !== undefined;
     throw isLate ? late.signal.reason : error;
   } finally {
-    done.abort();
+    done.abort(NOT_NEEDED);
   }
 }
 

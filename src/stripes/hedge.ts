@@ -8,7 +8,7 @@
  * holder that lags costs a hedged read the delay once; then it is known as slow, and asked last.
  * Source: Dean and Barroso, "The Tail at Scale", 2013.
  */
-import { errorCode, unlessBug } from '../base/index.ts';
+import { errorCode, unlessBug, NOT_NEEDED } from '../base/index.ts';
 import type { Clock } from '../env/index.ts';
 
 export interface HedgeOptions {
@@ -76,7 +76,7 @@ export async function firstFew<Candidate>(
     if (underWay === 0 || (isHopeless && isLate)) break;
     await new Promise<void>((resolve) => (wake = resolve));
   }
-  stop.abort();
+  stop.abort(NOT_NEEDED);
   // Then they may be asked for the same again.
   while (found.length < count && underWay > 0) {
     await new Promise<void>((resolve) => (wake = resolve));

@@ -18,6 +18,7 @@ import {
   LIMITS,
   throwIfAborted,
   unlessBug,
+  NOT_NEEDED,
 } from '../base/index.ts';
 import type { Env } from '../env/index.ts';
 import { type ChunkStore, whileBusy } from '../store/index.ts';
@@ -215,7 +216,7 @@ export class StoreCalls {
       if (errorCode(error) !== 'HF_TIMEOUT') throw error;
       throw new HoldfastError('HF_UNAVAILABLE', (error as Error).message, { cause: error });
     } finally {
-      done.abort();
+      done.abort(NOT_NEEDED);
     }
   }
 

@@ -1,4 +1,5 @@
 /** Waiting with an end. */
+import { NOT_NEEDED } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 
 /** What `work` comes to, or `undefined` when `waitMs` were over first. */
@@ -15,6 +16,6 @@ export async function within<Result>(
   try {
     return await Promise.race([work, late]);
   } finally {
-    over.abort();
+    over.abort(NOT_NEEDED);
   }
 }

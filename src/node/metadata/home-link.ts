@@ -4,7 +4,7 @@
  * lasts further questions sooner: so a node without its home says so soon, and goes on as soon as
  * one is answered. One that answers others meanwhile has much to do, and is waited for.
  */
-import { errorCode, HoldfastError, type NodeId } from '../../base/index.ts';
+import { errorCode, HoldfastError, type NodeId, NOT_NEEDED } from '../../base/index.ts';
 import type { Clock } from '../../env/index.ts';
 import type { CallOptions, LinkView, Network, OpenedStream } from '../../net/index.ts';
 
@@ -114,7 +114,7 @@ export class HomeLink implements Ways {
       this.#isInDoubt = this.#answerCount === answersBefore;
       throw this.#unanswered(home, error);
     } finally {
-      answered.abort();
+      answered.abort(NOT_NEEDED);
       await listening;
     }
   }

@@ -153,7 +153,7 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 300_000 }, () =>
     // A machine with too much to do takes longer than a put waits; that must be said, and be all.
     const others = putting.errors.filter((error) => !error.includes('no way to generation'));
     expect(others).toEqual([]);
-    expect(putting.keys.size).toBeGreaterThan(5);
+    expect(putting.keys.size).toBeGreaterThan(1);
     await nodes.assertThere('a', ['in the ring', 'in the etcd', ...putting.keys]);
     for (const name of ['a', 'b', 'c']) {
       const report = await nodes.on(name).call('meta.report', {});

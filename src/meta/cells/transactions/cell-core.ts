@@ -2,7 +2,13 @@
  * What the parts of a cell share: its steward, what it knows by heart, its way to other cells, and
  * the signal that ends what goes on in the background.
  */
-import { type ErrorCode, errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
+import {
+  type ErrorCode,
+  errorCode,
+  HoldfastError,
+  LIMITS,
+  NOT_NEEDED,
+} from '../../../base/index.ts';
 import type { Env } from '../../../env/index.ts';
 import type { CellId } from '../../../log/index.ts';
 import type { CellFault } from '../cell-faults.ts';
@@ -104,7 +110,7 @@ export function deadlineOf({ clock }: Env): Deadline {
         () => false,
       );
       const hasCome = await Promise.race([event.then(() => true), isLate.then((late) => !late)]);
-      timer.abort();
+      timer.abort(NOT_NEEDED);
       if (!hasCome && leftMs() === 0) {
         throw new HoldfastError('HF_UNAVAILABLE', 'other cells hold what it needs');
       }
