@@ -98,7 +98,8 @@ export class InodeTree {
 
   /** Of what was listed a moment ago: {@link Held.glance}. `undefined`: look it up. */
   async glance({ directory, name }: NamePlace): Promise<InodeStatus | undefined> {
-    return (await this.#glance(this.#names.placeIn(directory, name)))?.status;
+    const placeOf = () => this.#placeOf({ directory, name });
+    return (await this.#glance(directory.inode, placeOf))?.status;
   }
 
   /** In no order that means anything; a name that an object and a directory share comes twice. */

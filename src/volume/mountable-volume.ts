@@ -99,7 +99,7 @@ export async function openMountable(
       keys,
       tree: nearby(held),
       namespace: numbers,
-      glance: (place) => held.glance(place),
+      glance: (directory, placeOf) => held.glance(directory, placeOf),
     }),
     held,
     files,

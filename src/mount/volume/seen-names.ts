@@ -50,6 +50,10 @@ export class SeenNames {
     else this.#unsure.set(number, { parent, name: new Uint8Array(name), status });
   }
 
+  isSure(number: InodeNumber): boolean {
+    return !this.#unsure.has(number);
+  }
+
   /** What the kernel was told of it holds, of all above it, too. @throws ESTALE. */
   async makeSure(number: InodeNumber): Promise<void> {
     const unsure = this.#unsure.get(number);

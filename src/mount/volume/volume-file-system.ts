@@ -13,6 +13,7 @@ import { HoldfastError } from '../../base/index.ts';
 import type { MountableVolume } from '../../volume/index.ts';
 import type {
   Allocation,
+  Answer,
   AttributeChanges,
   Caller,
   CopyRequest,
@@ -332,9 +333,11 @@ export class VolumeFileSystem implements FileSystem, AsyncDisposable {
 
   // Directories.
 
-  async openDirectory(_: Caller, number: InodeNumber): Promise<OpenDirectory> {
-    await this.#names.makeSure(number);
-    return { file: this.#listings.open(this.#volume.tree, this.#inodes.directory(number)) };
+  openDirectory(_: Caller, number: InodeNumber): Answer<OpenDirectory> {
+    const open = (): OpenDirectory => ({
+      file: this.#listings.open(this.#volume.tree, this.#inodes.directory(number)),
+    });
+    return this.#names.isSure(number) ? open() : this.#names.makeSure(number).then(open);
   }
 
   /** Without attributes: see 1, they would be asked for at once again. */

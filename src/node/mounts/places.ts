@@ -33,6 +33,10 @@ export async function emptyDirectory(
 /** Of a mount that is to end: the directory may be gone. @throws HF_BAD_ARGUMENT. */
 export async function placeToEnd(named: string): Promise<string> {
   checkAbsolute(named);
+  return await placeOrPath(named);
+}
+
+async function placeOrPath(named: string): Promise<string> {
   return await placeOf(named).catch(() => path.resolve(named));
 }
 
@@ -41,14 +45,10 @@ export async function placeToEnd(named: string): Promise<string> {
  * @throws HF_BAD_ARGUMENT when the place is or lies in a mount of ours.
  */
 export async function checkOutside(place: string): Promise<void> {
-  const above = (await ourMountOver(place)) ?? (await ourMountOver(await realPlaceOf(place)));
+  const above = (await ourMountOver(place)) ?? (await ourMountOver(await placeOrPath(place)));
   if (above === undefined) return;
   const message = `${place} lies in ${above}, which is a mount of Holdfast: choose another place`;
   throw new HoldfastError('HF_BAD_ARGUMENT', message);
-}
-
-async function realPlaceOf(place: string): Promise<string> {
-  return await fs.realpath(place).catch(() => placeOf(place).catch(() => path.resolve(place)));
 }
 
 function checkAbsolute(named: string): void {

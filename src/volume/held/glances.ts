@@ -129,13 +129,19 @@ export class Glances {
     }
   }
 
+  /** Whether anything can be told of names in it; most have none, and names are dear to seal. */
+  hasAny(directory: Inode): boolean {
+    const of = this.#directories.get(directory);
+    return of !== undefined && this.#isInUse(of);
+  }
+
   /** What has the name, or had it a moment ago; `undefined`: it has to be asked for. */
   async entry(place: Place): Promise<TreeEntry | undefined> {
     const seen = this.#find(place);
     if (!seen) return undefined;
     if (this.#isFresh(seen)) return this.#used(seen);
     const { request } = seen.page;
-    const isLookedThrough = seen.page.used >= WORTH_AGAIN && this.#isInUse(seen.page);
+    const isLookedThrough = seen.page.used >= WORTH_AGAIN && this.#isInUse(seen.page.of);
     if (!request || !isLookedThrough) return undefined;
     await this.#askAgain(seen.page, request);
     const again = this.#find(place);
@@ -153,11 +159,11 @@ export class Glances {
   #isFresh({ page, entry }: Seen): boolean {
     const nowMs = this.#options.clock.monotonic();
     const isNear = nowMs - page.asOfMs <= LIMITS.glanceMs;
-    return isNear && this.#isInUse(page) && this.#byInode.get(entry.status.inode)?.page === page;
+    return isNear && this.#isInUse(page.of) && this.#byInode.get(entry.status.inode)?.page === page;
   }
 
-  #isInUse({ of }: Page): boolean {
-    return this.#options.clock.monotonic() - of.usedAtMs <= LIMITS.glancePauseMs;
+  #isInUse({ usedAtMs }: Glanced): boolean {
+    return this.#options.clock.monotonic() - usedAtMs <= LIMITS.glancePauseMs;
   }
 
   /** Once for all who wait for it. */

@@ -10,7 +10,7 @@
  * Invariant, here and in all of this folder: between the look at what is known and the act there is
  * no `await`.
  */
-import { LIMITS } from '../../base/index.ts';
+import { errorCode, LIMITS } from '../../base/index.ts';
 import type {
   Inode,
   InodeStatus,
@@ -39,8 +39,9 @@ export interface Held {
   /**
    * What somebody listed at the place a moment ago; `undefined`: look it up. For who only looks:
    * it may be as old as LIMITS.glanceMs, where {@link Tree.lookup} says what is.
+   * @param placeOf not asked for where nothing can be told.
    */
-  glance(place: Place): Promise<TreeEntry | undefined>;
+  glance(directory: Inode, placeOf: () => Place): Promise<TreeEntry | undefined>;
   /** Something was not as {@link glance} said. */
   forgetGlances(): void;
   /** Whether nobody else can remove the inode without asking this node: it need not be declared. */
@@ -155,9 +156,10 @@ export class HeldTree implements Held, AsyncDisposable {
     return found;
   }
 
-  async glance(place: Place): Promise<TreeEntry | undefined> {
-    if (this.#holder.holdings.get(place.directory)) return undefined;
-    return await this.#glances.entry(place);
+  async glance(directory: Inode, placeOf: () => Place): Promise<TreeEntry | undefined> {
+    const isHeld = this.#holder.holdings.get(directory) !== undefined;
+    if (isHeld || !this.#glances.hasAny(directory)) return undefined;
+    return await this.#glances.entry(placeOf());
   }
 
   forgetGlances(): void {
@@ -202,9 +204,7 @@ export class HeldTree implements Held, AsyncDisposable {
     const { directory, after, limit = LIMITS.listPageMax } = request;
     for (;;) {
       const held = await holdings.find(directory, WEIGHT.list);
-      if (!held) {
-        return await this.#glances.list(request);
-      }
+      if (!held) return await this.#glances.list(request);
       await held.listed;
       if (!holdings.isFit(held)) continue;
       if (!held.isComplete) {
@@ -240,7 +240,13 @@ export class HeldTree implements Held, AsyncDisposable {
     const { lease: claim, inode: directory } = held;
     if (claim && page.some(isStale)) {
       const asOfMs = options.env.clock.monotonic();
-      const entries = await this.#tree.listAttributes({ directory, ...range, claim });
+      const entries = await this.#tree
+        .listAttributes({ directory, ...range, claim })
+        .catch((error: unknown) => {
+          if (errorCode(error) !== 'HF_FENCED') throw error;
+          this.#holder.queue.fence(directory); // others have it: it is looked at anew
+        });
+      if (!entries) return;
       // Of what was removed here meanwhile nothing is known any more.
       const left = new Set(held.page(range.after, range.limit).map(({ inode }) => inode));
       for (const { status } of entries) {
