@@ -149,11 +149,13 @@ describe.skipIf(!ETCD)('an etcd that the user runs', { timeout: 300_000 }, () =>
     expect(lines.join()).toContain('names are kept in your etcd');
     await untilOfGeneration(3, 'a', 'b', 'c');
     await vi.waitFor(async () => await nodes.put('a', 'in the etcd'), PATIENCE);
+    // However slow the machine is.
+    await vi.waitFor(() => expect(putting.keys.size).toBeGreaterThan(5), PATIENCE);
     await putting.end();
     // A machine with too much to do takes longer than a put waits; that must be said, and be all.
     const others = putting.errors.filter((error) => !error.includes('no way to generation'));
     expect(others).toEqual([]);
-    expect(putting.keys.size).toBeGreaterThan(1);
+    expect(putting.keys.size).toBeGreaterThan(5);
     await nodes.assertThere('a', ['in the ring', 'in the etcd', ...putting.keys]);
     for (const name of ['a', 'b', 'c']) {
       const report = await nodes.on(name).call('meta.report', {});
