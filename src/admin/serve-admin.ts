@@ -81,13 +81,14 @@ class AdminServer implements AdminService {
 
   async listen(): Promise<void> {
     const { socketPath, tcp } = this.#options;
-    await listenOnSocket(this.#newServer('socket'), socketPath);
     if (tcp) {
       const server = this.#newServer('tcp');
       await listenOnAddress(server, tcp);
       const { port } = server.address() as AddressInfo;
       this.#address = addressText({ ...tcp, port });
     }
+    // Last: who starts a node takes it for started when it answers there.
+    await listenOnSocket(this.#newServer('socket'), socketPath);
     for (const server of this.#servers) {
       server.on('error', (error) => {
         this.#options.env.log.error('the control interface failed', { error });

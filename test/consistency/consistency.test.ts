@@ -22,7 +22,8 @@ it.skipIf(obstacle !== undefined)(`keeps names and objects in one order${without
   const register = await runOnce(ground, plan);
   expect(register.faults).toEqual([]);
   expect(register.troubles).toBeGreaterThan(0);
-  const set = await runOnce(ground, { workload: 'set', seed: 3, seconds: 1, say });
+  const additions = { workload: 'set', seed: 3, seconds: 1, elementsMin: 6, say } as const;
+  const set = await runOnce(ground, additions);
   expect(set.faults).toEqual([]);
   expect(set.figures['acknowledged']).toBeGreaterThan(5);
 });

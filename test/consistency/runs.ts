@@ -23,6 +23,8 @@ export interface RunPlan {
   readonly workload: WorkloadName;
   readonly seed: number;
   readonly seconds: number;
+  /** Elements of a set; the run goes on until so many were acknowledged. */
+  readonly elementsMin?: number | undefined;
   readonly nemesis?: NemesisName | undefined;
   /** Whether a node that says that nothing was done is believed; else its outcome is unknown. */
   readonly believes?: boolean | undefined;
@@ -104,7 +106,10 @@ const WORK: Readonly<Record<WorkloadName, Prepare>> = {
   set:
     async (ground, { plan, isOver, calm }) =>
     async () => {
-      const run = new SetRun({ doors: doorsOf(ground), prefix: `set-${plan.seed}/`, isOver });
+      const { seed, elementsMin = 0 } = plan;
+      const hasEnough = (): boolean => isOver() && run.acknowledged >= elementsMin;
+      const about = { doors: doorsOf(ground), prefix: `set-${seed}/`, isOver: hasEnough };
+      const run = new SetRun(about);
       await run.run();
       await calm();
       await run.readAll();

@@ -157,18 +157,15 @@ export class PeerStores implements AsyncDisposable {
     }
   }
 
+  /**
+   * One question without an answer says nothing of the store: the connection may have broken, and
+   * when this process was paused, every question of that time is late.
+   */
   async #look(store: RemoteChunkStore): Promise<void> {
-    try {
-      await store.usage();
-      if (store.state !== 'failed') return void this.#silent.delete(store.id);
-    } catch (error) {
-      const code = errorCode(error);
-      if (code === undefined) throw error;
-      // Who says that it is busy is there.
-      if (code === 'HF_BUSY') return void this.#silent.delete(store.id);
-    }
+    const isThere = (await hasAnswered(store)) || (await hasAnswered(store));
+    if (isThere) this.#silent.delete(store.id);
     // Its node may have gone meanwhile, or the device.
-    if (this.#stores.get(store.id) === store) this.#silent.add(store.id);
+    else if (this.#stores.get(store.id) === store) this.#silent.add(store.id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -176,5 +173,16 @@ export class PeerStores implements AsyncDisposable {
     await Promise.all(this.#loops);
     for (const id of this.#stores.keys()) this.#drop(id);
     await Promise.all(this.#closing);
+  }
+}
+
+async function hasAnswered(store: RemoteChunkStore): Promise<boolean> {
+  try {
+    await store.usage();
+    return store.state !== 'failed';
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === undefined) throw error;
+    return code === 'HF_BUSY'; // who says so is there
   }
 }
