@@ -16,7 +16,7 @@ import {
   LIMITS,
   MiB,
 } from '../base/index.ts';
-import type { Env } from '../env/index.ts';
+import { type Env, within } from '../env/index.ts';
 import type { AdminParts } from './admin-parts.ts';
 import { errorView, LineAnswer, sendJson, statusOf } from './answer.ts';
 import { checked } from './checked.ts';
@@ -193,23 +193,15 @@ class AdminServer implements AdminService {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const { clock } = this.#options.env;
     const servers = this.#servers.filter(({ listening }) => listening);
     const closed = Promise.all(
       servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     );
-    await this.#within(CLOSE_GRACE_MS, closed);
+    await within(clock, closed, CLOSE_GRACE_MS);
     for (const server of servers) server.closeAllConnections();
     await closed;
-    await this.#within(CLOSE_GRACE_MS, Promise.allSettled(this.#underWay));
-  }
-
-  /** Waits for `end`, but no longer than so. */
-  async #within(ms: number, end: Promise<unknown>): Promise<void> {
-    const ended = new AbortController();
-    const { clock } = this.#options.env;
-    const patience = clock.sleep(ms, { signal: ended.signal }).catch(() => {});
-    await Promise.race([end, patience]);
-    ended.abort();
+    await within(clock, Promise.allSettled(this.#underWay), CLOSE_GRACE_MS);
   }
 }
 

@@ -38,6 +38,9 @@ export function addMountCommands(verbs: Verbs): void {
       named: string,
     ) => {
       const input = { directory: session.resolve(named), isForced: force, isLazy: lazy };
+      using _slow = session.sayWhenSlow(
+        'what was written is being stored; why that takes long, if it does: holdfast status …',
+      );
       const ended = await session.client.call('mount.remove', input, session);
       session.show(ended, () => [
         `volume ${ended.volume} is mounted at ${ended.directory} no more`,
@@ -88,7 +91,7 @@ async function mountOrList(
   const { installHelper: helper, asHelper = false, o = '', s: isSloppy = false } = options;
   if (helper !== undefined) return await addHelper(session, helper);
   if (volume === undefined) return await listMounts(session);
-  if (directory === undefined) {
+  if (volume === '' || !directory) {
     throw new HoldfastError('HF_BAD_ARGUMENT', 'name the volume and the directory');
   }
   const input = {

@@ -25,11 +25,26 @@ export async function installHelper(folder: string, dataPath: string): Promise<s
     throw new HoldfastError('HF_EXISTS', `${helper} is there, and is not ours`);
   }
   const temporary = `${helper}.new`;
-  await fs.writeFile(temporary, helperScript(dataPath), { mode: 0o755 });
+  await fs.writeFile(temporary, helperScript(dataPath), { mode: 0o755 }).catch((cause: Error) => {
+    throw folderProblem(folder, cause);
+  });
   await fs.rename(temporary, helper);
   await fs.rm(link, { force: true });
   await fs.symlink(HELPER, link);
   return [helper, link];
+}
+
+function folderProblem(folder: string, cause: NodeJS.ErrnoException): Error {
+  switch (cause.code ?? '') {
+    case 'EACCES':
+      return new HoldfastError('HF_DENIED', `this user may not write to ${folder}; try sudo`, {
+        cause,
+      });
+    case 'ENOENT':
+      return new HoldfastError('HF_NOT_FOUND', `there is no folder ${folder}`, { cause });
+    default:
+      return cause;
+  }
 }
 
 function helperScript(dataPath: string): string {

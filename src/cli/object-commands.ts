@@ -186,6 +186,7 @@ function addWhereVerb(verbs: Verbs): void {
 }
 
 function whereLines(stripes: readonly PlaceView[]): string[] {
+  if (stripes.length === 0) return ['no shards: it is empty, or so small that it is with its name'];
   const rows = stripes.flatMap(({ scheme, shards, stores }, index) =>
     shards.map(({ shardIndex, wantedAt, foundAt, badAt }) => [
       `${index} ${scheme}`,

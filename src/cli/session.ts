@@ -87,8 +87,9 @@ export class Session implements Disposable {
     this.#stack.defer(this.io.onSignal(listener));
   }
 
-  /** A path as the user's shell means it. */
+  /** A path as the user's shell means it. @throws HF_BAD_ARGUMENT for ''. */
   resolve(file: string): string {
+    if (file === '') throw new HoldfastError('HF_BAD_ARGUMENT', "'' is no path");
     return path.resolve(this.io.workPath, file);
   }
 

@@ -5,7 +5,7 @@
  */
 import { type DeviceId, errorCode, mapBounded, neededWidthOf, type NodeId } from '../base/index.ts';
 import type { Cluster } from '../cluster/index.ts';
-import type { Env } from '../env/index.ts';
+import { type Env, within } from '../env/index.ts';
 import {
   type Repair,
   type RepairStatus,
@@ -349,18 +349,11 @@ export async function statusSoon(
   { clock }: Pick<Env, 'clock'>,
   repair: Pick<Repair, 'status'> | undefined,
 ): Promise<RepairStatus | undefined> {
-  const ended = new AbortController();
-  const { signal } = ended;
   const asked = repair?.status().catch((error: unknown) => {
     if (errorCode(error) === undefined) throw error;
     return undefined;
   });
-  const tooLate = clock.sleep(STATUS_MS, { signal }).catch(() => undefined);
-  try {
-    return await Promise.race([asked, tooLate.then(() => undefined)]);
-  } finally {
-    ended.abort();
-  }
+  return asked && (await within(clock, asked, STATUS_MS));
 }
 
 /** @throws HF_TOO_FEW_STORES when too few would be left; then nothing is written off. */

@@ -72,6 +72,9 @@ export async function nodeWarnings(about: {
       const isNamed = about.others.metadataNode?.ring?.record?.named !== undefined;
       lines.push(`names are read as they were: ${isNamed ? NO_ETCD : NO_MAJORITY}`);
     }
+    for (const { volume, reason } of heart.core.volumes.waitingWrites) {
+      lines.push(`what is written to volume "${volume}" waits, and is tried again: ${reason}`);
+    }
     lines.push(...lockedLines(heart.core.volumes.locked, about.others));
     lines.push(...machineReport(heart.core).relaxed, ...frailVolumes(heart.core));
     lines.push(...thinVolumes(heart.core));

@@ -1,5 +1,5 @@
 /** {@link FileTree} over the inodes of a volume: paths are walked, name by name. */
-import { compareBytes, errorCode, HoldfastError } from '../base/index.ts';
+import { compareBytes, errorCode, errorMessage, HoldfastError } from '../base/index.ts';
 import { type InodeStatus, msOf } from '../meta/index.ts';
 import type { FileStatus, FileTree, Ownership } from './file-tree.ts';
 import { InodeTree, type InodeTreeOptions, type NamePlace } from './inode-tree.ts';
@@ -80,14 +80,15 @@ class NamedTree implements FileTree {
 
   async #makeDirectory(names: readonly string[], ownership: Ownership): Promise<InodeStatus> {
     const place = await this.#placeOf(names);
-    return await this.#tree.makeDirectory(place, owner(ownership, DIRECTORY_MODE));
+    const wish = owner(ownership, DIRECTORY_MODE);
+    return await at(names, this.#tree.makeDirectory(place, wish));
   }
 
   async makeFile(path: string, ownership: Ownership = {}): Promise<FileStatus> {
     const names = namesOf(path);
     const place = await this.#placeOf(names);
     const node = { ...owner(ownership, FILE_MODE), type: 'file' as const };
-    return statusOf(names.join('/'), await this.#tree.makeNode(place, node));
+    return statusOf(names.join('/'), await at(names, this.#tree.makeNode(place, node)));
   }
 
   async makeSymlink(target: string, path: string): Promise<FileStatus> {
@@ -97,14 +98,15 @@ class NamedTree implements FileTree {
     }
     const names = namesOf(path);
     const place = await this.#placeOf(names);
-    const made = await this.#tree.makeSymlink(place, bytes, owner({}, 0o777));
+    const made = await at(names, this.#tree.makeSymlink(place, bytes, owner({}, 0o777)));
     return { ...statusOf(names.join('/'), made), target };
   }
 
   async link(existing: string, path: string): Promise<FileStatus> {
     const names = namesOf(path);
     const { inode } = await this.#find(namesOf(existing));
-    return statusOf(names.join('/'), await this.#tree.link(inode, await this.#placeOf(names)));
+    const place = await this.#placeOf(names);
+    return statusOf(names.join('/'), await at(names, this.#tree.link(inode, place)));
   }
 
   async rename(
@@ -113,15 +115,18 @@ class NamedTree implements FileTree {
     { flag }: NonNullable<Parameters<FileTree['rename']>[2]> = {},
   ): Promise<void> {
     const [source, target] = [namesOf(from), namesOf(to)];
-    await this.#tree.rename(await this.#placeOf(source), await this.#placeOf(target), flag);
+    const places = [await this.#placeOf(source), await this.#placeOf(target)] as const;
+    await at(source, this.#tree.rename(...places, flag), target);
   }
 
   async unlink(path: string): Promise<void> {
-    await this.#tree.unlink(await this.#placeOf(namesOf(path)));
+    const names = namesOf(path);
+    await at(names, this.#tree.unlink(await this.#placeOf(names)));
   }
 
   async removeDirectory(path: string): Promise<void> {
-    await this.#tree.removeDirectory(await this.#placeOf(namesOf(path)));
+    const names = namesOf(path);
+    await at(names, this.#tree.removeDirectory(await this.#placeOf(names)));
   }
 
   async setOwnership(path: string, ownership: Ownership): Promise<FileStatus> {
@@ -160,6 +165,24 @@ function namesOf(path: string): string[] {
   if (bare === '') return [];
   const { directories, name } = parseKey(bare);
   return [...directories.map((directory) => directory.slice(0, -1)), name];
+}
+
+/** What the tree refuses is said of the paths it was about. */
+async function at<Result>(
+  names: readonly string[],
+  work: Promise<Result>,
+  to?: readonly string[],
+): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === undefined) throw error;
+    const paths = [names, ...(to ? [to] : [])].map((path) => `"${path.join('/')}"`);
+    const message = `${paths.join(' to ')}: ${errorMessage(error)}`;
+    const { details } = error as HoldfastError;
+    throw new HoldfastError(code, message, { cause: error, details });
+  }
 }
 
 function asDirectory(status: InodeStatus, path: string): InodeStatus {

@@ -10,7 +10,7 @@
  * old rows then.
  */
 import { errorCode, HoldfastError } from '../base/index.ts';
-import type { Env } from '../env/index.ts';
+import { type Env, within } from '../env/index.ts';
 import type { Namespace, Tree } from '../meta/index.ts';
 
 const NAMESPACE_READS = [
@@ -139,13 +139,7 @@ export class StaleReads {
   }
 
   async #soon(asked: Promise<Asked>): Promise<Asked | undefined> {
-    const over = new AbortController();
-    const late = this.#options.env.clock.sleep(PATIENCE_MS, { signal: over.signal });
-    try {
-      return await Promise.race([asked, late.then(nothing, nothing)]);
-    } finally {
-      over.abort();
-    }
+    return await within(this.#options.env.clock, asked, PATIENCE_MS);
   }
 
   async #hear(strict: () => Promise<unknown>): Promise<Asked> {
@@ -204,5 +198,3 @@ function settled(asked: Asked): unknown {
   if ('error' in asked) throw asked.error;
   return asked.result;
 }
-
-function nothing(): undefined {}

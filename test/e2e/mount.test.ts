@@ -7,7 +7,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
-import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { MountView } from '../../src/api/index.ts';
@@ -310,7 +309,6 @@ describe.skipIf(!canMount)('a mounted volume', () => {
     await bed.ok(['umount', point]);
     await node.stop();
     node = await bed.up();
-    await setTimeout(1000);
     expect(await bed.json<MountView[]>(['mount'])).toEqual([]);
   });
 

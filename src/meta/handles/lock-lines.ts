@@ -15,8 +15,7 @@
  *    own making: that one passes.
  */
 import { HoldfastError, KeyedLock, LIMITS, UnderWay, utf8 } from '../../base/index.ts';
-import type { Clock } from '../../env/index.ts';
-import { within } from './within.ts';
+import { type Clock, within } from '../../env/index.ts';
 import type { Executor } from '../cells/executor.ts';
 import type { Overlay } from '../cells/overlay.ts';
 import type { Inode } from '../namespace/namespace.ts';

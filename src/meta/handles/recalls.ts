@@ -4,7 +4,7 @@
  * lease is taken. After a take-over whoever waits begins another one.
  */
 import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
-import type { Clock } from '../../env/index.ts';
+import { type Clock, within } from '../../env/index.ts';
 import type { Executor } from '../cells/executor.ts';
 import type { Overlay } from '../cells/overlay.ts';
 import type { Inode } from '../namespace/namespace.ts';
@@ -13,7 +13,6 @@ import type { DirectoryLease, HeldLease, SessionId } from './handles.ts';
 import { endLease, leaseToRecall } from './lease-ops.ts';
 import { isLeaseOf } from './lease-rows.ts';
 import { checkSession } from './session-ops.ts';
-import { within } from './within.ts';
 
 interface Recall {
   readonly lease: DirectoryLease;

@@ -6,10 +6,9 @@
  * Each try is bounded, and so are all of them together: hints that lead in a circle end there.
  */
 import { errorCode, errorMessage, HoldfastError, LIMITS, type NodeId } from '../../base/index.ts';
-import type { Env } from '../../env/index.ts';
+import { type Env, within } from '../../env/index.ts';
 import { callForBytes, type CellId } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
-import { within } from '../handles/within.ts';
 import type { CellPlace, VersionedMap } from './cell-map.ts';
 import type { CellMaps } from './cell-maps.ts';
 import { decodeReply, HOSTING_SERVICE, type Reply } from './hosting-wire.ts';

@@ -6,13 +6,12 @@
  */
 import { assert, errorCode, errorMessage, HoldfastError, type NodeId } from '../../base/index.ts';
 import type { LocalDb, Row } from '../../db/index.ts';
-import type { Env } from '../../env/index.ts';
+import { type Env, within } from '../../env/index.ts';
 import { callForBytes, type CellId } from '../../log/index.ts';
 import type { Network } from '../../net/index.ts';
 import type { RowRange } from '../cells/cell-peers.ts';
 import type { Executor } from '../cells/executor.ts';
 import { slotOfKey } from '../cells/rows.ts';
-import { within } from '../handles/within.ts';
 import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
 import { treeOf } from '../namespace/tree-cell.ts';
 import { checked } from '../remote/cell-methods.ts';

@@ -9,12 +9,11 @@
  * collection: they are another cell's.
  */
 import { errorCode, errorMessage, HoldfastError, LIMITS } from '../../base/index.ts';
-import type { Clock, Env } from '../../env/index.ts';
+import { type Clock, type Env, within } from '../../env/index.ts';
 import type { Executor } from '../cells/executor.ts';
 import { HandleTable, type HandleTableOptions } from '../handles/handle-table.ts';
 import { handlesOf } from '../handles/handles-cell.ts';
 import { recallingExecutor } from '../handles/lease-ops.ts';
-import { within } from '../handles/within.ts';
 import type { Circumstances, NamespaceFault } from '../namespace/inode-ops.ts';
 import { circumstancesOf, namespaceOf } from '../namespace/namespace-cell.ts';
 import type { Inode } from '../namespace/namespace.ts';

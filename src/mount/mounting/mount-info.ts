@@ -13,9 +13,13 @@ export interface MountInfo {
   readonly source: string;
 }
 
-/** Those of ours, alive or not, in the order in which they were mounted. */
+/** Those of ours, alive or not, in the order in which they were mounted; none without a /proc. */
 export async function ourMounts(): Promise<MountInfo[]> {
-  const all = parseMountInfo(await fs.readFile(MOUNT_INFO, 'utf8'));
+  const text = await fs.readFile(MOUNT_INFO, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return '';
+    throw error;
+  });
+  const all = parseMountInfo(text);
   return all.filter(({ type, source }) => type === TYPE && source.startsWith(SOURCE_PREFIX));
 }
 
@@ -30,10 +34,7 @@ export async function ourMountAt(mountpoint: string): Promise<MountInfo | undefi
  */
 export async function ourMountOver(path: string): Promise<string | undefined> {
   const absolute = resolve(path);
-  const mounts = await ourMounts().catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return []; // no /proc: then there are no mounts
-    throw error;
-  });
+  const mounts = await ourMounts();
   const isIn = (place: string): boolean => absolute === place || absolute.startsWith(`${place}/`);
   return mounts.find(({ mountpoint }) => isIn(mountpoint))?.mountpoint;
 }

@@ -11,7 +11,7 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { assert, errorCode, HoldfastError, LIMITS, Mutex } from '../../base/index.ts';
-import { type Env, siblingModule } from '../../env/index.ts';
+import { type Env, siblingModule, within } from '../../env/index.ts';
 import type { ServeBehaviour } from '../serve-mount.ts';
 import { newWake, wakeMount } from '../session/wake.ts';
 import { attach, detach, flush } from './attach.ts';
@@ -202,13 +202,9 @@ export class Mount implements AsyncDisposable {
   }
 
   async #isLate(end: Promise<void>): Promise<boolean> {
-    const waiting = new AbortController();
-    const isLate = this.#parts.env.clock.sleep(LIMITS.mountEndMs, waiting).then(
-      () => true,
-      () => false,
-    );
-    await Promise.race([end, isLate]).finally(() => waiting.abort());
-    return await isLate;
+    const { clock } = this.#parts.env;
+    const hasEnded = end.then(() => true);
+    return !(await within(clock, hasEnded, LIMITS.mountEndMs));
   }
 
   /** As {@link unmount}, by force if need be; where even that fails, the watchdog is left. */

@@ -12,7 +12,7 @@
 import type { MountManager } from '../../admin/index.ts';
 import type { ControlRequest, MountView } from '../../api/index.ts';
 import { errorCode, errorMessage, HoldfastError, Mutex } from '../../base/index.ts';
-import type { Env } from '../../env/index.ts';
+import { type Env, within } from '../../env/index.ts';
 import {
   cleanStaleMounts,
   type Mount,
@@ -23,7 +23,7 @@ import {
 } from '../../mount/index.ts';
 import type { Heart } from '../heart.ts';
 import { KeptMounts, type MountFile } from './kept-mounts.ts';
-import { emptyDirectory, isMissing, placeToEnd } from './places.ts';
+import { emptyDirectory, placeToEnd } from './places.ts';
 
 export interface MountsOptions {
   readonly env: Env;
@@ -42,6 +42,8 @@ interface Mounted {
 const MOUNTS_MAX = 16;
 /** How often what is missing is tried again. */
 const RETRY_MS = 2000;
+/** How long who starts the node waits for its mounts. */
+const RETURN_MS = 2000;
 /** Programs that are named when a mount is in use. */
 const USERS_TOLD = 3;
 
@@ -54,17 +56,21 @@ export class Mounts implements MountManager, AsyncDisposable {
   readonly #missing = new Map<string, string | undefined>();
   readonly #changing = new Mutex();
   readonly #stop = new AbortController();
+  /** What was mounted before has been tried once. */
+  readonly #triedOnce: Promise<void>;
   readonly #returning: Promise<void>;
 
   private constructor(options: MountsOptions, kept: KeptMounts) {
     this.#options = options;
     this.#kept = kept;
     for (const { directory } of kept.all()) this.#missing.set(directory, undefined);
+    this.#triedOnce = this.#tryMissing();
     this.#returning = this.#bringBack();
   }
 
   /**
-   * Takes away what nodes left that did not stop in order, and begins to mount again what was.
+   * Takes away what nodes left that did not stop in order, and mounts again what was; what cannot
+   * be now, or takes its time, later.
    * @throws HF_CORRUPT, HF_IO of the list.
    */
   static async open(options: MountsOptions): Promise<Mounts> {
@@ -73,10 +79,12 @@ export class Mounts implements MountManager, AsyncDisposable {
       const cleaned = await cleanStaleMounts();
       if (cleaned.length > 0) log.info('dead mounts were taken away', { directories: cleaned });
     } catch (error) {
-      if (errorCode(error) === undefined && !isMissing(error)) throw error;
+      if (errorCode(error) === undefined) throw error;
       log.warn('dead mounts could not be taken away', { reason: errorMessage(error) });
     }
-    return new Mounts(options, await KeptMounts.open(options.data));
+    const mounts = new Mounts(options, await KeptMounts.open(options.data));
+    await within(options.env.clock, mounts.#triedOnce, RETURN_MS);
+    return mounts;
   }
 
   async list(): Promise<readonly MountView[]> {
@@ -138,7 +146,7 @@ export class Mounts implements MountManager, AsyncDisposable {
 
   async #bringBack(): Promise<void> {
     const { clock } = this.#options.env;
-    await this.#tryMissing();
+    await this.#triedOnce;
     if (this.#missing.size === 0) return;
     for await (const _ of clock.every(RETRY_MS, this.#stop)) {
       await this.#tryMissing();

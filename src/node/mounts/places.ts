@@ -67,8 +67,3 @@ function directoryError(directory: string, error: unknown): HoldfastError {
   const message = `${directory} cannot be mounted on: ${errorMessage(error)}`;
   return new HoldfastError('HF_IO', message, { cause: error });
 }
-
-/** There is no /proc: then there are no mounts. */
-export function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ENOENT';
-}

@@ -19,7 +19,7 @@ import {
   utf8,
 } from '../../base/index.ts';
 import { type BlockDevice, diskLabel, makeDevice, openDevice } from '../../device/index.ts';
-import type { Env } from '../../env/index.ts';
+import { type Env, within } from '../../env/index.ts';
 import type { DeviceState, TopologyDevice } from '../../placement/index.ts';
 import {
   checkLimits,
@@ -272,10 +272,7 @@ export class StoreSet implements AsyncDisposable {
         await this.#looks.get(id); // it may have begun before what is asked about
         await this.#look(id);
       });
-    const end = new AbortController();
-    const patience = clock.sleep(msMax, { signal: end.signal }).catch(() => {});
-    await Promise.race([Promise.all(looks), patience]);
-    end.abort();
+    await within(clock, Promise.all(looks), msMax);
   }
 
   /** One at a time for each store. */

@@ -1,5 +1,5 @@
 /** Volumes as mounts of this node share them: of each one set of open files, and one session. */
-import type { NodeId, Policy, VolumeId } from '../../base/index.ts';
+import { errorMessage, type NodeId, type Policy, type VolumeId } from '../../base/index.ts';
 import type { VolumeKeys } from '../../crypto/index.ts';
 import type { Handles, Inode, Namespace, Release, Tree, VolumeRecord } from '../../meta/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
@@ -27,6 +27,14 @@ export interface VolumeInUse {
   readonly tree: Tree;
 }
 
+/** What was written to a volume could not be stored a moment ago, and waits. */
+export interface WaitingWrites {
+  readonly volume: string;
+  readonly reason: string;
+}
+
+/** It is tried again more often than this. */
+const WAITING_TOLD_MS = 10_000;
 /** How long a store may take to say how full it is. */
 const USAGE_MS = 1000;
 
@@ -34,9 +42,16 @@ export class Mountables implements AsyncDisposable {
   readonly #options: MountablesOptions;
   readonly #opened = new Map<VolumeId, Promise<MountableVolume>>();
   readonly #stack = new AsyncDisposableStack();
+  readonly #waiting = new Map<VolumeId, WaitingWrites & { readonly atMs: number }>();
 
   constructor(options: MountablesOptions) {
     this.#options = options;
+  }
+
+  /** As of the last moments. */
+  get waitingWrites(): readonly WaitingWrites[] {
+    const sinceMs = this.#options.env.clock.monotonic() - WAITING_TOLD_MS;
+    return [...this.#waiting.values()].filter(({ atMs }) => atMs > sinceMs);
   }
 
   /** The same for all who ask. @throws HF_UNAVAILABLE. */
@@ -53,6 +68,7 @@ export class Mountables implements AsyncDisposable {
   }
 
   async #open(id: VolumeId, inUse: VolumeInUse): Promise<MountableVolume> {
+    const { clock } = this.#options.env;
     const { self, repair, stores: _stores, openHandles, ...shared } = this.#options;
     const options = {
       ...shared,
@@ -60,6 +76,11 @@ export class Mountables implements AsyncDisposable {
       repair,
       handles: await openHandles(id),
       node: self,
+      onWaiting: (error: unknown): void => {
+        const { name } = inUse.volume();
+        const reason = errorMessage(error);
+        this.#waiting.set(id, { volume: name, reason, atMs: clock.monotonic() });
+      },
       release: (inode: Inode) => repair.release(id, { inode }),
       releaseLoose: (inode: Inode) => repair.releaseLoose(id, inode),
       freeBytes: async () => (await this.#freeBytes()) / expansionOf(inUse.volume().policy),

@@ -43,7 +43,7 @@ import {
   type StaleNames,
   StaleReads,
 } from '../../volume/index.ts';
-import { Mountables } from './mountable.ts';
+import { Mountables, type WaitingWrites } from './mountable.ts';
 import { PolicyRuns, type PolicyWork } from './policy-runs.ts';
 
 /** Secrets by volume; `add` is durable when it resolves. */
@@ -214,7 +214,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
       return await namespace.usage();
     });
     volume.isRefused = usage === undefined;
-    if (usage && record.reencodedBy === this.#self) {
+    if (usage && record.reencodedBy === this.#options.self) {
       this.#runs.resume(record.name, this.#workOf(volume));
     }
   }
@@ -246,6 +246,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
 
   namespaceOf(volume: string): Namespace | undefined {
     return this.#open.get(volume as VolumeId)?.namespace;
+  }
+
+  /** What could not be stored a moment ago, and waits. */
+  get waitingWrites(): readonly WaitingWrites[] {
+    return this.#mountables.waitingWrites;
   }
 
   async list(): Promise<readonly VolumeStatus[]> {
@@ -302,15 +307,11 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   async applyPolicy(name: string, options: RunOptions): Promise<ReencodeReport> {
     const volume = this.#named(name);
     if (!this.#runs.has(name)) {
-      const reencodedBy = this.#self;
+      const reencodedBy = this.#options.self;
       volume.record = await this.#options.volumes.change(name, { reencodedBy });
       this.#runs.start(name, this.#workOf(volume));
     }
     return await this.#runs.follow(name, options);
-  }
-
-  get #self(): NodeId {
-    return this.#options.self;
   }
 
   #workOf(volume: OpenVolume): PolicyWork {
@@ -318,7 +319,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
     return {
       objects: volume.objects,
       policy: () => volume.record.policy,
-      isDue: () => volume.record.reencodedBy === this.#self,
+      isDue: () => volume.record.reencodedBy === this.#options.self,
       hasAllStores: () => this.#hasAllStores(),
       finish: async () => {
         volume.record = await this.#options.volumes.change(name, { reencodedBy: undefined });
@@ -366,7 +367,7 @@ export class VolumeSet implements VolumeManager, AsyncDisposable {
   #named(name: string): OpenVolume {
     for (const volume of this.#served) if (volume.record.name === name) return volume;
     if (this.locked.includes(name)) {
-      const grant = `holdfast volume grant ${name} ${this.#self.slice(0, ID_CHARS)}`;
+      const grant = `holdfast volume grant ${name} ${this.#options.self.slice(0, ID_CHARS)}`;
       const message = `this node does not hold the keys of volume "${name}"; on one that serves it`;
       throw new HoldfastError('HF_WRONG_KEY', `${message}: ${grant}`);
     }

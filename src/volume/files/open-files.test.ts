@@ -343,7 +343,9 @@ describe('what cannot be stored', () => {
   });
 
   it('for a while only makes writers wait, and is told to nobody', async () => {
-    const small = await bed.node({ dirtyBytesMax: 4 * MiB });
+    const reasons = new Set<unknown>();
+    const onWaiting = (reason: unknown): unknown => reasons.add(errorCode(reason));
+    const small = await bed.node({ dirtyBytesMax: 4 * MiB, onWaiting });
     const file = await small.open(await bed.make());
     bed.putError = new HoldfastError('HF_UNAVAILABLE');
     const later = bed.bed.env.clock.sleep(LIMITS.stuckWriteMsMax / 2);
@@ -353,6 +355,7 @@ describe('what cannot be stored', () => {
     bed.putError = undefined;
     await written;
     await file.close();
+    expect([...reasons]).toEqual(['HF_TOO_FEW_STORES']);
     expectSame(await contentOf(await node.open(file.inode)), content);
     const other = await small.open(await bed.make());
     bed.putError = new HoldfastError('HF_UNAVAILABLE');

@@ -36,6 +36,7 @@ export interface OpenFilesOptions extends Pick<
   | 'stripes'
   | 'releaseLoose'
   | 'onDegraded'
+  | 'onWaiting'
   | 'roomBytes'
   | 'fault'
 > {

@@ -2,14 +2,8 @@
  * What the parts of a cell share: its steward, what it knows by heart, its way to other cells, and
  * the signal that ends what goes on in the background.
  */
-import {
-  type ErrorCode,
-  errorCode,
-  HoldfastError,
-  LIMITS,
-  NOT_NEEDED,
-} from '../../../base/index.ts';
-import type { Env } from '../../../env/index.ts';
+import { type ErrorCode, errorCode, HoldfastError, LIMITS } from '../../../base/index.ts';
+import { type Env, within } from '../../../env/index.ts';
 import type { CellId } from '../../../log/index.ts';
 import type { CellFault } from '../cell-faults.ts';
 import type { CellPeers } from '../cell-peers.ts';
@@ -104,13 +98,8 @@ export function deadlineOf({ clock }: Env): Deadline {
       return leftMs() === 0;
     },
     async wait(event, ms) {
-      const timer = new AbortController();
-      const isLate = clock.sleep(Math.min(ms, leftMs()), { signal: timer.signal }).then(
-        () => true,
-        () => false,
-      );
-      const hasCome = await Promise.race([event.then(() => true), isLate.then((late) => !late)]);
-      timer.abort(NOT_NEEDED);
+      const come = event.then(() => true);
+      const hasCome = (await within(clock, come, Math.min(ms, leftMs()))) ?? false;
       if (!hasCome && leftMs() === 0) {
         throw new HoldfastError('HF_UNAVAILABLE', 'other cells hold what it needs');
       }

@@ -1,6 +1,6 @@
 /** Waiting with an end. */
-import { NOT_NEEDED } from '../../base/index.ts';
-import type { Clock } from '../../env/index.ts';
+import { NOT_NEEDED } from '../base/index.ts';
+import type { Clock } from './env.ts';
 
 /** What `work` comes to, or `undefined` when `waitMs` were over first. */
 export async function within<Result>(
