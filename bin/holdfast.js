@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import module from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import v8 from 'node:v8';
 
 const NODE_MAJOR_MIN = 24;
 const beside = (relative) => fileURLToPath(new URL(relative, import.meta.url));
@@ -13,9 +14,15 @@ const beside = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const bootstrap = beside('../tools/bootstrap.cjs');
 const remedy = `run this once, then the command again: node ${bootstrap}`;
 
-if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
+const major = Number(process.versions.node.split('.')[0]);
+if (major >= NODE_MAJOR_MIN) {
   // The thread pool serves the disks; its size can be set only before its first use.
   process.env.UV_THREADPOOL_SIZE ??= '32';
+  // Else it marks its whole heap for every 64 MiB of buffers: docs/design/0012-external-memory.md.
+  // A later engine may not know the word, or may not need it.
+  if (major === NODE_MAJOR_MIN) {
+    v8.setFlagsFromString('--external-memory-accounted-in-global-limit');
+  }
   module.enableCompileCache(); // halves the start of a short command
   const source = existsSync(beside('../src/cli/main.ts'));
   const loaded = import(source ? '../src/cli/main.ts' : '../dist/cli/main.js');
