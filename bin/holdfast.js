@@ -19,7 +19,7 @@ if (major >= NODE_MAJOR_MIN) {
   // The thread pool serves the disks; its size can be set only before its first use.
   process.env.UV_THREADPOOL_SIZE ??= '32';
   // Else it marks its whole heap for every 64 MiB of buffers: docs/design/0012-external-memory.md.
-  // A later engine may not know the word, or may not need it.
+  // Later engines do so by themselves.
   if (major === NODE_MAJOR_MIN) {
     v8.setFlagsFromString('--external-memory-accounted-in-global-limit');
   }
