@@ -84,8 +84,11 @@ export class InodeTree {
     return root;
   }
 
-  async status(inode: Inode): Promise<InodeStatus | undefined> {
-    return await this.#tree.getAttributes(inode);
+  /** @throws HF_NOT_FOUND when it is gone. */
+  async status(inode: Inode): Promise<InodeStatus> {
+    const status = await this.#tree.getAttributes(inode);
+    if (!status) throw new HoldfastError('HF_NOT_FOUND', `inode ${inode} is gone`);
+    return status;
   }
 
   async parentOf(directory: Inode): Promise<Inode> {

@@ -69,7 +69,7 @@ export class AclXattrs {
     const value = await this.#tree.getXattr(inode, name);
     if (!value) throw this.#none;
     if (kind !== 'access') return value;
-    const { mode } = await this.#statusOf(inode);
+    const { mode } = await this.#tree.status(inode);
     return encodeAcl(withMode(parseAcl(value) ?? [], mode));
   }
 
@@ -88,7 +88,7 @@ export class AclXattrs {
   }
 
   async #setDefault(inode: bigint, acl: Acl): Promise<void> {
-    const { type } = await this.#statusOf(inode);
+    const { type } = await this.#tree.status(inode);
     if (type !== 'directory') throw new HoldfastError('HF_DENIED', 'only directories have one');
     await this.#put(inode, DEFAULT_NAME, { acl });
   }
@@ -98,7 +98,7 @@ export class AclXattrs {
     acl: Acl,
     { killsSetGroupId }: { readonly killsSetGroupId: boolean },
   ): Promise<void> {
-    const status = await this.#statusOf(inode);
+    const status = await this.#tree.status(inode);
     if (status.type === 'symlink') throw new HoldfastError('HF_UNSUPPORTED');
     const kept = PERMISSION_BITS & ~MODE_BITS & ~(killsSetGroupId ? SET_GROUP_ID : 0);
     const mode = (status.mode & kept) | modeOfAcl(acl);
@@ -158,14 +158,7 @@ export class AclXattrs {
     const { inode } = made;
     if (made.type === 'directory') await this.#put(inode, DEFAULT_NAME, { acl });
     if (!isMinimal(acl)) await this.#put(inode, ACCESS_NAME, { acl, mode: mode & PERMISSION_BITS });
-    return await this.#statusOf(inode);
-  }
-
-  /** @throws HF_NOT_FOUND. */
-  async #statusOf(inode: bigint): Promise<InodeStatus> {
-    const status = await this.#tree.status(inode);
-    if (!status) throw new HoldfastError('HF_NOT_FOUND');
-    return status;
+    return await this.#tree.status(inode);
   }
 }
 

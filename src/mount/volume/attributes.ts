@@ -1,5 +1,4 @@
 /** Attributes of inodes, as the kernel asks for them and changes them. */
-import { HoldfastError } from '../../base/index.ts';
 import type { InodeStatus, MountableVolume } from '../../volume/index.ts';
 import type { AttributeChanges } from '../file-system.ts';
 import type { Entry, InodeNumber, KnownAttributes } from '../inode.ts';
@@ -59,9 +58,7 @@ export class Attributes {
   /** @throws HF_NOT_FOUND. */
   async #statusOf(number: InodeNumber): Promise<InodeStatus> {
     const { volume, inodes } = this.#options;
-    const status = await volume.tree.status(inodes.get(number).inode);
-    if (!status) throw new HoldfastError('HF_NOT_FOUND', `inode number ${number} is gone`);
-    return status;
+    return await volume.tree.status(inodes.get(number).inode);
   }
 
   #knownOf(status: InodeStatus): KnownAttributes {

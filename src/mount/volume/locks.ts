@@ -150,7 +150,6 @@ export class MountLocks implements Locks {
     const { tree, files, locks } = this.#volume;
     const opened = this.#opened.get(file);
     const status = await tree.status(opened.inode);
-    if (!status) throw new HoldfastError('HF_NOT_FOUND');
     files.merged(status);
     const locked = this.#files.get(file);
     const isSame = !locks.isShared && locked?.cachedChanges === opened.foreignChanges;

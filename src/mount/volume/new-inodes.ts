@@ -1,6 +1,6 @@
 /** What is made in a mounted volume: whose it is, and what it inherits from its directory. */
 import { constants } from 'node:fs';
-import { errorCode, HoldfastError } from '../../base/index.ts';
+import { errorCode } from '../../base/index.ts';
 import type { InodeStatus, MountableVolume, NewInode } from '../../volume/index.ts';
 import type { Caller, NewFile, NewNode, Umask } from '../file-system.ts';
 import type { InodeNumber } from '../inode.ts';
@@ -41,7 +41,7 @@ export class NewInodes {
     const directory = this.#inodes.directory(parent);
     const type = nodeTypeOf(mode);
     const isDevice = type === 'characterDevice' || type === 'blockDevice';
-    const above = await this.#statusOf(directory.inode);
+    const above = await this.#tree.status(directory.inode);
     const inherited = await this.#xattrs.inheritedIn(above, { mode: permissions(mode), umask });
     const wanted: NewInode = {
       ...ownerIn(above, caller),
@@ -80,7 +80,7 @@ export class NewInodes {
     { name, mode, umask }: NewDirectory,
   ): Promise<InodeStatus> {
     const directory = this.#inodes.directory(parent);
-    const above = await this.#statusOf(directory.inode);
+    const above = await this.#tree.status(directory.inode);
     const wanted = permissions(mode) | (above.mode & SET_GROUP_ID);
     const inherited = await this.#xattrs.inheritedIn(above, { mode: wanted, umask });
     const owned = { ...ownerIn(above, caller), mode: modeAtFirst(inherited) };
@@ -94,16 +94,9 @@ export class NewInodes {
     { name, target }: { readonly name: Uint8Array; readonly target: Uint8Array },
   ): Promise<InodeStatus> {
     const directory = this.#inodes.directory(parent);
-    const above = await this.#statusOf(directory.inode);
+    const above = await this.#tree.status(directory.inode);
     const owned = { ...ownerIn(above, caller), mode: 0o777 };
     return await this.#tree.makeSymlink({ directory, name }, target, owned);
-  }
-
-  /** @throws HF_NOT_FOUND. */
-  async #statusOf(directory: bigint): Promise<InodeStatus> {
-    const status = await this.#tree.status(directory);
-    if (!status) throw new HoldfastError('HF_NOT_FOUND', 'the directory is gone');
-    return status;
   }
 }
 

@@ -10,7 +10,7 @@
  * Invariant, here and in all of this folder: between the look at what is known and the act there is
  * no `await`.
  */
-import { errorCode, LIMITS } from '../../base/index.ts';
+import { LIMITS } from '../../base/index.ts';
 import type {
   Inode,
   InodeStatus,
@@ -240,12 +240,9 @@ export class HeldTree implements Held, AsyncDisposable {
     const { lease: claim, inode: directory } = held;
     if (claim && page.some(isStale)) {
       const asOfMs = options.env.clock.monotonic();
-      const entries = await this.#tree
-        .listAttributes({ directory, ...range, claim })
-        .catch((error: unknown) => {
-          if (errorCode(error) !== 'HF_FENCED') throw error;
-          this.#holder.queue.fence(directory); // others have it: it is looked at anew
-        });
+      const entries = await this.#holder.queue.unlessFenced(directory, () =>
+        this.#tree.listAttributes({ directory, ...range, claim }),
+      );
       if (!entries) return;
       // Of what was removed here meanwhile nothing is known any more.
       const left = new Set(held.page(range.after, range.limit).map(({ inode }) => inode));

@@ -147,14 +147,11 @@ export class Holder implements AsyncDisposable {
     const { lease } = held;
     assert(lease, 'all names of a new directory are known');
     const asOfMs = this.options.env.clock.monotonic();
-    let entry: TreeEntry | undefined;
-    try {
-      entry = await this.options.tree.lookup(place, lease);
-    } catch (error) {
-      if (errorCode(error) !== 'HF_FENCED') throw error;
-      this.queue.fence(held.inode);
-      return;
-    }
+    const found = await this.queue.unlessFenced(held.inode, async () => {
+      return { entry: await this.options.tree.lookup(place, lease) };
+    });
+    if (!found) return;
+    const { entry } = found;
     const isDirectory = entry?.status.type === 'directory';
     if (entry) this.known.learn(entry.status, asOfMs, held.inode);
     held.learn(place.directoryName, isDirectory ? entry?.status.inode : undefined);

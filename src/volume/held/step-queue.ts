@@ -284,6 +284,20 @@ export class StepQueue implements AsyncDisposable {
 
   // What is lost.
 
+  /** @returns `undefined` when others have the directory by now: it is looked at anew. */
+  async unlessFenced<Result>(
+    directory: Inode,
+    work: () => Promise<Result>,
+  ): Promise<Result | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (errorCode(error) !== 'HF_FENCED') throw error;
+      this.fence(directory);
+      return undefined;
+    }
+  }
+
   /**
    * The lease of a directory is gone: what was to go by it is lost, and what depends on that. What
    * is under way hears of it by itself.
