@@ -24,7 +24,7 @@ it('has no socket, not even for a moment, when the port is taken', async () => {
   const serve = serveAdmin({ parts: new MemoryParts(folder), socketPath, tcp, env: realEnv() });
   await expect(serve).rejects.toThrow(/in use by another program/);
   fs.writeFileSync(path.join(folder, 'last'), '');
-  await expect.poll(() => seen).toContain('last');
+  await expect.poll(() => seen, { timeout: 20_000 }).toContain('last');
   expect(seen).not.toContain('socket');
   watcher.close();
   other.close();
