@@ -33,10 +33,12 @@ export interface HeldNodeOptions {
   readonly cell: VolumeCell;
   readonly node: string;
   readonly fault?: HeldFault | undefined;
+  /** Nothing by default. */
+  readonly storeContent?: () => Promise<void>;
 }
 
 export async function openHeldNode(options: HeldNodeOptions): Promise<HeldNode> {
-  const { env, cell, node, fault } = options;
+  const { env, cell, node, fault, storeContent = async () => {} } = options;
   const stack = new AsyncDisposableStack();
   const released: bigint[] = [];
   const calls: { door: string; args: readonly unknown[] }[] = [];
@@ -77,7 +79,7 @@ export async function openHeldNode(options: HeldNodeOptions): Promise<HeldNode> 
       inodes,
       mayHold: () => true,
       release: async (inode) => void released.push(inode),
-      storeContent: async () => {},
+      storeContent,
       fault,
     }),
   );

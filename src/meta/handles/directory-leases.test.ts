@@ -83,6 +83,26 @@ describe('directory leases', () => {
     await bed.handles.returnDirectories(lease.session, [lease]); // too late, and no harm
   });
 
+  it('are left to a holder that says that it is bringing, but not for ever', async () => {
+    await using bed = await opened(await handlesBed());
+    const lease = await leased(bed);
+    const startMs = bed.env.clock.monotonic();
+    const other = make(recalling(bed), 1);
+    let isOver = false;
+    const says = (async () => {
+      while (!isOver) {
+        await bed.env.clock.sleep(LIMITS.leaseRecallMs - 1000);
+        await bed.handles.awaitRecalls(A, [lease], 0);
+        await bed.handles.renewSession(A);
+      }
+    })();
+    await other;
+    isOver = true;
+    expect(bed.env.clock.monotonic() - startMs).toBe(LIMITS.leaseReturnMsMax);
+    await says;
+    expect(await codeOf(make(bed.steward, 2, lease))).toBe('HF_FENCED');
+  });
+
   it('hold up requests that may be asked again, which are then done once', async () => {
     await using bed = await opened(await handlesBed());
     await leased(bed);

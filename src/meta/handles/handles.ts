@@ -182,7 +182,8 @@ export interface Handles {
   /**
    * Which of its leases a session is to return, or has lost; answers when there is one in a cell,
    * else after `waitMs` (at most LIMITS.handleWaitMsMax). A holder asks all the time, about all
-   * that it holds, at most LIMITS.listPageMax.
+   * that it holds, at most LIMITS.listPageMax; about what it is returning while that takes long, so
+   * that it has more time.
    */
   awaitRecalls(
     session: SessionId,
@@ -191,7 +192,8 @@ export interface Handles {
   ): Promise<readonly Inode[]>;
   /**
    * Asks for a directory; answers when nobody holds a lease on it. A holder that does not return it
-   * within LIMITS.leaseRecallMs loses it: what it brings later is refused by its fence.
+   * within LIMITS.leaseRecallMs loses it: what it brings later is refused by its fence. Who asks
+   * about it meanwhile has that time again, but not more than LIMITS.leaseReturnMsMax in all.
    * @throws HF_LEASED when that takes long: to be asked again.
    */
   recallDirectory(directory: Inode): Promise<void>;

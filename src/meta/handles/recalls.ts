@@ -1,7 +1,7 @@
 /**
  * Directory leases that others wait for, in the memory of a steward. A *recall* is known to the
- * holder when it asks; it ends when the holder returns the lease or, at the deadline, when the
- * lease is taken. After a take-over whoever waits begins another one.
+ * holder when it asks; it ends when the holder returns the lease or, when it is silent or takes too
+ * long, when the lease is taken. After a take-over whoever waits begins another one.
  */
 import { errorCode, HoldfastError, LIMITS } from '../../base/index.ts';
 import { type Clock, within } from '../../env/index.ts';
@@ -17,8 +17,10 @@ import { checkSession } from './session-ops.ts';
 interface Recall {
   readonly lease: DirectoryLease;
   readonly returned: PromiseWithResolvers<void>;
+  /** When it began, or its holder was heard of last: it is bringing what it did. */
+  heardAtMs: number;
   /** Of all who asked for the directory meanwhile. */
-  readonly over: Promise<void>;
+  over: Promise<void>;
 }
 
 export interface RecallsParts {
@@ -55,8 +57,13 @@ export class Recalls {
     if (!lease) return;
     const present = this.#recalls.get(directory);
     if (present?.lease.fence === lease.fence) return await present.over;
-    const returned = Promise.withResolvers<void>();
-    const recall = { lease, returned, over: this.#runOut(lease, returned.promise) };
+    const recall: Recall = {
+      lease,
+      returned: Promise.withResolvers(),
+      heardAtMs: this.#parts.clock.monotonic(),
+      over: Promise.resolve(),
+    };
+    recall.over = this.#runOut(recall);
     this.#recalls.set(directory, recall);
     for (const wake of this.#listeners.get(directory) ?? []) wake();
     try {
@@ -77,7 +84,8 @@ export class Recalls {
   }
 
   /**
-   * Directories that the holder is to return, or has no more; waits until there is one.
+   * Directories that the holder is to return, or has no more; waits until there is one. Who asks
+   * about one that is recalled already has more time for it.
    * @throws HF_SESSION_OVER.
    */
   async awaitDue(
@@ -93,6 +101,10 @@ export class Recalls {
       );
       return new Set(left);
     });
+    for (const { directory, fence } of held) {
+      const recall = this.#recalls.get(directory);
+      if (recall?.lease.fence === fence) recall.heardAtMs = clock.monotonic();
+    }
     const due = (): readonly Inode[] =>
       leases
         .filter((lease) => !held.has(lease) || this.#recalls.has(lease.directory))
@@ -127,17 +139,35 @@ export class Recalls {
     }
   }
 
-  async #runOut(lease: DirectoryLease, returned: Promise<void>): Promise<void> {
+  async #runOut(recall: Recall): Promise<void> {
+    const { lease } = recall;
     const { directory } = lease;
-    const { clock, executor, isCurrent } = this.#parts;
-    const untilMs = clock.monotonic() + LIMITS.leaseRecallMs + LIMITS.leaseAgainMs;
-    this.#wantedUntilMs.set(directory, untilMs);
-    await within(clock, returned, LIMITS.leaseRecallMs);
+    const { executor, isCurrent } = this.#parts;
+    this.#want(directory, LIMITS.leaseRecallMs + LIMITS.leaseAgainMs);
+    await this.#awaitReturn(recall);
+    this.#want(directory, LIMITS.leaseAgainMs);
     const take = (rows: Overlay): void => {
       // The holder may have asked since, and was told of nothing: it has its whole time again.
       if (!isCurrent()) throw new HoldfastError('HF_LEASED', 'its recall has begun anew');
       endLease(rows, directory, lease);
     };
     await executor.execute(take, { slot: slotOfInode(directory) });
+  }
+
+  #want(directory: Inode, ms: number): void {
+    const untilMs = this.#parts.clock.monotonic() + ms;
+    this.#wantedUntilMs.set(directory, Math.max(untilMs, this.#wantedUntilMs.get(directory) ?? 0));
+  }
+
+  /** Or until the holder has been silent for too long, or takes too long. */
+  async #awaitReturn(recall: Recall): Promise<void> {
+    const { clock } = this.#parts;
+    const isReturned = recall.returned.promise.then(() => true);
+    const lastMs = clock.monotonic() + LIMITS.leaseReturnMsMax;
+    for (;;) {
+      const untilMs = Math.min(lastMs, recall.heardAtMs + LIMITS.leaseRecallMs);
+      const leftMs = untilMs - clock.monotonic();
+      if (leftMs <= 0 || (await within(clock, isReturned, leftMs))) return;
+    }
   }
 }

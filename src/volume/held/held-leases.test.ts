@@ -219,6 +219,26 @@ it('loses what it could not bring, and says so once', async () => {
   expect(await a.tree.getAttributes(status.inode)).toBeUndefined();
 });
 
+it('keeps a directory while it brings what is slow to store, for a while', async () => {
+  let storedMs = 3 * LIMITS.leaseRecallMs;
+  const storeContent = async (): Promise<void> => await env.clock.sleep(storedMs);
+  const [a, b] = [await open('a', { storeContent }), await open('b')];
+  const waitedMs = async (): Promise<number> => {
+    await hold(a, `until ${storedMs}, `);
+    const beganMs = env.clock.monotonic();
+    expect(await b.tree.lookup(at(`until ${storedMs}, 1`))).toBeDefined();
+    return env.clock.monotonic() - beganMs;
+  };
+  const slowMs = await waitedMs();
+  expect(slowMs).toBeGreaterThanOrEqual(storedMs);
+  expect(slowMs).toBeLessThan(storedMs + 1000);
+  await env.clock.sleep(2 * LIMITS.leaseAgainMs);
+  storedMs = 3 * LIMITS.leaseReturnMsMax;
+  const tooSlowMs = await waitedMs();
+  expect(tooSlowMs).toBeGreaterThanOrEqual(LIMITS.leaseReturnMsMax);
+  expect(tooSlowMs).toBeLessThan(LIMITS.leaseReturnMsMax + 1000);
+});
+
 it('begins anew when its session is over', async () => {
   const [a, b] = [await open('a'), await open('b')];
   await hold(a);

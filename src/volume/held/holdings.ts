@@ -20,6 +20,7 @@ import { HeldDirectory } from './held-directory.ts';
 import { Heats } from './heats.ts';
 import type { HeldFault } from './holder.ts';
 import { type Heard, RecallWatch } from './recall-watch.ts';
+import { Returns } from './returns.ts';
 
 export interface HoldingsOptions {
   readonly clock: Clock;
@@ -69,10 +70,10 @@ export class Holdings implements AsyncDisposable {
   readonly #gates = new Map<Inode, Gate>();
   readonly #heats: Heats;
   readonly #watch: RecallWatch;
+  readonly #returns: Returns;
   /** Leases to be returned with the next question that returns some. */
   #leaving: HeldLease[] = [];
   #left: Promise<void> | undefined;
-  #returningCount = 0;
   #answered = Promise.withResolvers<void>();
   #isOver = false;
 
@@ -84,6 +85,13 @@ export class Holdings implements AsyncDisposable {
       held: () => Array.from(this.all).filter(({ lease, returning }) => lease && !returning),
       onHeard: (asked, heard) => this.#heard(asked, heard),
       onEnd: () => this.#answeredAgain(),
+    });
+    this.#returns = new Returns({
+      ...options,
+      leases: () =>
+        Array.from(this.all).flatMap(({ inode: directory, lease, returning }) =>
+          lease && returning ? [{ directory, fence: lease.fence }] : [],
+        ),
     });
   }
 
@@ -223,7 +231,7 @@ export class Holdings implements AsyncDisposable {
   add(held: HeldDirectory): void {
     this.#held.set(held.inode, held);
     this.#watch.arrived();
-    if (this.#held.size - this.#returningCount > LIMITS.heldDirectoriesMax) this.#makeWay();
+    if (this.#held.size - this.#returns.count > LIMITS.heldDirectoriesMax) this.#makeWay();
   }
 
   /** Many at once: they are brought and returned together. */
@@ -256,12 +264,8 @@ export class Holdings implements AsyncDisposable {
   }
 
   async #giveBack(held: HeldDirectory): Promise<void> {
-    this.#returningCount += 1;
-    try {
-      await this.#returned(held);
-    } finally {
-      this.#returningCount -= 1;
-    }
+    using _ = this.#returns.begin();
+    await this.#returned(held);
   }
 
   async #returned(held: HeldDirectory): Promise<void> {
