@@ -231,8 +231,8 @@ export const LIMITS = {
   /** How long a place in line is kept for who does not ask again. */
   lockPlaceMs: 5000,
   /**
-   * Time for a mount to bring what it did under a directory lease; then it loses the lease. One that
-   * says meanwhile that it is bringing has that time again, up to the second limit in all.
+   * Time for a mount to bring what it did under a directory lease; then it loses the lease. One
+   * that says meanwhile that it is bringing has that time again, up to the second limit in all.
    */
   leaseRecallMs: 5000,
   leaseReturnMsMax: 30_000,
