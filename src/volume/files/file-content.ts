@@ -292,8 +292,8 @@ export class FileContent {
       const isMet = isBackground && errorCode(error) !== undefined && !isRefusal(error);
       const mayPass = isMet || (isPatient === true && isAway(error));
       this.#lastError = error;
-      if (mayPass) this.#context.onWaiting?.(error);
-      else this.#fail(error);
+      if (!mayPass) this.#fail(error);
+      else if (isAway(error)) this.#context.onWaiting?.(error);
       return false;
     }
   }

@@ -70,7 +70,7 @@ export interface FilesContext {
   readonly releaseLoose?: ((inode: Inode) => Promise<void>) | undefined;
   /** Told after a commit of stripes that lack shards. */
   readonly onDegraded?: (() => void) | undefined;
-  /** Told when something could not be stored now, and is kept to be tried again. */
+  /** Told when something waits to be stored, as stores or nodes are away. */
   readonly onWaiting?: ((reason: unknown) => void) | undefined;
   /** Content that still fits the stores, as far as is known. */
   readonly roomBytes?: (() => number | undefined) | undefined;
