@@ -20,7 +20,7 @@ if (major >= NODE_MAJOR_MIN) {
   process.env.UV_THREADPOOL_SIZE ??= '32';
   // Else it marks its whole heap for every 64 MiB of buffers: docs/design/0012-external-memory.md.
   // Later engines do so by themselves.
-  if (major === NODE_MAJOR_MIN) {
+  if (major === 24) {
     v8.setFlagsFromString('--external-memory-accounted-in-global-limit');
   }
   module.enableCompileCache(); // halves the start of a short command

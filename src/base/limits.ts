@@ -232,10 +232,11 @@ export const LIMITS = {
   lockPlaceMs: 5000,
   /**
    * Time for a mount to bring what it did under a directory lease; then it loses the lease. One
-   * that says meanwhile that it is bringing has that time again, up to the second limit in all.
+   * that says meanwhile that it is bringing has that time again, up to the second limit in all:
+   * less than whoever waits for the directory is patient (remoteCallMs).
    */
   leaseRecallMs: 5000,
-  leaseReturnMsMax: 30_000,
+  leaseReturnMsMax: 8000,
   /** A directory that others asked for is not leased again for so long. */
   leaseAgainMs: 30_000,
   /**

@@ -310,6 +310,7 @@ describe.skipIf(!canMount)('a mounted volume', () => {
     await node.stop();
     node = await bed.up();
     expect(await bed.json<MountView[]>(['mount'])).toEqual([]);
+    expect(await fs.readFile(bed.path('data/mounts.json'), 'utf8')).not.toContain(point);
   });
 
   it('is told of when it cannot come back, and does not stop the node', async () => {

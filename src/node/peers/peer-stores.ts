@@ -6,7 +6,7 @@
  * Invariant: while a device stays with its node its store is the same object, also when the node
  * was dead in between: who holds it may go on.
  */
-import { type DeviceId, errorCode, mapBounded, type NodeId } from '../../base/index.ts';
+import { type DeviceId, errorCode, mapBounded, type NodeId, unlessBug } from '../../base/index.ts';
 import type { Cluster } from '../../cluster/index.ts';
 import type { Env } from '../../env/index.ts';
 import type { MemberChange, MemberView, Network } from '../../net/index.ts';
@@ -23,6 +23,8 @@ export interface PeerStoresOptions {
 /** How often each store is asked whether it is there. */
 const LOOK_MS = 5000;
 const LOOKS_AT_ONCE = 16;
+/** Before one that gave no answer is asked once more. */
+const AGAIN_MS = 250;
 
 export class PeerStores implements AsyncDisposable {
   readonly #options: PeerStoresOptions;
@@ -157,15 +159,22 @@ export class PeerStores implements AsyncDisposable {
     }
   }
 
-  /**
-   * One question without an answer says nothing of the store: the connection may have broken, and
-   * when this process was paused, every question of that time is late.
-   */
   async #look(store: RemoteChunkStore): Promise<void> {
-    const isThere = (await hasAnswered(store)) || (await hasAnswered(store));
-    if (isThere) this.#silent.delete(store.id);
+    if (await this.#isAnswering(store)) this.#silent.delete(store.id);
     // Its node may have gone meanwhile, or the device.
     else if (this.#stores.get(store.id) === store) this.#silent.add(store.id);
+  }
+
+  /**
+   * One question without an answer says nothing of a store that gave answers: the connection may
+   * have broken, and when this process was paused, every question of that time is late.
+   */
+  async #isAnswering(store: RemoteChunkStore): Promise<boolean> {
+    if (await hasAnswered(store)) return true;
+    const { signal } = this.#end;
+    if (this.#silent.has(store.id)) return false;
+    await this.#options.env.clock.sleep(AGAIN_MS, { signal }).catch(unlessBug);
+    return !signal.aborted && (await hasAnswered(store));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 /** Volumes as mounts of this node share them: of each one set of open files, and one session. */
-import { errorMessage, type NodeId, type Policy, type VolumeId } from '../../base/index.ts';
+import { errorMessage, LIMITS, type NodeId, type Policy, type VolumeId } from '../../base/index.ts';
 import type { VolumeKeys } from '../../crypto/index.ts';
 import type { Handles, Inode, Namespace, Release, Tree, VolumeRecord } from '../../meta/index.ts';
 import type { ChunkStore } from '../../store/index.ts';
@@ -33,8 +33,8 @@ export interface WaitingWrites {
   readonly reason: string;
 }
 
-/** It is tried again more often than this. */
-const WAITING_TOLD_MS = 10_000;
+/** One try may wait for a store that hangs. */
+const WAITING_TOLD_MS = LIMITS.storeAnswerMs + 5000;
 /** How long a store may take to say how full it is. */
 const USAGE_MS = 1000;
 
@@ -76,7 +76,8 @@ export class Mountables implements AsyncDisposable {
       repair,
       handles: await openHandles(id),
       node: self,
-      onWaiting: (error: unknown): void => {
+      onWaiting: (error?: unknown): void => {
+        if (error === undefined) return void this.#waiting.delete(id);
         const { name } = inUse.volume();
         const reason = errorMessage(error);
         this.#waiting.set(id, { volume: name, reason, atMs: clock.monotonic() });

@@ -282,6 +282,7 @@ export class FileContent {
   async #store(windows: readonly DirtyWindow[], options: StoreOptions): Promise<boolean> {
     try {
       await this.#writeBack.store(windows);
+      if (this.#isFailing) this.#context.onWaiting?.();
       this.#isFailing = false;
       return true;
     } catch (error) {

@@ -70,8 +70,8 @@ export interface FilesContext {
   readonly releaseLoose?: ((inode: Inode) => Promise<void>) | undefined;
   /** Told after a commit of stripes that lack shards. */
   readonly onDegraded?: (() => void) | undefined;
-  /** Told when something waits to be stored, as stores or nodes are away. */
-  readonly onWaiting?: ((reason: unknown) => void) | undefined;
+  /** Told why something waits to be stored: stores are away. Without a reason: it does no more. */
+  readonly onWaiting?: ((reason?: unknown) => void) | undefined;
   /** Content that still fits the stores, as far as is known. */
   readonly roomBytes?: (() => number | undefined) | undefined;
   readonly fault?: FilesFault | undefined;

@@ -220,7 +220,7 @@ it('loses what it could not bring, and says so once', async () => {
 });
 
 it('keeps a directory while it brings what is slow to store, for a while', async () => {
-  let storedMs = 3 * LIMITS.leaseRecallMs;
+  let storedMs = 1.5 * LIMITS.leaseRecallMs;
   const storeContent = async (): Promise<void> => await env.clock.sleep(storedMs);
   const [a, b] = [await open('a', { storeContent }), await open('b')];
   const waitedMs = async (): Promise<number> => {

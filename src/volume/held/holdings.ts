@@ -378,6 +378,7 @@ export class Holdings implements AsyncDisposable {
     await this.#watch.end();
     this.#answered.resolve();
     for (const { returning } of Array.from(this.all)) await returning;
+    await this.#returns[Symbol.asyncDispose]();
     this.loseAll();
   }
 }

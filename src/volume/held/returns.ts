@@ -2,7 +2,7 @@
  * The directories that are being returned. While that takes long their cells are told again and
  * again that it is under way: a lease that others wait for is not taken meanwhile.
  */
-import { batchesOf, LIMITS, unlessBug } from '../../base/index.ts';
+import { batchesOf, LIMITS, UnderWay, unlessBug } from '../../base/index.ts';
 import { type Clock, within } from '../../env/index.ts';
 import type { Handles, HeldLease, SessionId } from '../../meta/index.ts';
 
@@ -17,8 +17,9 @@ export interface ReturnsOptions {
 /** Three words in the time after which silence would cost the lease. */
 const WORD_MS = LIMITS.leaseRecallMs / 3;
 
-export class Returns {
+export class Returns implements AsyncDisposable {
   readonly #options: ReturnsOptions;
+  readonly #words = new UnderWay();
   #count = 0;
   #ended = Promise.withResolvers<void>();
 
@@ -44,13 +45,20 @@ export class Returns {
     return { [Symbol.dispose]: end };
   }
 
+  /** One cell that does not answer must not keep the word from the others. */
   async #tell(ended: Promise<void>): Promise<void> {
     const { clock, handles, session, leases } = this.#options;
     const haveEnded = ended.then(() => true);
     while (!(await within(clock, haveEnded, WORD_MS))) {
       for (const some of batchesOf([...leases()], LIMITS.listPageMax)) {
-        await handles.awaitRecalls(session(), some, 0).catch(unlessBug); // else it hears next time
+        const word = this.#words.run(() => handles.awaitRecalls(session(), some, 0));
+        void word.catch(unlessBug);
       }
     }
+  }
+
+  /** When all has been returned. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#words.settled();
   }
 }
