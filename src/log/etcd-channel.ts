@@ -9,7 +9,7 @@
 import * as http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { asBuffer, concatBytes, errorMessage, HoldfastError, MiB } from '../base/index.ts';
-import type { Clock } from '../env/index.ts';
+import { type Clock, within } from '../env/index.ts';
 
 /** Opens a connection to the client port of one member. */
 export type DialEtcd = () => Promise<Duplex>;
@@ -183,14 +183,8 @@ export class EtcdChannel {
 
   async #dialled(): Promise<Duplex> {
     const dialling = this.#dial();
-    const enough = new AbortController();
-    const late = this.#clock.sleep(DIAL_MS, { signal: enough.signal }).catch(ignored);
-    try {
-      const duplex = await Promise.race([dialling, late]);
-      if (duplex) return duplex;
-    } finally {
-      enough.abort();
-    }
+    const duplex = await within(this.#clock, dialling, DIAL_MS);
+    if (duplex) return duplex;
     void dialling.then((tooLate) => tooLate.destroy(), ignored);
     throw new HoldfastError('HF_TIMEOUT', `etcd could not be reached within ${DIAL_MS} ms`);
   }

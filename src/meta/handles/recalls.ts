@@ -20,7 +20,7 @@ interface Recall {
   /** When it began, or its holder was heard of last: it is bringing what it did. */
   heardAtMs: number;
   /** Of all who asked for the directory meanwhile. */
-  over: Promise<void>;
+  readonly over: Promise<void>;
 }
 
 export interface RecallsParts {
@@ -57,13 +57,9 @@ export class Recalls {
     if (!lease) return;
     const present = this.#recalls.get(directory);
     if (present?.lease.fence === lease.fence) return await present.over;
-    const recall: Recall = {
-      lease,
-      returned: Promise.withResolvers(),
-      heardAtMs: this.#parts.clock.monotonic(),
-      over: Promise.resolve(),
-    };
-    recall.over = this.#runOut(recall);
+    const heardAtMs = this.#parts.clock.monotonic();
+    const begun = { lease, returned: Promise.withResolvers<void>(), heardAtMs };
+    const recall: Recall = Object.assign(begun, { over: this.#runOut(begun) });
     this.#recalls.set(directory, recall);
     for (const wake of this.#listeners.get(directory) ?? []) wake();
     try {
@@ -139,7 +135,7 @@ export class Recalls {
     }
   }
 
-  async #runOut(recall: Recall): Promise<void> {
+  async #runOut(recall: Omit<Recall, 'over'>): Promise<void> {
     const { lease } = recall;
     const { directory } = lease;
     const { executor, isCurrent } = this.#parts;
@@ -160,7 +156,7 @@ export class Recalls {
   }
 
   /** Or until the holder has been silent for too long, or takes too long. */
-  async #awaitReturn(recall: Recall): Promise<void> {
+  async #awaitReturn(recall: Omit<Recall, 'over'>): Promise<void> {
     const { clock } = this.#parts;
     const isReturned = recall.returned.promise.then(() => true);
     const lastMs = clock.monotonic() + LIMITS.leaseReturnMsMax;

@@ -12,7 +12,7 @@ import type { Clock } from '../../env/index.ts';
 import type { Inode, InodeStatus, Place, Tree, TreeEntry } from '../../meta/index.ts';
 import type { QueuedStep } from './step-queue.ts';
 
-type ListRequest = Parameters<Tree['listAttributes']>[0];
+export type ListRequest = Parameters<Tree['listAttributes']>[0];
 
 /** What is known of a directory. */
 interface Glanced {

@@ -6,7 +6,7 @@
  * may change it.
  */
 import { firstWhere, keyText } from '../../base/index.ts';
-import type { DirectoryLease, Inode, Place } from '../../meta/index.ts';
+import type { DirectoryLease, HeldLease, Inode, Place } from '../../meta/index.ts';
 
 /** What has a place. `unknown`: it has to be asked for; `undefined`: nothing has it. */
 export type Standing = Inode | 'unknown' | undefined;
@@ -113,4 +113,11 @@ export class HeldDirectory {
       inode: this.#entries.get(key)!,
     }));
   }
+}
+
+/** What these go by; those that no cell has yet go by none. */
+export function leasesOf(directories: Iterable<HeldDirectory>): HeldLease[] {
+  return Array.from(directories).flatMap(({ inode: directory, lease }) =>
+    lease ? [{ directory, fence: lease.fence }] : [],
+  );
 }

@@ -19,7 +19,7 @@ import type {
   Tree,
   TreeEntry,
 } from '../../meta/index.ts';
-import type { Glances } from './glances.ts';
+import type { Glances, ListRequest } from './glances.ts';
 import type { HeldDirectory } from './held-directory.ts';
 import { Holder, type HolderOptions } from './holder.ts';
 import { WEIGHT } from './heats.ts';
@@ -29,8 +29,6 @@ import { NameChanges } from './name-changes.ts';
 import { Removals } from './removals.ts';
 
 export type HeldTreeOptions = HolderOptions;
-
-type ListRequest = Parameters<Tree['listAttributes']>[0];
 
 /** What a mount needs of it besides the tree. */
 export interface Held {

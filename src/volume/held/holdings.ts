@@ -16,7 +16,7 @@ import type {
   SessionId,
   Tree,
 } from '../../meta/index.ts';
-import { HeldDirectory } from './held-directory.ts';
+import { HeldDirectory, leasesOf } from './held-directory.ts';
 import { Heats } from './heats.ts';
 import type { HeldFault } from './holder.ts';
 import { type Heard, RecallWatch } from './recall-watch.ts';
@@ -89,9 +89,7 @@ export class Holdings implements AsyncDisposable {
     this.#returns = new Returns({
       ...options,
       leases: () =>
-        Array.from(this.all).flatMap(({ inode: directory, lease, returning }) =>
-          lease && returning ? [{ directory, fence: lease.fence }] : [],
-        ),
+        leasesOf(Array.from(this.all).filter(({ returning }) => returning !== undefined)),
     });
   }
 
@@ -264,8 +262,7 @@ export class Holdings implements AsyncDisposable {
   }
 
   async #giveBack(held: HeldDirectory): Promise<void> {
-    using _ = this.#returns.begin();
-    await this.#returned(held);
+    await this.#returns.run(() => this.#returned(held));
   }
 
   async #returned(held: HeldDirectory): Promise<void> {

@@ -7,8 +7,8 @@
  */
 import { batchesOf, errorCode, errorMessage, LIMITS, unlessBug } from '../../base/index.ts';
 import type { Clock, Log } from '../../env/index.ts';
-import type { Handles, HeldLease, Inode, SessionId } from '../../meta/index.ts';
-import type { HeldDirectory } from './held-directory.ts';
+import type { Handles, Inode, SessionId } from '../../meta/index.ts';
+import { type HeldDirectory, leasesOf } from './held-directory.ts';
 
 export interface RecallWatchOptions {
   readonly clock: Clock;
@@ -65,14 +65,11 @@ export class RecallWatch {
   async #ask(about: readonly HeldDirectory[]): Promise<void> {
     const { clock, log, handles, session, renew, onHeard, onEnd } = this.#options;
     const asking = session();
-    const leases = about.flatMap(({ inode: directory, lease }): HeldLease[] =>
-      lease ? [{ directory, fence: lease.fence }] : [],
-    );
     for (const held of about) this.#asked.add(held);
     try {
       const atMs = clock.monotonic();
       const waitMs = LIMITS.handleWaitMsMax - (atMs % LIMITS.handleWaitMsMax);
-      const due = await handles.awaitRecalls(asking, leases, Math.ceil(waitMs));
+      const due = await handles.awaitRecalls(asking, leasesOf(about), Math.ceil(waitMs));
       onHeard(about, { due: new Set(due), atMs });
     } catch (error) {
       const code = errorCode(error);

@@ -19,46 +19,45 @@ const WORD_MS = LIMITS.leaseRecallMs / 3;
 
 export class Returns implements AsyncDisposable {
   readonly #options: ReturnsOptions;
+  readonly #returning = new UnderWay();
   readonly #words = new UnderWay();
-  #count = 0;
-  #ended = Promise.withResolvers<void>();
+  #telling: Promise<void> | undefined;
 
   constructor(options: ReturnsOptions) {
     this.#options = options;
   }
 
   get count(): number {
-    return this.#count;
+    return this.#returning.count;
   }
 
-  /** One more is being returned, until this is disposed. */
-  begin(): Disposable {
-    this.#count += 1;
-    if (this.#count === 1) {
-      this.#ended = Promise.withResolvers();
-      void this.#tell(this.#ended.promise);
+  /** @param work returns one. */
+  async run(work: () => Promise<void>): Promise<void> {
+    const returned = this.#returning.run(work);
+    this.#telling ??= this.#tell();
+    await returned;
+  }
+
+  async #tell(): Promise<void> {
+    while (this.#returning.count > 0) {
+      const allReturned = this.#returning.settled().then(() => true);
+      if (!(await within(this.#options.clock, allReturned, WORD_MS))) this.#say();
     }
-    const end = (): void => {
-      this.#count -= 1;
-      if (this.#count === 0) this.#ended.resolve();
-    };
-    return { [Symbol.dispose]: end };
+    this.#telling = undefined;
   }
 
   /** One cell that does not answer must not keep the word from the others. */
-  async #tell(ended: Promise<void>): Promise<void> {
-    const { clock, handles, session, leases } = this.#options;
-    const haveEnded = ended.then(() => true);
-    while (!(await within(clock, haveEnded, WORD_MS))) {
-      for (const some of batchesOf([...leases()], LIMITS.listPageMax)) {
-        const word = this.#words.run(() => handles.awaitRecalls(session(), some, 0));
-        void word.catch(unlessBug);
-      }
+  #say(): void {
+    const { handles, session, leases } = this.#options;
+    for (const some of batchesOf([...leases()], LIMITS.listPageMax)) {
+      const word = this.#words.run(() => handles.awaitRecalls(session(), some, 0));
+      void word.catch(unlessBug);
     }
   }
 
   /** When all has been returned. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#telling;
     await this.#words.settled();
   }
 }
