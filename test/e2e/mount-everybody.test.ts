@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MountView } from '../../src/api/index.ts';
+import { showClone, shownIn } from '../suites/shown-clone.ts';
 import { Bed, until } from './harness.ts';
 
 const run = promisify(execFile);
@@ -52,7 +53,8 @@ async function inNamespace(script: string, ...words: string[]): Promise<string> 
 
 describe.runIf(canMountAsUser)('a user who is not root', () => {
   const MACHINE = `
-    mount -t tmpfs none "$1"; chmod 755 "$1"
+    mount -t tmpfs none "$1"
+    ${showClone('$1')}
     mkdir "$1/home" "$1/mnt"; chown ${NOBODY} "$1/home" "$1/mnt"
     mknod -m 0666 "$1/fuse" c 10 229; mount --bind "$1/fuse" /dev/fuse
     cd "$1/home"
@@ -82,7 +84,8 @@ describe.runIf(canMountAsUser)('a user who is not root', () => {
     const folder = bed.path('user');
     await fs.mkdir(folder);
     await fs.chmod(bed.folder, 0o755);
-    const said = await inNamespace(MACHINE, folder, process.execPath, PROGRAM, USER);
+    const programs = [process.execPath, PROGRAM].map((file) => shownIn(folder, file));
+    const said = await inNamespace(MACHINE, folder, ...programs, USER);
     const lines = said.trim().split('\n');
     expect(lines.slice(0, 5)).toEqual(['written', 'put', 'more', `${NOBODY}`, `${NOBODY}`]);
     expect(lines.slice(5)).toEqual([

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { showClone, shownIn } from '../../../test/suites/shown-clone.ts';
 
 const run = promisify(execFile);
 const fileAt = (path: string): string =>
@@ -24,6 +25,7 @@ const NOBODY = 65_534;
 const MACHINE = `
   folder=$1; mode=$2; more=$3; shift 3
   mount -t tmpfs none "$folder"
+  ${showClone('$folder')}
   mkdir "$folder/mnt" "$folder/over" "$folder/empty"
   chown ${NOBODY} "$folder/mnt"
   mknod -m "$mode" "$folder/fuse" c 10 229
@@ -34,7 +36,7 @@ const MACHINE = `
 const WITHOUT_FUSERMOUNT =
   'mknod "$folder/over/fusermount3" c 0 0; ' +
   'mount -t overlay -o "lowerdir=$folder/over:/usr/bin" none /usr/bin';
-const WITHOUT_KOFFI = `mount --bind "$folder/empty" '${KOFFI}'`;
+const WITHOUT_KOFFI = 'mount --bind "$folder/empty" "$folder/clone/node_modules/koffi"';
 const WITH_ALL_USERS =
   'echo user_allow_other > "$folder/conf"; mount --bind "$folder/conf" /etc/fuse.conf';
 
@@ -85,7 +87,8 @@ interface Machine {
 async function start(machine: Machine = {}) {
   const { mode = '0666', more = '', flags = ['--private'], runner = [] } = machine;
   const point = join(folder, 'mnt');
-  const program = [...runner, process.execPath, PROGRAM, point, ...flags];
+  const [node, main] = [process.execPath, PROGRAM].map((file) => shownIn(folder, file));
+  const program = [...runner, node!, main!, point, ...flags];
   const words = ['--mount', 'sh', '-ec', MACHINE, 'sh', folder, mode, more, ...program];
   child = spawn('unshare', words, { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
